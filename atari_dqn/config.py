@@ -1,0 +1,148 @@
+"""Where a run's settings come from.
+
+Four places, later ones winning: a recipe (``configs/NAME.toml``, what is learnt how), a protocol
+(``configs/protocols/NAME.toml``, the environment and how it is evaluated), the environment id, and the command line.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from atari_dqn.errors import UserError, nearest
+from atari_dqn.games import resolve
+from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS, Config
+
+DEFAULT_RECIPE = "default"
+DEFAULT_PROTOCOL = "tutorial"
+
+
+def read_config(path: Path) -> Config:
+    """Reads the resolved settings that ``Config.to_toml`` wrote.
+
+    Raises:
+        UserError: the file is missing, is no TOML or holds something that is no setting.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist")
+    return _validated(_parsed(path.read_text(encoding="utf-8"), str(path)), str(path))
+
+
+def load_config(
+    game: str, recipe: str = DEFAULT_RECIPE, protocol: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> tuple[Config, list[str]]:
+    """Resolves the settings of a run.
+
+    Args:
+        game: environment id or bare game name.
+        recipe: name of a shipped recipe, or a TOML file.
+        protocol: name of a shipped protocol, or a TOML file; None is ``tutorial``, which gives way to the id.
+        overrides: ``{"section.key": value}`` from the command line; they win over everything and are noted.
+
+    Returns:
+        The settings, and notes for the user on what won over what.
+
+    Raises:
+        UserError: something unknown or out of range, or the named protocol contradicts the id.
+    """
+    spec = resolve(game)
+    tables = _read(recipe, "", RECIPE_SECTIONS, "recipe")
+    tables |= _read(protocol or DEFAULT_PROTOCOL, "protocols", PROTOCOL_SECTIONS, "protocol")
+    environment = tables.setdefault("environment", {})
+    fixed = {name: list(value) if isinstance(value, tuple) else value for name, value in spec.fixed().items()}
+    against = [
+        f"{name} {environment[name]} (the id: {value})"
+        for name, value in fixed.items()
+        if environment.get(name, value) != value
+    ]
+    if protocol is not None and against:
+        raise UserError(
+            f"protocol '{protocol}' contradicts '{spec.id}': it sets {', '.join(against)}; "
+            "choose another protocol, or give the bare game name"
+        )
+    environment |= fixed
+    notes = []
+    for name, value in (overrides or {}).items():
+        section, key = _split(name)
+        if section == "environment" and key in fixed and fixed[key] != value:
+            notes.append(f"--{name} {value} wins over {spec.id}, which means {fixed[key]}")
+        tables.setdefault(section, {})[key] = value
+    named = {"game": spec.id, "recipe": Path(recipe).stem, "protocol": Path(protocol or DEFAULT_PROTOCOL).stem}
+    return _validated(named | tables, "settings"), notes
+
+
+def config_directory() -> Path:
+    """Where the shipped recipes lie: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def parse_value(text: str) -> Any:
+    """Reads a command-line value as TOML would, a bare word as a string.
+
+    >>> parse_value("1e-4"), parse_value("true"), parse_value("adam")
+    (0.0001, True, 'adam')
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _read(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> dict[str, Any]:
+    directory = config_directory() / folder
+    path = Path(name) if name.endswith(".toml") else directory / f"{name}.toml"
+    if not path.is_file():
+        known = sorted(file.stem for file in directory.glob("*.toml"))
+        raise UserError(f"unknown {kind} '{name}': a TOML file, or one of {', '.join(known)}{nearest(name, known)}")
+    tables = _parsed(path.read_text(encoding="utf-8"), str(path))
+    for section in tables:
+        if section not in allowed:
+            raise UserError(f"{path}: a {kind} has the tables {', '.join(allowed)}, not '{section}'{nearest(section, allowed)}")
+    return tables
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where} is no valid TOML: {error}") from None
+
+
+def _split(name: str) -> tuple[str, str]:
+    section, _, key = name.partition(".")
+    if section not in SECTIONS or key not in SECTIONS[section].model_fields:
+        known = [f"{section}.{key}" for section, settings in SECTIONS.items() for key in settings.model_fields]
+        raise UserError(f"unknown setting '{name}': 'atari-dqn config default' lists them{nearest(name, known)}")
+    return section, key
+
+
+def _validated(tables: dict[str, Any], where: str) -> Config:
+    try:
+        return Config.model_validate(_integers_as_floats(tables))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"] if part in SECTIONS or "." not in str(part))
+        if first["type"] == "extra_forbidden":
+            section = SECTIONS.get(str(first["loc"][0]))
+            known = list((section or Config).model_fields)
+            raise UserError(f"{where}: unknown setting '{name}'; allowed: {', '.join(known)}{nearest(name, known)}") from None
+        shown = "" if first["type"] == "value_error" else f" = {first['input']!r}"
+        raise UserError(f"{where}: {name}{shown}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _integers_as_floats(tables: dict[str, Any]) -> dict[str, Any]:
+    """Strict validation refuses 1 where 1.0 is meant; a person does not."""
+    result: dict[str, Any] = {}
+    for section, table in tables.items():
+        if section in SECTIONS and isinstance(table, dict):
+            fields = SECTIONS[section].model_fields
+            table = {
+                key: float(value) if type(value) is int and key in fields and fields[key].annotation is float else value
+                for key, value in table.items()
+            }
+        result[section] = table
+    return result

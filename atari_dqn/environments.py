@@ -1,0 +1,227 @@
+"""Games stepped side by side behind one interface: reset, send, recv.
+
+Every episode has its own seed, a function of the run's seed, the environment and the episode's number, set by resetting that
+one environment right after its terminal step. So no filler row exists, no observation crosses an episode's end, and any
+episode can be played again from its seed and its actions.
+"""
+
+import os
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from ale_py import Action
+from ale_py.vector_env import AtariVectorEnv
+from numpy.typing import NDArray
+
+from atari_dqn.preprocessing import ReferenceGame
+from atari_dqn.settings import EnvironmentSettings
+
+
+class Transitions(NamedTuple):
+    """One step of N games, as the emulators answer. Arrays have N rows."""
+
+    observation: NDArray[np.uint8]  # (N, stack, height, width); of an ended episode: its last
+    reward: NDArray[np.float32]  # raw, unclipped
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    lives: NDArray[np.int32]
+    frames: NDArray[np.int64]  # emulator frames that the step took
+
+
+class VectorGame(Protocol):
+    """N copies of a game."""
+
+    num_envs: int
+    action_names: tuple[str, ...]
+    observation_shape: tuple[int, ...]
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Starts new episodes where the mask is set (everywhere at first), one seed for each.
+
+        Returns the observations and lives of all N.
+        """
+        ...
+
+    def send(self, actions: NDArray[np.int32]) -> None:
+        """Starts a step and returns at once."""
+        ...
+
+    def recv(self) -> Transitions:
+        """Waits for the step that was sent."""
+        ...
+
+
+class CppGames:
+    """ale-py's C++ vector environment: emulation and preprocessing in its own threads."""
+
+    def __init__(self, rom: str, settings: EnvironmentSettings, num_envs: int, frame_cap: int, threads: int = 0) -> None:
+        if not isinstance(settings.frame_skip, int):
+            raise ValueError("the C++ path has no random frame skip")
+        self._games = AtariVectorEnv(
+            rom,
+            num_envs,
+            num_threads=threads or min(num_envs, os.cpu_count() or 1),
+            max_num_frames_per_episode=frame_cap,
+            repeat_action_probability=settings.sticky_probability,
+            full_action_space=settings.full_actions,
+            img_height=settings.height,
+            img_width=settings.width,
+            stack_num=settings.stack,
+            frameskip=settings.frame_skip,
+            maxpool=settings.max_pool,
+            noop_max=settings.noop_max,
+            use_fire_reset=settings.fire_at_reset,
+            # Episodic life would reset the whole game at each lost life; rewards are clipped where they are learnt from.
+            episodic_life=False,
+            reward_clipping=False,
+        )
+        self.num_envs = num_envs
+        self.action_names = tuple(action.name for action in self._games.ale.get_action_set())
+        self.observation_shape = (settings.stack, settings.height, settings.width)
+        self._episode_frames = np.zeros(num_envs, np.int64)
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """See ``VectorGame``."""
+        observation, info = self._games.reset(seed=seeds, options={"reset_mask": mask})
+        self._episode_frames = info["episode_frame_number"].astype(np.int64)
+        return observation, info["lives"]
+
+    def send(self, actions: NDArray[np.int32]) -> None:
+        """See ``VectorGame``."""
+        self._games.send(actions)
+
+    def recv(self) -> Transitions:
+        """See ``VectorGame``."""
+        observation, reward, terminated, truncated, info = self._games.recv()
+        frames = info["episode_frame_number"] - self._episode_frames
+        self._episode_frames = info["episode_frame_number"].astype(np.int64)
+        return Transitions(observation, reward.astype(np.float32), terminated, truncated, info["lives"], frames)
+
+
+class ReferenceGames:
+    """The readable reference behind the same interface, for random frame skips and for tests; one game after another."""
+
+    def __init__(self, rom: str, settings: EnvironmentSettings, num_envs: int, frame_cap: int) -> None:
+        self._games = [ReferenceGame(rom, settings, frame_cap) for _ in range(num_envs)]
+        self.num_envs = num_envs
+        self.action_names = tuple(action.name for action in self._games[0].actions)
+        self.observation_shape = (settings.stack, settings.height, settings.width)
+        self._observation = np.zeros((num_envs, *self.observation_shape), np.uint8)
+        self._lives = np.zeros(num_envs, np.int32)
+        self._actions = np.zeros(num_envs, np.int32)
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """See ``VectorGame``."""
+        self._observation, self._lives = self._observation.copy(), self._lives.copy()
+        for env, seed in zip(np.flatnonzero(mask), seeds, strict=True):
+            self._observation[env], self._lives[env] = self._games[env].reset(int(seed))
+        return self._observation, self._lives
+
+    def send(self, actions: NDArray[np.int32]) -> None:
+        """See ``VectorGame``."""
+        self._actions = actions
+
+    def recv(self) -> Transitions:
+        """See ``VectorGame``."""
+        outcomes = [game.step(int(action)) for game, action in zip(self._games, self._actions, strict=True)]
+        self._observation = np.stack([outcome.observation for outcome in outcomes])
+        self._lives = np.array([outcome.lives for outcome in outcomes], np.int32)
+        return Transitions(
+            self._observation,
+            np.array([outcome.reward for outcome in outcomes], np.float32),
+            np.array([outcome.terminated for outcome in outcomes], np.bool_),
+            np.array([outcome.truncated for outcome in outcomes], np.bool_),
+            self._lives,
+            np.array([outcome.frames for outcome in outcomes], np.int64),
+        )
+
+
+def make_games(rom: str, settings: EnvironmentSettings, num_envs: int, frame_cap: int, threads: int = 0) -> VectorGame:
+    """The fastest path that can serve these settings.
+
+    Args:
+        rom: snake_case name of the game.
+        settings: frame skip, sticky actions and the rest.
+        num_envs: number of copies.
+        frame_cap: episodes are truncated after so many emulator frames.
+        threads: emulator threads; 0 is one for each core.
+    """
+    if isinstance(settings.frame_skip, int):
+        return CppGames(rom, settings, num_envs, frame_cap, threads)
+    return ReferenceGames(rom, settings, num_envs, frame_cap)
+
+
+class Step(NamedTuple):
+    """What N environments answer to one action each. Arrays have N rows."""
+
+    observation: NDArray[np.uint8]  # (N, stack, height, width): where the action led; of an ended episode: its last
+    reward: NDArray[np.float32]  # raw, unclipped
+    discount: NDArray[np.float32]  # 0 where the future is worth nothing, else 1; truncation leaves 1
+    ended: NDArray[np.bool_]  # the episode is over
+    truncated: NDArray[np.bool_]  # it is over because of the frame cap
+    frames: NDArray[np.int64]  # emulator frames that the step took
+    seed: NDArray[np.int32]  # of the episode that the step belongs to
+    current: NDArray[np.uint8]  # (N, stack, height, width): what to act on next; the new episode's first where one ended
+
+
+class Environments:
+    """N games with seeded episodes, lost lives as discounts, and FIRE where the protocol presses it.
+
+    Args:
+        games: the emulators.
+        settings: what a lost life means and whether FIRE is pressed after it.
+        seed: of the run; with the environment's index and the episode's number it gives every episode its seed.
+    """
+
+    def __init__(self, games: VectorGame, settings: EnvironmentSettings, seed: int) -> None:
+        self._games = games
+        self._settings = settings
+        self._seed = seed
+        self._fire = games.action_names.index(Action.FIRE.name) if Action.FIRE.name in games.action_names else None
+        self.count = games.num_envs
+        self.action_names = games.action_names
+        self.observation_shape = games.observation_shape
+        self.episode_numbers = np.zeros(self.count, np.int64)
+        self.episode_seeds = np.zeros(self.count, np.int32)
+        self._lives = np.zeros(self.count, np.int32)
+        self._life_lost = np.zeros(self.count, np.bool_)
+
+    def reset(self) -> NDArray[np.uint8]:
+        """Starts a new episode everywhere; returns the observations (N, stack, height, width)."""
+        return self._start_episodes(np.ones(self.count, np.bool_))
+
+    def send(self, actions: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Starts a step and returns at once with the actions that are really executed."""
+        executed = np.asarray(actions, np.int32)
+        if self._settings.fire_after_life_loss and self._fire is not None:
+            executed = np.where(self._life_lost, np.int32(self._fire), executed)
+        self._games.send(executed)
+        return executed
+
+    def recv(self) -> Step:
+        """Waits for the step that was sent, then starts a new episode wherever one ended."""
+        observation, reward, terminated, truncated, lives, frames = self._games.recv()
+        ended = terminated | truncated
+        self._life_lost = (lives < self._lives) & ~ended
+        self._lives = lives
+        no_future = terminated | self._life_lost if self._settings.life_loss_ends_future else terminated
+        discount, seeds = (~no_future).astype(np.float32), self.episode_seeds.copy()
+        current = self._start_episodes(ended) if ended.any() else observation
+        return Step(observation, reward, discount, ended, truncated, frames, seeds, current)
+
+    def _start_episodes(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        for env in np.flatnonzero(mask):
+            self.episode_seeds[env] = episode_seed(self._seed, int(env), int(self.episode_numbers[env]))
+            self.episode_numbers[env] += 1
+        observation, lives = self._games.reset(mask, self.episode_seeds[mask])
+        self._lives = lives.copy()
+        return observation
+
+
+def episode_seed(run_seed: int, environment: int, episode: int) -> int:
+    """Seed of one episode, 0 to 2**31 - 1 (the emulator's seeds are signed 32-bit numbers).
+
+    >>> episode_seed(1, 0, 0) == episode_seed(1, 0, 0) != episode_seed(1, 0, 1)
+    True
+    """
+    return int(np.random.SeedSequence([run_seed, environment, episode]).generate_state(1)[0] >> 1)

@@ -1,0 +1,178 @@
+"""Scoring an agent: whole episodes, a fixed number from each environment, and everything that the score depends on."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.environments import Environments, make_games
+from atari_dqn.exploration import epsilon_greedy
+from atari_dqn.games import human_normalised_score, reference_scores
+from atari_dqn.settings import Config
+
+Policy = Callable[[NDArray[np.uint8]], NDArray[np.int32]]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode, complete enough to be played again."""
+
+    seed: int
+    actions: NDArray[np.uint8]  # executed, one for each agent step
+    score: float  # sum of raw rewards
+    frames: int  # emulator frames
+    truncated: bool  # cut by the frame cap
+    environment: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The episodes of an evaluation and the protocol under which they were played."""
+
+    config: Config
+    episodes: list[Episode]
+    epsilon: float
+    seed: int
+    action_names: tuple[str, ...]
+
+    def statistics(self) -> dict[str, Any]:
+        """Score statistics as plain numbers, ready for JSON."""
+        scores = [episode.score for episode in self.episodes]
+        mean = statistics.fmean(scores)
+        return {
+            "episodes": len(scores),
+            "mean": mean,
+            "standard_error": statistics.stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else None,
+            "median": statistics.median(scores),
+            "min": min(scores),
+            "max": max(scores),
+            "human_normalised": human_normalised_score(self.config.spec.rom, mean),
+            "cut_by_frame_cap": sum(episode.truncated for episode in self.episodes),
+            "mean_length_steps": statistics.fmean(len(episode.actions) for episode in self.episodes),
+        }
+
+    def protocol(self) -> dict[str, Any]:
+        """Everything that the score depends on beside the agent."""
+        return {
+            "name": self.config.protocol,
+            "environment": self.config.environment.model_dump(exclude={"life_loss_ends_future", "frame_cap"}),
+            "frame_cap": self.config.evaluation.frame_cap,
+            "actions": list(self.action_names),
+            "epsilon": self.epsilon,
+            "seed": self.seed,
+            "environments": self.environments,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole result as plain numbers and strings."""
+        episodes = [
+            {"seed": episode.seed, "environment": episode.environment, "score": episode.score, "frames": episode.frames}
+            | {"steps": len(episode.actions), "cut_by_frame_cap": episode.truncated}
+            for episode in self.episodes
+        ]
+        names = {"game": self.config.game, "rom": self.config.spec.rom}
+        return names | {"protocol": self.protocol(), "statistics": self.statistics(), "episodes": episodes}
+
+    @property
+    def environments(self) -> int:
+        """Games that were played side by side."""
+        return len({episode.environment for episode in self.episodes})
+
+    def representative(self) -> Episode:
+        """The episode of median score (the lower one of two), which is the one worth showing: neither luck nor bad luck."""
+        return sorted(self.episodes, key=lambda episode: episode.score)[(len(self.episodes) - 1) // 2]
+
+
+def play(policy: Policy, environments: Environments, episodes: int, epsilon: float, seed: int) -> list[Episode]:
+    """Plays a fixed quota of whole episodes in each environment, so that short episodes are not over-counted.
+
+    Args:
+        policy: from observations (N, stack, height, width) to actions (N,).
+        environments: what to play; started anew.
+        episodes: in all; the first environments play one more where it does not divide.
+        epsilon: probability of a random action, independent for each environment.
+        seed: of the random actions.
+    """
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"evaluation"])))
+    count = environments.count
+    left = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
+    actions: list[list[int]] = [[] for _ in range(count)]
+    score, frames = np.zeros(count), np.zeros(count, np.int64)
+    finished: list[Episode] = []
+    observation = environments.reset()
+    while left.any():
+        greedy = policy(observation) if epsilon < 1 else np.zeros(count, np.int32)
+        executed = environments.send(epsilon_greedy(greedy, epsilon, len(environments.action_names), random))
+        step = environments.recv()
+        score += step.reward
+        frames += step.frames
+        for env in np.flatnonzero(left):
+            actions[env].append(int(executed[env]))
+        for env in np.flatnonzero(step.ended):
+            if left[env]:
+                taken = np.array(actions[env], np.uint8)
+                ending = (float(score[env]), int(frames[env]), bool(step.truncated[env]), int(env))
+                finished.append(Episode(int(step.seed[env]), taken, *ending))
+                left[env] -= 1
+            actions[env], score[env], frames[env] = [], 0.0, 0
+        observation = step.current
+    return finished
+
+
+def evaluate(
+    policy: Policy, config: Config, *, seed: int, episodes: int | None = None, epsilon: float | None = None
+) -> Evaluation:
+    """Scores a policy under the protocol of the settings; ``episodes`` and ``epsilon`` override it."""
+    episodes = config.evaluation.episodes if episodes is None else episodes
+    epsilon = config.evaluation.epsilon if epsilon is None else epsilon
+    count = min(config.evaluation.environments, episodes)
+    threads = config.machine.environment_threads
+    games = make_games(config.spec.rom, config.environment, count, config.evaluation.frame_cap, threads)
+    environments = Environments(games, config.environment, seed)
+    return Evaluation(config, play(policy, environments, episodes, epsilon, seed), epsilon, seed, environments.action_names)
+
+
+def describe(evaluation: Evaluation, agent: str) -> str:
+    """The whole result in one block of text: agent, protocol, score."""
+    config, numbers = evaluation.config, evaluation.statistics()
+    rom, error = config.spec.rom, numbers["standard_error"]
+    lines = {
+        "game": f"{config.game} (rom {rom})",
+        "agent": agent,
+        "protocol": f"{config.protocol}: {describe_environment(config)}",
+        "evaluation": f"{numbers['episodes']} episodes in {evaluation.environments} environments, epsilon {evaluation.epsilon:g}, "
+        f"cap {config.evaluation.frame_cap} frames, seed {evaluation.seed}",
+        "score": f"mean {numbers['mean']:.2f}{'' if error is None else f' +- {error:.2f} (standard error)'}, "
+        f"median {numbers['median']:g}, min {numbers['min']:g}, max {numbers['max']:g}",
+        "human-normalised": "no published scores for this game",
+        "length": f"mean {numbers['mean_length_steps']:.0f} agent steps",
+        "cut by the cap": f"{numbers['cut_by_frame_cap']} of {numbers['episodes']} episodes",
+    }
+    if numbers["human_normalised"] is not None:
+        random, human = reference_scores()[rom]
+        lines["human-normalised"] = f"{numbers['human_normalised']:.3f} (random {random:g}, human {human:g})"
+    return "\n".join(f"{name:<17} {text}" for name, text in lines.items())
+
+
+def describe_environment(config: Config) -> str:
+    """What the environment settings mean, in words."""
+    settings = config.environment
+    skip = settings.frame_skip
+    fires = [
+        when
+        for pressed, when in ((settings.fire_at_reset, "at reset"), (settings.fire_after_life_loss, "after a lost life"))
+        if pressed
+    ]
+    parts = [
+        f"frame skip {skip}" if isinstance(skip, int) else f"frame skip {skip[0]} to {skip[1]} at random",
+        f"sticky {settings.sticky_probability:g}",
+        "max-pool" if settings.max_pool else "no max-pool",
+        f"{'full' if settings.full_actions else 'minimal'} action set",
+        f"up to {settings.noop_max - 1} no-ops" if settings.noop_max > 1 else "no no-ops",
+        f"FIRE {' and '.join(fires)}" if fires else "no FIRE pressed",
+        f"{settings.stack} frames of {settings.height}x{settings.width}",
+    ]
+    return ", ".join(parts)

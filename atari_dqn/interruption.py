@@ -1,0 +1,28 @@
+"""Stopping on request: Ctrl-C and SIGTERM end a loop where it may be left, not where it happens to be."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class StopOnSignals:
+    """Context in which the first SIGINT or SIGTERM only sets ``requested``; a second one acts as it would without us."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopOnSignals":
+        self._previous = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._put_back()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        self._put_back()
+
+    def _put_back(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,238 @@
+"""What a run measures, and where it goes: progress bar, CSV files, TensorBoard."""
+
+import csv
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+Row = Mapping[str, float | int]
+
+
+class EpisodeRow(NamedTuple):
+    """A finished training episode."""
+
+    episode: int
+    steps: int  # agent steps of the whole run when it ended
+    score: float
+    mean_100: float  # mean score of the last 100 episodes
+    length: int  # agent steps
+    frames: int  # emulator frames
+    environment: int
+    seed: int
+
+
+class EpisodeTracker:
+    """Adds up the running episodes of N environments and remembers the last 100 that ended."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.count = 0
+        self.scores: deque[float] = deque(maxlen=100)
+        self.lengths: deque[float] = deque(maxlen=100)
+        self._score = np.zeros(num_envs)
+        self._length = np.zeros(num_envs, np.int64)
+        self._frames = np.zeros(num_envs, np.int64)
+
+    def add(
+        self,
+        steps: int,
+        reward: NDArray[np.float32],
+        frames: NDArray[np.int64],
+        ended: NDArray[np.bool_],
+        seed: NDArray[np.int32],
+    ) -> list[EpisodeRow]:
+        """Adds one step of every environment; returns the episodes that it ended."""
+        self._score += reward
+        self._length += 1
+        self._frames += frames
+        rows = []
+        for env in np.flatnonzero(ended):
+            self.count += 1
+            self.scores.append(float(self._score[env]))
+            self.lengths.append(float(self._length[env]))
+            numbers = (float(self._score[env]), self.mean_score, int(self._length[env]), int(self._frames[env]))
+            rows.append(EpisodeRow(self.count, steps, *numbers, int(env), int(seed[env])))
+            self._score[env] = self._length[env] = self._frames[env] = 0
+        return rows
+
+    @property
+    def mean_score(self) -> float:
+        """Mean score of the last 100 episodes, NaN before the first has ended."""
+        return float(np.mean(self.scores)) if self.scores else float("nan")
+
+    @property
+    def mean_length(self) -> float:
+        """Mean length of the last 100 episodes in agent steps, NaN before the first has ended."""
+        return float(np.mean(self.lengths)) if self.lengths else float("nan")
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The finished episodes; running ones start anew with their environments."""
+        return {"count": np.int64(self.count), "scores": np.array(self.scores), "lengths": np.array(self.lengths)}  # type: ignore[dict-item]
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what ``arrays`` returned."""
+        self.count = int(arrays["count"])
+        self.scores.extend(arrays["scores"].tolist())
+        self.lengths.extend(arrays["lengths"].tolist())
+
+
+class CsvFile:
+    """A CSV file that is appended to; its header is written once."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        is_new = not path.exists() or path.stat().st_size == 0
+        self._file = path.open("a", encoding="utf-8", newline="")
+        self._writer = csv.DictWriter(self._file, columns)
+        if is_new:
+            self._writer.writeheader()
+
+    def write(self, row: Row) -> None:
+        """Appends a row and hands it to the operating system."""
+        self._writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+class TensorBoardFile:
+    """TensorBoard scalars; the x-axis is agent steps."""
+
+    def __init__(self, directory: Path) -> None:
+        import tensorflow as tf
+
+        self._summary = tf.summary
+        self._writer = tf.summary.create_file_writer(str(directory))
+
+    def write(self, group: str, step: int, row: Row) -> None:
+        """Writes each value of a row as the scalar ``group/name``."""
+        with self._writer.as_default():
+            for name, value in row.items():
+                self._summary.scalar(f"{group}/{name}", value, step=step)
+
+    def flush(self) -> None:
+        """Writes out what is buffered."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._writer.close()
+
+
+class Progress:
+    """tqdm's bar on a terminal, a plain line every so often elsewhere; both on standard error."""
+
+    def __init__(self, start: int, total: int, seconds_between_lines: float = 30.0) -> None:
+        self._total = total
+        self._seconds = seconds_between_lines
+        self._started = self._last_line = time.monotonic()
+        self._first = self._step = start
+        self._bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
+
+    def advance(self, steps: int) -> None:
+        """Moves on by so many agent steps."""
+        self._step += steps
+        if self._bar is not None:
+            self._bar.update(min(steps, self._total - self._bar.n))
+
+    def show(self, row: Row) -> None:
+        """Shows the newest row of metrics."""
+        text = f"epsilon {row['epsilon']:.3f}, score {row['score']:.2f}, loss {row['loss']:.4f}, mean max Q {row['mean_max_q']:.3f}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+        elif time.monotonic() - self._last_line >= self._seconds:
+            self._last_line = time.monotonic()
+            rate = (self._step - self._first) / (self._last_line - self._started)
+            left = (self._total - self._step) / rate
+            print(f"step {self._step} of {self._total}, {rate:.0f} steps/s, {_clock(left)} left, {text}", file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        """Prints a line without disturbing the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _clock(seconds: float) -> str:
+    """
+    >>> _clock(3725)
+    '1:02:05'
+    """
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+class RunLogs:
+    """All that a run writes as it goes: ``metrics.csv``, ``episodes.csv``, TensorBoard's event files, and the progress.
+
+    Args:
+        directory: of the run.
+        columns: of ``metrics.csv``.
+        step: agent steps so far.
+        total: agent steps of the whole run.
+    """
+
+    FILES = ("metrics.csv", "episodes.csv")
+
+    def __init__(self, directory: Path, columns: tuple[str, ...], step: int, total: int) -> None:
+        self._directory = directory
+        self._metrics = CsvFile(directory / self.FILES[0], columns)
+        self._episodes = CsvFile(directory / self.FILES[1], EpisodeRow._fields)
+        self._board = TensorBoardFile(directory)
+        self.progress = Progress(step, total)
+
+    def metrics(self, step: int, row: Row) -> None:
+        """A row of metrics, everywhere."""
+        self._metrics.write(row)
+        self._board.write("training", step, row)
+        self.progress.show(row)
+
+    def episode(self, row: EpisodeRow) -> None:
+        """A finished training episode."""
+        self._episodes.write(row._asdict())
+        self._board.write("episode", row.steps, {"score": row.score, "length": row.length})
+
+    def evaluation(self, step: int, row: Row, note: str) -> None:
+        """The statistics of an evaluation, and a line for the user."""
+        self._board.write("evaluation", step, row)
+        self.progress.note(note)
+
+    def positions(self) -> dict[str, int]:
+        """Size of each file, to which it is cut back when the run is continued from a checkpoint written now."""
+        self._board.flush()
+        files = [self._directory / name for name in self.FILES] + _event_files(self._directory)
+        return {file.name: file.stat().st_size for file in files}
+
+    def close(self) -> None:
+        """Closes the files and ends the progress bar."""
+        for sink in (self._metrics, self._episodes, self._board, self.progress):
+            sink.close()
+
+
+def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
+    """Cuts a run's logs back to the sizes they had at a checkpoint; what came later will be written again."""
+    for file in _event_files(directory):
+        if file.name not in positions:
+            file.unlink()
+    for name, size in positions.items():
+        file = directory / Path(name).name
+        if file.exists() and file.stat().st_size > size:
+            with file.open("r+b") as stream:
+                stream.truncate(size)
+
+
+def _event_files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("events.out.tfevents.*"))

@@ -1,0 +1,67 @@
+"""The Q-network: a torso that sees, and a head that values actions."""
+
+import keras
+
+from atari_dqn.settings import NetworkSettings
+
+
+def build_network(
+    settings: NetworkSettings, observation_shape: tuple[int, int, int], num_actions: int, seed: int, name: str
+) -> keras.Model:
+    """Builds a Keras functional model from frames (B, height, width, stack), uint8, to Q-values (B, actions), float32.
+
+    Built of stock layers only, so that its saved file opens with ``keras.models.load_model`` alone.
+
+    Args:
+        settings: torso, width and head.
+        observation_shape: (height, width, stack).
+        num_actions: number of Q-values.
+        seed: of the initial weights.
+        name: shown in the summary.
+    """
+    seeds = keras.random.SeedGenerator(seed)
+    frames = keras.Input(observation_shape, dtype="uint8", name="frames")
+    features = nature_torso(frames, seeds)
+    if settings.head == "dueling":
+        values = dueling_head(features, num_actions, settings.hidden_units, seeds)
+    else:
+        hidden = _dense(settings.hidden_units, seeds, activation="relu", name="hidden")(features)
+        values = _dense(num_actions, seeds, name="q_values")(hidden)
+    return keras.Model(frames, values, name=name)
+
+
+def nature_torso(frames: keras.KerasTensor, seeds: keras.random.SeedGenerator) -> keras.KerasTensor:
+    """The convolutions of Mnih et al. 2015, Methods, Model architecture, on bytes scaled to 0..1."""
+    features = keras.layers.Rescaling(1 / 255, name="scale")(frames)
+    for index, (filters, kernel, stride) in enumerate([(32, 8, 4), (64, 4, 2), (64, 3, 1)], start=1):
+        features = keras.layers.Conv2D(
+            filters,
+            kernel,
+            stride,
+            activation="relu",
+            kernel_initializer=_initializer(seeds),
+            name=f"convolution_{index}",
+        )(features)
+    return keras.layers.Flatten(name="features")(features)
+
+
+def dueling_head(
+    features: keras.KerasTensor, num_actions: int, hidden_units: int, seeds: keras.random.SeedGenerator
+) -> keras.KerasTensor:
+    """Q(s, a) = V(s) + A(s, a) - mean_a A(s, a): Wang et al. 2016, equation 9."""
+    value = _dense(hidden_units, seeds, activation="relu", name="value_hidden")(features)
+    value = _dense(1, seeds, name="value")(value)
+    advantage = _dense(hidden_units, seeds, activation="relu", name="advantage_hidden")(features)
+    advantage = _dense(num_actions, seeds, name="advantage")(advantage)
+    mean = keras.ops.mean(advantage, axis=-1, keepdims=True)
+    centred = keras.layers.Subtract(name="centred_advantage")([advantage, mean])
+    return keras.layers.Add(name="q_values")([value, centred])
+
+
+def _dense(units: int, seeds: keras.random.SeedGenerator, name: str, activation: str | None = None) -> keras.layers.Dense:
+    return keras.layers.Dense(units, activation=activation, kernel_initializer=_initializer(seeds), name=name)
+
+
+def _initializer(seeds: keras.random.SeedGenerator) -> keras.initializers.Initializer:
+    # He et al. 2015, for layers followed by ReLU.
+    return keras.initializers.HeUniform(seed=int(seeds.next()[0]))

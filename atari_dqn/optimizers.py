@@ -1,0 +1,82 @@
+"""Gradient descent with one fused kernel for each variable, behind Keras's optimizer interface.
+
+Keras applies Adam as a dozen element-wise passes over every weight; TensorFlow has the same update as a single kernel.
+"""
+
+import keras
+import tensorflow as tf
+
+from atari_dqn.settings import OptimizerSettings
+
+
+class FusedAdam(keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015, section 2, last paragraph): epsilon is added to the root of the uncorrected second moment."""
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """Updates one variable and its two moments in place."""
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations.value + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+class FusedCenteredRMSprop(keras.optimizers.RMSprop):
+    """RMSprop divided by the square root of the centred second moment plus epsilon, without momentum.
+
+    Graves 2013, "Generating Sequences With Recurrent Neural Networks", equations 38 to 40; what Mnih et al. 2015 use.
+    """
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Makes the moving averages, and the momentum slot that the kernel wants even for momentum 0."""
+        if not self.built:
+            super().build(variables)
+            self._momentums = self.add_optimizer_variables(variables, "momentum")
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """Updates one variable and its moving averages in place."""
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyCenteredRMSProp(
+            var=variable.handle,
+            mg=self._average_gradients[index].value.handle,
+            ms=self._velocities[index].value.handle,
+            mom=self._momentums[index].value.handle,
+            lr=learning_rate,
+            rho=self.rho,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+def make_optimizer(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
+    """The optimizer that the settings name."""
+    if settings.name == "adam":
+        return FusedAdam(
+            settings.learning_rate, beta_1=settings.beta1, beta_2=settings.beta2, epsilon=settings.epsilon, name="adam"
+        )
+    return FusedCenteredRMSprop(
+        settings.learning_rate, rho=settings.decay, momentum=0.0, epsilon=settings.epsilon, centered=True, name="rmsprop"
+    )
+
+
+def clip_by_global_norm(gradients: list[tf.Tensor], limit: float) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Scales the gradients down together so that their global norm is at most ``limit`` (0: never).
+
+    Returns:
+        The gradients and the norm that they had.
+    """
+    norm = tf.linalg.global_norm(gradients)
+    if limit == 0:
+        return gradients, norm
+    scale = limit / tf.maximum(norm, limit)
+    return [gradient * scale for gradient in gradients], norm

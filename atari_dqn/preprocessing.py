@@ -1,0 +1,156 @@
+"""The frame-preprocessing stage, written to be read: what the network sees of the emulator's screen.
+
+One agent step with frame skip 4, max-pooling and a stack of 4 (Mnih et al. 2015, Methods):
+
+    emulator frame   1   2   3   4    5   6   7   8    9  10  11  12   13  14  15  16   17 ...
+    action           a1  a1  a1  a1   a2  a2  a2  a2   a3  a3  a3  a3   a4  a4  a4  a4   a5 ...
+    grayscale                |   |            |   |            |   |            |   |
+    max-pool                 max |            max |            max |            max |
+    84x84 area                  f1               f2               f3               f4
+    observation      0 0 0 f0   0 0 f0 f1        0 f0 f1 f2       f0 f1 f2 f3      f1 f2 f3 f4
+
+``f0`` is the screen after the reset; a stack begins with zeros (black). Without max-pooling f1 is frame 4 alone.
+
+This path serves the ids that draw their frame skip at random, and is what the tests hold ale-py's C++ path to: with the same
+seed and the same actions both give the same bytes.
+"""
+
+from typing import NamedTuple
+
+import ale_py
+import cv2
+import numpy as np
+from ale_py import roms
+from numpy.typing import NDArray
+
+from atari_dqn.settings import EnvironmentSettings
+
+Image = NDArray[np.uint8]
+
+
+def grayscale(rgb: Image) -> Image:
+    """Luminance of an RGB image (height, width, 3), rounded to a byte.
+
+    0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), as in the emulator's own table of gray values.
+
+    >>> grayscale(np.array([[[255, 255, 255], [255, 0, 0]]], np.uint8))
+    array([[255,  76]], dtype=uint8)
+    """
+    return np.round(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+
+
+def max_pool(newer: Image, older: Image) -> Image:
+    """Pixel-wise maximum of two frames: sprites that the game draws only in every other frame stay visible.
+
+    >>> max_pool(np.array([[3, 0]], np.uint8), np.array([[1, 2]], np.uint8))
+    array([[3, 2]], dtype=uint8)
+    """
+    return np.maximum(newer, older)
+
+
+def resize(frame: Image, height: int, width: int) -> Image:
+    """Shrinks a frame by averaging areas (OpenCV's INTER_AREA); a frame of that size already is returned as it is."""
+    if frame.shape == (height, width):
+        return frame.copy()
+    return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def push(stack: Image, frame: Image) -> Image:
+    """Appends a frame to a stack (stack, height, width), newest last, and drops the oldest.
+
+    >>> push(np.array([[[1]], [[2]]], np.uint8), np.array([[3]], np.uint8)).ravel()
+    array([2, 3], dtype=uint8)
+    """
+    return np.concatenate([stack[1:], frame[np.newaxis]])
+
+
+class Outcome(NamedTuple):
+    """What one agent step did to one game."""
+
+    observation: Image
+    reward: float
+    terminated: bool
+    truncated: bool
+    lives: int
+    frames: int
+
+
+class ReferenceGame:
+    """One game, preprocessed frame by frame.
+
+    Args:
+        rom: snake_case name of the game.
+        settings: frame skip, sticky actions and the rest.
+        frame_cap: an episode is truncated after so many frames, no-ops not counted.
+    """
+
+    def __init__(self, rom: str, settings: EnvironmentSettings, frame_cap: int) -> None:
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self._ale = ale_py.ALEInterface()
+        self._ale.setFloat("repeat_action_probability", settings.sticky_probability)
+        self._rom_path = roms.get_rom_path(rom)
+        self._ale.loadROM(self._rom_path)
+        self._settings = settings
+        self._frame_cap = frame_cap
+        skip = settings.frame_skip
+        self._skip_bounds = (skip[0], skip[1]) if isinstance(skip, list) else (skip, skip)
+        self.actions = self._ale.getLegalActionSet() if settings.full_actions else self._ale.getMinimalActionSet()
+
+    def reset(self, seed: int) -> tuple[Image, int]:
+        """Starts the episode of this seed (0 to 2**31 - 1); returns (stack, height, width) and the number of lives."""
+        self._ale.setInt("random_seed", seed)
+        self._ale.loadROM(self._rom_path)
+        self._ale.reset_game()
+        self._skips = np.random.Generator(np.random.PCG64(seed))
+        press_fire = self._settings.fire_at_reset and ale_py.Action.FIRE in self.actions
+        if press_fire:
+            self._ale.act(ale_py.Action.FIRE)
+        for _ in range(_noops(seed, self._settings.noop_max) - press_fire):
+            self._ale.act(ale_py.Action.NOOP)
+            if self._ale.game_over():
+                self._ale.reset_game()
+        self._elapsed = 0
+        self._newest = self._ale.getScreenGrayscale()
+        self._second_newest = np.zeros_like(self._newest)
+        height, width = self._settings.height, self._settings.width
+        self._stack = np.zeros((self._settings.stack, height, width), np.uint8)
+        return self._observe(), self._ale.lives()
+
+    def step(self, action: int) -> Outcome:
+        """Repeats an action (an index into ``actions``) for the frame skip."""
+        low, high = self._skip_bounds
+        skip = low if low == high else int(self._skips.integers(low, high, endpoint=True))
+        reward, frames = 0.0, 0
+        for remaining in range(skip - 1, -1, -1):
+            reward += self._ale.act(self.actions[action])
+            frames += 1
+            if self._ale.game_over() or self._elapsed + frames >= self._frame_cap:
+                break
+            if remaining == 1:
+                self._second_newest = self._ale.getScreenGrayscale()
+            elif remaining == 0:
+                self._newest = self._ale.getScreenGrayscale()
+        self._elapsed += frames
+        terminated = self._ale.game_over()
+        truncated = self._elapsed >= self._frame_cap and not terminated
+        return Outcome(self._observe(), reward, terminated, truncated, self._ale.lives(), frames)
+
+    def screen(self) -> Image:
+        """The emulator's screen as it is, (rows, 160, 3), in its own colours."""
+        return self._ale.getScreenRGB()
+
+    def _observe(self) -> Image:
+        if self._settings.max_pool:
+            self._newest = max_pool(self._newest, self._second_newest)
+        self._stack = push(self._stack, resize(self._newest, self._settings.height, self._settings.width))
+        return self._stack
+
+
+def _noops(seed: int, noop_max: int) -> int:
+    """How many no-ops start the episode of a seed: 0 to noop_max - 1.
+
+    The C++ path draws them with std::mt19937 and libstdc++'s multiply-and-shift, whose rejected draws (one in 10**8 here)
+    are not imitated.
+    """
+    generator = np.random.RandomState(seed)
+    return (int(generator.randint(0, 2**32, dtype=np.uint64)) * noop_max) >> 32

@@ -1,0 +1,113 @@
+"""From an episode (its seed and its actions) to a GIF or an MP4, in true colours and at true speed."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import imageio.v2
+import imageio.v3
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.errors import UserError
+from atari_dqn.evaluation import Episode
+from atari_dqn.preprocessing import ReferenceGame
+from atari_dqn.settings import Config
+
+FRAMES_PER_SECOND = 60  # of the emulated console
+# H.264 in the form that browsers play stores colour at half the resolution; doubled pixels keep theirs.
+MP4_SCALE = 2
+
+
+class Screen(NamedTuple):
+    """What the emulator showed after an agent step."""
+
+    image: NDArray[np.uint8]  # (rows, 160, 3)
+    frames: int  # emulator frames for which it is shown
+
+
+def replay_screens(config: Config, episode: Episode) -> Iterator[Screen]:
+    """Plays an episode again and yields its screens, the one after the reset first.
+
+    Raises:
+        RuntimeError: the replay ended with another score than the episode, so it would show something else.
+    """
+    game = ReferenceGame(config.spec.rom, config.environment, config.evaluation.frame_cap)
+    game.reset(episode.seed)
+    score, frames = 0.0, 1
+    screen = game.screen()
+    for action in episode.actions:
+        outcome = game.step(int(action))
+        frames = outcome.frames
+        yield Screen(screen, frames)
+        screen = game.screen()
+        score += outcome.reward
+    yield Screen(screen, frames)
+    if score != episode.score:
+        raise RuntimeError(f"the replay of an episode with score {episode.score:g} scored {score:g}")
+
+
+def write_recording(path: Path, config: Config, episode: Episode, max_seconds: int | None = None) -> float:
+    """Renders an episode to ``path``, a .gif or an .mp4, and returns its length in seconds of game time.
+
+    Args:
+        path: its directory is made.
+        config: the settings under which the episode was played.
+        episode: what to show.
+        max_seconds: a GIF is cut after so much game time, because its frames are held in memory; None: never.
+
+    Raises:
+        UserError: the ending is unknown.
+    """
+    check_ending(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    screens = replay_screens(config, episode)
+    if max_seconds is not None:
+        screens = islice(screens, 1 + max_seconds * FRAMES_PER_SECOND // _usual_frames(config))
+    write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
+    return write(path, screens, _usual_frames(config))
+
+
+def check_ending(path: Path) -> None:
+    """Raises a UserError for a path that cannot be recorded to."""
+    if path.suffix.lower() not in (".gif", ".mp4"):
+        raise UserError(f"cannot record to '{path}': the name must end in .gif or .mp4")
+
+
+def gif_durations(frames: list[int]) -> list[int]:
+    """Milliseconds for which each screen is shown, in the hundredths of a second that GIF knows.
+
+    Rounding is spread along the timeline, so that 15 screens a second last 60, 70, 70, 60 ... ms and none of it is lost.
+
+    >>> gif_durations([4, 4, 4])
+    [70, 60, 70]
+    """
+    ends = np.rint(np.cumsum(frames) * 100 / FRAMES_PER_SECOND).astype(int)
+    return [int(duration) * 10 for duration in np.diff(ends, prepend=0)]
+
+
+def _usual_frames(config: Config) -> int:
+    """Frames that every agent step takes, or 1 where their number is random."""
+    skip = config.environment.frame_skip
+    return skip if isinstance(skip, int) else 1
+
+
+def _write_gif(path: Path, screens: Iterator[Screen], usual_frames: int) -> float:
+    images, frames = zip(*screens, strict=True)
+    durations = gif_durations(list(frames))
+    imageio.v3.imwrite(path, list(images), extension=".gif", duration=durations, loop=0)
+    return sum(durations) / 1000
+
+
+def _write_mp4(path: Path, screens: Iterator[Screen], usual_frames: int) -> float:
+    rate = FRAMES_PER_SECOND / usual_frames
+    written = 0
+    options: dict[str, Any] = {"codec": "libx264", "pixelformat": "yuv420p", "macro_block_size": 2, "quality": 8}
+    with imageio.v2.get_writer(path, fps=rate, **options) as writer:
+        for screen in screens:
+            image = screen.image.repeat(MP4_SCALE, axis=0).repeat(MP4_SCALE, axis=1)
+            for _ in range(max(round(screen.frames / usual_frames), 1)):
+                writer.append_data(image)
+                written += 1
+    return written / rate

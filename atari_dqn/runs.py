@@ -1,0 +1,131 @@
+"""Run directories: their names, which one a command means, and what is written about the circumstances of a run."""
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from atari_dqn import checkpoint
+from atari_dqn.errors import UserError
+from atari_dqn.settings import SECTIONS, Config
+
+CONFIG = "config.toml"
+PACKAGES = ("atari-dqn", "ale-py", "gymnasium", "imageio", "keras", "numpy", "opencv-python", "tensorflow")
+
+
+def game_directory(root: Path, game: str) -> Path:
+    """Where the runs (or recordings) of a game lie below ``root``.
+
+    >>> game_directory(Path("checkpoints"), "ALE/Pong-v5").as_posix()
+    'checkpoints/ALE-Pong-v5'
+    """
+    return root / game.replace("/", "-")
+
+
+def choose(root: Path, config: Config, name: str | None) -> Path:
+    """The run directory that the user means.
+
+    Args:
+        root: of all runs, usually ``checkpoints``.
+        config: of the run.
+        name: None for a new one, ``last`` for the newest of the game, a name under the game's directory, or a path
+            (anything with a slash).
+
+    Raises:
+        UserError: ``last``, and the game has no run yet.
+    """
+    directory = game_directory(root, config.game)
+    if name is None:
+        return directory / f"{config.recipe}-seed{config.machine.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if name == "last":
+        runs = existing(directory)
+        if not runs:
+            raise UserError(f"there is no run in '{directory}' to continue")
+        return runs[-1]
+    return Path(name) if "/" in name or "\\" in name else directory / name
+
+
+def existing(directory: Path) -> list[Path]:
+    """The runs in a game's directory, the one written to last at the end."""
+    return sorted((path.parent for path in directory.glob(f"*/{CONFIG}")), key=lambda path: path.stat().st_mtime)
+
+
+def is_finished(run_directory: Path) -> bool:
+    """Whether a run's newest checkpoint is that of its last step."""
+    complete = checkpoint.in_run(run_directory)
+    return bool(complete) and checkpoint.notes(complete[-1]).get("finished", False)
+
+
+def merge(stored: Config, asked: Config, given: set[str]) -> Config:
+    """Settings with which a run is continued: as stored, with the total of steps that is asked for.
+
+    Args:
+        stored: of the run so far.
+        asked: of the command.
+        given: what the command named itself, as ``section.key``, ``recipe`` or ``protocol``; the rest is not compared.
+
+    Raises:
+        UserError: the command names something else than the run has.
+    """
+    for name in sorted(given - {"training.total_steps"}):
+        had, wants = _value(stored, name), _value(asked, name)
+        if had != wants:
+            raise UserError(f"this run has {name} = {had}, so it cannot continue with {wants}; choose another run directory")
+    if stored.game != asked.game:
+        raise UserError(f"this run plays {stored.game}, not {asked.game}; choose another run directory")
+    if "training.total_steps" not in given:
+        return stored
+    return stored.model_copy(
+        update={"training": stored.training.model_copy(update={"total_steps": asked.training.total_steps})}
+    )
+
+
+def write_circumstances(run_directory: Path, config: Config) -> None:
+    """Saves the resolved settings and, in ``run.json``, the command, package versions, commit and machine of each start."""
+    run_directory.mkdir(parents=True, exist_ok=True)
+    (run_directory / CONFIG).write_text(config.to_toml(), encoding="utf-8")
+    path = run_directory / "run.json"
+    starts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["starts"] if path.exists() else []
+    starts.append(
+        {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "command": sys.argv,
+            "commit": _commit(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: _version(name) for name in PACKAGES},
+        }
+    )
+    path.write_text(json.dumps({"starts": starts}, indent=1) + "\n", encoding="utf-8")
+
+
+def _value(config: Config, name: str) -> Any:
+    section, _, key = name.partition(".")
+    return getattr(getattr(config, section), key) if section in SECTIONS else getattr(config, section)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that the package runs from, with ``-dirty`` for uncommitted changes; None outside of one."""
+    here = Path(__file__).parent
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,31 @@
+"""Starting TensorFlow: quietly, and with the thread counts of the run."""
+
+import os
+import sys
+import tempfile
+
+
+def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
+    """Imports TensorFlow and sets its thread counts (0: one for each core), before its first operation.
+
+    What it prints while it is imported is held back, because it does so before its own log level counts; it is shown if the
+    import fails.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+            tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+            tf.config.list_logical_devices()
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

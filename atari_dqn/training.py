@@ -1,0 +1,206 @@
+"""The training loop: act, send, learn, receive, remember; and what happens every so many steps."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from atari_dqn import checkpoint
+from atari_dqn.agent import Agent, UpdateMetrics
+from atari_dqn.environments import Environments, Step, VectorGame, make_games
+from atari_dqn.evaluation import evaluate
+from atari_dqn.exploration import epsilon_greedy, linear_schedule
+from atari_dqn.interruption import StopOnSignals
+from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
+from atari_dqn.recording import write_recording
+from atari_dqn.replay import ReplayMemory
+from atari_dqn.settings import Config
+
+METRICS = (
+    *("steps", "frames", "updates", "episodes", "epsilon", "score", "length", *UpdateMetrics._fields),
+    *("steps_per_second", "resident_memory_mb", "replay_fill", "wall_seconds"),
+)
+
+
+class Training:
+    """Deep Q-learning with several environments (Mnih et al. 2015, Algorithm 1).
+
+    The emulators step in their own threads while the agent learns. The order is fixed, so that timing decides nothing:
+    actions are sent, the updates that are due see the memory as it was before, then the answers are received and stored.
+
+    Args:
+        config: all settings.
+        run_directory: where checkpoints and logs go.
+        video_directory: where recordings go.
+        games: the emulators, or None for those that the settings name.
+    """
+
+    def __init__(self, config: Config, run_directory: Path, video_directory: Path, games: VectorGame | None = None) -> None:
+        self.config, self.run_directory, self.video_directory = config, run_directory, video_directory
+        settings = config.training
+        games = games or make_games(
+            config.spec.rom,
+            config.environment,
+            settings.environments,
+            config.environment.frame_cap,
+            config.machine.environment_threads,
+        )
+        self.environments = Environments(games, config.environment, config.machine.seed)
+        stack, *frame_shape = games.observation_shape
+        self.memory = ReplayMemory(
+            config.replay.capacity,
+            games.num_envs,
+            tuple(frame_shape),
+            stack=stack,
+            n_step=config.agent.n_step,
+            gamma=config.agent.gamma,
+            seed=config.machine.seed,
+        )
+        self.agent = Agent(config, games.observation_shape, len(games.action_names))
+        self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([config.machine.seed, *b"exploration"])))
+        self.episodes = EpisodeTracker(games.num_envs)
+        self.steps = self.frames = self.steps_owed = self.started_at = 0
+        self.wall_seconds = 0.0
+        self.recent: list[UpdateMetrics] = []
+        self.evaluated_at: int | None = None
+        self.periodic: list[tuple[int, Callable[[], None]]] = [
+            (settings.log_period, self.log),
+            (settings.evaluation_period, self.evaluate),
+            (settings.checkpoint_period, self.save),
+        ]
+
+    def run(self) -> bool:
+        """Trains until the settings' total of agent steps, or until Ctrl-C or SIGTERM, and leaves a checkpoint either way.
+
+        Returns:
+            Whether the run is complete.
+        """
+        total = self.config.training.total_steps
+        self.logs = RunLogs(self.run_directory, METRICS, self.steps, total)
+        self.clock_start = time.monotonic() - self.wall_seconds
+        self.last_log = (time.monotonic(), self.steps)
+        with closing(self.logs), StopOnSignals() as stop:
+            observation = self.environments.reset()
+            self.memory.start(observation[:, -1])
+            while self.steps < total and not stop.requested:
+                observation = self.step(observation)
+                for period, task in self.periodic:
+                    if period and self.steps // period > (self.steps - self.environments.count) // period:
+                        task()
+            if not stop.requested and self.evaluated_at != self.steps:
+                self.evaluate()
+            self.save()
+        return self.steps >= total
+
+    def step(self, observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """One agent step in every environment, and the updates that are due; returns what to act on next."""
+        executed = self.environments.send(self.act(observation))
+        self.learn()
+        step = self.environments.recv()
+        clip = self.config.agent.reward_clip or np.inf
+        reward = np.clip(step.reward, -clip, clip)
+        self.memory.add(executed, reward, step.discount, step.observation[:, -1], step.ended, step.current[:, -1])
+        self.count(step)
+        return step.current
+
+    def act(self, observation: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Epsilon-greedy actions, uniformly random ones during the warm-up."""
+        warming_up = self.steps < self.config.training.warmup_steps
+        greedy = np.zeros(len(observation), np.int32) if warming_up else self.agent.act(observation)
+        return epsilon_greedy(greedy, 1.0 if warming_up else self.epsilon, self.agent.num_actions, self.random)
+
+    def learn(self) -> None:
+        """One update for every ``update_period`` agent steps since learning began, whatever the number of environments."""
+        settings = self.config.training
+        if self.steps - self.started_at < settings.warmup_steps or not self.memory.can_sample():
+            return
+        self.steps_owed += self.environments.count
+        while self.steps_owed >= settings.update_period:
+            self.steps_owed -= settings.update_period
+            self.recent.append(self.agent.update(self.memory.sample(self.config.agent.batch_size)))
+
+    @property
+    def epsilon(self) -> float:
+        """Probability of a random action now."""
+        settings = self.config.exploration
+        begin = self.config.training.warmup_steps
+        return linear_schedule(self.steps, settings.epsilon_start, settings.epsilon_end, begin, settings.decay_steps)
+
+    def count(self, step: Step) -> None:
+        """Advances the counters, and logs the episodes that ended."""
+        self.steps += self.environments.count
+        self.frames += int(step.frames.sum())
+        self.logs.progress.advance(self.environments.count)
+        for row in self.episodes.add(self.steps, step.reward, step.frames, step.ended, step.seed):
+            self.logs.episode(row)
+
+    def log(self) -> None:
+        """Writes a row of metrics everywhere."""
+        now, resident = time.monotonic(), psutil.Process().memory_info().rss
+        speed = (self.steps - self.last_log[1]) / (now - self.last_log[0])
+        self.last_log = (now, self.steps)
+        learnt = np.array(self.recent, np.float64).mean(axis=0) if self.recent else np.full(len(UpdateMetrics._fields), np.nan)
+        self.recent.clear()
+        counters = (self.steps, self.frames, self.agent.updates, self.episodes.count, self.epsilon)
+        scores = (self.episodes.mean_score, self.episodes.mean_length)
+        machine = (speed, resident / 1e6, len(self.memory) / self.config.replay.capacity, now - self.clock_start)
+        self.logs.metrics(self.steps, dict(zip(METRICS, (*counters, *scores, *learnt.tolist(), *machine), strict=True)))
+
+    def evaluate(self) -> None:
+        """A short evaluation under the protocol, and a recording of its median episode."""
+        seed = self.config.machine.seed + self.steps
+        result = evaluate(self.agent.act, self.config, seed=seed, episodes=self.config.training.evaluation_episodes)
+        episode, numbers = result.representative(), result.statistics()
+        path = self.video_directory / f"step-{self.steps:09d}-score-{episode.score:g}.gif"
+        write_recording(path, self.config, episode, self.config.recording.max_seconds)
+        note = f"step {self.steps}: evaluation mean {numbers['mean']:.2f} over {numbers['episodes']} episodes; recorded {path}"
+        self.logs.evaluation(self.steps, {name: numbers[name] for name in ("mean", "median", "min", "max")}, note)
+        self.evaluated_at = self.steps
+
+    def save(self) -> None:
+        """Writes a checkpoint and deletes the oldest beyond those to keep."""
+        notes = {
+            "logs": self.logs.positions(),
+            "wall_seconds": time.monotonic() - self.clock_start,
+            "finished": self.steps >= self.config.training.total_steps,
+            "observation_shape": self.environments.observation_shape,
+            "actions": self.environments.action_names,
+        }
+        files: dict[str, Callable[[Path], Any]] = {
+            "network.keras": self.agent.online.save,
+            "config.toml": lambda path: path.write_text(self.config.to_toml(), encoding="utf-8"),
+        }
+        checkpoint.save(self.run_directory, self.steps, self.arrays(), files, notes)
+        checkpoint.prune(self.run_directory, self.config.training.keep_checkpoints)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a continued run takes over. The replay memory is not among it: a continued run fills it anew."""
+        owners = {"agent": self.agent.arrays(), "episodes": self.episodes.arrays()}
+        arrays = {f"{owner}/{name}": array for owner, named in owners.items() for name, array in named.items()}
+        return arrays | {
+            "counters": np.array([self.steps, self.frames, self.steps_owed]),
+            "episode_numbers": self.environments.episode_numbers,
+            "random/exploration": checkpoint.generator_to_array(self.random),
+            "random/replay": checkpoint.generator_to_array(self.memory.random),
+        }
+
+    def restore(self, stored: checkpoint.Checkpoint) -> None:
+        """Continues where a checkpoint of the same settings was written."""
+        arrays = stored.arrays
+        self.agent.restore(checkpoint.part(arrays, "agent"))
+        self.episodes.restore(checkpoint.part(arrays, "episodes"))
+        self.steps, self.frames, self.steps_owed = (int(number) for number in arrays["counters"])
+        self.started_at = self.steps
+        self.environments.episode_numbers = arrays["episode_numbers"].copy()
+        checkpoint.generator_from_array(self.random, arrays["random/exploration"])
+        checkpoint.generator_from_array(self.memory.random, arrays["random/replay"])
+        self.wall_seconds = stored.notes["wall_seconds"]
+        cut_logs(self.run_directory, stored.notes["logs"])
+
+    def _passed(self, period: int) -> bool:
+        return period > 0 and self.steps // period > (self.steps - self.environments.count) // period
