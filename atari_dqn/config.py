@@ -99,10 +99,17 @@ def _read(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> dict[s
         known = sorted(file.stem for file in directory.glob("*.toml"))
         raise UserError(f"unknown {kind} '{name}': a TOML file, or one of {', '.join(known)}{nearest(name, known)}")
     tables = _parsed(path.read_text(encoding="utf-8"), str(path))
-    for section in tables:
-        if section not in allowed:
+    for section, table in tables.items():
+        if section not in allowed or not isinstance(table, dict):
             raise UserError(f"{path}: a {kind} has the tables {', '.join(allowed)}, not '{section}'{nearest(section, allowed)}")
+        for key in table:
+            _check_known(list(SECTIONS[section].model_fields), key, f"{path}: unknown setting '{section}.{key}'")
     return tables
+
+
+def _check_known(known: list[str], key: str, complaint: str) -> None:
+    if key not in known:
+        raise UserError(f"{complaint}; allowed: {', '.join(known)}{nearest(key, known)}")
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
@@ -127,9 +134,8 @@ def _validated(tables: dict[str, Any], where: str) -> Config:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"] if part in SECTIONS or "." not in str(part))
         if first["type"] == "extra_forbidden":
-            section = SECTIONS.get(str(first["loc"][0]))
-            known = list((section or Config).model_fields)
-            raise UserError(f"{where}: unknown setting '{name}'; allowed: {', '.join(known)}{nearest(name, known)}") from None
+            section = SECTIONS.get(str(first["loc"][0]), Config)
+            _check_known(list(section.model_fields), str(first["loc"][-1]), f"{where}: unknown setting '{name}'")
         shown = "" if first["type"] == "value_error" else f" = {first['input']!r}"
         raise UserError(f"{where}: {name}{shown}: {first['msg'].removeprefix('Value error, ')}") from None
 

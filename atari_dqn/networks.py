@@ -1,6 +1,9 @@
 """The Q-network: a torso that sees, and a head that values actions."""
 
+from collections.abc import Iterator
+
 import keras
+import numpy as np
 
 from atari_dqn.settings import NetworkSettings
 
@@ -19,7 +22,8 @@ def build_network(
         seed: of the initial weights.
         name: shown in the summary.
     """
-    seeds = keras.random.SeedGenerator(seed)
+    # A seed of its own for each layer: with a shared one, layers of one shape would start out as copies.
+    seeds = (int(part) for part in np.random.SeedSequence(seed).generate_state(32))
     frames = keras.Input(observation_shape, dtype="uint8", name="frames")
     features = nature_torso(frames, seeds)
     if settings.head == "dueling":
@@ -30,7 +34,7 @@ def build_network(
     return keras.Model(frames, values, name=name)
 
 
-def nature_torso(frames: keras.KerasTensor, seeds: keras.random.SeedGenerator) -> keras.KerasTensor:
+def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int]) -> keras.KerasTensor:
     """The convolutions of Mnih et al. 2015, Methods, Model architecture, on bytes scaled to 0..1."""
     features = keras.layers.Rescaling(1 / 255, name="scale")(frames)
     for index, (filters, kernel, stride) in enumerate([(32, 8, 4), (64, 4, 2), (64, 3, 1)], start=1):
@@ -45,9 +49,7 @@ def nature_torso(frames: keras.KerasTensor, seeds: keras.random.SeedGenerator) -
     return keras.layers.Flatten(name="features")(features)
 
 
-def dueling_head(
-    features: keras.KerasTensor, num_actions: int, hidden_units: int, seeds: keras.random.SeedGenerator
-) -> keras.KerasTensor:
+def dueling_head(features: keras.KerasTensor, num_actions: int, hidden_units: int, seeds: Iterator[int]) -> keras.KerasTensor:
     """Q(s, a) = V(s) + A(s, a) - mean_a A(s, a): Wang et al. 2016, equation 9."""
     value = _dense(hidden_units, seeds, activation="relu", name="value_hidden")(features)
     value = _dense(1, seeds, name="value")(value)
@@ -58,10 +60,10 @@ def dueling_head(
     return keras.layers.Add(name="q_values")([value, centred])
 
 
-def _dense(units: int, seeds: keras.random.SeedGenerator, name: str, activation: str | None = None) -> keras.layers.Dense:
+def _dense(units: int, seeds: Iterator[int], name: str, activation: str | None = None) -> keras.layers.Dense:
     return keras.layers.Dense(units, activation=activation, kernel_initializer=_initializer(seeds), name=name)
 
 
-def _initializer(seeds: keras.random.SeedGenerator) -> keras.initializers.Initializer:
-    # He et al. 2015, for layers followed by ReLU.
-    return keras.initializers.HeUniform(seed=int(seeds.next()[0]))
+def _initializer(seeds: Iterator[int]) -> keras.initializers.Initializer:
+    # Uniform within 1 / sqrt(inputs), as in the program published with Mnih et al. 2015.
+    return keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform", seed=next(seeds))

@@ -78,7 +78,7 @@ class TrainingSettings(Section):
     update_period: int = _setting(4, "an update follows every so many", unit="agent steps", source=NATURE, ge=1)
     log_period: int = _setting(2_000, "a row of metrics every so many", unit="agent steps", ge=1)
     evaluation_period: int = _setting(
-        100_000, "a short evaluation, with a recording, every so many; 0: never", unit="agent steps", ge=0
+        100_000, "a short evaluation, with a recording, every so many and at the end; 0: never", unit="agent steps", ge=0
     )
     evaluation_episodes: int = _setting(5, "episodes of a short evaluation", unit="episodes", ge=1)
     checkpoint_period: int = _setting(100_000, "a checkpoint every so many; 0: only at the end", unit="agent steps", ge=0)

@@ -92,7 +92,7 @@ class Training:
                 for period, task in self.periodic:
                     if period and self.steps // period > (self.steps - self.environments.count) // period:
                         task()
-            if not stop.requested and self.evaluated_at != self.steps:
+            if self.config.training.evaluation_period and not stop.requested and self.evaluated_at != self.steps:
                 self.evaluate()
             self.save()
         return self.steps >= total

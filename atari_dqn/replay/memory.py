@@ -24,6 +24,13 @@ from numpy.typing import DTypeLike, NDArray
 from atari_dqn.errors import UserError
 
 
+CGROUP = Path("/sys/fs/cgroup")
+CGROUP_FILES = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+
+
 class Batch(NamedTuple):
     """B transitions. ``frames[b, :stack]`` is the observation, ``frames[b, offset[b]:offset[b] + stack]`` the next one."""
 
@@ -200,23 +207,17 @@ def memory_needed(capacity: int, num_envs: int, frame_bytes: int, window: int) -
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: the machine's free memory or what its container has left."""
+    """Bytes that this process may still take: the machine's free memory, or what its container has left."""
     free = psutil.virtual_memory().available
-    for limit_file, used_file in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        limit, used = (_read_number(Path("/sys/fs/cgroup") / name) for name in (limit_file, used_file))
-        if limit is not None and used is not None:
-            free = min(free, limit - used)
+    for limit, used, statistics in CGROUP_FILES:
+        try:
+            left = int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text())
+            # Cached files count as used, and give way when something else is needed.
+            named = dict(line.split() for line in (CGROUP / statistics).read_text().splitlines())
+            free = min(free, left + int(named.get("inactive_file", 0)))
+        except (OSError, ValueError):
+            continue
     return max(free, 0)
-
-
-def _read_number(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _check_memory(capacity: int, num_envs: int, frame_shape: tuple[int, ...], dtype: np.dtype[Any], window: int) -> None:

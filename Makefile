@@ -1,0 +1,104 @@
+# Every target that needs the environment builds .venv once, from pyproject.toml with the versions in requirements.lock,
+# and again only when one of these two files changes.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+GAME ?=
+CKPT ?=
+CONFIG ?=
+PROTOCOL ?=
+STEPS ?=
+SEED ?=
+RUN ?=
+EPISODES ?=
+OUT ?=
+ARGS ?=
+
+# Passes an option on only where its variable was given.
+option = $(if $($(1)),$(2) '$($(1))')
+# Says what is missing before anything is installed.
+require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
+$(call require,train,GAME,BreakoutDeterministic-v4)
+$(call require,random,GAME,BreakoutDeterministic-v4)
+$(call require,eval,CKPT,checkpoints/...)
+$(call require,record,CKPT,checkpoints/...)
+$(call require,record,OUT,videos/episode.gif)
+
+.PHONY: help install train eval record random games tensorboard test test-slow lint format clean
+
+help:
+	@echo 'make train GAME=ID             train; stops and continues at will'
+	@echo '     [CONFIG=NAME|FILE]          recipe (default: default)'
+	@echo '     [PROTOCOL=NAME|FILE]        environment and evaluation (default: tutorial)'
+	@echo '     [STEPS=N] [SEED=N]          agent steps and seed (default: the recipe'"'"'s, and 1)'
+	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game, or name the run directory'
+	@echo '     [ARGS="--section.key VALUE ..."]  any setting'
+	@echo 'make eval CKPT=DIR             score a run or one of its checkpoints; GIF, MP4 and JSON into videos/'
+	@echo '     [EPISODES=N] [SEED=N] [ARGS="--epsilon P"]'
+	@echo 'make record CKPT=DIR OUT=FILE  render one episode to a .gif or .mp4'
+	@echo '     [SEED=N] [ARGS="--epsilon P"]'
+	@echo 'make random GAME=ID            score and record an agent that acts at random'
+	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
+	@echo 'make games                     list every game and the ids it answers to'
+	@echo 'make tensorboard               show the curves of all runs in checkpoints/ in a browser'
+	@echo 'make install                   build the environment in .venv; the other targets do so by themselves'
+	@echo 'make test                      run the tests that take less than a minute each'
+	@echo 'make test-slow                 run those that take longer'
+	@echo 'make lint                      check style and types;  make format  mends the style'
+	@echo 'make clean                     remove .venv and caches; runs and recordings stay'
+	@echo
+	@echo 'PYTHON=python3.12 chooses the interpreter that .venv is built with (3.11 or newer).'
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: $(PYTHON) is older than 3.11; give a newer one: make PYTHON=python3.12 ...' >&2; exit 2; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	@touch $@
+
+train: $(INSTALLED)
+	@$(BIN)/atari-dqn train --game '$(GAME)' $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
+	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) $(ARGS)
+
+eval: $(INSTALLED)
+	@$(BIN)/atari-dqn eval '$(CKPT)' $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
+
+record: $(INSTALLED)
+	@$(BIN)/atari-dqn record '$(CKPT)' --out '$(OUT)' $(call option,SEED,--seed) $(ARGS)
+
+random: $(INSTALLED)
+	@$(BIN)/atari-dqn random --game '$(GAME)' $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \
+	  $(call option,SEED,--seed) $(ARGS)
+
+games: $(INSTALLED)
+	@$(BIN)/atari-dqn games
+
+tensorboard: $(INSTALLED)
+	$(BIN)/tensorboard --logdir checkpoints --host 127.0.0.1
+
+test: $(INSTALLED)
+	$(BIN)/pytest -m 'not slow' $(ARGS)
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -m slow $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

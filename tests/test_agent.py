@@ -1,0 +1,116 @@
+import keras
+import numpy as np
+import pytest
+
+from atari_dqn.agent import Agent
+from atari_dqn.config import load_config
+from atari_dqn.replay import Batch
+from atari_dqn.settings import Config
+
+SHAPE = (2, 36, 36)
+
+
+def config(**overrides: object) -> Config:
+    defaults = {"agent.batch_size": 8, "agent.n_step": 3, "network.hidden_units": 16, "agent.target_period_updates": 1000}
+    return load_config(
+        "breakout", overrides={**defaults, **{name.replace("__", "."): value for name, value in overrides.items()}}
+    )[0]
+
+
+def batch(seed: int = 0) -> Batch:
+    random = np.random.default_rng(seed)
+    return Batch(
+        random.integers(256, size=(8, 5, 36, 36), dtype=np.uint8),
+        random.integers(1, 4, size=8).astype(np.int32),
+        random.integers(4, size=8).astype(np.int32),
+        random.normal(size=8).astype(np.float32),
+        random.choice([0.0, 0.9], size=8).astype(np.float32),
+    )
+
+
+def networks_values(network: keras.Model, frames: np.ndarray) -> np.ndarray:
+    return np.asarray(network(frames.transpose(0, 2, 3, 1)))
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> None:
+    agent = Agent(config(agent__double=double), SHAPE, 4)
+    for variable in agent.target.variables:
+        variable.assign(variable + 0.05 * keras.random.normal(variable.shape, seed=1))
+    data = batch()
+    observation = data.frames[:, :2]
+    following = np.stack([frames[ahead : ahead + 2] for frames, ahead in zip(data.frames, data.offset, strict=True)])
+    online, target = networks_values(agent.online, following), networks_values(agent.target, following)
+    best = (online if double else target).argmax(axis=1)
+    wanted = data.reward + data.discount * target[np.arange(8), best]
+    before = networks_values(agent.online, observation)
+    error = wanted - before[np.arange(8), data.action]
+    loss = np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5)
+    metrics = agent.update(data)
+    assert float(metrics.loss) == pytest.approx(loss.mean(), rel=1e-4)
+    assert float(metrics.td_error) == pytest.approx(np.abs(error).mean(), rel=1e-4)
+    assert float(metrics.mean_max_q) == pytest.approx(before.max(axis=1).mean(), rel=1e-3, abs=1e-5)
+    assert float(metrics.gradient_norm) > 0
+
+
+def test_repeated_updates_fit_the_batch_and_move_the_online_network_only() -> None:
+    agent = Agent(config(optimizer__learning_rate=1e-3), SHAPE, 4)
+    data = batch()
+    target_before = [variable.numpy() for variable in agent.target.variables]
+    first = float(agent.update(data).loss)
+    for _ in range(100):
+        last = float(agent.update(data).loss)
+    assert last < 0.05 * first
+    for variable, before in zip(agent.target.variables, target_before, strict=True):
+        np.testing.assert_array_equal(variable, before)
+
+
+def test_the_target_is_copied_every_so_many_updates() -> None:
+    agent = Agent(config(agent__target_period_updates=3), SHAPE, 4)
+    same = []
+    for number in range(6):
+        agent.update(batch(number))
+        pairs = zip(agent.online.variables, agent.target.variables, strict=True)
+        same.append(all(np.array_equal(online, target) for online, target in pairs))
+    assert same == [False, False, True, False, False, True]
+
+
+def test_acting_is_greedy_and_batches_do_not_mix() -> None:
+    agent = Agent(config(), SHAPE, 4)
+    observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
+    values = agent.values(observations)
+    np.testing.assert_allclose(values, networks_values(agent.online, observations), rtol=1e-5, atol=1e-6)
+    assert agent.act(observations).tolist() == values.argmax(axis=1).tolist()
+    for index in range(5):
+        np.testing.assert_allclose(agent.values(observations[index : index + 1])[0], values[index], rtol=1e-4, atol=1e-5)
+
+
+def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
+    one = Agent(config(agent__target_period_updates=4), SHAPE, 4)
+    for number in range(6):
+        one.update(batch(number))
+    other = Agent(config(agent__target_period_updates=4, machine__seed=99), SHAPE, 4)
+    other.restore(one.arrays())
+    for number in range(6, 10):
+        metrics, other_metrics = one.update(batch(number)), other.update(batch(number))
+        assert float(metrics.loss) == pytest.approx(float(other_metrics.loss), rel=1e-5)
+    for name, array in one.arrays().items():
+        np.testing.assert_allclose(array, other.arrays()[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    """With plain gradient steps too small to matter, the loss changes as the gradient norm predicts."""
+    agent = Agent(config(optimizer__clip_norm=0.0), SHAPE, 4)
+    data = batch()
+    weights = [variable.numpy() for variable in agent.online.trainable_variables]
+    loss = float(agent.update(data).loss)
+    step = [variable.numpy() - weight for variable, weight in zip(agent.online.trainable_variables, weights, strict=True)]
+    length = np.sqrt(sum(float((part**2).sum()) for part in step))
+    losses = []
+    for size in (-1e-3, 1e-3):
+        for variable, weight, part in zip(agent.online.trainable_variables, weights, step, strict=True):
+            variable.assign(weight + size * part / length)
+        losses.append(float(agent.update(data).loss))
+    slope = (losses[1] - losses[0]) / 2e-3
+    assert slope < 0, "the update's direction must lower the loss"
+    assert loss == pytest.approx(np.mean(losses), rel=1e-3)

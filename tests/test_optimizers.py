@@ -1,0 +1,50 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atari_dqn.optimizers import clip_by_global_norm, make_optimizer
+from atari_dqn.settings import OptimizerSettings
+
+STOCK = {
+    "adam": keras.optimizers.Adam(0.01, beta_1=0.9, beta_2=0.99, epsilon=1e-3),
+    "rmsprop": keras.optimizers.RMSprop(0.01, rho=0.95, epsilon=1e-3, centered=True),
+}
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_the_fused_kernels_do_what_keras_does(name: str) -> None:
+    settings = OptimizerSettings.model_validate({"name": name, "learning_rate": 0.01, "epsilon": 1e-3, "beta2": 0.99})
+    start = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    fused_variable, stock_variable = keras.Variable(start), keras.Variable(start)
+    fused, stock = make_optimizer(settings), STOCK[name]
+    for step in range(30):
+        gradient = tf.constant(np.random.default_rng(step).normal(size=(5, 3)), tf.float32)
+        fused.apply([gradient], [fused_variable])
+        stock.apply([gradient], [stock_variable])
+    np.testing.assert_allclose(fused_variable, stock_variable, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(fused_variable, start)
+
+
+def test_rmsprop_is_the_arithmetic_of_the_nature_paper() -> None:
+    """Two updates of one weight: g / sqrt(mean of g^2 - (mean of g)^2 + epsilon), both means with decay 0.95."""
+    optimizer = make_optimizer(OptimizerSettings(name="rmsprop", learning_rate=0.1, epsilon=0.01))
+    weight, by_hand, mean, mean_square = keras.Variable(1.0), 1.0, 0.0, 0.0
+    for gradient in (2.0, -1.0):
+        optimizer.apply([tf.constant(gradient)], [weight])
+        mean = 0.95 * mean + 0.05 * gradient
+        mean_square = 0.95 * mean_square + 0.05 * gradient**2
+        by_hand -= 0.1 * gradient / np.sqrt(mean_square - mean**2 + 0.01)
+        assert float(weight.numpy()) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_gradients_are_scaled_together_and_only_when_too_long() -> None:
+    gradients = [tf.constant([3.0]), tf.constant([0.0, 4.0])]
+    clipped, norm = clip_by_global_norm(gradients, 1.0)
+    assert float(norm) == 5.0
+    np.testing.assert_allclose(clipped[0], [0.6])
+    np.testing.assert_allclose(clipped[1], [0.0, 0.8])
+    for limit in (10.0, 0.0):
+        untouched, norm = clip_by_global_norm(gradients, limit)
+        assert float(norm) == 5.0
+        np.testing.assert_allclose(untouched[1], [0.0, 4.0])

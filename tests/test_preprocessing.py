@@ -1,0 +1,139 @@
+"""Three paths to the same pixels: ale-py's C++ environment, our reference, and Gymnasium's wrappers."""
+
+import hashlib
+
+import ale_py
+import gymnasium
+import numpy as np
+import pytest
+from ale_py import roms
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+
+from atari_dqn.environments import CppGames, ReferenceGames, Transitions, VectorGame
+from atari_dqn.preprocessing import ReferenceGame, grayscale
+from atari_dqn.settings import EnvironmentSettings
+
+GAMES = ["breakout", "pong", "qbert", "seaquest", "space_invaders", "montezuma_revenge", "boxing", "video_pinball"]
+
+
+def play(games: VectorGame, steps: int, seed: int, first_seeds: list[int]) -> list[Transitions]:
+    """Plays random actions, resetting ended games with seeds that count up."""
+    random = np.random.default_rng(seed)
+    seeds = np.array(first_seeds, np.int32)
+    games.reset(np.ones(games.num_envs, np.bool_), seeds)
+    answers = []
+    for _ in range(steps):
+        games.send(random.integers(len(games.action_names), size=games.num_envs).astype(np.int32))
+        answers.append(games.recv())
+        ended = answers[-1].terminated | answers[-1].truncated
+        if ended.any():
+            seeds = seeds + 1000
+            observation, _ = games.reset(ended, seeds[ended])
+            answers.append(answers[-1]._replace(observation=observation))
+    return answers
+
+
+def assert_same(one: list[Transitions], other: list[Transitions]) -> None:
+    assert len(one) == len(other)
+    for step, (first, second) in enumerate(zip(one, other, strict=True)):
+        for name, left, right in zip(Transitions._fields, first, second, strict=True):
+            assert left.dtype == right.dtype, name
+            np.testing.assert_array_equal(left, right, err_msg=f"{name} at step {step}")
+
+
+@pytest.mark.parametrize("rom", GAMES)
+def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_see_the_same(rom: str) -> None:
+    settings = EnvironmentSettings(noop_max=0)
+    fast, readable = CppGames(rom, settings, 1, 108_000), ReferenceGame(rom, settings, 108_000)
+    name = gymnasium.make(
+        f"ALE/{ale_py.registration.rom_id_to_name(rom)}-v5",
+        frameskip=1,
+        repeat_action_probability=0.0,
+        max_num_frames_per_episode=108_000,
+    )
+    wrapped = FrameStackObservation(AtariPreprocessing(name, noop_max=0), 4, padding_type="zero")
+    random = np.random.default_rng(0)
+    over, steps = True, 0
+    while steps < 1000:
+        if over:
+            first, lives = fast.reset(np.ones(1, np.bool_), np.array([steps], np.int32))
+            second, second_lives = readable.reset(steps)
+            third, _ = wrapped.reset(seed=steps)
+            np.testing.assert_array_equal(first[0], second)
+            np.testing.assert_array_equal(first[0], third)
+            assert lives[0] == second_lives
+        action = int(random.integers(len(readable.actions)))
+        fast.send(np.array([action], np.int32))
+        answer, outcome = fast.recv(), readable.step(action)
+        third, reward, terminated, truncated, info = wrapped.step(action)
+        np.testing.assert_array_equal(answer.observation[0], outcome.observation)
+        np.testing.assert_array_equal(answer.observation[0], third)
+        assert answer.reward[0] == outcome.reward == reward
+        assert answer.terminated[0] == outcome.terminated == terminated
+        assert answer.truncated[0] == outcome.truncated == truncated
+        assert answer.lives[0] == outcome.lives == info["lives"]
+        over = outcome.terminated or outcome.truncated
+        steps += 1
+    wrapped.close()
+
+
+@pytest.mark.parametrize(
+    ("rom", "settings"),
+    [
+        ("breakout", EnvironmentSettings(sticky_probability=0.25, fire_at_reset=True, max_pool=False)),
+        ("qbert", EnvironmentSettings(sticky_probability=0.25)),
+        ("space_invaders", EnvironmentSettings(frame_skip=3, fire_at_reset=True)),
+        ("seaquest", EnvironmentSettings(full_actions=True, stack=2, height=100, width=60)),
+        ("pong", EnvironmentSettings(frame_skip=1, noop_max=100, stack=1)),
+        ("ice_hockey", EnvironmentSettings(frame_skip=5, sticky_probability=0.1, noop_max=1)),
+    ],
+)
+def test_both_paths_agree_under_every_setting(rom: str, settings: EnvironmentSettings) -> None:
+    cap, seeds = 600, [3, 2**31 - 200_000, 77]
+    fast = play(CppGames(rom, settings, 3, cap, threads=2), 620, 1, seeds)
+    readable = play(ReferenceGames(rom, settings, 3, cap), 620, 1, seeds)
+    assert_same(fast, readable)
+    assert any(answer.truncated.any() or answer.terminated.any() for answer in fast)
+
+
+def test_the_number_of_threads_decides_nothing() -> None:
+    settings = EnvironmentSettings(sticky_probability=0.25)
+    runs = [play(CppGames("qbert", settings, 4, 108_000, threads), 200, 2, [1, 2, 3, 4]) for threads in (1, 2)]
+    assert_same(*runs)
+
+
+def test_random_frame_skips_come_from_the_seed() -> None:
+    settings = EnvironmentSettings(frame_skip=[2, 4], noop_max=0, max_pool=False)
+    runs = [play(ReferenceGames("pong", settings, 2, 108_000), 300, 1, [5, 6]) for _ in range(2)]
+    assert_same(*runs)
+    skips = np.concatenate([answer.frames for answer in runs[0]])
+    assert set(skips.tolist()) == {2, 3, 4}
+    assert not np.array_equal([answer.frames[0] for answer in runs[0]], [answer.frames[1] for answer in runs[0]])
+
+
+@pytest.mark.parametrize("rom", GAMES)
+def test_the_emulators_gray_is_the_luminance_of_its_colours(rom: str) -> None:
+    emulator = ale_py.ALEInterface()
+    emulator.loadROM(roms.get_rom_path(rom))
+    for _ in range(100):
+        emulator.act(emulator.getMinimalActionSet()[-1])
+    np.testing.assert_array_equal(grayscale(emulator.getScreenRGB()), emulator.getScreenGrayscale())
+
+
+@pytest.mark.parametrize(
+    ("rom", "digest"),
+    [
+        ("breakout", "ba02e9b35aa169f9"),
+        ("pong", "c785210053ee8784"),
+        ("qbert", "e8a54b996d71d7d6"),
+        ("seaquest", "27c983d8a0674cf6"),
+        ("space_invaders", "ffe6d8498d5831d1"),
+        ("montezuma_revenge", "d6374a4a27b7f216"),
+    ],
+)
+def test_golden_observations(rom: str, digest: str) -> None:
+    answers = play(CppGames(rom, EnvironmentSettings(sticky_probability=0.25), 2, 108_000), 300, 4, [11, 12])
+    seen = hashlib.sha256()
+    for answer in answers:
+        seen.update(answer.observation.tobytes() + answer.reward.tobytes())
+    assert seen.hexdigest()[:16] == digest
