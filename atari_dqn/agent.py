@@ -60,7 +60,8 @@ class Agent:
 
     def act(self, observations: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Action of highest Q-value (N,) for each observation (N, stack, height, width)."""
-        return np.argmax(self.values(observations), axis=-1).astype(np.int32)
+        best: NDArray[np.int32] = np.argmax(self.values(observations), axis=-1).astype(np.int32)
+        return best
 
     def update(self, batch: Batch) -> UpdateMetrics:
         """Takes one gradient step on a batch, and copies the online network to the target when it is due."""
@@ -100,12 +101,12 @@ class Agent:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that the next update depends on, by name."""
         named = {"target": self.target.variables, "optimizer": self.optimizer.variables, "online": self.online.variables}
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             f"{owner}/{index:02d}/{variable.path}": np.asarray(variable)
             for owner, variables in named.items()
             for index, variable in enumerate(variables)
         }
-        return arrays | {"updates": np.int64(self.updates)}
+        return arrays | {"updates": np.array(self.updates)}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Takes over what ``arrays`` returned of an agent with the same settings."""
@@ -137,4 +138,5 @@ def load_agent(path: Path) -> tuple[Agent, Config, Checkpoint]:
 
 def _frames_last(frames: tf.Tensor) -> tf.Tensor:
     """From (B, stack, height, width), as frames are stored, to (B, height, width, stack), as convolutions want them."""
-    return tf.transpose(frames, [0, 2, 3, 1])
+    # As signed bytes, because TensorFlow's transposition of unsigned ones is slower and complains on standard error.
+    return tf.bitcast(tf.transpose(tf.bitcast(frames, tf.int8), [0, 2, 3, 1]), tf.uint8)

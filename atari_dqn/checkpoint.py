@@ -37,7 +37,7 @@ class Checkpoint(NamedTuple):
 
 
 def save(
-    run_directory: Path, step: int, arrays: Arrays, write_files: Mapping[str, Callable[[Path], None]], notes: dict[str, Any]
+    run_directory: Path, step: int, arrays: Arrays, write_files: Mapping[str, Callable[[Path], object]], notes: dict[str, Any]
 ) -> Path:
     """Writes a checkpoint beside the run's others and returns its directory.
 

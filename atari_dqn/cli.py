@@ -115,14 +115,15 @@ def random(options: argparse.Namespace) -> int:
 
 def record(options: argparse.Namespace) -> int:
     """Plays one episode and renders it."""
+    from atari_dqn.recording import check_ending, write_recording
+
     out = Path(options.out)
+    check_ending(out)
     stored_at = checkpoint.find(Path(options.checkpoint))
     _start_tensorflow()
     from atari_dqn.agent import load_agent
     from atari_dqn.evaluation import evaluate
-    from atari_dqn.recording import check_ending, write_recording
 
-    check_ending(out)
     agent, config, _ = load_agent(stored_at)
     result = evaluate(agent.act, config, seed=options.seed, episodes=1, epsilon=options.epsilon)
     seconds = write_recording(out, config, result.episodes[0], _gif_limit(config, out))

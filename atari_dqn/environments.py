@@ -31,9 +31,20 @@ class Transitions(NamedTuple):
 class VectorGame(Protocol):
     """N copies of a game."""
 
-    num_envs: int
-    action_names: tuple[str, ...]
-    observation_shape: tuple[int, ...]
+    @property
+    def num_envs(self) -> int:
+        """N."""
+        ...
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Name of each action, by its index."""
+        ...
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """(stack, height, width)."""
+        ...
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         """Starts new episodes where the mask is set (everywhere at first), one seed for each.

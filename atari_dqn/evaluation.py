@@ -139,13 +139,14 @@ def describe(evaluation: Evaluation, agent: str) -> str:
     """The whole result in one block of text: agent, protocol, score."""
     config, numbers = evaluation.config, evaluation.statistics()
     rom, error = config.spec.rom, numbers["standard_error"]
+    margin = "" if error is None else f" +- {error:.2f} (standard error)"
     lines = {
         "game": f"{config.game} (rom {rom})",
         "agent": agent,
         "protocol": f"{config.protocol}: {describe_environment(config)}",
-        "evaluation": f"{numbers['episodes']} episodes in {evaluation.environments} environments, epsilon {evaluation.epsilon:g}, "
-        f"cap {config.evaluation.frame_cap} frames, seed {evaluation.seed}",
-        "score": f"mean {numbers['mean']:.2f}{'' if error is None else f' +- {error:.2f} (standard error)'}, "
+        "evaluation": f"{numbers['episodes']} episodes in {evaluation.environments} environments, "
+        f"epsilon {evaluation.epsilon:g}, cap {config.evaluation.frame_cap} frames, seed {evaluation.seed}",
+        "score": f"mean {numbers['mean']:.2f}{margin}, "
         f"median {numbers['median']:g}, min {numbers['min']:g}, max {numbers['max']:g}",
         "human-normalised": "no published scores for this game",
         "length": f"mean {numbers['mean_length_steps']:.0f} agent steps",

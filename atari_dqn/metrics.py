@@ -73,7 +73,7 @@ class EpisodeTracker:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The finished episodes; running ones start anew with their environments."""
-        return {"count": np.int64(self.count), "scores": np.array(self.scores), "lengths": np.array(self.lengths)}  # type: ignore[dict-item]
+        return {"count": np.array(self.count), "scores": np.array(self.scores), "lengths": np.array(self.lengths)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what ``arrays`` returned."""
@@ -144,7 +144,8 @@ class Progress:
 
     def show(self, row: Row) -> None:
         """Shows the newest row of metrics."""
-        text = f"epsilon {row['epsilon']:.3f}, score {row['score']:.2f}, loss {row['loss']:.4f}, mean max Q {row['mean_max_q']:.3f}"
+        names = {"epsilon": ".3f", "score": ".2f", "loss": ".4f", "mean_max_q": ".3f"}
+        text = ", ".join(f"{name.replace('_', ' ')} {row[name]:{form}}" for name, form in names.items())
         if self._bar is not None:
             self._bar.set_postfix_str(text)
         elif time.monotonic() - self._last_line >= self._seconds:
@@ -167,7 +168,8 @@ class Progress:
 
 
 def _clock(seconds: float) -> str:
-    """
+    """Hours, minutes and seconds.
+
     >>> _clock(3725)
     '1:02:05'
     """
@@ -188,6 +190,7 @@ class RunLogs:
     FILES = ("metrics.csv", "episodes.csv")
 
     def __init__(self, directory: Path, columns: tuple[str, ...], step: int, total: int) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._metrics = CsvFile(directory / self.FILES[0], columns)
         self._episodes = CsvFile(directory / self.FILES[1], EpisodeRow._fields)

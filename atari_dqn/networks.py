@@ -9,7 +9,7 @@ from atari_dqn.settings import NetworkSettings
 
 
 def build_network(
-    settings: NetworkSettings, observation_shape: tuple[int, int, int], num_actions: int, seed: int, name: str
+    settings: NetworkSettings, observation_shape: tuple[int, ...], num_actions: int, seed: int, name: str
 ) -> keras.Model:
     """Builds a Keras functional model from frames (B, height, width, stack), uint8, to Q-values (B, actions), float32.
 

@@ -36,7 +36,8 @@ def grayscale(rgb: Image) -> Image:
     >>> grayscale(np.array([[[255, 255, 255], [255, 0, 0]]], np.uint8))
     array([[255,  76]], dtype=uint8)
     """
-    return np.round(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    luminance = rgb @ np.array([0.299, 0.587, 0.114])
+    return np.asarray(np.round(luminance), np.uint8)
 
 
 def max_pool(newer: Image, older: Image) -> Image:
@@ -88,7 +89,10 @@ class ReferenceGame:
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._ale = ale_py.ALEInterface()
         self._ale.setFloat("repeat_action_probability", settings.sticky_probability)
-        self._rom_path = roms.get_rom_path(rom)
+        path = roms.get_rom_path(rom)
+        if path is None:
+            raise ValueError(f"'{rom}' is no game of ale-py")
+        self._rom_path = path
         self._ale.loadROM(self._rom_path)
         self._settings = settings
         self._frame_cap = frame_cap

@@ -121,9 +121,9 @@ def test_a_wrong_recipe_file_is_refused(tmp_path: Path, text: str, message: str)
 
 
 def test_unknown_recipes_and_protocols_are_answered_with_the_nearest() -> None:
-    with pytest.raises(UserError, match="unknown recipe 'natur'.*did you mean 'nature'"):
+    with pytest.raises(UserError, match=r"unknown recipe 'natur'.*did you mean 'nature'"):
         load_config("breakout", "natur")
-    with pytest.raises(UserError, match="unknown protocol 'dopmine'.*did you mean 'dopamine'"):
+    with pytest.raises(UserError, match=r"unknown protocol 'dopmine'.*did you mean 'dopamine'"):
         load_config("breakout", protocol="dopmine")
 
 

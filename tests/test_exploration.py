@@ -10,7 +10,7 @@ def test_each_environment_explores_by_itself() -> None:
     steps, epsilon = 20_000, 0.5
     greedy = np.full(8, 9, np.int32)
     explored = np.stack([epsilon_greedy(greedy, epsilon, 5, random) != 9 for _ in range(steps)])
-    correlation = np.corrcoef(explored.T)
+    correlation = np.asarray(np.corrcoef(explored.T))
     np.testing.assert_allclose(explored.mean(axis=0), epsilon, atol=0.02)
     assert np.abs(correlation - np.eye(8)).max() < 0.04
 
@@ -20,7 +20,7 @@ def test_random_actions_are_uniform_and_independent_of_each_other() -> None:
     actions = np.stack([epsilon_greedy(np.zeros(2, np.int32), 1.0, 4, random) for _ in range(20_000)])
     for environment in range(2):
         np.testing.assert_allclose(np.bincount(actions[:, environment], minlength=4) / 20_000, 0.25, atol=0.02)
-    assert abs(float(np.corrcoef(actions.T)[0, 1])) < 0.03
+    assert abs(float(np.asarray(np.corrcoef(actions.T))[0, 1])) < 0.03
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])

@@ -37,8 +37,7 @@ def assert_same(one: list[Transitions], other: list[Transitions]) -> None:
     assert len(one) == len(other)
     for step, (first, second) in enumerate(zip(one, other, strict=True)):
         for name, left, right in zip(Transitions._fields, first, second, strict=True):
-            assert left.dtype == right.dtype, name
-            np.testing.assert_array_equal(left, right, err_msg=f"{name} at step {step}")
+            np.testing.assert_array_equal(left, right, err_msg=f"{name} at step {step}", strict=True)
 
 
 @pytest.mark.parametrize("rom", GAMES)
@@ -114,7 +113,9 @@ def test_random_frame_skips_come_from_the_seed() -> None:
 @pytest.mark.parametrize("rom", GAMES)
 def test_the_emulators_gray_is_the_luminance_of_its_colours(rom: str) -> None:
     emulator = ale_py.ALEInterface()
-    emulator.loadROM(roms.get_rom_path(rom))
+    path = roms.get_rom_path(rom)
+    assert path is not None
+    emulator.loadROM(path)
     for _ in range(100):
         emulator.act(emulator.getMinimalActionSet()[-1])
     np.testing.assert_array_equal(grayscale(emulator.getScreenRGB()), emulator.getScreenGrayscale())

@@ -1,5 +1,6 @@
 """The ring against a naive replay that keeps whole episodes in lists."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ class NaiveRow(NamedTuple):
     """A frame in its episode, and what followed it."""
 
     episode: list[int]  # all frames of the episode, growing
-    index: int
+    position: int
     action: int
     reward: float
     discount: float
@@ -36,7 +37,7 @@ class NaiveReplay:
         self.rows[-1] = self.rows[-1]._replace(action=action, reward=reward, discount=discount)
         newest = self.rows[-1]
         newest.episode.append(frame)
-        self.rows.append(NaiveRow(newest.episode, newest.index + 1, 0, 0.0, 0.0, ended))
+        self.rows.append(NaiveRow(newest.episode, newest.position + 1, 0, 0.0, 0.0, ended))
 
     def sampleable(self, capacity: int, stack: int, n: int) -> list[int]:
         oldest = len(self.rows) - capacity
@@ -44,7 +45,7 @@ class NaiveReplay:
         return [at for at in range(first, len(self.rows) - n) if not self.rows[at].last]
 
     def stack_at(self, row: NaiveRow, stack: int) -> list[int]:
-        return [row.episode[at] if at >= 0 else 0 for at in range(row.index - stack + 1, row.index + 1)]
+        return [row.episode[at] if at >= 0 else 0 for at in range(row.position - stack + 1, row.position + 1)]
 
     def transition(self, at: int, stack: int, n: int, gamma: float) -> tuple[list[int], int, float, float, list[int]]:
         reward, discount, ahead = 0.0, 1.0, 0
@@ -57,7 +58,7 @@ class NaiveReplay:
         return self.stack_at(start, stack), start.action, reward, discount, self.stack_at(self.rows[at + ahead], stack)
 
 
-def fill(memory: ReplayMemory, steps: list[list[tuple[float, float, bool]]]) -> list[NaiveReplay]:
+def fill(memory: ReplayMemory, steps: Sequence[Sequence[tuple[float, float, bool]]]) -> list[NaiveReplay]:
     """Feeds the same steps, (reward, discount, ended) for each environment, to the ring and to naive replays."""
     naive = [NaiveReplay() for _ in range(memory.num_envs)]
     counter = iter(range(1, 10**6))
@@ -179,7 +180,7 @@ def test_a_memory_that_does_not_fit_is_refused_with_a_capacity_that_does(monkeyp
 
 
 def test_a_memory_shorter_than_its_windows_is_refused() -> None:
-    with pytest.raises(UserError, match="replay.capacity = 100 leaves 6 frames to each of 16 environments"):
+    with pytest.raises(UserError, match=r"replay.capacity = 100 leaves 6 frames to each of 16 environments"):
         ReplayMemory(100, 16, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1)
 
 

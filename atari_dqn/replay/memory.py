@@ -23,7 +23,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from atari_dqn.errors import UserError
 
-
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP_FILES = (
     ("memory.max", "memory.current", "memory.stat"),

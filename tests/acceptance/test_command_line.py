@@ -1,0 +1,178 @@
+"""The command line, driven as a user drives it, on the real Breakout."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+GAME = "BreakoutDeterministic-v4"
+SMALL = [
+    *("--training.warmup_steps", "400", "--training.log_period", "200", "--training.evaluation_episodes", "2"),
+    *("--replay.capacity", "5000", "--agent.batch_size", "32"),
+]
+
+
+def run(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    answer = subprocess.run([sys.executable, "-m", "atari_dqn.cli", *arguments], cwd=cwd, capture_output=True, text=True)
+    assert answer.returncode == expect, answer.stderr
+    assert "Traceback" not in answer.stderr
+    return answer
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with one short run named ``first``."""
+    directory = tmp_path_factory.mktemp("user")
+    answer = run("train", "--game", GAME, "--total-steps", "960", "--run-dir", "first", *SMALL, cwd=directory)
+    assert "complete: 960 agent steps" in answer.stdout
+    assert "game: BreakoutDeterministic-v4 (rom breakout); protocol tutorial: frame skip 4, sticky 0" in answer.stderr
+    assert "Total params: " in answer.stderr
+    return directory
+
+
+def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
+    run_directory = trained / "checkpoints" / GAME / "first"
+    assert (run_directory / "step-000000960" / "manifest.json").is_file()
+    assert list(run_directory.glob("events.out.tfevents.*"))
+    with (run_directory / "metrics.csv").open() as file:
+        metrics = list(csv.DictReader(file))
+    assert [row["steps"] for row in metrics] == ["208", "400", "608", "800", "960"][: len(metrics)]
+    assert int(metrics[-1]["frames"]) == pytest.approx(4 * int(metrics[-1]["steps"]), rel=0.01)
+    assert int(metrics[-1]["updates"]) > 0
+    settings = tomllib.loads((run_directory / "config.toml").read_text())
+    assert (settings["training"]["total_steps"], settings["replay"]["capacity"]) == (960, 5000)
+    circumstances = json.loads((run_directory / "run.json").read_text())["starts"]
+    assert circumstances[0]["packages"]["tensorflow"]
+    assert set(circumstances[0]) == {"time", "command", "commit", "python", "platform", "packages"}
+    (gif,) = (trained / "videos" / GAME / "first").glob("step-000000960-score-*.gif")
+    with Image.open(gif) as image:
+        assert image.size == (160, 210)
+
+
+def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it(trained: Path) -> None:
+    command = ("train", "--game", GAME, "--run-dir", "first", *SMALL)
+    assert "is complete: 960 agent steps" in run(*command, "--total-steps", "960", cwd=trained).stdout
+    extended = run(*command, "--total-steps", "1040", cwd=trained)
+    assert "continuing at step 960" in extended.stderr
+    assert "complete: 1040 agent steps" in extended.stdout
+
+
+def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) -> None:
+    checkpoint = f"checkpoints/{GAME}/first"
+    answers = [run("eval", checkpoint, "--episodes", "3", cwd=trained).stdout for _ in range(2)]
+    assert answers[0] == answers[1]
+    for part in (
+        *("game ", "agent ", "protocol ", "3 episodes in 3 environments, epsilon 0.05", "mean ", "standard error", "median"),
+        *("human-normalised", "0 of 3 episodes", "random 1.7, human 30.5", "up to 29 no-ops", "sticky 0,"),
+    ):
+        assert part in answers[0]
+    videos = trained / "videos" / GAME / "first"
+    (written,) = videos.glob("step-*-evaluation-seed1.json")
+    result = json.loads(written.read_text())
+    assert result["statistics"]["episodes"] == len(result["episodes"]) == 3
+    assert result["protocol"]["epsilon"] == 0.05
+    assert f"mean {result['statistics']['mean']:.2f}" in answers[0]
+    assert written.with_suffix(".gif").stat().st_size > 1000
+    assert written.with_suffix(".mp4").stat().st_size > 1000
+
+
+def test_recording_one_episode(trained: Path) -> None:
+    answer = run("record", f"checkpoints/{GAME}/first", "--out", "shown/episode.gif", cwd=trained)
+    assert answer.stdout.startswith("shown/episode.gif: score ")
+    with Image.open(trained / "shown" / "episode.gif") as image:
+        assert getattr(image, "n_frames", 1) > 1
+
+
+def test_the_digest_is_of_the_arrays(trained: Path) -> None:
+    one, two = (run("digest", f"checkpoints/{GAME}/first", cwd=trained).stdout for _ in range(2))
+    assert one == two
+    assert len(one.strip()) == 64
+
+
+def test_a_random_agent_is_scored_and_recorded(tmp_path: Path) -> None:
+    answer = run("random", "--game", GAME, "--episodes", "4", cwd=tmp_path)
+    assert "agent             uniformly random actions" in answer.stdout
+    assert "epsilon 1," in answer.stdout
+    assert len(list((tmp_path / "videos" / GAME / "random").iterdir())) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_continue(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "atari_dqn.cli", "train", "--game", GAME, "--run-dir", "stopped", *SMALL]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "120"})
+    metrics = tmp_path / "checkpoints" / GAME / "stopped" / "metrics.csv"
+    while not metrics.is_file() or metrics.read_text().count("\n") < 3:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "and saved; to continue:" in errors
+    assert f"make train GAME={GAME} RUN=checkpoints/{GAME}/stopped" in errors
+    (saved,) = (tmp_path / "checkpoints" / GAME / "stopped").glob("step-*/manifest.json")
+    step = int(saved.parent.name.removeprefix("step-"))
+    goes_on = run("train", "--game", GAME, "--run-dir", "last", "--total-steps", str(step + 32), cwd=tmp_path)
+    assert f"continuing at step {step}" in goes_on.stderr
+    assert f"complete: {step + 32} agent steps" in goes_on.stdout
+
+
+def test_the_games_are_listed(tmp_path: Path) -> None:
+    lines = run("games", cwd=tmp_path).stdout.splitlines()
+    assert len(lines) >= 104
+    assert any(line.startswith("breakout ") and "BreakoutDeterministic-v4" in line for line in lines)
+
+
+def test_the_settings_are_shown_and_can_be_read_back(tmp_path: Path) -> None:
+    text = run("config", "nature", "--agent.gamma", "0.5", cwd=tmp_path).stdout
+    settings = tomllib.loads(text)
+    assert settings["agent"]["gamma"] == 0.5
+    assert settings["replay"]["capacity"] == 1_000_000
+    assert "agent steps" in text
+    assert "Mnih et al. 2015" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--game", "BrekoutDeterministic-v4"], "did you mean 'BreakoutDeterministic-v4'?"),
+        (["train", "--game", GAME, "--agent.gama", "1"], "did you mean 'agent.gamma'?"),
+        (["train", "--game", GAME, "--agent.gamma", "2"], "agent.gamma = 2"),
+        (["train", "--game", GAME, "--agent.gamma"], "--agent.gamma wants a value"),
+        (["train", "--game", GAME, "--config", "natur"], "did you mean 'nature'?"),
+        (["train", "--game", GAME, "--protocol", "dopamine"], "contradicts"),
+        (["train", "--game", GAME, "--total-steps", "many"], "training.total_steps = 'many'"),
+        (["train", "--game", GAME, "--run-dir", "last"], "no run in"),
+        (["train", "--game", GAME, "--replay.capacity", "100_000_000_000"], "a capacity of "),
+        (["train"], "--game"),
+        (["trian"], "trian"),
+        ([], "command"),
+        (["eval", "nowhere"], "no checkpoint at 'nowhere'"),
+        (["eval", "nowhere", "--episodes", "0"], "'0' is no whole number from 1"),
+        (["eval", "nowhere", "--epsilon", "2"], "'2' is no probability"),
+        (["eval", "nowhere", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
+        (["record", "nowhere", "--out", "episode.avi"], "must end in .gif or .mp4"),
+        (["config", "natur"], "did you mean 'nature'?"),
+    ],
+)
+def test_bad_input_is_answered_in_one_line_with_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    answer = run(*arguments, cwd=tmp_path, expect=2)
+    last = answer.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert answer.stdout == ""
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+def test_a_run_is_not_continued_with_settings_that_contradict_it(trained: Path) -> None:
+    answer = run("train", "--game", GAME, "--run-dir", "first", "--agent.gamma", "0.5", cwd=trained, expect=2)
+    assert "this run has agent.gamma = 0.99, so it cannot continue with 0.5" in answer.stderr
+    answer = run("train", "--game", "Pong", "--run-dir", f"checkpoints/{GAME}/first", cwd=trained, expect=2)
+    assert f"this run plays {GAME}, not Pong" in answer.stderr

@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atari_dqn import checkpoint
+from atari_dqn.errors import UserError
+
+ARRAYS = {"weights": np.arange(12, dtype=np.float32).reshape(3, 4), "counters": np.array([5, 7])}
+
+
+def write(run: Path, step: int, arrays: dict[str, Any] = ARRAYS) -> Path:
+    return checkpoint.save(run, step, arrays, {"config.toml": lambda path: path.write_text("game = 'pong'\n")}, {"step": step})
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    path = write(tmp_path, 40)
+    stored = checkpoint.load(path)
+    assert stored.path == path == tmp_path / "step-000000040"
+    assert stored.notes == {"step": 40}
+    assert checkpoint.digest(stored.arrays) == checkpoint.digest(ARRAYS)
+
+
+def test_a_run_means_its_newest_complete_checkpoint(tmp_path: Path) -> None:
+    write(tmp_path, 40)
+    newest = write(tmp_path, 1000)
+    half = tmp_path / "step-000002000"
+    half.mkdir()
+    (half / "arrays.npz").write_bytes(b"half")
+    assert checkpoint.load(tmp_path).path == newest
+    checkpoint.prune(tmp_path, keep=1)
+    assert checkpoint.in_run(tmp_path) == [newest]
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "config.toml"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "empty"])
+def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
+    file = write(tmp_path, 1) / name
+    content = bytearray(file.read_bytes())
+    if damage == "missing":
+        file.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        file.write_bytes(bytes({"truncated": content[:-1], "flipped": content, "empty": bytearray()}[damage]))
+    with pytest.raises(UserError, match=f"damaged checkpoint: .*{name}"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("manifest", ["", "{", "[]", "null", "{}"])
+def test_a_broken_manifest_is_named(tmp_path: Path, manifest: str) -> None:
+    (write(tmp_path, 1) / checkpoint.MANIFEST).write_text(manifest)
+    with pytest.raises(UserError, match=r"damaged checkpoint: .*manifest.json"):
+        checkpoint.load(tmp_path)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, 1) / checkpoint.MANIFEST
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 99}))
+    with pytest.raises(UserError, match="format 99"):
+        checkpoint.load(tmp_path)
+
+
+def test_no_checkpoint_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no complete checkpoint"):
+        checkpoint.load(tmp_path)
+    with pytest.raises(UserError, match="no checkpoint at"):
+        checkpoint.load(tmp_path / "nothing")
+
+
+def test_a_write_that_fails_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
+    before = write(tmp_path, 1)
+
+    def full(path: Path) -> None:
+        path.write_text("half")
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(tmp_path, 2, ARRAYS, {"network.keras": full}, {})
+    assert checkpoint.load(tmp_path).path == before
+
+
+def test_pickled_objects_are_neither_written_unnoticed_nor_read(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    path = write(tmp_path, 1, {"trap": np.array([Trap()], dtype=object)})
+    (tmp_path / "sprung").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        checkpoint.load(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**ARRAYS, "weights": ARRAYS["weights"] + 1},
+        {**ARRAYS, "weights": ARRAYS["weights"].reshape(4, 3)},
+        {**ARRAYS, "weights": ARRAYS["weights"].view(np.int32)},
+        {"weight": ARRAYS["weights"], "counters": ARRAYS["counters"]},
+    ],
+)
+def test_the_digest_sees_values_shapes_types_and_names(other: dict[str, Any]) -> None:
+    assert checkpoint.digest(other) != checkpoint.digest(ARRAYS)
+    assert checkpoint.digest(dict(reversed(ARRAYS.items()))) == checkpoint.digest(ARRAYS)
