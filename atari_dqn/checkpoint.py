@@ -32,6 +32,7 @@ class Checkpoint(NamedTuple):
     """A verified checkpoint."""
 
     path: Path
+    step: int  # agent steps when it was written
     arrays: dict[str, NDArray[Any]]
     notes: dict[str, Any]
 
@@ -86,7 +87,7 @@ def load(path: Path) -> Checkpoint:
             raise UserError(f"damaged checkpoint: {file} is not what was written (size or SHA-256 differ)")
     with np.load(directory / ARRAYS, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    return Checkpoint(directory, arrays, manifest["notes"])
+    return Checkpoint(directory, manifest["step"], arrays, manifest["notes"])
 
 
 def find(path: Path) -> Path:
@@ -110,10 +111,9 @@ def in_run(run_directory: Path) -> list[Path]:
     return sorted(path.parent for path in run_directory.glob(f"step-*/{MANIFEST}"))
 
 
-def notes(directory: Path) -> dict[str, Any]:
-    """The notes of a checkpoint, without reading its arrays."""
-    noted: dict[str, Any] = _manifest(directory)["notes"]
-    return noted
+def step_of(directory: Path) -> int:
+    """Agent steps when a checkpoint was written."""
+    return int(_manifest(directory)["step"])
 
 
 def prune(run_directory: Path, keep: int) -> None:

@@ -226,11 +226,11 @@ class RunLogs:
 
 
 def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
-    """Cuts a run's logs back to the sizes they had at a checkpoint; what came later will be written again."""
+    """Cuts a run's logs back to the sizes they had at a checkpoint (none: to nothing); the rest will be written again."""
     for file in _event_files(directory):
         if file.name not in positions:
             file.unlink()
-    for name, size in positions.items():
+    for name, size in {**dict.fromkeys(RunLogs.FILES, 0), **positions}.items():
         file = directory / Path(name).name
         if file.exists() and file.stat().st_size > size:
             with file.open("r+b") as stream:

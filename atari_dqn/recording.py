@@ -1,7 +1,6 @@
 """From an episode (its seed and its actions) to a GIF or an MP4, in true colours and at true speed."""
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,14 +47,13 @@ def replay_screens(config: Config, episode: Episode) -> Iterator[Screen]:
         raise RuntimeError(f"the replay of an episode with score {episode.score:g} scored {score:g}")
 
 
-def write_recording(path: Path, config: Config, episode: Episode, max_seconds: int | None = None) -> float:
+def write_recording(path: Path, config: Config, episode: Episode) -> float:
     """Renders an episode to ``path``, a .gif or an .mp4, and returns its length in seconds of game time.
 
     Args:
         path: its directory is made.
         config: the settings under which the episode was played.
-        episode: what to show.
-        max_seconds: a GIF is cut after so much game time, because its frames are held in memory; None: never.
+        episode: what to show; a GIF, whose frames are held in memory, is cut after ``recording.max_seconds``.
 
     Raises:
         UserError: the ending is unknown.
@@ -63,10 +61,9 @@ def write_recording(path: Path, config: Config, episode: Episode, max_seconds: i
     check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     screens = replay_screens(config, episode)
-    if max_seconds is not None:
-        screens = islice(screens, 1 + max_seconds * FRAMES_PER_SECOND // _usual_frames(config))
-    write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
-    return write(path, screens, _usual_frames(config))
+    if path.suffix.lower() == ".gif":
+        return _write_gif(path, screens, config.recording.max_seconds)
+    return _write_mp4(path, screens, _usual_frames(config))
 
 
 def check_ending(path: Path) -> None:
@@ -93,10 +90,15 @@ def _usual_frames(config: Config) -> int:
     return skip if isinstance(skip, int) else 1
 
 
-def _write_gif(path: Path, screens: Iterator[Screen], usual_frames: int) -> float:
-    images, frames = zip(*screens, strict=True)
-    durations = gif_durations(list(frames))
-    imageio.v3.imwrite(path, list(images), extension=".gif", duration=durations, loop=0)
+def _write_gif(path: Path, screens: Iterator[Screen], max_seconds: int) -> float:
+    images, frames = [], []
+    for screen in screens:
+        images.append(screen.image)
+        frames.append(screen.frames)
+        if sum(frames) >= max_seconds * FRAMES_PER_SECOND:
+            break
+    durations = gif_durations(frames)
+    imageio.v3.imwrite(path, images, extension=".gif", duration=durations, loop=0)
     return sum(durations) / 1000
 
 

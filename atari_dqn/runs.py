@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atari_dqn import checkpoint
+from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.settings import SECTIONS, Config
 
@@ -54,10 +55,11 @@ def existing(directory: Path) -> list[Path]:
     return sorted((path.parent for path in directory.glob(f"*/{CONFIG}")), key=lambda path: path.stat().st_mtime)
 
 
-def is_finished(run_directory: Path) -> bool:
-    """Whether a run's newest checkpoint is that of its last step."""
-    complete = checkpoint.in_run(run_directory)
-    return bool(complete) and checkpoint.notes(complete[-1]).get("finished", False)
+def unfinished(directory: Path) -> list[Path]:
+    """The runs in a game's directory that could go on: they have a checkpoint, and it is not that of their last step."""
+    newest = {run: checkpoint.in_run(run)[-1:] for run in existing(directory)}
+    totals = {run: read_config(run / CONFIG).training.total_steps for run, saved in newest.items() if saved}
+    return [run for run, total in totals.items() if checkpoint.step_of(newest[run][0]) < total]
 
 
 def merge(stored: Config, asked: Config, given: set[str]) -> Config:

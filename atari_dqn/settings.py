@@ -146,9 +146,9 @@ class ReplaySettings(Section):
 
 
 class RecordingSettings(Section):
-    """The recordings that training makes of its evaluations."""
+    """How episodes are recorded."""
 
-    max_seconds: int = _setting(120, "a recording is cut after this much game time", unit="seconds", ge=1)
+    max_seconds: int = _setting(120, "a GIF is cut after this much game time", unit="seconds", ge=1)
 
 
 class MachineSettings(Section):

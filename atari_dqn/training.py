@@ -157,17 +157,17 @@ class Training:
         result = evaluate(self.agent.act, self.config, seed=seed, episodes=self.config.training.evaluation_episodes)
         episode, numbers = result.representative(), result.statistics()
         path = self.video_directory / f"step-{self.steps:09d}-score-{episode.score:g}.gif"
-        write_recording(path, self.config, episode, self.config.recording.max_seconds)
+        write_recording(path, self.config, episode)
         note = f"step {self.steps}: evaluation mean {numbers['mean']:.2f} over {numbers['episodes']} episodes; recorded {path}"
         self.logs.evaluation(self.steps, {name: numbers[name] for name in ("mean", "median", "min", "max")}, note)
         self.evaluated_at = self.steps
 
     def save(self) -> None:
         """Writes a checkpoint and deletes the oldest beyond those to keep."""
+        self.wall_seconds = time.monotonic() - self.clock_start
         notes = {
             "logs": self.logs.positions(),
-            "wall_seconds": time.monotonic() - self.clock_start,
-            "finished": self.steps >= self.config.training.total_steps,
+            "wall_seconds": self.wall_seconds,
             "observation_shape": self.environments.observation_shape,
             "actions": self.environments.action_names,
         }

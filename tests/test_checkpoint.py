@@ -19,7 +19,8 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     path = write(tmp_path, 40)
     stored = checkpoint.load(path)
     assert stored.path == path == tmp_path / "step-000000040"
-    assert stored.notes == {"step": 40}
+    assert (stored.step, stored.notes) == (40, {"step": 40})
+    assert checkpoint.step_of(path) == 40
     assert checkpoint.digest(stored.arrays) == checkpoint.digest(ARRAYS)
 
 

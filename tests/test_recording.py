@@ -15,8 +15,8 @@ from atari_dqn.settings import Config
 GAMES = ["BreakoutDeterministic-v4", "ALE/Qbert-v5", "SpaceInvadersDeterministic-v0", "Seaquest-v0", "ALE/Boxing-v5", "pong"]
 
 
-def random_episode(game: str) -> tuple[Config, Episode]:
-    config, _ = load_config(game, overrides={"evaluation.frame_cap": 1500})
+def random_episode(game: str, **overrides: object) -> tuple[Config, Episode]:
+    config, _ = load_config(game, overrides={"evaluation.frame_cap": 1500, **overrides})
     result = evaluate(lambda observation: np.zeros(len(observation), np.int32), config, seed=2, episodes=1, epsilon=1.0)
     return config, result.episodes[0]
 
@@ -65,8 +65,9 @@ def test_an_mp4_looks_like_the_game(tmp_path: Path) -> None:
 
 
 def test_a_long_gif_is_cut_after_the_stated_time(tmp_path: Path) -> None:
-    config, episode = random_episode("pong")
-    assert write_recording(tmp_path / "episode.gif", config, episode, max_seconds=5) == pytest.approx(5.0, abs=0.1)
+    config, episode = random_episode("pong", **{"recording.max_seconds": 5})
+    assert write_recording(tmp_path / "episode.gif", config, episode) == pytest.approx(5.0, abs=0.1)
+    assert write_recording(tmp_path / "episode.mp4", config, episode) == pytest.approx(episode.frames / 60, rel=0.02)
 
 
 def test_a_replay_that_does_not_show_the_episode_is_refused() -> None:
