@@ -25,6 +25,11 @@ class UpdateMetrics(NamedTuple):
     td_error: Any  # mean absolute TD error
     gradient_norm: Any  # global norm before clipping
 
+    @classmethod
+    def none(cls) -> "UpdateMetrics":
+        """What is measured where nothing was learnt."""
+        return cls(*[float("nan")] * len(cls._fields))
+
 
 class Agent:
     """Deep Q-learning (Mnih et al. 2015, Algorithm 1), with Double DQN as a setting.

@@ -1,6 +1,7 @@
 """Stopping on request: Ctrl-C and SIGTERM end a loop where it may be left, not where it happens to be."""
 
 import signal
+import threading
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -13,7 +14,8 @@ class StopOnSignals:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopOnSignals":
-        self._previous = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread():  # others may not handle signals
+            self._previous = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -83,18 +83,17 @@ class EpisodeTracker:
 
 
 class CsvFile:
-    """A CSV file that is appended to; its header is written once."""
+    """A CSV file that is appended to; its header is the names in its first row."""
 
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        is_new = not path.exists() or path.stat().st_size == 0
+    def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8", newline="")
-        self._writer = csv.DictWriter(self._file, columns)
-        if is_new:
-            self._writer.writeheader()
 
     def write(self, row: Row) -> None:
         """Appends a row and hands it to the operating system."""
-        self._writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+        writer = csv.DictWriter(self._file, list(row))
+        if self._file.tell() == 0:
+            writer.writeheader()
+        writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
         self._file.flush()
 
     def close(self) -> None:
@@ -182,18 +181,17 @@ class RunLogs:
 
     Args:
         directory: of the run.
-        columns: of ``metrics.csv``.
         step: agent steps so far.
         total: agent steps of the whole run.
     """
 
     FILES = ("metrics.csv", "episodes.csv")
 
-    def __init__(self, directory: Path, columns: tuple[str, ...], step: int, total: int) -> None:
+    def __init__(self, directory: Path, step: int, total: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._metrics = CsvFile(directory / self.FILES[0], columns)
-        self._episodes = CsvFile(directory / self.FILES[1], EpisodeRow._fields)
+        self._metrics = CsvFile(directory / self.FILES[0])
+        self._episodes = CsvFile(directory / self.FILES[1])
         self._board = TensorBoardFile(directory)
         self.progress = Progress(step, total)
 

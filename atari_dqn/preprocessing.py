@@ -18,12 +18,17 @@ seed and the same actions both give the same bytes.
 from typing import NamedTuple
 
 import ale_py
-import cv2
 import numpy as np
 from ale_py import roms
 from numpy.typing import NDArray
 
+from atari_dqn.errors import UserError
 from atari_dqn.settings import EnvironmentSettings
+
+try:
+    import cv2
+except ImportError as missing:
+    raise UserError(f"OpenCV does not load ({missing}); 'apt-get install libgl1 libglib2.0-0' mends it on Debian") from missing
 
 Image = NDArray[np.uint8]
 

@@ -21,11 +21,6 @@ from atari_dqn.recording import write_recording
 from atari_dqn.replay import ReplayMemory
 from atari_dqn.settings import Config
 
-METRICS = (
-    *("steps", "frames", "updates", "episodes", "epsilon", "score", "length", *UpdateMetrics._fields),
-    *("steps_per_second", "resident_memory_mb", "replay_fill", "wall_seconds"),
-)
-
 
 class Training:
     """Deep Q-learning with several environments (Mnih et al. 2015, Algorithm 1).
@@ -81,7 +76,7 @@ class Training:
             Whether the run is complete.
         """
         total = self.config.training.total_steps
-        self.logs = RunLogs(self.run_directory, METRICS, self.steps, total)
+        self.logs = RunLogs(self.run_directory, self.steps, total)
         self.clock_start = time.monotonic() - self.wall_seconds
         self.last_log = (time.monotonic(), self.steps)
         with closing(self.logs), StopOnSignals() as stop:
@@ -141,15 +136,26 @@ class Training:
 
     def log(self) -> None:
         """Writes a row of metrics everywhere."""
-        now, resident = time.monotonic(), psutil.Process().memory_info().rss
-        speed = (self.steps - self.last_log[1]) / (now - self.last_log[0])
+        now = time.monotonic()
+        steps_per_second = (self.steps - self.last_log[1]) / (now - self.last_log[0])
         self.last_log = (now, self.steps)
-        learnt = np.array(self.recent, np.float64).mean(axis=0) if self.recent else np.full(len(UpdateMetrics._fields), np.nan)
+        learnt = np.array(self.recent or [UpdateMetrics.none()], np.float64).mean(axis=0)
         self.recent.clear()
-        counters = (self.steps, self.frames, self.agent.updates, self.episodes.count, self.epsilon)
-        scores = (self.episodes.mean_score, self.episodes.mean_length)
-        machine = (speed, resident / 1e6, len(self.memory) / self.config.replay.capacity, now - self.clock_start)
-        self.logs.metrics(self.steps, dict(zip(METRICS, (*counters, *scores, *learnt.tolist(), *machine), strict=True)))
+        row = {
+            "steps": self.steps,
+            "frames": self.frames,
+            "updates": self.agent.updates,
+            "episodes": self.episodes.count,
+            "epsilon": self.epsilon,
+            "score": self.episodes.mean_score,
+            "length": self.episodes.mean_length,
+            **dict(zip(UpdateMetrics._fields, learnt.tolist(), strict=True)),
+            "steps_per_second": steps_per_second,
+            "resident_memory_mb": psutil.Process().memory_info().rss / 1e6,
+            "replay_fill": len(self.memory) / self.config.replay.capacity,
+            "wall_seconds": now - self.clock_start,
+        }
+        self.logs.metrics(self.steps, row)
 
     def evaluate(self) -> None:
         """A short evaluation under the protocol, and a recording of its median episode."""
@@ -201,6 +207,3 @@ class Training:
         checkpoint.generator_from_array(self.memory.random, arrays["random/replay"])
         self.wall_seconds = stored.notes["wall_seconds"]
         cut_logs(self.run_directory, stored.notes["logs"])
-
-    def _passed(self, period: int) -> bool:
-        return period > 0 and self.steps // period > (self.steps - self.environments.count) // period

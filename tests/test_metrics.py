@@ -36,8 +36,7 @@ def row(step: int) -> dict[str, float | int]:
 
 
 def test_logs_are_written_everywhere_and_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
-    columns = tuple(row(0))
-    logs = RunLogs(tmp_path, columns, 0, 100)
+    logs = RunLogs(tmp_path, 0, 100)
     logs.metrics(10, row(10))
     logs.episode(EpisodeRow(1, 10, 3.0, 3.0, 2, 8, 0, 11))
     positions = logs.positions()
@@ -46,7 +45,7 @@ def test_logs_are_written_everywhere_and_cut_back_to_a_checkpoint(tmp_path: Path
     logs.close()
     (tmp_path / "events.out.tfevents.9999999999.later").write_text("written after the checkpoint")
     cut_logs(tmp_path, positions)
-    logs = RunLogs(tmp_path, columns, 10, 100)
+    logs = RunLogs(tmp_path, 10, 100)
     logs.metrics(30, row(30))
     logs.close()
     with (tmp_path / "metrics.csv").open() as file:
