@@ -132,7 +132,7 @@ def _validated(tables: dict[str, Any], where: str) -> Config:
         return Config.model_validate(_integers_as_floats(tables))
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"] if part in SECTIONS or "." not in str(part))
+        name = ".".join(str(part) for part in first["loc"][:2])
         if first["type"] == "extra_forbidden":
             section = SECTIONS.get(str(first["loc"][0]), Config)
             _check_known(list(section.model_fields), str(first["loc"][-1]), f"{where}: unknown setting '{name}'")

@@ -57,9 +57,7 @@ def existing(directory: Path) -> list[Path]:
 
 def unfinished(directory: Path) -> list[Path]:
     """The runs in a game's directory that could go on: they have a checkpoint, and it is not that of their last step."""
-    newest = {run: checkpoint.in_run(run)[-1:] for run in existing(directory)}
-    totals = {run: read_config(run / CONFIG).training.total_steps for run, saved in newest.items() if saved}
-    return [run for run, total in totals.items() if checkpoint.step_of(newest[run][0]) < total]
+    return [run for run in existing(directory) if _can_go_on(run)]
 
 
 def merge(stored: Config, asked: Config, given: set[str]) -> Config:
@@ -103,6 +101,14 @@ def write_circumstances(run_directory: Path, config: Config) -> None:
         }
     )
     path.write_text(json.dumps({"starts": starts}, indent=1) + "\n", encoding="utf-8")
+
+
+def _can_go_on(run_directory: Path) -> bool:
+    saved = checkpoint.in_run(run_directory)
+    try:
+        return bool(saved) and checkpoint.step_of(saved[-1]) < read_config(run_directory / CONFIG).training.total_steps
+    except UserError:  # it cannot be read
+        return False
 
 
 def _value(config: Config, name: str) -> Any:

@@ -95,6 +95,7 @@ def test_the_resolved_settings_come_back_from_their_file(tmp_path: Path) -> None
         ({"agent.n_step": 2.5}, "agent.n_step = 2.5: .*integer"),
         ({"agent.double": 1}, "agent.double = 1: .*boolean"),
         ({"environment.frame_skip": [4, 2]}, r"frame_skip = \[4, 2\]: a number of frames from 1 to 60"),
+        ({"environment.frame_skip": "often"}, "environment.frame_skip = 'often'"),
         ({"environment.height": 20}, "environment.height = 20: .*36"),
         ({"optimizer.name": "adm"}, "optimizer.name = 'adm': .*'adam' or 'rmsprop'"),
     ],

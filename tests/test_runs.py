@@ -1,0 +1,76 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atari_dqn import checkpoint, runs
+from atari_dqn.config import load_config
+from atari_dqn.errors import UserError
+from atari_dqn.settings import Config
+
+
+def config(**overrides: object) -> Config:
+    return load_config("ALE/Pong-v5", overrides={name.replace("__", "."): value for name, value in overrides.items()})[0]
+
+
+def make_run(root: Path, name: str, steps: int, total: int, age: float) -> Path:
+    run = runs.choose(root, config(), name)
+    runs.write_circumstances(run, config(training__total_steps=total))
+    if steps:
+        checkpoint.save(run, steps, {"a": np.zeros(1)}, {}, {})
+    os.utime(run, (age, age))
+    return run
+
+
+def test_a_name_a_path_and_nothing(tmp_path: Path) -> None:
+    game = tmp_path / "ALE-Pong-v5"
+    assert runs.choose(tmp_path, config(), "mine") == game / "mine"
+    assert runs.choose(tmp_path, config(), "./mine") == Path("./mine")
+    assert runs.choose(tmp_path, config(), str(tmp_path / "mine")) == tmp_path / "mine"
+    new = runs.choose(tmp_path, config(machine__seed=7), None)
+    assert new.parent == game
+    assert new.name.startswith("default-seed7-20")
+
+
+def test_last_is_the_run_written_to_last(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no run in"):
+        runs.choose(tmp_path, config(), "last")
+    newer = make_run(tmp_path, "a", 10, 100, age=2_000)
+    make_run(tmp_path, "b", 10, 100, age=1_000)
+    assert runs.choose(tmp_path, config(), "last") == newer
+
+
+def test_unfinished_runs_are_those_that_could_go_on(tmp_path: Path) -> None:
+    make_run(tmp_path, "finished", 100, 100, age=1)
+    make_run(tmp_path, "without-checkpoint", 0, 100, age=2)
+    broken = make_run(tmp_path, "unreadable", 50, 100, age=3)
+    (broken / "config.toml").write_text("[")
+    half = make_run(tmp_path, "half", 50, 100, age=4)
+    assert runs.unfinished(half.parent) == [half]
+    assert runs.unfinished(tmp_path / "nothing") == []
+
+
+def test_a_run_continues_with_its_own_settings_and_a_new_total() -> None:
+    stored = config(agent__gamma=0.9, training__total_steps=100)
+    asked = config(training__total_steps=500)
+    merged = runs.merge(stored, asked, {"training.total_steps"})
+    assert merged.agent.gamma == 0.9
+    assert merged.training.total_steps == 500
+    assert runs.merge(stored, asked, set()) == stored
+
+
+@pytest.mark.parametrize("given", ["agent.gamma", "recipe", "protocol", "machine.seed"])
+def test_a_run_does_not_continue_with_something_else(given: str) -> None:
+    stored = config(agent__gamma=0.9).model_copy(update={"recipe": "mine", "protocol": "dopamine"})
+    with pytest.raises(UserError, match=f"this run has {given} = "):
+        runs.merge(stored, config(machine__seed=2), {given})
+
+
+def test_every_start_of_a_run_is_noted(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "a", 0, 100, age=1)
+    runs.write_circumstances(run, config())
+    starts = json.loads((run / "run.json").read_text())["starts"]
+    assert len(starts) == 2
+    assert starts[0]["packages"]["ale-py"]
