@@ -143,5 +143,4 @@ def load_agent(path: Path) -> tuple[Agent, Config, Checkpoint]:
 
 def _frames_last(frames: tf.Tensor) -> tf.Tensor:
     """From (B, stack, height, width), as frames are stored, to (B, height, width, stack), as convolutions want them."""
-    # As signed bytes, because TensorFlow's transposition of unsigned ones is slower and complains on standard error.
-    return tf.bitcast(tf.transpose(tf.bitcast(frames, tf.int8), [0, 2, 3, 1]), tf.uint8)
+    return tf.transpose(frames, [0, 2, 3, 1])

@@ -65,5 +65,5 @@ def _dense(units: int, seeds: Iterator[int], name: str, activation: str | None =
 
 
 def _initializer(seeds: Iterator[int]) -> keras.initializers.Initializer:
-    # Uniform within 1 / sqrt(inputs), as in the program published with Mnih et al. 2015.
-    return keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform", seed=next(seeds))
+    # He et al. 2015, for layers followed by ReLU: the signal of a ball two pixels wide reaches the last layer undiminished.
+    return keras.initializers.HeUniform(seed=next(seeds))

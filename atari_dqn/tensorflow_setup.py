@@ -11,7 +11,8 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
     What it prints while it is imported is held back, because it does so before its own log level counts; it is shown if the
     import fails.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # What goes wrong in there reaches us as an exception too; the rest is chatter about missing GPUs and slower kernels.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:
