@@ -12,7 +12,7 @@ from atari_dqn.training import Training
 from tests.catch import CatchGames
 
 SMALL = {
-    "training.total_steps": 6_000,
+    "training.total_steps": 8_000,
     "training.environments": 4,
     "training.warmup_steps": 500,
     "training.update_period": 4,
@@ -58,7 +58,7 @@ def test_it_learns_a_small_pixel_game(head: str, tmp_path: Path) -> None:
     assert promised | {"steps_per_second", "resident_memory_mb", "replay_fill", "episodes", "wall_seconds"} == set(metrics[0])
     # Perfect play earns 1 at the end, so the best value of a state is near gamma^(steps left): 0.93 to 1.
     assert 0.7 < float(metrics[-1]["mean_max_q"]) < 1.1
-    assert len(rows(tmp_path / "run" / "episodes.csv")) == training.episodes.count == 4 * (1_500 // 8)
+    assert len(rows(tmp_path / "run" / "episodes.csv")) == training.episodes.count == 4 * (2_000 // 8)
 
 
 @pytest.mark.parametrize(
