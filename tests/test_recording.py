@@ -4,6 +4,7 @@ import imageio.v3
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from ale_py.vector_env import AtariVectorEnv
 from PIL import Image, ImageSequence
 
 from atari_dqn.config import load_config
@@ -37,6 +38,30 @@ def test_a_gif_expanded_along_its_timeline_is_the_game(game: str, tmp_path: Path
                 shown += 1
     assert shown == len(screens) == len(episode.actions) + 1
     assert time / 1000 == seconds == pytest.approx(episode.frames / 60, rel=0.02)
+
+
+@pytest.mark.parametrize("game", ["BreakoutDeterministic-v4", "ALE/Qbert-v5", "ALE/Seaquest-v5"])
+def test_the_screens_are_those_of_the_cpp_environment_in_colour(game: str) -> None:
+    config, episode = random_episode(game)
+    settings = config.environment
+    in_colour = AtariVectorEnv(
+        config.spec.rom,
+        1,
+        grayscale=False,
+        stack_num=1,
+        maxpool=False,
+        img_height=210,
+        img_width=160,
+        repeat_action_probability=settings.sticky_probability,
+        noop_max=settings.noop_max,
+        use_fire_reset=settings.fire_at_reset,
+        reward_clipping=False,
+        max_num_frames_per_episode=1500,
+    )
+    shown, _ = in_colour.reset(seed=np.array([episode.seed], np.int32))
+    for action, screen in zip(episode.actions, replay_screens(config, episode), strict=False):
+        np.testing.assert_array_equal(shown[0, 0], screen.image)
+        shown, *_ = in_colour.step(np.array([action], np.int32))
 
 
 def test_an_mp4_has_the_frames_size_and_duration_of_the_game(tmp_path: Path) -> None:
