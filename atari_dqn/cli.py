@@ -1,6 +1,7 @@
 """The command line: which commands there are, what they take, and how their errors are answered."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -18,10 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
         options, rest = _parser().parse_known_args(arguments)
         options.overrides = _overrides(rest, options)
         code: int = options.run(options)
+        sys.stdout.flush()
         return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever reads us, such as head, has seen enough; nothing is left to flush to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -119,7 +119,7 @@ def test_truncation_bootstraps_and_termination_does_not(tmp_path: Path) -> None:
 def test_the_same_seed_learns_the_same(tmp_path: Path) -> None:
     digests = []
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
-        training = catch(tmp_path, config(training__total_steps=800, machine__seed=seed, machine__intra_op_threads=1), name)
+        training = catch(tmp_path, config(training__total_steps=800, machine__seed=seed), name)
         training.run()
         arrays = training.arrays()
         digests.append(

@@ -97,6 +97,25 @@ def test_the_digest_is_of_the_arrays(trained: Path) -> None:
     assert len(one.strip()) == 64
 
 
+def test_with_one_thread_a_run_repeats_exactly(tmp_path: Path) -> None:
+    threads = ("--machine.intra_op_threads", "1", "--machine.inter_op_threads", "1", "--training.evaluation_period", "0")
+    digests = []
+    for name, seed in (("one", "1"), ("two", "1"), ("three", "2")):
+        command = ("train", "--game", GAME, "--total-steps", "800", "--run-dir", name, "--seed", seed, *SMALL, *threads)
+        run(*command, cwd=tmp_path)
+        digests.append(run("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_reader_who_has_seen_enough_causes_no_traceback(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "atari_dqn.cli", "games"]
+    answer = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (answer.returncode, answer.stderr) == (1, "")
+
+
 def test_a_random_agent_is_scored_and_recorded(tmp_path: Path) -> None:
     answer = run("random", "--game", GAME, "--episodes", "4", cwd=tmp_path)
     assert "agent             uniformly random actions" in answer.stdout
