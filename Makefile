@@ -18,19 +18,22 @@ SEED ?=
 RUN ?=
 EPISODES ?=
 OUT ?=
+INIT_FROM ?=
 ARGS ?=
 
 # Passes an option on only where its variable was given.
 option = $(if $($(1)),$(2) '$($(1))')
+ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
 # Says what is missing before anything is installed.
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
 $(call require,random,GAME,BreakoutDeterministic-v4)
 $(call require,eval,CKPT,checkpoints/...)
 $(call require,record,CKPT,checkpoints/...)
+$(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
 
-.PHONY: help install train eval record random games tensorboard test test-slow lint format clean
+.PHONY: help install train eval record random watch games tensorboard test test-slow docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -38,11 +41,13 @@ help:
 	@echo '     [PROTOCOL=NAME|FILE]        environment and evaluation (default: tutorial)'
 	@echo '     [STEPS=N] [SEED=N]          agent steps and seed (default: the recipe'"'"'s, and 1)'
 	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game, or name the run directory'
+	@echo '     [INIT_FROM=DIR]             begin with the weights of another run, of this game or another'
 	@echo '     [ARGS="--section.key VALUE ..."]  any setting'
 	@echo 'make eval CKPT=DIR             score a run or one of its checkpoints; GIF, MP4 and JSON into videos/'
-	@echo '     [EPISODES=N] [SEED=N] [ARGS="--epsilon P"]'
+	@echo '     [EPISODES=N] [SEED=N] [GAME=ID] [PROTOCOL=NAME|FILE] [ARGS="--epsilon P"]'
 	@echo 'make record CKPT=DIR OUT=FILE  render one episode to a .gif or .mp4'
 	@echo '     [SEED=N] [ARGS="--epsilon P"]'
+	@echo 'make watch CKPT=DIR            watch it play in a window   [EPISODES=N] [SEED=N]'
 	@echo 'make random GAME=ID            score and record an agent that acts at random'
 	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
 	@echo 'make games                     list every game and the ids it answers to'
@@ -50,6 +55,7 @@ help:
 	@echo 'make install                   build the environment in .venv; the other targets do so by themselves'
 	@echo 'make test                      run the tests that take less than a minute each'
 	@echo 'make test-slow                 run those that take longer'
+	@echo 'make docs                      write docs/settings.md anew, after a change of the settings'
 	@echo 'make lint                      check style and types;  make format  mends the style'
 	@echo 'make clean                     remove .venv and caches; runs and recordings stay'
 	@echo
@@ -67,13 +73,17 @@ $(INSTALLED): pyproject.toml requirements.lock
 
 train: $(INSTALLED)
 	@$(BIN)/atari-dqn train --game '$(GAME)' $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
-	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) $(ARGS)
+	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
+	  $(call option,INIT_FROM,--init-from) $(ARGS)
 
 eval: $(INSTALLED)
-	@$(BIN)/atari-dqn eval '$(CKPT)' $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
+	@$(BIN)/atari-dqn eval '$(CKPT)' $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
 
 record: $(INSTALLED)
-	@$(BIN)/atari-dqn record '$(CKPT)' --out '$(OUT)' $(call option,SEED,--seed) $(ARGS)
+	@$(BIN)/atari-dqn record '$(CKPT)' --out '$(OUT)' $(ELSEWHERE) $(call option,SEED,--seed) $(ARGS)
+
+watch: $(INSTALLED)
+	@$(BIN)/atari-dqn watch '$(CKPT)' $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
 
 random: $(INSTALLED)
 	@$(BIN)/atari-dqn random --game '$(GAME)' $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \
@@ -90,6 +100,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m slow $(ARGS)
+
+docs: $(INSTALLED)
+	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/settings.md
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

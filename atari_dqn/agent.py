@@ -1,5 +1,6 @@
 """The agent: an online network that acts and learns, a target network that it learns from, and their optimizer."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,10 +9,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from atari_dqn import checkpoint
-from atari_dqn.checkpoint import Checkpoint
 from atari_dqn.config import read_config
+from atari_dqn.errors import UserError
 from atari_dqn.losses import huber, q_learning_target, select
-from atari_dqn.networks import build_network
+from atari_dqn.networks import OUTPUT_LAYERS, build_network
 from atari_dqn.optimizers import clip_by_global_norm, make_optimizer
 from atari_dqn.replay import Batch
 from atari_dqn.settings import Config
@@ -37,12 +38,15 @@ class Agent:
     Args:
         config: the agent, network and optimizer settings, and the seed of the initial weights.
         observation_shape: (stack, height, width).
-        num_actions: actions to choose from.
+        action_names: of the actions to choose from, by their index.
     """
 
-    def __init__(self, config: Config, observation_shape: tuple[int, ...], num_actions: int) -> None:
+    def __init__(self, config: Config, observation_shape: tuple[int, ...], action_names: Sequence[str]) -> None:
+        self.config = config
         self.settings = config.agent
-        self.num_actions = num_actions
+        self.action_names = tuple(action_names)
+        self.num_actions = num_actions = len(action_names)
+        self.observation_shape = observation_shape
         self.stack = observation_shape[0]
         self.window = self.stack + config.agent.n_step
         self._clip_norm = config.optimizer.clip_norm
@@ -105,28 +109,61 @@ class Agent:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that the next update depends on, by name."""
-        named = {"target": self.target.variables, "optimizer": self.optimizer.variables, "online": self.online.variables}
-        arrays: dict[str, NDArray[Any]] = {
-            f"{owner}/{index:02d}/{variable.path}": np.asarray(variable)
-            for owner, variables in named.items()
-            for index, variable in enumerate(variables)
-        }
+        arrays: dict[str, NDArray[Any]] = {name: np.asarray(variable) for name, variable in self._variables().items()}
         return arrays | {"updates": np.array(self.updates)}
 
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Takes over what ``arrays`` returned of an agent with the same settings."""
-        for owner, variables in (
-            ("target", self.target.variables),
-            ("optimizer", self.optimizer.variables),
-            ("online", self.online.variables),
-        ):
-            for index, variable in enumerate(variables):
-                variable.assign(arrays[f"{owner}/{index:02d}/{variable.path}"])
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what ``arrays`` returned of an agent with the same settings.
+
+        Raises:
+            UserError: they are of an agent with another network.
+        """
+        # By owner and number: Keras numbers the names of nameless layers differently in each process.
+        stored = {tuple(name.split("/")[:2]): array for name, array in arrays.items()}
+        variables = {tuple(name.split("/")[:2]): variable for name, variable in self._variables().items()}
+        for place, variable in variables.items():
+            shape = stored[place].shape if place in stored else "missing"
+            if shape != tuple(variable.shape):
+                raise UserError(f"a checkpoint of another network: {variable.path} is {shape}, wanted {tuple(variable.shape)}")
+        for place, variable in variables.items():
+            variable.assign(stored[place])
         self.updates = int(arrays["updates"])
 
+    def start_from(self, other: "Agent") -> bool:
+        """Takes over another agent's weights, as an untrained agent's better beginning.
 
-def load_agent(path: Path) -> tuple[Agent, Config, Checkpoint]:
-    """Loads a trained agent, the settings it was trained with, and the checkpoint that holds both.
+        Where the actions have other names, the output layers keep their own random weights: what is seen is worth knowing
+        in another game too, what it is worth is not.
+
+        Returns:
+            Whether the output layers were taken over as well.
+
+        Raises:
+            UserError: the networks differ in more than their outputs.
+        """
+        ours = {"observations": self.observation_shape, **self.config.network.model_dump()}
+        theirs = {"observations": other.observation_shape, **other.config.network.model_dump()}
+        for name, value in ours.items():
+            if theirs[name] != value:
+                raise UserError(f"weights of another network: its {name} is {theirs[name]}, this run's {value}")
+        everything = self.action_names == other.action_names
+        for mine, its in zip(self.online.layers, other.online.layers, strict=True):
+            if everything or mine.name not in OUTPUT_LAYERS:
+                mine.set_weights(its.get_weights())
+        self.sync_target()
+        return everything
+
+    def _variables(self) -> dict[str, Any]:
+        owners = {"target": self.target.variables, "optimizer": self.optimizer.variables, "online": self.online.variables}
+        return {
+            f"{owner}/{index:02d}/{variable.path}": variable
+            for owner, variables in owners.items()
+            for index, variable in enumerate(variables)
+        }
+
+
+def load_agent(path: str | Path) -> Agent:
+    """Loads a trained agent, ready to act; ``config`` holds the settings it was trained with.
 
     Args:
         path: a run's directory (then its newest checkpoint) or one checkpoint in it.
@@ -134,11 +171,11 @@ def load_agent(path: Path) -> tuple[Agent, Config, Checkpoint]:
     Raises:
         UserError: there is none, or it is damaged.
     """
-    stored = checkpoint.load(path)
+    stored = checkpoint.load(Path(path))
     config = read_config(stored.path / "config.toml")
-    agent = Agent(config, tuple(stored.notes["observation_shape"]), len(stored.notes["actions"]))
+    agent = Agent(config, tuple(stored.notes["observation_shape"]), stored.notes["actions"])
     agent.restore(checkpoint.part(stored.arrays, "agent"))
-    return agent, config, stored
+    return agent
 
 
 def _frames_last(frames: tf.Tensor) -> tf.Tensor:

@@ -51,24 +51,39 @@ def save(
         arrays: by name.
         write_files: further files by name, each a function that writes to the path it is given.
         notes: anything that JSON can hold.
+
+    Raises:
+        UserError: it could not be written, as on a full disk; earlier checkpoints are as they were.
     """
     final = run_directory / f"step-{step:09d}"
     temporary = run_directory / f".writing-{final.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    np.savez(temporary / ARRAYS, **dict(arrays))  # type: ignore[arg-type]
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _write(temporary, step, arrays, write_files, notes)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        _flush(run_directory)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        before = in_run(run_directory)
+        left = f"'{before[-1]}' is complete" if before else "there is no earlier one"
+        raise UserError(f"checkpoint '{final}' could not be written: {error.strerror or error}; {left}") from error
+    return final
+
+
+def _write(
+    directory: Path, step: int, arrays: Arrays, write_files: Mapping[str, Callable[[Path], object]], notes: dict[str, Any]
+) -> None:
+    np.savez(directory / ARRAYS, **dict(arrays))  # type: ignore[arg-type]
     for name, write in write_files.items():
-        write(temporary / name)
-    written = sorted(temporary.iterdir())
+        write(directory / name)
+    written = sorted(directory.iterdir())
     files = {file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in written}
     manifest = {"format": FORMAT, "step": step, "files": files, "notes": notes}
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    for path in (*written, temporary / MANIFEST, temporary):
+    (directory / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    for path in (*written, directory / MANIFEST, directory):
         _flush(path)
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    _flush(run_directory)
-    return final
 
 
 def load(path: Path) -> Checkpoint:

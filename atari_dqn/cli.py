@@ -1,6 +1,7 @@
 """The command line: which commands there are, what they take, and how their errors are answered."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, parse_value
 from atari_dqn.errors import UserError, nearest
 
 SETTINGS_HELP = "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
+
+# What the disk or its owner forbids is no fault of the program.
+OUTSIDE_CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,6 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads us, such as head, has seen enough; nothing is left to flush to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in OUTSIDE_CAUSES:
+            raise
+        where = f" '{error.filename}'" if error.filename else ""
+        print(f"error: {error.strerror}{where}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -49,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     game, any_game = _game_options(required=True), _game_options(required=False)
+    elsewhere = argparse.ArgumentParser(add_help=False)
+    elsewhere.add_argument("--game", metavar="ID", help="another id of the same game (default: that of the checkpoint)")
+    elsewhere.add_argument("--protocol", metavar="NAME|FILE", help="another protocol (default: that of the checkpoint)")
     checkpoint, epsilon, seed, videos = (argparse.ArgumentParser(add_help=False) for _ in range(4))
     checkpoint.add_argument("checkpoint", metavar="CKPT", help="a run's directory, or one checkpoint in it")
     epsilon.add_argument("--epsilon", type=_probability, metavar="P", help="default: the protocol's")
@@ -62,17 +75,23 @@ def _parser() -> argparse.ArgumentParser:
     where = "a path, a name under checkpoints/<game>/, or 'last'; an existing run is continued"
     sub.add_argument("--run-dir", metavar="DIR", help=where)
     sub.add_argument("--root", default="checkpoints", metavar="DIR", help="where runs are kept (default: %(default)s)")
-    sub = command("eval", commands.evaluate, checkpoint, epsilon, seed, videos)
-    sub.add_argument("--episodes", type=lambda text: _whole_number(text, 1), metavar="N", help="default: the protocol's")
-    sub = command("record", commands.record, checkpoint, epsilon, seed)
+    sub.add_argument("--init-from", metavar="CKPT", help="begin with the weights of another run, of this game or another")
+    sub = command("eval", commands.evaluate, checkpoint, elsewhere, epsilon, seed, videos)
+    sub.add_argument("--episodes", type=_positive, metavar="N", help="default: the protocol's")
+    sub = command("record", commands.record, checkpoint, elsewhere, epsilon, seed)
     sub.add_argument("--out", required=True, metavar="FILE.gif|FILE.mp4", help="what to write")
+    sub = command("watch", commands.watch, checkpoint, elsewhere, epsilon, seed)
+    sub.add_argument(
+        "--episodes", type=lambda text: _whole_number(text, 1), default=3, metavar="N", help="default: %(default)s"
+    )
     sub = command("random", commands.random, game, seed, videos)
     episodes = "default: %(default)s"
     sub.add_argument("--episodes", type=lambda text: _whole_number(text, 1), default=10, metavar="N", help=episodes)
     sub.set_defaults(config=None)
     command("games", commands.list_games)
     sub = command("config", commands.show_config, any_game)
-    sub.add_argument("config", metavar="NAME|FILE", help="a recipe")
+    sub.add_argument("config", nargs="?", default=DEFAULT_RECIPE, metavar="NAME|FILE", help="a recipe (default: %(default)s)")
+    sub.add_argument("--markdown", action="store_true", help="print the page of all settings, docs/settings.md")
     command("digest", commands.digest, checkpoint)
     return parser
 
@@ -105,6 +124,10 @@ def _whole_number(text: str, least: int) -> int:
     if not text.isdecimal() or not least <= int(text) < 2**31:
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} to {2**31 - 1}")
     return int(text)
+
+
+def _positive(text: str) -> int:
+    return _whole_number(text, 1)
 
 
 def _probability(text: str) -> float:

@@ -8,33 +8,50 @@ from typing import Any
 
 from atari_dqn import checkpoint, games, runs
 from atari_dqn.config import DEFAULT_RECIPE, load_config, parse_value, read_config
-from atari_dqn.settings import SECTIONS, Config
+from atari_dqn.errors import UserError
+from atari_dqn.settings import Config
+from atari_dqn.settings_page import as_markdown, as_toml
 
 
 def train(options: argparse.Namespace) -> int:
     """Starts a run, or continues one."""
     config, notes, given = _settings(options)
     directory = runs.choose(Path(options.root), config, options.run_dir)
-    saved = checkpoint.in_run(directory)
-    if saved:
-        config = runs.merge(read_config(directory / runs.CONFIG), config, given)
-        done = checkpoint.step_of(saved[-1])
-        if done >= config.training.total_steps:
-            print(f"{directory} is complete: {done} agent steps; a larger number of steps extends it")
-            return 0
-    elif options.run_dir is None and (unfinished := runs.unfinished(directory.parent)):
-        notes.append(
-            f"this is a new run; {unfinished[-1]} is unfinished, and RUN={unfinished[-1].name} (--run-dir) continues it"
-        )
-    _say(*(f"note: {note}" for note in notes), _describe_game(config), f"run directory: {directory}")
+    videos = _video_directory(options, config, directory.name)
+    runs.check_writable(videos)
+    with runs.held(directory):
+        saved = checkpoint.in_run(directory)
+        if saved:
+            if options.init_from:
+                raise UserError(f"'{directory}' has begun already, so --init-from comes too late; choose another run directory")
+            config = runs.merge(read_config(directory / runs.CONFIG), config, given)
+            done = checkpoint.step_of(saved[-1])
+            if done >= config.training.total_steps:
+                print(f"{directory} is complete: {done} agent steps; a larger number of steps extends it")
+                return 0
+        elif options.run_dir is None and (unfinished := runs.unfinished(directory.parent)):
+            notes.append(
+                f"this is a new run; {unfinished[-1]} is unfinished, and RUN={unfinished[-1].name} (--run-dir) continues it"
+            )
+        origin = checkpoint.find(Path(options.init_from)) if options.init_from else None
+        _say(*(f"note: {note}" for note in notes), _describe_game(config), f"run directory: {directory}")
+        return _train(config, directory, videos, saved[-1] if saved else None, origin)
+
+
+def _train(config: Config, directory: Path, videos: Path, saved: Path | None, origin: Path | None) -> int:
+    """Trains from a run's own checkpoint, from the weights of another's, or from nothing."""
     _start_tensorflow(config)
+    from atari_dqn.agent import load_agent
     from atari_dqn.metrics import cut_logs
     from atari_dqn.training import Training
 
-    training = Training(config, directory, _video_directory(options, config, directory.name))
+    training = Training(config, directory, videos)
+    if origin is not None:
+        everything = training.agent.start_from(load_agent(origin))
+        _say(f"weights from {origin}" + ("" if everything else "; the output layers start anew: the actions differ"))
     runs.write_circumstances(directory, config)
-    if saved:
-        training.restore(checkpoint.load(saved[-1]))
+    if saved is not None:
+        training.restore(checkpoint.load(saved))
         _say(f"continuing at step {training.steps}; the replay memory is filled anew before learning goes on")
     else:
         cut_logs(directory, {})
@@ -53,16 +70,14 @@ def train(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Scores a checkpoint and shows its median episode."""
-    path = checkpoint.find(Path(options.checkpoint))
-    _start_tensorflow(read_config(path / runs.CONFIG))
-    from atari_dqn.agent import load_agent
+    path, agent, config = _load(options)
     from atari_dqn.evaluation import describe, evaluate
 
-    agent, config, stored = load_agent(path)
+    step, directory = checkpoint.step_of(path), _video_directory(options, config, path.resolve().parent.name)
+    runs.check_writable(directory)
     result = evaluate(agent.act, config, seed=options.seed, episodes=options.episodes, epsilon=options.epsilon)
-    print(describe(result, agent=f"{path}, {stored.step} agent steps"))
-    directory = _video_directory(options, config, path.resolve().parent.name)
-    _write_result(directory, f"step-{stored.step:09d}", result, {"checkpoint": str(path), "steps": stored.step})
+    print(describe(result, agent=f"{path}, {step} agent steps"))
+    _write_result(directory, f"step-{step:09d}", result, {"checkpoint": str(path), "steps": step})
     return 0
 
 
@@ -73,6 +88,8 @@ def random(options: argparse.Namespace) -> int:
     from atari_dqn.evaluation import describe, evaluate
 
     config, notes, _ = _settings(options)
+    directory = _video_directory(options, config, "random")
+    runs.check_writable(directory)
     _say(*(f"note: {note}" for note in notes))
 
     def unused(observation: Any) -> Any:
@@ -80,7 +97,7 @@ def random(options: argparse.Namespace) -> int:
 
     result = evaluate(unused, config, seed=options.seed, episodes=options.episodes, epsilon=1.0)
     print(describe(result, agent="uniformly random actions"))
-    _write_result(_video_directory(options, config, "random"), "random", result, {"checkpoint": None, "steps": 0})
+    _write_result(directory, "random", result, {"checkpoint": None, "steps": 0})
     return 0
 
 
@@ -88,16 +105,27 @@ def record(options: argparse.Namespace) -> int:
     """Plays one episode and renders it."""
     from atari_dqn.recording import check_ending, write_recording
 
-    check_ending(Path(options.out))
-    path = checkpoint.find(Path(options.checkpoint))
-    _start_tensorflow(read_config(path / runs.CONFIG))
-    from atari_dqn.agent import load_agent
+    out = Path(options.out)
+    check_ending(out)
+    runs.check_writable(out.parent)
+    _, agent, config = _load(options)
     from atari_dqn.evaluation import evaluate
 
-    agent, config, _ = load_agent(path)
     (episode,) = evaluate(agent.act, config, seed=options.seed, episodes=1, epsilon=options.epsilon).episodes
-    seconds = write_recording(Path(options.out), config, episode)
-    print(f"{options.out}: score {episode.score:g}, {seconds:.1f} of {episode.frames / 60:.1f} s")
+    recorded = write_recording(out, config, episode)
+    print(f"{out}: score {episode.score:g}, {recorded.shown:.1f} of {recorded.played:.1f} s")
+    return 0
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Plays in a window; q or Escape closes it."""
+    from atari_dqn.window import check_display, play_in_window
+
+    check_display()
+    _, agent, config = _load(options)
+    epsilon = config.evaluation.epsilon if options.epsilon is None else options.epsilon
+    for number, score in enumerate(play_in_window(agent.act, config, options.seed, options.episodes, epsilon), 1):
+        print(f"episode {number}: score {score:g}", flush=True)
     return 0
 
 
@@ -111,13 +139,7 @@ def list_games(options: argparse.Namespace) -> int:
 def show_config(options: argparse.Namespace) -> int:
     """Prints every setting of a recipe with its value, meaning, unit and source."""
     config, _, _ = _settings(options)
-    for section, settings in SECTIONS.items():
-        print(f"[{section}]")
-        for key, field in settings.model_fields.items():
-            extra: dict[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-            about = "; ".join(str(text) for text in (field.description, extra.get("unit"), extra.get("source")) if text)
-            print(f"{key} = {json.dumps(getattr(getattr(config, section), key))}  # {about}")
-        print()
+    print(as_markdown(config) if options.markdown else as_toml(config), end="")
     return 0
 
 
@@ -139,6 +161,32 @@ def _settings(options: argparse.Namespace) -> tuple[Config, list[str], set[str]]
     return config, notes, given | set(overrides)
 
 
+def _load(options: argparse.Namespace) -> tuple[Path, Any, Config]:
+    """A checkpoint, its agent, and the settings to play it under: its own, or those of another id or protocol."""
+    path = checkpoint.find(Path(options.checkpoint))
+    stored = read_config(path / runs.CONFIG)
+    config = stored
+    if options.game or options.protocol:
+        asked, _ = load_config(options.game or stored.game, protocol=options.protocol)
+        if asked.spec.rom != stored.spec.rom:
+            raise UserError(f"'{path}' plays {stored.game}, not {asked.game}")
+        names = ("game", "protocol", "environment", "evaluation")
+        config = stored.model_copy(update={name: getattr(asked, name) for name in names})
+    _start_tensorflow(config)
+    from atari_dqn.agent import load_agent
+    from atari_dqn.environments import make_games
+
+    agent = load_agent(path)
+    games = make_games(config.spec, config.environment, 1, config.evaluation.frame_cap)
+    for name, has, wants in (
+        ("actions", len(agent.action_names), len(games.action_names)),
+        ("observations", agent.observation_shape, games.observation_shape),
+    ):
+        if has != wants:
+            raise UserError(f"'{path}' knows {name} {has}; {config.game} under protocol '{config.protocol}' has {wants}")
+    return path, agent, config
+
+
 def _say(*lines: str) -> None:
     for line in lines:
         print(line, file=sys.stderr)
@@ -153,7 +201,8 @@ def _start_tensorflow(config: Config) -> None:
 def _describe_game(config: Config) -> str:
     from atari_dqn.evaluation import describe_environment
 
-    return f"game: {config.game} (rom {config.spec.rom}); protocol {config.protocol}: {describe_environment(config)}"
+    rom = f" (rom {config.spec.rom})" if config.spec.rom else ""
+    return f"game: {config.game}{rom}; protocol {config.protocol}: {describe_environment(config)}"
 
 
 def _video_directory(options: argparse.Namespace, config: Config, run: str) -> Path:
@@ -168,8 +217,8 @@ def _write_result(directory: Path, stem: str, result: Any, agent: dict[str, Any]
     name = f"{stem}-score-{episode.score:g}-evaluation-seed{result.seed}"
     for ending in (".gif", ".mp4"):
         path = directory / f"{name}{ending}"
-        seconds = write_recording(path, result.config, episode)
-        shown = f"median episode, score {episode.score:g}, {seconds:.1f} of {episode.frames / 60:.1f} s"
+        recorded = write_recording(path, result.config, episode)
+        shown = f"median episode, score {episode.score:g}, {recorded.shown:.1f} of {recorded.played:.1f} s"
         print(f"{'recorded':<17} {path} ({shown})")
     path = directory / f"{name}.json"
     path.write_text(json.dumps(agent | result.to_json(), indent=1) + "\n", encoding="utf-8")

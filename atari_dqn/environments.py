@@ -13,7 +13,9 @@ from ale_py import Action
 from ale_py.vector_env import AtariVectorEnv
 from numpy.typing import NDArray
 
-from atari_dqn.preprocessing import ReferenceGame
+from atari_dqn.games import GameSpec
+from atari_dqn.gymnasium_game import GymnasiumGame
+from atari_dqn.preprocessing import Game, ReferenceGame
 from atari_dqn.settings import EnvironmentSettings
 
 
@@ -109,17 +111,17 @@ class CppGames:
         return Transitions(observation, reward.astype(np.float32), terminated, truncated, info["lives"], frames)
 
 
-class ReferenceGames:
-    """The readable reference behind the same interface, for random frame skips and for tests; one game after another."""
+class SerialGames:
+    """Single games behind the same interface, stepped one after another."""
 
-    def __init__(self, rom: str, settings: EnvironmentSettings, num_envs: int, frame_cap: int) -> None:
-        self._games = [ReferenceGame(rom, settings, frame_cap) for _ in range(num_envs)]
-        self.num_envs = num_envs
-        self.action_names = tuple(action.name for action in self._games[0].actions)
+    def __init__(self, games: list[Game], settings: EnvironmentSettings) -> None:
+        self._games = games
+        self.num_envs = len(games)
+        self.action_names = games[0].action_names
         self.observation_shape = (settings.stack, settings.height, settings.width)
-        self._observation = np.zeros((num_envs, *self.observation_shape), np.uint8)
-        self._lives = np.zeros(num_envs, np.int32)
-        self._actions = np.zeros(num_envs, np.int32)
+        self._observation = np.zeros((self.num_envs, *self.observation_shape), np.uint8)
+        self._lives = np.zeros(self.num_envs, np.int32)
+        self._actions = np.zeros(self.num_envs, np.int32)
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         """See ``VectorGame``."""
@@ -147,19 +149,34 @@ class ReferenceGames:
         )
 
 
-def make_games(rom: str, settings: EnvironmentSettings, num_envs: int, frame_cap: int, threads: int = 0) -> VectorGame:
-    """The fastest path that can serve these settings.
+def make_game(spec: GameSpec, settings: EnvironmentSettings, frame_cap: int) -> Game:
+    """One game that can show its screen, for recordings and for watching; it plays as those of ``make_games`` do.
 
     Args:
-        rom: snake_case name of the game.
+        spec: which game.
+        settings: frame skip, sticky actions and the rest.
+        frame_cap: episodes are truncated after so many emulator frames (an environment that is no Atari game: steps).
+    """
+    if spec.rom is None:
+        return GymnasiumGame(spec.id, settings, frame_cap, render=True)
+    return ReferenceGame(spec.rom, settings, frame_cap)
+
+
+def make_games(spec: GameSpec, settings: EnvironmentSettings, num_envs: int, frame_cap: int, threads: int = 0) -> VectorGame:
+    """Copies of a game, on the fastest path that can serve these settings.
+
+    Args:
+        spec: which game.
         settings: frame skip, sticky actions and the rest.
         num_envs: number of copies.
-        frame_cap: episodes are truncated after so many emulator frames.
+        frame_cap: as for ``make_game``.
         threads: emulator threads; 0 is one for each core.
     """
+    if spec.rom is None:
+        return SerialGames([GymnasiumGame(spec.id, settings, frame_cap) for _ in range(num_envs)], settings)
     if isinstance(settings.frame_skip, int):
-        return CppGames(rom, settings, num_envs, frame_cap, threads)
-    return ReferenceGames(rom, settings, num_envs, frame_cap)
+        return CppGames(spec.rom, settings, num_envs, frame_cap, threads)
+    return SerialGames([ReferenceGame(spec.rom, settings, frame_cap) for _ in range(num_envs)], settings)
 
 
 class Step(NamedTuple):

@@ -130,7 +130,7 @@ def evaluate(
     epsilon = config.evaluation.epsilon if epsilon is None else epsilon
     count = min(config.evaluation.environments, episodes)
     threads = config.machine.environment_threads
-    games = make_games(config.spec.rom, config.environment, count, config.evaluation.frame_cap, threads)
+    games = make_games(config.spec, config.environment, count, config.evaluation.frame_cap, threads)
     environments = Environments(games, config.environment, seed)
     return Evaluation(config, play(policy, environments, episodes, epsilon, seed), epsilon, seed, environments.action_names)
 
@@ -138,10 +138,10 @@ def evaluate(
 def describe(evaluation: Evaluation, agent: str) -> str:
     """The whole result in one block of text: agent, protocol, score."""
     config, numbers = evaluation.config, evaluation.statistics()
-    rom, error = config.spec.rom, numbers["standard_error"]
+    rom, error = config.spec.rom or "", numbers["standard_error"]
     margin = "" if error is None else f" +- {error:.2f} (standard error)"
     lines = {
-        "game": f"{config.game} (rom {rom})",
+        "game": f"{config.game} (rom {rom})" if rom else config.game,
         "agent": agent,
         "protocol": f"{config.protocol}: {describe_environment(config)}",
         "evaluation": f"{numbers['episodes']} episodes in {evaluation.environments} environments, "

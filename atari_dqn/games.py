@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import gymnasium
 from ale_py import roms
 from ale_py.registration import rom_id_to_name
 
@@ -14,6 +15,17 @@ from atari_dqn.errors import UserError, nearest
 
 # ale-py ships these only with their multi-player modes and registers no id for them.
 MULTI_PLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
+
+# What an environment that is no Atari game means for the settings of the emulator: it is stepped as it is.
+AS_IT_IS: dict[str, Any] = {
+    "frame_skip": 1,
+    "sticky_probability": 0.0,
+    "max_pool": False,
+    "full_actions": False,
+    "noop_max": 0,
+    "fire_at_reset": False,
+    "fire_after_life_loss": False,
+}
 
 _ID = re.compile(r"(?P<ale>ALE/)?(?P<name>[A-Za-z0-9_]+?)(?P<kind>Deterministic|NoFrameskip)?(?:-(?P<version>v\d+))?")
 
@@ -24,7 +36,7 @@ class GameSpec:
 
     Attributes:
         id: the id in its canonical spelling, or the bare game name.
-        rom: ale-py's snake_case name of the game.
+        rom: ale-py's snake_case name of the game; None for an environment of Gymnasium's registry that is no Atari game.
         frame_skip: emulator frames for each agent step, or the inclusive bounds of a random number of them.
         sticky_probability: probability that the emulator repeats the last action instead of the new one.
         max_pool: whether an observation is the pixel-wise maximum of the last two frames.
@@ -32,7 +44,7 @@ class GameSpec:
     """
 
     id: str
-    rom: str
+    rom: str | None
     frame_skip: int | tuple[int, int] | None = None
     sticky_probability: float | None = None
     max_pool: bool | None = None
@@ -40,6 +52,8 @@ class GameSpec:
 
     def fixed(self) -> dict[str, Any]:
         """The environment settings that this id decides, by their names in the configuration."""
+        if self.rom is None:
+            return dict(AS_IT_IS)
         names = ("frame_skip", "sticky_probability", "max_pool", "full_actions")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
@@ -54,7 +68,8 @@ def resolve(game: str) -> GameSpec:
     """Returns the game that an id means.
 
     Accepted are the bare name in either spelling (``breakout``, ``SpaceInvaders``, ``space_invaders``), and for every
-    single-player game ``XDeterministic-v0/-v4``, ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``.
+    single-player game ``XDeterministic-v0/-v4``, ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``; besides, every
+    other id that is registered with Gymnasium.
 
     >>> resolve("SpaceInvadersDeterministic-v4")  # doctest: +NORMALIZE_WHITESPACE
     GameSpec(id='SpaceInvadersDeterministic-v4', rom='space_invaders', frame_skip=3, sticky_probability=0.0,
@@ -65,6 +80,8 @@ def resolve(game: str) -> GameSpec:
     Raises:
         UserError: the id names no game, or a version that the game never had.
     """
+    if game in gymnasium.registry and not str(gymnasium.registry[game].entry_point).startswith("ale_py"):
+        return GameSpec(game, None)
     match = _ID.fullmatch(game)
     rom = _rom_by_squeezed_name().get(_squeeze(match["name"])) if match else None
     if match is None or rom is None:
@@ -121,8 +138,6 @@ def register_deterministic_ids() -> None:
 
     They skip a fixed number of frames, show the last one without max-pooling, and end at 108,000 frames.
     """
-    import gymnasium
-
     for rom in single_player_roms():
         for spec in _variants(rom).values():
             if "Deterministic" in spec.id and spec.id not in gymnasium.registry:
@@ -146,7 +161,7 @@ def reference_scores() -> dict[str, tuple[float, float]]:
     return {row["game"]: (float(row["random"]), float(row["human"])) for row in csv.DictReader(table.splitlines())}
 
 
-def human_normalised_score(rom: str, score: float) -> float | None:
+def human_normalised_score(rom: str | None, score: float) -> float | None:
     """Returns 0 for random and 1 for human play, or None for a game without published reference scores.
 
     (score - random) / (human - random), van Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning".
@@ -154,7 +169,7 @@ def human_normalised_score(rom: str, score: float) -> float | None:
     >>> round(human_normalised_score("breakout", 30.5), 3)
     1.0
     """
-    if rom not in reference_scores():
+    if rom is None or rom not in reference_scores():
         return None
     random, human = reference_scores()[rom]
     return (score - random) / (human - random)

@@ -1,11 +1,17 @@
 """The Q-network: a torso that sees, and a head that values actions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 
-from atari_dqn.settings import NetworkSettings
+from atari_dqn.settings import TORSO_NAMES, NetworkSettings
+
+# From frames (B, height, width, stack), bytes, and a stream of seeds for its initializers, to features (B, n).
+Torso = Callable[[keras.KerasTensor, Iterator[int]], keras.KerasTensor]
+
+# The layers whose outputs are values; everything below them describes what is seen.
+OUTPUT_LAYERS = ("q_values", "value", "advantage")
 
 
 def build_network(
@@ -23,9 +29,9 @@ def build_network(
         name: shown in the summary.
     """
     # A seed of its own for each layer: with a shared one, layers of one shape would start out as copies.
-    seeds = (int(part) for part in np.random.SeedSequence(seed).generate_state(32))
+    seeds = (int(part) for part in np.random.SeedSequence(seed).generate_state(1024))
     frames = keras.Input(observation_shape, dtype="uint8", name="frames")
-    features = nature_torso(frames, seeds)
+    features = TORSOS[settings.torso](frames, seeds)
     if settings.head == "dueling":
         values = dueling_head(features, num_actions, settings.hidden_units, seeds)
     else:
@@ -47,6 +53,26 @@ def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int]) -> keras.Keras
             name=f"convolution_{index}",
         )(features)
     return keras.layers.Flatten(name="features")(features)
+
+
+TORSOS: dict[str, Torso] = {"nature": nature_torso}
+
+
+def register_torso(name: str, torso: Torso) -> None:
+    """Makes a torso of your own known as ``network.torso = NAME``, in every process that trains or loads such an agent.
+
+    Args:
+        name: what settings call it.
+        torso: a function from frames (B, height, width, stack), bytes, and an endless stream of seeds to features (B, n),
+            built of Keras's own layers; the frames are best scaled by a ``Rescaling`` layer first.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in TORSOS:
+        raise ValueError(f"there is a torso '{name}' already")
+    TORSOS[name] = torso
+    TORSO_NAMES.append(name)
 
 
 def dueling_head(features: keras.KerasTensor, num_actions: int, hidden_units: int, seeds: Iterator[int]) -> keras.KerasTensor:

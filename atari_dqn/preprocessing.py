@@ -15,7 +15,7 @@ This path serves the ids that draw their frame skip at random, and is what the t
 seed and the same actions both give the same bytes.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import ale_py
 import numpy as np
@@ -81,14 +81,35 @@ class Outcome(NamedTuple):
     frames: int
 
 
+class Game(Protocol):
+    """One game, preprocessed, that can show its screen."""
+
+    action_names: tuple[str, ...]
+    screens_per_second: float  # of game time, if every frame is shown
+
+    def reset(self, seed: int) -> tuple[Image, int]:
+        """Starts the episode of this seed (0 to 2**31 - 1); returns (stack, height, width) and the number of lives."""
+        ...
+
+    def step(self, action: int) -> Outcome:
+        """Takes the action of this index."""
+        ...
+
+    def screen(self) -> Image:
+        """What a player sees, (rows, columns, 3), RGB."""
+        ...
+
+
 class ReferenceGame:
-    """One game, preprocessed frame by frame.
+    """One Atari game, preprocessed frame by frame.
 
     Args:
         rom: snake_case name of the game.
         settings: frame skip, sticky actions and the rest.
         frame_cap: an episode is truncated after so many frames, no-ops not counted.
     """
+
+    screens_per_second = 60.0
 
     def __init__(self, rom: str, settings: EnvironmentSettings, frame_cap: int) -> None:
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -103,7 +124,8 @@ class ReferenceGame:
         self._frame_cap = frame_cap
         skip = settings.frame_skip
         self._skip_bounds = (skip[0], skip[1]) if isinstance(skip, list) else (skip, skip)
-        self.actions = self._ale.getLegalActionSet() if settings.full_actions else self._ale.getMinimalActionSet()
+        self._actions = self._ale.getLegalActionSet() if settings.full_actions else self._ale.getMinimalActionSet()
+        self.action_names = tuple(action.name for action in self._actions)
 
     def reset(self, seed: int) -> tuple[Image, int]:
         """Starts the episode of this seed (0 to 2**31 - 1); returns (stack, height, width) and the number of lives."""
@@ -111,7 +133,7 @@ class ReferenceGame:
         self._ale.loadROM(self._rom_path)
         self._ale.reset_game()
         self._skips = np.random.Generator(np.random.PCG64(seed))
-        press_fire = self._settings.fire_at_reset and ale_py.Action.FIRE in self.actions
+        press_fire = self._settings.fire_at_reset and ale_py.Action.FIRE in self._actions
         if press_fire:
             self._ale.act(ale_py.Action.FIRE)
         for _ in range(_noops(seed, self._settings.noop_max) - press_fire):
@@ -126,12 +148,12 @@ class ReferenceGame:
         return self._observe(), self._ale.lives()
 
     def step(self, action: int) -> Outcome:
-        """Repeats an action (an index into ``actions``) for the frame skip."""
+        """Repeats an action (its index) for the frame skip."""
         low, high = self._skip_bounds
         skip = low if low == high else int(self._skips.integers(low, high, endpoint=True))
         reward, frames = 0.0, 0
         for remaining in range(skip - 1, -1, -1):
-            reward += self._ale.act(self.actions[action])
+            reward += self._ale.act(self._actions[action])
             frames += 1
             if self._ale.game_over() or self._elapsed + frames >= self._frame_cap:
                 break
@@ -146,7 +168,8 @@ class ReferenceGame:
 
     def screen(self) -> Image:
         """The emulator's screen as it is, (rows, 160, 3), in its own colours."""
-        return self._ale.getScreenRGB()
+        screen: Image = self._ale.getScreenRGB()
+        return screen
 
     def _observe(self) -> Image:
         if self._settings.max_pool:

@@ -9,12 +9,12 @@ import imageio.v3
 import numpy as np
 from numpy.typing import NDArray
 
+from atari_dqn.environments import make_game
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation import Episode
-from atari_dqn.preprocessing import ReferenceGame
+from atari_dqn.preprocessing import Game
 from atari_dqn.settings import Config
 
-FRAMES_PER_SECOND = 60  # of the emulated console
 # H.264 in the form that browsers play stores colour at half the resolution; doubled pixels keep theirs.
 MP4_SCALE = 2
 
@@ -26,13 +26,19 @@ class Screen(NamedTuple):
     frames: int  # emulator frames for which it is shown
 
 
-def replay_screens(config: Config, episode: Episode) -> Iterator[Screen]:
+class Recorded(NamedTuple):
+    """Game time in seconds."""
+
+    shown: float
+    played: float
+
+
+def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
     """Plays an episode again and yields its screens, the one after the reset first.
 
     Raises:
         RuntimeError: the replay ended with another score than the episode, so it would show something else.
     """
-    game = ReferenceGame(config.spec.rom, config.environment, config.evaluation.frame_cap)
     game.reset(episode.seed)
     score, frames = 0.0, 1
     screen = game.screen()
@@ -47,8 +53,8 @@ def replay_screens(config: Config, episode: Episode) -> Iterator[Screen]:
         raise RuntimeError(f"the replay of an episode with score {episode.score:g} scored {score:g}")
 
 
-def write_recording(path: Path, config: Config, episode: Episode) -> float:
-    """Renders an episode to ``path``, a .gif or an .mp4, and returns its length in seconds of game time.
+def write_recording(path: Path, config: Config, episode: Episode) -> Recorded:
+    """Renders an episode to ``path``, a .gif or an .mp4, and returns how much of it is shown.
 
     Args:
         path: its directory is made.
@@ -60,10 +66,13 @@ def write_recording(path: Path, config: Config, episode: Episode) -> float:
     """
     check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    screens = replay_screens(config, episode)
+    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    screens, rate = replay_screens(game, episode), game.screens_per_second
     if path.suffix.lower() == ".gif":
-        return _write_gif(path, screens, config.recording.max_seconds)
-    return _write_mp4(path, screens, _usual_frames(config))
+        shown = _write_gif(path, screens, rate, config.recording.max_seconds)
+    else:
+        shown = _write_mp4(path, screens, rate, _usual_frames(config))
+    return Recorded(shown, episode.frames / rate)
 
 
 def check_ending(path: Path) -> None:
@@ -72,15 +81,15 @@ def check_ending(path: Path) -> None:
         raise UserError(f"cannot record to '{path}': the name must end in .gif or .mp4")
 
 
-def gif_durations(frames: list[int]) -> list[int]:
+def gif_durations(frames: list[int], rate: float) -> list[int]:
     """Milliseconds for which each screen is shown, in the hundredths of a second that GIF knows.
 
     Rounding is spread along the timeline, so that 15 screens a second last 60, 70, 70, 60 ... ms and none of it is lost.
 
-    >>> gif_durations([4, 4, 4])
+    >>> gif_durations([4, 4, 4], rate=60)
     [70, 60, 70]
     """
-    ends = np.rint(np.cumsum(frames) * 100 / FRAMES_PER_SECOND).astype(int)
+    ends = np.rint(np.cumsum(frames) * 100 / rate).astype(int)
     return [int(duration) * 10 for duration in np.diff(ends, prepend=0)]
 
 
@@ -90,20 +99,20 @@ def _usual_frames(config: Config) -> int:
     return skip if isinstance(skip, int) else 1
 
 
-def _write_gif(path: Path, screens: Iterator[Screen], max_seconds: int) -> float:
+def _write_gif(path: Path, screens: Iterator[Screen], rate: float, max_seconds: int) -> float:
     images, frames = [], []
     for screen in screens:
         images.append(screen.image)
         frames.append(screen.frames)
-        if sum(frames) >= max_seconds * FRAMES_PER_SECOND:
+        if sum(frames) >= max_seconds * rate:
             break
-    durations = gif_durations(frames)
+    durations = gif_durations(frames, rate)
     imageio.v3.imwrite(path, images, extension=".gif", duration=durations, loop=0)
     return sum(durations) / 1000
 
 
-def _write_mp4(path: Path, screens: Iterator[Screen], usual_frames: int) -> float:
-    rate = FRAMES_PER_SECOND / usual_frames
+def _write_mp4(path: Path, screens: Iterator[Screen], rate: float, usual_frames: int) -> float:
+    rate /= usual_frames
     written = 0
     options: dict[str, Any] = {"codec": "libx264", "pixelformat": "yuv420p", "macro_block_size": 2, "quality": 8}
     with imageio.v2.get_writer(path, fps=rate, **options) as writer:

@@ -1,10 +1,14 @@
 """Run directories: their names, which one a command means, and what is written about the circumstances of a run."""
 
+import fcntl
 import json
+import os
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.settings import SECTIONS, Config
 
 CONFIG = "config.toml"
+LOCK = "run.lock"
 PACKAGES = ("atari-dqn", "ale-py", "gymnasium", "imageio", "keras", "numpy", "opencv-python", "tensorflow")
 
 
@@ -48,6 +53,50 @@ def choose(root: Path, config: Config, name: str | None) -> Path:
             raise UserError(f"there is no run in '{directory}' to continue")
         return runs[-1]
     return Path(name) if "/" in name or "\\" in name else directory / name
+
+
+def check_writable(directory: Path) -> None:
+    """Raises a UserError where a directory could not be made or written to, so that nobody learns it after an hour."""
+    found = next((path for path in (directory, *directory.parents) if path.exists()), directory)
+    if not found.is_dir():
+        raise UserError(f"cannot write to '{directory}': '{found}' is no directory")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to '{directory}': no permission to write in '{found}'")
+
+
+@contextmanager
+def held(run_directory: Path) -> Iterator[None]:
+    """Holds a run directory for this process; it is made, and goes again if nothing was written into it.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    check_writable(run_directory)
+    missing = [path for path in (run_directory, *run_directory.parents) if not path.exists()]
+    try:
+        run_directory.mkdir(parents=True, exist_ok=True)
+        lock = (run_directory / LOCK).open("a+")
+    except OSError as error:
+        raise UserError(f"cannot write to '{run_directory}': {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"'{run_directory}' is in use by process {lock.read()}: stop that one, or choose another run directory"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        try:
+            yield
+        finally:
+            if list(run_directory.iterdir()) == [run_directory / LOCK]:
+                (run_directory / LOCK).unlink()
+                with suppress(OSError):
+                    for path in missing:
+                        path.rmdir()
 
 
 def existing(directory: Path) -> list[Path]:

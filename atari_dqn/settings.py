@@ -3,9 +3,13 @@
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from atari_dqn.errors import nearest
 from atari_dqn.games import GameSpec, resolve
+
+# ``networks.register_torso`` adds to these.
+TORSO_NAMES = ["nature"]
 
 NATURE = "Mnih et al. 2015, Extended Data Table 1"
 
@@ -21,7 +25,7 @@ class Section(BaseModel):
 
 
 class EnvironmentSettings(Section):
-    """What the agent sees of the game and what its actions do. Set by the protocol and the environment id."""
+    """What the agent sees of the game and what its actions do; the environment id wins over the protocol."""
 
     frame_skip: int | list[int] = _setting(
         4, "how long an action is repeated; two numbers: drawn uniformly between them", unit="frames", source=NATURE
@@ -55,7 +59,7 @@ class EnvironmentSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """How a trained agent is scored. Set by the protocol."""
+    """How a trained agent is scored."""
 
     episodes: int = _setting(30, "episodes of an evaluation", unit="episodes", source="Mnih et al. 2015, Methods", ge=1)
     epsilon: float = _setting(0.05, "probability of a random action", source="Mnih et al. 2015, Methods", ge=0, le=1)
@@ -106,9 +110,18 @@ class AgentSettings(Section):
 class NetworkSettings(Section):
     """The Q-network."""
 
-    torso: Literal["nature"] = _setting("nature", "the convolutional layers", source="Mnih et al. 2015, Methods")
+    torso: str = _setting(
+        "nature", "the layers that see; 'nature', or a name given to register_torso", source="Mnih et al. 2015, Methods"
+    )
     hidden_units: int = _setting(512, "width of the dense layer", source="Mnih et al. 2015, Methods", ge=1)
     head: Literal["q", "dueling"] = _setting("q", "plain Q-values, or value and advantages", source="Wang et al. 2016")
+
+    @field_validator("torso")
+    @classmethod
+    def _torso_is_known(cls, name: str) -> str:
+        if name not in TORSO_NAMES:
+            raise ValueError(f"torso = {name!r}: one of {', '.join(TORSO_NAMES)}{nearest(name, TORSO_NAMES)}")
+        return name
 
 
 class OptimizerSettings(Section):

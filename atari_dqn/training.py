@@ -39,7 +39,7 @@ class Training:
         self.config, self.run_directory, self.video_directory = config, run_directory, video_directory
         settings = config.training
         games = games or make_games(
-            config.spec.rom,
+            config.spec,
             config.environment,
             settings.environments,
             config.environment.frame_cap,
@@ -56,7 +56,7 @@ class Training:
             gamma=config.agent.gamma,
             seed=config.machine.seed,
         )
-        self.agent = Agent(config, games.observation_shape, len(games.action_names))
+        self.agent = Agent(config, games.observation_shape, games.action_names)
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([config.machine.seed, *b"exploration"])))
         self.episodes = EpisodeTracker(games.num_envs)
         self.steps = self.frames = self.steps_owed = self.started_at = 0

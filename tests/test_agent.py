@@ -4,10 +4,12 @@ import pytest
 
 from atari_dqn.agent import Agent
 from atari_dqn.config import load_config
+from atari_dqn.errors import UserError
 from atari_dqn.replay import Batch
 from atari_dqn.settings import Config
 
 SHAPE = (2, 36, 36)
+ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 
 
 def config(**overrides: object) -> Config:
@@ -34,7 +36,7 @@ def networks_values(network: keras.Model, frames: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("double", [True, False])
 def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> None:
-    agent = Agent(config(agent__double=double), SHAPE, 4)
+    agent = Agent(config(agent__double=double), SHAPE, ACTIONS)
     for variable in agent.target.variables:
         variable.assign(variable + 0.05 * keras.random.normal(variable.shape, seed=1))
     data = batch()
@@ -54,7 +56,7 @@ def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> No
 
 
 def test_repeated_updates_fit_the_batch_and_move_the_online_network_only() -> None:
-    agent = Agent(config(optimizer__learning_rate=1e-3), SHAPE, 4)
+    agent = Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS)
     data = batch()
     target_before = [variable.numpy() for variable in agent.target.variables]
     first = float(agent.update(data).loss)
@@ -66,7 +68,7 @@ def test_repeated_updates_fit_the_batch_and_move_the_online_network_only() -> No
 
 
 def test_the_target_is_copied_every_so_many_updates() -> None:
-    agent = Agent(config(agent__target_period_updates=3), SHAPE, 4)
+    agent = Agent(config(agent__target_period_updates=3), SHAPE, ACTIONS)
     same = []
     for number in range(6):
         agent.update(batch(number))
@@ -76,7 +78,7 @@ def test_the_target_is_copied_every_so_many_updates() -> None:
 
 
 def test_acting_is_greedy_and_batches_do_not_mix() -> None:
-    agent = Agent(config(), SHAPE, 4)
+    agent = Agent(config(), SHAPE, ACTIONS)
     observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
     values = agent.values(observations)
     np.testing.assert_allclose(values, networks_values(agent.online, observations), rtol=1e-5, atol=1e-6)
@@ -86,10 +88,10 @@ def test_acting_is_greedy_and_batches_do_not_mix() -> None:
 
 
 def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
-    one = Agent(config(agent__target_period_updates=4), SHAPE, 4)
+    one = Agent(config(agent__target_period_updates=4), SHAPE, ACTIONS)
     for number in range(6):
         one.update(batch(number))
-    other = Agent(config(agent__target_period_updates=4, machine__seed=99), SHAPE, 4)
+    other = Agent(config(agent__target_period_updates=4, machine__seed=99), SHAPE, ACTIONS)
     other.restore(one.arrays())
     for number in range(6, 10):
         metrics, other_metrics = one.update(batch(number)), other.update(batch(number))
@@ -100,7 +102,7 @@ def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
 
 def test_gradients_agree_with_finite_differences() -> None:
     """With plain gradient steps too small to matter, the loss changes as the gradient norm predicts."""
-    agent = Agent(config(optimizer__clip_norm=0.0), SHAPE, 4)
+    agent = Agent(config(optimizer__clip_norm=0.0), SHAPE, ACTIONS)
     data = batch()
     weights = [variable.numpy() for variable in agent.online.trainable_variables]
     loss = float(agent.update(data).loss)
@@ -114,3 +116,55 @@ def test_gradients_agree_with_finite_differences() -> None:
     slope = (losses[1] - losses[0]) / 2e-3
     assert slope < 0, "the update's direction must lower the loss"
     assert loss == pytest.approx(np.mean(losses), rel=1e-3)
+
+
+@pytest.mark.parametrize("head", ["q", "dueling"])
+def test_an_agent_can_start_from_anothers_weights(head: str) -> None:
+    other = Agent(config(network__head=head, machine__seed=2), SHAPE, ACTIONS)
+    agent = Agent(config(network__head=head), SHAPE, ACTIONS)
+    assert agent.start_from(other)
+    for pairs in (zip(agent.online.variables, other.online.variables, strict=True), agent_pairs(agent)):
+        for mine, its in pairs:
+            np.testing.assert_array_equal(mine, its)
+
+
+@pytest.mark.parametrize(("head", "outputs"), [("q", {"q_values"}), ("dueling", {"value", "advantage"})])
+def test_in_another_game_the_output_layers_start_anew(head: str, outputs: set[str]) -> None:
+    other = Agent(config(network__head=head, machine__seed=2), SHAPE, ["NOOP", "UP"])
+    agent = Agent(config(network__head=head), SHAPE, ACTIONS)
+    before = {variable.path: variable.numpy() for variable in agent.online.variables}
+    assert not agent.start_from(other)
+    theirs = {variable.path: variable.numpy() for variable in other.online.variables}
+    for path, value in ((variable.path, variable.numpy()) for variable in agent.online.variables):
+        expected = before if path.split("/")[0] in outputs else theirs
+        np.testing.assert_array_equal(value, expected[path], err_msg=path)
+
+
+def agent_pairs(agent: Agent) -> "zip[tuple[keras.Variable, keras.Variable]]":
+    return zip(agent.online.variables, agent.target.variables, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "shape", "message"),
+    [
+        ({"network__head": "dueling"}, SHAPE, "its head is dueling, this run's q"),
+        ({"network__hidden_units": 32}, SHAPE, "its hidden_units is 32, this run's 16"),
+        ({}, (3, 36, 36), r"its observations is \(3, 36, 36\), this run's \(2, 36, 36\)"),
+    ],
+)
+def test_another_network_is_refused(change: dict[str, object], shape: tuple[int, ...], message: str) -> None:
+    other = Agent(
+        config(network__head="q", **{**change}) if "network__head" not in change else config(**change), shape, ACTIONS
+    )
+    agent = Agent(config(network__head="q"), SHAPE, ACTIONS)
+    with pytest.raises(UserError, match=message):
+        agent.start_from(other)
+
+
+def test_arrays_of_another_network_are_refused() -> None:
+    agent = Agent(config(), SHAPE, ACTIONS)
+    arrays = Agent(config(network__hidden_units=8), SHAPE, ACTIONS).arrays()
+    with pytest.raises(UserError, match=r"a checkpoint of another network: \w+/kernel is \(\d+, 8\), wanted \(\d+, 16\)"):
+        agent.restore(arrays)
+    with pytest.raises(UserError, match="is missing"):
+        agent.restore({"updates": np.array(1)})

@@ -1,3 +1,4 @@
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,12 @@ def test_a_write_that_fails_leaves_the_previous_checkpoint(tmp_path: Path) -> No
 
     def full(path: Path) -> None:
         path.write_text("half")
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match=r"No space left on device.*step-000000001' is complete"):
         checkpoint.save(tmp_path, 2, ARRAYS, {"network.keras": full}, {})
     assert checkpoint.load(tmp_path).path == before
+    assert list(tmp_path.iterdir()) == [before]
 
 
 def test_pickled_objects_are_neither_written_unnoticed_nor_read(tmp_path: Path) -> None:

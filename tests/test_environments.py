@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from atari_dqn.config import load_config
-from atari_dqn.environments import CppGames, Environments, ReferenceGames, Step, Transitions, episode_seed, make_games
+from atari_dqn.environments import CppGames, Environments, SerialGames, Step, Transitions, VectorGame, episode_seed, make_games
 from atari_dqn.settings import EnvironmentSettings
 
 TUTORIAL = EnvironmentSettings(fire_at_reset=True, fire_after_life_loss=True, life_loss_ends_future=True, max_pool=False)
@@ -110,15 +110,19 @@ def test_lives_of_breakout_run_out_without_a_reset_in_between() -> None:
 
 
 def test_random_frame_skips_go_through_the_reference_and_all_else_through_the_cpp_path() -> None:
-    assert isinstance(make_games("pong", load_config("Pong-v4")[0].environment, 1, 100), ReferenceGames)
-    assert isinstance(make_games("pong", load_config("PongDeterministic-v4")[0].environment, 1, 100), CppGames)
+    def made(game: str) -> VectorGame:
+        config, _ = load_config(game)
+        return make_games(config.spec, config.environment, 1, 100)
+
+    assert isinstance(made("Pong-v4"), SerialGames)
+    assert isinstance(made("PongDeterministic-v4"), CppGames)
 
 
 @pytest.mark.parametrize("game", ["ALE/Qbert-v5", "Breakout-v0"])
 def test_an_episode_plays_again_from_its_seed_and_actions(game: str) -> None:
     config, _ = load_config(game)
     random = np.random.default_rng(3)
-    environments = Environments(make_games(config.spec.rom, config.environment, 3, 108_000), config.environment, seed=4)
+    environments = Environments(make_games(config.spec, config.environment, 3, 108_000), config.environment, seed=4)
     environments.reset()
     seeds, actions, observations, rewards = environments.episode_seeds.copy(), [], [], []
     for _ in range(120):
@@ -129,7 +133,7 @@ def test_an_episode_plays_again_from_its_seed_and_actions(game: str) -> None:
         rewards.append(step.reward[1])
         if step.ended[1]:
             break
-    again = make_games(config.spec.rom, config.environment, 1, 108_000)
+    again = make_games(config.spec, config.environment, 1, 108_000)
     again.reset(np.ones(1, np.bool_), seeds[1:2])
     for action, observation, reward in zip(actions, observations, rewards, strict=True):
         again.send(np.array([action], np.int32))

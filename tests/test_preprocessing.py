@@ -9,11 +9,15 @@ import pytest
 from ale_py import roms
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
-from atari_dqn.environments import CppGames, ReferenceGames, Transitions, VectorGame
+from atari_dqn.environments import CppGames, SerialGames, Transitions, VectorGame
 from atari_dqn.preprocessing import ReferenceGame, grayscale
 from atari_dqn.settings import EnvironmentSettings
 
 GAMES = ["breakout", "pong", "qbert", "seaquest", "space_invaders", "montezuma_revenge", "boxing", "video_pinball"]
+
+
+def reference_games(rom: str, settings: EnvironmentSettings, count: int, cap: int) -> SerialGames:
+    return SerialGames([ReferenceGame(rom, settings, cap) for _ in range(count)], settings)
 
 
 def play(games: VectorGame, steps: int, seed: int, first_seeds: list[int]) -> list[Transitions]:
@@ -61,7 +65,7 @@ def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_see_the_same(rom: st
             np.testing.assert_array_equal(first[0], second)
             np.testing.assert_array_equal(first[0], third)
             assert lives[0] == second_lives
-        action = int(random.integers(len(readable.actions)))
+        action = int(random.integers(len(readable.action_names)))
         fast.send(np.array([action], np.int32))
         answer, outcome = fast.recv(), readable.step(action)
         third, reward, terminated, truncated, info = wrapped.step(action)
@@ -90,7 +94,7 @@ def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_see_the_same(rom: st
 def test_both_paths_agree_under_every_setting(rom: str, settings: EnvironmentSettings) -> None:
     cap, seeds = 600, [3, 2**31 - 200_000, 77]
     fast = play(CppGames(rom, settings, 3, cap, threads=2), 620, 1, seeds)
-    readable = play(ReferenceGames(rom, settings, 3, cap), 620, 1, seeds)
+    readable = play(reference_games(rom, settings, 3, cap), 620, 1, seeds)
     assert_same(fast, readable)
     assert any(answer.truncated.any() or answer.terminated.any() for answer in fast)
 
@@ -103,7 +107,7 @@ def test_the_number_of_threads_decides_nothing() -> None:
 
 def test_random_frame_skips_come_from_the_seed() -> None:
     settings = EnvironmentSettings(frame_skip=[2, 4], noop_max=0, max_pool=False)
-    runs = [play(ReferenceGames("pong", settings, 2, 108_000), 300, 1, [5, 6]) for _ in range(2)]
+    runs = [play(reference_games("pong", settings, 2, 108_000), 300, 1, [5, 6]) for _ in range(2)]
     assert_same(*runs)
     skips = np.concatenate([answer.frames for answer in runs[0]])
     assert set(skips.tolist()) == {2, 3, 4}

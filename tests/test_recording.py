@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import imageio.v3
@@ -8,12 +9,17 @@ from ale_py.vector_env import AtariVectorEnv
 from PIL import Image, ImageSequence
 
 from atari_dqn.config import load_config
+from atari_dqn.environments import make_game
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation import Episode, evaluate
-from atari_dqn.recording import MP4_SCALE, gif_durations, replay_screens, write_recording
+from atari_dqn.recording import MP4_SCALE, Screen, gif_durations, replay_screens, write_recording
 from atari_dqn.settings import Config
 
 GAMES = ["BreakoutDeterministic-v4", "ALE/Qbert-v5", "SpaceInvadersDeterministic-v0", "Seaquest-v0", "ALE/Boxing-v5", "pong"]
+
+
+def replay(config: Config, episode: Episode) -> Iterator[Screen]:
+    return replay_screens(make_game(config.spec, config.environment, config.evaluation.frame_cap), episode)
 
 
 def random_episode(game: str, **overrides: object) -> tuple[Config, Episode]:
@@ -26,9 +32,9 @@ def random_episode(game: str, **overrides: object) -> tuple[Config, Episode]:
 def test_a_gif_expanded_along_its_timeline_is_the_game(game: str, tmp_path: Path) -> None:
     config, episode = random_episode(game)
     path = tmp_path / "episode.gif"
-    seconds = write_recording(path, config, episode)
-    screens = list(replay_screens(config, episode))
-    starts = np.cumsum([0, *gif_durations([screen.frames for screen in screens])])[:-1]
+    seconds = write_recording(path, config, episode).shown
+    screens = list(replay(config, episode))
+    starts = np.cumsum([0, *gif_durations([screen.frames for screen in screens], 60)])[:-1]
     shown, time = 0, 0
     with Image.open(path) as gif:
         for frame in ImageSequence.Iterator(gif):
@@ -45,7 +51,7 @@ def test_the_screens_are_those_of_the_cpp_environment_in_colour(game: str) -> No
     config, episode = random_episode(game)
     settings = config.environment
     in_colour = AtariVectorEnv(
-        config.spec.rom,
+        config.spec.rom or "",
         1,
         grayscale=False,
         stack_num=1,
@@ -59,7 +65,7 @@ def test_the_screens_are_those_of_the_cpp_environment_in_colour(game: str) -> No
         max_num_frames_per_episode=1500,
     )
     shown, _ = in_colour.reset(seed=np.array([episode.seed], np.int32))
-    for action, screen in zip(episode.actions, replay_screens(config, episode), strict=False):
+    for action, screen in zip(episode.actions, replay(config, episode), strict=False):
         np.testing.assert_array_equal(shown[0, 0], screen.image)
         shown, *_ = in_colour.step(np.array([action], np.int32))
 
@@ -68,7 +74,7 @@ def test_an_mp4_has_the_frames_size_and_duration_of_the_game(tmp_path: Path) -> 
     for game in ("BreakoutDeterministic-v4", "Breakout-v0"):
         config, episode = random_episode(game)
         path = tmp_path / "episode.mp4"
-        seconds = write_recording(path, config, episode)
+        seconds = write_recording(path, config, episode).shown
         count, duration = imageio_ffmpeg.count_frames_and_secs(str(path))
         assert duration == pytest.approx(seconds, rel=0.02)
         assert duration == pytest.approx(episode.frames / 60, rel=0.02)
@@ -82,7 +88,7 @@ def test_an_mp4_has_the_frames_size_and_duration_of_the_game(tmp_path: Path) -> 
 def test_an_mp4_looks_like_the_game(tmp_path: Path) -> None:
     config, episode = random_episode("BreakoutDeterministic-v4")
     write_recording(tmp_path / "episode.mp4", config, episode)
-    screens = list(replay_screens(config, episode))
+    screens = list(replay(config, episode))
     for index, frame in enumerate(imageio.v3.imiter(tmp_path / "episode.mp4")):
         shown = frame[::MP4_SCALE, ::MP4_SCALE].astype(int)
         assert np.abs(shown - screens[index].image).mean() < 6
@@ -91,15 +97,15 @@ def test_an_mp4_looks_like_the_game(tmp_path: Path) -> None:
 
 def test_a_long_gif_is_cut_after_the_stated_time(tmp_path: Path) -> None:
     config, episode = random_episode("pong", **{"recording.max_seconds": 5})
-    assert write_recording(tmp_path / "episode.gif", config, episode) == pytest.approx(5.0, abs=0.1)
-    assert write_recording(tmp_path / "episode.mp4", config, episode) == pytest.approx(episode.frames / 60, rel=0.02)
+    assert write_recording(tmp_path / "episode.gif", config, episode).shown == pytest.approx(5.0, abs=0.1)
+    assert write_recording(tmp_path / "episode.mp4", config, episode).shown == pytest.approx(episode.frames / 60, rel=0.02)
 
 
 def test_a_replay_that_does_not_show_the_episode_is_refused() -> None:
     config, episode = random_episode("pong")
     wrong = Episode(episode.seed, episode.actions, episode.score + 1, episode.frames, episode.truncated, 0)
     with pytest.raises(RuntimeError, match="scored"):
-        list(replay_screens(config, wrong))
+        list(replay(config, wrong))
 
 
 def test_an_unknown_ending_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -111,6 +117,6 @@ def test_an_unknown_ending_is_refused_before_anything_is_written(tmp_path: Path)
 
 @pytest.mark.parametrize("frames", [[4] * 900, [3] * 901, [2, 3, 4] * 100, [1] * 50])
 def test_durations_are_whole_hundredths_and_lose_no_time(frames: list[int]) -> None:
-    durations = gif_durations(frames)
+    durations = gif_durations(frames, 60)
     assert all(duration % 10 == 0 and duration > 0 for duration in durations)
     assert sum(durations) == pytest.approx(sum(frames) * 1000 / 60, abs=5)

@@ -74,3 +74,27 @@ def test_every_start_of_a_run_is_noted(tmp_path: Path) -> None:
     starts = json.loads((run / "run.json").read_text())["starts"]
     assert len(starts) == 2
     assert starts[0]["packages"]["ale-py"]
+
+
+def test_a_held_directory_is_refused_to_others_and_free_again_afterwards(tmp_path: Path) -> None:
+    run = tmp_path / "game" / "run"
+    for _ in range(2):
+        with runs.held(run):
+            (run / "something").touch()
+            with pytest.raises(UserError, match=f"in use by process {os.getpid()}"), runs.held(run):
+                pass
+    assert (run / "something").exists()
+
+
+def test_a_directory_that_nothing_was_written_into_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), runs.held(tmp_path / "game" / "run"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"'.*file' is no directory"):
+        runs.check_writable(tmp_path / "file" / "runs" / "mine")
+    runs.check_writable(tmp_path / "new" / "runs")
+    assert not (tmp_path / "new").exists()

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,29 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-GAME = "BreakoutDeterministic-v4"
-SMALL = [
-    *("--training.warmup_steps", "400", "--training.log_period", "200", "--training.evaluation_episodes", "2"),
-    *("--replay.capacity", "5000", "--agent.batch_size", "32"),
-]
-
-
-def run(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    answer = subprocess.run([sys.executable, "-m", "atari_dqn.cli", *arguments], cwd=cwd, capture_output=True, text=True)
-    assert answer.returncode == expect, answer.stderr
-    assert "Traceback" not in answer.stderr
-    return answer
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with one short run named ``first``."""
-    directory = tmp_path_factory.mktemp("user")
-    answer = run("train", "--game", GAME, "--total-steps", "960", "--run-dir", "first", *SMALL, cwd=directory)
-    assert "complete: 960 agent steps" in answer.stdout
-    assert "game: BreakoutDeterministic-v4 (rom breakout); protocol tutorial: frame skip 4, sticky 0" in answer.stderr
-    assert "Total params: " in answer.stderr
-    return directory
+from tests.acceptance.commands import GAME, SMALL, run
 
 
 def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
@@ -57,10 +36,11 @@ def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
         assert image.size == (160, 210)
 
 
-def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it(trained: Path) -> None:
+def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it(trained: Path, tmp_path: Path) -> None:
+    user = shutil.copytree(trained, tmp_path / "user")
     command = ("train", "--game", GAME, "--run-dir", "first", *SMALL)
-    assert "is complete: 960 agent steps" in run(*command, "--total-steps", "960", cwd=trained).stdout
-    extended = run(*command, "--total-steps", "1040", cwd=trained)
+    assert "is complete: 960 agent steps" in run(*command, "--total-steps", "960", cwd=user).stdout
+    extended = run(*command, "--total-steps", "1040", cwd=user)
     assert "continuing at step 960" in extended.stderr
     assert "complete: 1040 agent steps" in extended.stdout
 
@@ -156,42 +136,3 @@ def test_the_settings_are_shown_and_can_be_read_back(tmp_path: Path) -> None:
     assert settings["replay"]["capacity"] == 1_000_000
     assert "agent steps" in text
     assert "Mnih et al. 2015" in text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["train", "--game", "BrekoutDeterministic-v4"], "did you mean 'BreakoutDeterministic-v4'?"),
-        (["train", "--game", GAME, "--agent.gama", "1"], "did you mean 'agent.gamma'?"),
-        (["train", "--game", GAME, "--agent.gamma", "2"], "agent.gamma = 2"),
-        (["train", "--game", GAME, "--agent.gamma"], "--agent.gamma wants a value"),
-        (["train", "--game", GAME, "--config", "natur"], "did you mean 'nature'?"),
-        (["train", "--game", GAME, "--protocol", "dopamine"], "contradicts"),
-        (["train", "--game", GAME, "--total-steps", "many"], "training.total_steps = 'many'"),
-        (["train", "--game", GAME, "--run-dir", "last"], "no run in"),
-        (["train", "--game", GAME, "--replay.capacity", "100_000_000_000"], "a capacity of "),
-        (["train"], "--game"),
-        (["trian"], "trian"),
-        ([], "command"),
-        (["eval", "nowhere"], "no checkpoint at 'nowhere'"),
-        (["eval", "nowhere", "--episodes", "0"], "'0' is no whole number from 1"),
-        (["eval", "nowhere", "--epsilon", "2"], "'2' is no probability"),
-        (["eval", "nowhere", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
-        (["record", "nowhere", "--out", "episode.avi"], "must end in .gif or .mp4"),
-        (["config", "natur"], "did you mean 'nature'?"),
-    ],
-)
-def test_bad_input_is_answered_in_one_line_with_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
-    answer = run(*arguments, cwd=tmp_path, expect=2)
-    last = answer.stderr.splitlines()[-1]
-    assert last.startswith("error: ")
-    assert message in last
-    assert answer.stdout == ""
-    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
-
-
-def test_a_run_is_not_continued_with_settings_that_contradict_it(trained: Path) -> None:
-    answer = run("train", "--game", GAME, "--run-dir", "first", "--agent.gamma", "0.5", cwd=trained, expect=2)
-    assert "this run has agent.gamma = 0.99, so it cannot continue with 0.5" in answer.stderr
-    answer = run("train", "--game", "Pong", "--run-dir", f"checkpoints/{GAME}/first", cwd=trained, expect=2)
-    assert f"this run plays {GAME}, not Pong" in answer.stderr

@@ -31,6 +31,9 @@ def test_help_is_the_default_and_names_every_target() -> None:
         (["train", "GAME=pong", "RUN=last", "PROTOCOL=machado"], "--protocol 'machado' --run-dir 'last'"),
         (["train", "GAME=pong", "ARGS=--replay.capacity 200000"], "--game 'pong' --replay.capacity 200000"),
         (["eval", "CKPT=checkpoints/x y", "EPISODES=3"], "atari-dqn eval 'checkpoints/x y' --episodes '3'"),
+        (["train", "GAME=pong", "INIT_FROM=checkpoints/x"], "--game 'pong' --init-from 'checkpoints/x'"),
+        (["eval", "CKPT=c", "GAME=breakout", "PROTOCOL=dopamine"], "eval 'c' --game 'breakout' --protocol 'dopamine'"),
+        (["watch", "CKPT=c", "SEED=2"], "atari-dqn watch 'c' --seed '2'"),
         (["record", "CKPT=c", "OUT=a.gif"], "atari-dqn record 'c' --out 'a.gif'"),
         (["random", "GAME=pong"], "atari-dqn random --game 'pong'"),
     ],
@@ -40,7 +43,7 @@ def test_variables_become_options(arguments: list[str], command: str) -> None:
     assert command in re.sub(r"\s+", " ", printed)
 
 
-@pytest.mark.parametrize(("target", "variable"), [("train", "GAME"), ("random", "GAME"), ("eval", "CKPT"), ("record", "CKPT")])
+@pytest.mark.parametrize(("target", "variable"), [("train", "GAME"), ("random", "GAME"), ("eval", "CKPT"), ("watch", "CKPT")])
 def test_a_missing_variable_is_named_before_anything_is_installed(target: str, variable: str) -> None:
     answer = make(target)
     assert answer.returncode == 2

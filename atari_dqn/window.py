@@ -1,0 +1,68 @@
+"""Watching an agent play, in a window, at the speed of the game."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from atari_dqn.environments import Environments, SerialGames, make_game
+from atari_dqn.errors import UserError
+from atari_dqn.evaluation import Policy
+from atari_dqn.exploration import epsilon_greedy
+from atari_dqn.preprocessing import Image
+from atari_dqn.settings import Config
+
+TITLE = "atari-dqn"
+INITIAL_SCALE = 3
+CLOSING_KEYS = (ord("q"), 27)
+
+
+def check_display() -> None:
+    """Raises a UserError where no window can be opened.
+
+    It is tried in another process, because the window system ends a process that it cannot serve.
+    """
+    attempt = subprocess.run([sys.executable, "-c", "import cv2; cv2.namedWindow('attempt')"], capture_output=True)
+    if attempt.returncode:
+        raise UserError("no display to open a window on; 'atari-dqn record CKPT --out FILE.gif' (make record) needs none")
+
+
+def play_in_window(policy: Policy, config: Config, seed: int, episodes: int, epsilon: float) -> Iterator[float]:
+    """Plays episodes in a window and yields the score of each; ends early when the window is closed.
+
+    Args:
+        policy: from observations (1, stack, height, width) to actions (1,).
+        config: what to play and under which protocol.
+        seed: of the episodes and of the random actions.
+        episodes: how many.
+        epsilon: probability of a random action.
+    """
+    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    environments = Environments(SerialGames([game], config.environment), config.environment, seed)
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"watching"])))
+    observation, due = environments.reset(), time.monotonic()
+    rows, columns, _ = game.screen().shape
+    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+    cv2.resizeWindow(TITLE, columns * INITIAL_SCALE, rows * INITIAL_SCALE)
+    for _ in range(episodes):
+        score, ended = 0.0, False
+        while not ended:
+            actions = epsilon_greedy(policy(observation), epsilon, len(environments.action_names), random)
+            environments.send(actions)
+            step = environments.recv()
+            score += float(step.reward[0])
+            due = max(due + float(step.frames[0]) / game.screens_per_second, time.monotonic())
+            if not _show(game.screen(), until=due):
+                return
+            observation, ended = step.current, bool(step.ended[0])
+        yield score
+
+
+def _show(screen: Image, until: float) -> bool:
+    """Shows a screen until a time; returns whether the window is still wanted."""
+    cv2.imshow(TITLE, cv2.cvtColor(screen, cv2.COLOR_RGB2BGR))
+    key = cv2.waitKey(max(int((until - time.monotonic()) * 1000), 1))
+    return key not in CLOSING_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1

@@ -1,0 +1,20 @@
+"""How the acceptance tests run commands: as a user does, in a process of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+GAME = "BreakoutDeterministic-v4"
+SMALL = [
+    *("--training.warmup_steps", "400", "--training.log_period", "200", "--training.evaluation_episodes", "2"),
+    *("--replay.capacity", "5000", "--agent.batch_size", "32"),
+]
+
+
+def run(*arguments: str, cwd: Path, expect: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "atari_dqn.cli", *arguments]
+    answer = subprocess.run(command, cwd=cwd, capture_output=True, text=True, **options)
+    assert answer.returncode == expect, answer.stderr
+    assert "Traceback" not in answer.stderr
+    return answer

@@ -1,0 +1,163 @@
+"""What is typed wrong, or stands in the way, is answered in one line with exit code 2, and nothing is lost.
+
+The ways: one for each line of ``BAD_WORDS`` and ``BAD_CHECKPOINTS``, and one for each test below them.
+"""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atari_dqn import checkpoint
+from tests.acceptance.commands import GAME, SMALL, run
+
+BAD_WORDS = [
+    (["train", "--game", "BrekoutDeterministic-v4"], "did you mean 'BreakoutDeterministic-v4'?"),
+    (["train", "--game", "BreakoutDeterministic-v7"], "Breakout is known as Breakout, BreakoutDeterministic-v0,"),
+    (["train", "--game", "os:system"], "unknown game 'os:system'"),
+    (["train", "--game", GAME, "--agent.gama", "1"], "did you mean 'agent.gamma'?"),
+    (["train", "--game", GAME, "--agent.gamma", "2"], "agent.gamma = 2"),
+    (["train", "--game", GAME, "--agent.gamma", "high"], "agent.gamma = 'high'"),
+    (["train", "--game", GAME, "--agent.n_step", "2.5"], "agent.n_step = 2.5"),
+    (["train", "--game", GAME, "--agent.gamma"], "--agent.gamma wants a value"),
+    (["train", "--game", GAME, "--network.torso", "natur"], "did you mean 'nature'?"),
+    (["train", "--game", GAME, "--config", "natur"], "did you mean 'nature'?"),
+    (["train", "--game", GAME, "--protocol", "dopmine"], "did you mean 'dopamine'?"),
+    (["train", "--game", GAME, "--protocol", "dopamine"], "contradicts"),
+    (["train", "--game", GAME, "--total-steps", "many"], "training.total_steps = 'many'"),
+    (["train", "--game", GAME, "--run-dir", "last"], "no run in"),
+    (["train", "--game", GAME, "--init-from", "nowhere"], "no checkpoint at 'nowhere'"),
+    (["train", "--game", GAME, "--replay.capacity", "100_000_000_000"], "a capacity of "),
+    (["train", "--game", GAME, "--replay.capacity", "100"], "at least"),
+    (["train", "--game", "CartPole-v1"], "wanted are pictures"),
+    (["train", "--game", "CartPole-v1", "--environment.frame_skip", "4"], "stepped as it is"),
+    (["train", "--game", GAME, "--root", "/proc/runs"], "cannot write to '/proc/runs/"),
+    (["train"], "--game"),
+    (["trian"], "trian"),
+    ([], "command"),
+    (["eval", "nowhere"], "no checkpoint at 'nowhere'"),
+    (["eval", "nowhere", "--episodes", "0"], "'0' is no whole number from 1"),
+    (["eval", "nowhere", "--epsilon", "2"], "'2' is no probability"),
+    (["eval", "nowhere", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
+    (["record", "nowhere", "--out", "episode.avi"], "must end in .gif or .mp4"),
+    (["config", "natur"], "did you mean 'nature'?"),
+]
+
+BAD_CHECKPOINTS = [
+    (["eval", "{run}", "--game", "Pong"], "plays BreakoutDeterministic-v4, not Pong"),
+    (["eval", "{run}", "--game", "breakout", "--protocol", "machado"], "knows actions 4"),
+    (["eval", "{run}", "--protocol", "dopamine"], "contradicts"),
+    (["eval", "{empty}"], "no complete checkpoint in"),
+    (["eval", "{truncated}"], "damaged checkpoint: "),
+    (["eval", "{newer}"], "has checkpoint format 99"),
+    (["eval", "{file}"], "no checkpoint at"),
+    (["eval", "{run}", "--videos", "{file}"], "is no directory"),
+    (["record", "{run}", "--out", "{file}/episode.gif"], "is no directory"),
+    (["digest", "{truncated}"], "damaged checkpoint: "),
+    (["train", "--game", GAME, "--root", "{file}"], "is no directory"),
+    (["train", "--game", GAME, "--videos", "{file}"], "is no directory"),
+    (["train", "--game", GAME, "--init-from", "{run}", "--network.head", "q", *SMALL], "its head is dueling, this run's q"),
+    (["train", "--game", GAME, "--init-from", "{truncated}", *SMALL], "damaged checkpoint: "),
+    (["train", "--game", GAME, "--run-dir", "{run}", "--agent.gamma", "0.5"], "has agent.gamma = 0.99, so it cannot continue"),
+    (["train", "--game", GAME, "--run-dir", "{run}", "--init-from", "{run}"], "has begun already"),
+    (["train", "--game", "Pong", "--run-dir", "{run}"], "this run plays BreakoutDeterministic-v4, not Pong"),
+]
+
+
+def last_line(answer: subprocess.CompletedProcess[str], alone: bool = True) -> str:
+    lines = answer.stderr.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    assert len(lines) == 1 or not alone
+    return lines[-1]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_WORDS)
+def test_bad_words(tmp_path: Path, arguments: list[str], message: str) -> None:
+    answer = run(*arguments, cwd=tmp_path, expect=2)
+    assert message in last_line(answer, alone=False)
+    assert answer.stdout == ""
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+@pytest.fixture(scope="module")
+def places(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("places")
+    places = {name: root / name for name in ("run", "empty", "truncated", "newer", "file")}
+    for name in ("run", "truncated", "newer"):
+        shutil.copytree(trained / "checkpoints" / GAME / "first", places[name])
+    places["empty"].mkdir()
+    places["file"].write_text("not a directory")
+    arrays = next(places["truncated"].glob("step-*/arrays.npz"))
+    os.truncate(arrays, arrays.stat().st_size // 2)
+    manifest = next(places["newer"].glob("step-*/manifest.json"))
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
+    return places
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_CHECKPOINTS)
+def test_bad_checkpoints_and_directories(tmp_path: Path, places: dict[str, Path], arguments: list[str], message: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in places["run"].rglob("*") if path.name != "run.lock"}
+    answer = run(*(argument.format(**places) for argument in arguments), cwd=tmp_path, expect=2)
+    assert message in last_line(answer, alone=False)
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+    assert {path: path.stat().st_mtime_ns for path in places["run"].rglob("*") if path.name != "run.lock"} == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_directory_without_permission(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    answer = run("train", "--game", GAME, "--root", str(closed), cwd=tmp_path, expect=2)
+    assert "no permission to write in" in last_line(answer)
+
+
+def test_a_run_directory_in_use_by_a_live_run(tmp_path: Path) -> None:
+    command = ["train", "--game", GAME, "--run-dir", "mine", *SMALL]
+    process = subprocess.Popen([sys.executable, "-m", "atari_dqn.cli", *command], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "checkpoints" / GAME / "mine" / "metrics.csv").is_file():
+            assert process.poll() is None
+            time.sleep(0.1)
+        answer = run(*command, cwd=tmp_path, expect=2)
+        assert f"'checkpoints/{GAME}/mine' is in use by process {process.pid}" in last_line(answer)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+    assert len(checkpoint.in_run(tmp_path / "checkpoints" / GAME / "mine")) == 1
+
+
+def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
+    """No file may grow beyond a tenth of a checkpoint: another error number than that of a full disk, and the same way out."""
+    user = shutil.copytree(trained, tmp_path / "user")
+    run_directory = user / "checkpoints" / GAME / "first"
+    before = run("digest", str(run_directory), cwd=user).stdout
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000))
+
+    command = ("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040")
+    options: dict[str, Any] = {"preexec_fn": limit}
+    answer = run(*command, cwd=user, expect=2, **options)
+    message = last_line(answer, alone=False)
+    assert "step-000001040' could not be written: File too large" in message
+    assert "step-000000960' is complete" in message
+    assert [path.name for path in run_directory.glob("*step-*")] == ["step-000000960"]
+    assert run("digest", str(run_directory), cwd=user).stdout == before
+    assert "complete: 1040 agent steps" in run(*command, cwd=user).stdout
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there is always a display")
+def test_no_display_for_a_window(trained: Path) -> None:
+    nowhere = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    for display in ({}, {"DISPLAY": ":4711"}):
+        answer = run("watch", f"checkpoints/{GAME}/first", cwd=trained, expect=2, env=nowhere | display)
+        assert "no display to open a window on; 'atari-dqn record" in last_line(answer)
