@@ -1,5 +1,5 @@
 # Every target that needs the environment builds .venv once, from pyproject.toml with the versions in requirements.lock,
-# and again only when one of these two files changes.
+# and again only when one of these two files changes. What only developers need is added by the first target for developers.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEVELOPING := $(VENV)/.developing
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
 GAME ?=
 CKPT ?=
@@ -33,7 +35,7 @@ $(call require,record,CKPT,checkpoints/...)
 $(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
 
-.PHONY: help install train eval record random watch games tensorboard test test-slow docs lint format clean
+.PHONY: help install develop train eval record random watch games tensorboard test test-slow docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -53,6 +55,7 @@ help:
 	@echo 'make games                     list every game and the ids it answers to'
 	@echo 'make tensorboard               show the curves of all runs in checkpoints/ in a browser'
 	@echo 'make install                   build the environment in .venv; the other targets do so by themselves'
+	@echo 'make develop                   add what tests, style checks and notebooks need; they do so by themselves'
 	@echo 'make test                      run the tests that take less than a minute each'
 	@echo 'make test-slow                 run those that take longer'
 	@echo 'make docs                      write docs/settings.md anew, after a change of the settings'
@@ -63,12 +66,18 @@ help:
 
 install: $(INSTALLED)
 
+develop: $(DEVELOPING)
+
 $(INSTALLED): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: $(PYTHON) is older than 3.11; give a newer one: make PYTHON=python3.12 ...' >&2; exit 2; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(DEVELOPING): $(INSTALLED)
+	$(PIP_INSTALL) -e '.[dev]'
 	@touch $@
 
 train: $(INSTALLED)
@@ -95,21 +104,21 @@ games: $(INSTALLED)
 tensorboard: $(INSTALLED)
 	$(BIN)/tensorboard --logdir checkpoints --host 127.0.0.1
 
-test: $(INSTALLED)
+test: $(DEVELOPING)
 	$(BIN)/pytest -m 'not slow' $(ARGS)
 
-test-slow: $(INSTALLED)
+test-slow: $(DEVELOPING)
 	$(BIN)/pytest -m slow $(ARGS)
 
 docs: $(INSTALLED)
 	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/settings.md
 
-lint: $(INSTALLED)
+lint: $(DEVELOPING)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(INSTALLED)
+format: $(DEVELOPING)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,5 +1,6 @@
 """Watching an agent play, in a window, at the speed of the game."""
 
+import os
 import subprocess
 import sys
 import time
@@ -40,12 +41,14 @@ def play_in_window(policy: Policy, config: Config, seed: int, episodes: int, eps
         episodes: how many.
         epsilon: probability of a random action.
     """
+    # Qt, which draws the window, warns of fonts that it misses and that nothing here is written in.
+    os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     environments = Environments(SerialGames([game], config.environment), config.environment, seed)
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"watching"])))
     observation, due = environments.reset(), time.monotonic()
     rows, columns, _ = game.screen().shape
-    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
     cv2.resizeWindow(TITLE, columns * INITIAL_SCALE, rows * INITIAL_SCALE)
     for _ in range(episodes):
         score, ended = 0.0, False

@@ -4,7 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import nbclient
+import nbformat
 import pytest
+
+from atari_dqn.config import load_config
+from atari_dqn.settings import SECTIONS
+from atari_dqn.settings_page import as_markdown
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -28,3 +34,38 @@ def test_the_python_examples_run_from_top_to_bottom(tmp_path: Path, monkeypatch:
     assert 9 <= names["result"].statistics()["mean"] <= 10, "naming the lamp that is lit is learnt"
     for written in ("first.gif", "lamp.gif", "runs/small"):
         assert (tmp_path / written).exists()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    notebook = nbformat.read(ROOT / "docs" / "first_agent.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "it is kept without what a run printed"
+    nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert "complete: True" in printed
+    assert printed.count("human-normalised") == 2
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert sum("image/gif" in output.get("data", {}) for output in outputs) == 1
+
+
+def test_the_page_of_settings_is_in_step_with_the_schema() -> None:
+    config, _ = load_config("BreakoutDeterministic-v4")
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == as_markdown(config), "make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)|<img[^>]* src=\"([^\"]+)\"", text):
+        link = "".join(target)
+        assert link.startswith("https://") or (page.parent / link).is_file(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_make_targets_and_settings_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"(?:^    |`)make ([a-z-]+)", text, re.MULTILINE)) <= set(targets.split())
+    for section, key in re.findall(r"--([a-z]+)\.([a-z_0-9]+)", text):
+        assert (section, key) == ("section", "key") or key in SECTIONS[section].model_fields, f"{section}.{key}"

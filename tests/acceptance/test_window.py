@@ -1,0 +1,67 @@
+"""The window, on a virtual screen."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.acceptance.commands import GAME, run
+
+pytestmark = pytest.mark.skipif(shutil.which("Xvfb") is None, reason="there is no virtual screen (Debian's xvfb)")
+
+PROTOCOL = "[environment]\nframe_skip = 4\nmax_pool = false\n[evaluation]\nframe_cap = {}\n"
+# The six rows of Breakout's wall, from red to blue.
+BRICKS = {(200, 72, 72), (198, 108, 58), (180, 122, 48), (162, 162, 42), (72, 160, 72), (66, 72, 200)}
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A virtual screen, as the environment variables that lead to it; its picture lies in ``Xvfb_screen0``."""
+    reader, writer = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "640x800x24", "-fbdir", str(tmp_path)]
+    process = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        number = stream.readline().strip()
+    yield {**os.environ, "DISPLAY": f":{number}"}
+    process.terminate()
+    process.wait()
+
+
+def colours(picture: Path) -> set[tuple[int, ...]]:
+    """Every colour of a picture in the X window dump format (25 numbers, colour map, 4 bytes a pixel)."""
+    content = picture.read_bytes()
+    numbers = np.frombuffer(content[:100], ">u4")
+    pixels = np.frombuffer(content, np.uint8, offset=int(numbers[0] + 12 * numbers[19])).reshape(-1, 4)
+    return {tuple(colour) for colour in np.unique(pixels[:, 2::-1], axis=0).tolist()}
+
+
+def test_it_plays_as_many_episodes_as_asked_for_and_prints_their_scores(
+    trained: Path, tmp_path: Path, screen: dict[str, str]
+) -> None:
+    (tmp_path / "short.toml").write_text(PROTOCOL.format(240))
+    command = ("watch", f"{trained}/checkpoints/{GAME}/first", "--protocol", "short.toml", "--episodes", "2")
+    answer = run(*command, cwd=tmp_path, env=screen)
+    assert [line.split(":")[0] for line in answer.stdout.splitlines()] == ["episode 1", "episode 2"]
+    assert "QFont" not in answer.stderr
+
+
+def test_what_it_shows_is_the_game_until_it_is_interrupted(trained: Path, tmp_path: Path, screen: dict[str, str]) -> None:
+    (tmp_path / "long.toml").write_text(PROTOCOL.format(108_000))
+    command = [sys.executable, "-m", "atari_dqn.cli", "watch", f"{trained}/checkpoints/{GAME}/first", "--protocol", "long.toml"]
+    process = subprocess.Popen([*command, "--episodes", "1000"], cwd=tmp_path, env=screen)
+    try:
+        while not colours(tmp_path / "Xvfb_screen0") >= BRICKS:
+            assert process.poll() is None
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
