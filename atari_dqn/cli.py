@@ -81,12 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("record", commands.record, checkpoint, elsewhere, epsilon, seed)
     sub.add_argument("--out", required=True, metavar="FILE.gif|FILE.mp4", help="what to write")
     sub = command("watch", commands.watch, checkpoint, elsewhere, epsilon, seed)
-    sub.add_argument(
-        "--episodes", type=lambda text: _whole_number(text, 1), default=3, metavar="N", help="default: %(default)s"
-    )
+    sub.add_argument("--episodes", type=_positive, default=3, metavar="N", help="default: %(default)s")
     sub = command("random", commands.random, game, seed, videos)
-    episodes = "default: %(default)s"
-    sub.add_argument("--episodes", type=lambda text: _whole_number(text, 1), default=10, metavar="N", help=episodes)
+    sub.add_argument("--episodes", type=_positive, default=10, metavar="N", help="default: %(default)s")
     sub.set_defaults(config=None)
     command("games", commands.list_games)
     sub = command("config", commands.show_config, any_game)

@@ -214,7 +214,7 @@ def _write_result(directory: Path, stem: str, result: Any, agent: dict[str, Any]
     from atari_dqn.recording import write_recording
 
     episode = result.representative()
-    name = f"{stem}-score-{episode.score:g}-evaluation-seed{result.seed}"
+    name = f"{stem}-score-{episode.score:g}-evaluation-{result.config.protocol}-seed{result.seed}"
     for ending in (".gif", ".mp4"):
         path = directory / f"{name}{ending}"
         recorded = write_recording(path, result.config, episode)

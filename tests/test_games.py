@@ -68,6 +68,14 @@ def test_an_unknown_game_is_answered_with_the_nearest(wrong: str, hint: str) -> 
     assert "\n" not in str(error.value)
 
 
+def test_other_ids_of_the_registry_are_environments_that_are_stepped_as_they_are() -> None:
+    spec = resolve("CartPole-v1")
+    assert (spec.id, spec.rom) == ("CartPole-v1", None)
+    assert (spec.fixed()["frame_skip"], spec.fixed()["sticky_probability"], spec.fixed()["noop_max"]) == (1, 0.0, 0)
+    assert not spec.fixed()["fire_at_reset"]
+    assert resolve("ALE/Pong-v5").rom == "pong"
+
+
 def test_gymnasium_makes_the_deterministic_ids_again() -> None:
     with gymnasium.make("BreakoutDeterministic-v4") as environment:
         first, _ = environment.reset(seed=3)

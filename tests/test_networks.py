@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from atari_dqn.networks import build_network
+from atari_dqn import networks, settings
+from atari_dqn.networks import build_network, register_torso
 from atari_dqn.settings import NetworkSettings
 
 
@@ -42,8 +44,6 @@ def test_the_network_is_the_convolution_arithmetic_that_it_claims() -> None:
 def test_a_dueling_heads_advantages_have_mean_zero() -> None:
     """Wang et al. 2016, equation 9: the mean of the Q-values is the state's value, whatever the advantages are."""
     network = build_network(NetworkSettings(head="dueling"), (84, 84, 4), 6, seed=1, name="online")
-    import keras
-
     parts = keras.Model(network.inputs, [network.get_layer("value").output, network.output])
     value, q_values = parts(frames())
     np.testing.assert_allclose(np.mean(q_values, axis=1), value[:, 0], atol=1e-5)
@@ -79,3 +79,16 @@ def test_the_saved_file_opens_with_keras_alone(head: str, tmp_path: Path) -> Non
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "values.npy"), network(frames()), rtol=1e-5, atol=1e-6)
+
+
+def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "TORSOS", dict(networks.TORSOS))
+    monkeypatch.setattr(settings, "TORSO_NAMES", names := [*settings.TORSO_NAMES])
+    monkeypatch.setattr(networks, "TORSO_NAMES", names)
+    with pytest.raises(ValueError, match="torso = 'flat': one of nature"):
+        NetworkSettings(torso="flat")
+    register_torso("flat", lambda frames, seeds: keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(frames)))
+    network = build_network(NetworkSettings(torso="flat", hidden_units=8), (36, 36, 1), 2, seed=1, name="online")
+    assert network.count_params() == 36 * 36 * 8 + 8 + 8 * 2 + 2
+    with pytest.raises(ValueError, match="there is a torso 'flat' already"):
+        register_torso("flat", networks.nature_torso)

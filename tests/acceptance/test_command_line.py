@@ -11,9 +11,11 @@ import time
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from atari_dqn import load_agent
 from tests.acceptance.commands import GAME, SMALL, run
 
 
@@ -55,13 +57,52 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
     ):
         assert part in answers[0]
     videos = trained / "videos" / GAME / "first"
-    (written,) = videos.glob("step-*-evaluation-seed1.json")
+    (written,) = videos.glob("step-*-evaluation-tutorial-seed1.json")
     result = json.loads(written.read_text())
     assert result["statistics"]["episodes"] == len(result["episodes"]) == 3
     assert result["protocol"]["epsilon"] == 0.05
     assert f"mean {result['statistics']['mean']:.2f}" in answers[0]
     assert written.with_suffix(".gif").stat().st_size > 1000
     assert written.with_suffix(".mp4").stat().st_size > 1000
+
+
+def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Path) -> None:
+    command = ("eval", f"checkpoints/{GAME}/first", "--game", "breakout", "--protocol", "dopamine", "--episodes", "2")
+    answer = run(*command, cwd=trained).stdout
+    for part in (
+        "game              Breakout (rom breakout)",
+        "protocol          dopamine: frame skip 4, sticky 0.25, max-pool",
+    ):
+        assert part in answer
+    assert "epsilon 0.001" in answer
+    (written,) = (trained / "videos" / "Breakout" / "first").glob("*-evaluation-dopamine-seed1.json")
+    assert json.loads(written.read_text())["protocol"]["name"] == "dopamine"
+
+
+@pytest.mark.parametrize(
+    ("game", "said"), [(GAME, "weights from "), ("Pong", "the output layers start anew: the actions differ")]
+)
+def test_a_run_begins_with_the_weights_of_another(trained: Path, tmp_path: Path, game: str, said: str) -> None:
+    origin = trained / "checkpoints" / GAME / "first"
+    idle = ("--training.evaluation_period", "0", "--training.warmup_steps", "480")
+    command = (
+        "train",
+        "--game",
+        game,
+        "--run-dir",
+        "second",
+        "--total-steps",
+        "480",
+        "--init-from",
+        str(origin),
+        *SMALL,
+        *idle,
+    )
+    assert said in run(*command, cwd=tmp_path).stderr
+    theirs, ours = load_agent(origin), load_agent(tmp_path / "checkpoints" / game / "second")
+    same = [np.array_equal(a, b) for a, b in zip(theirs.online.get_weights(), ours.online.get_weights(), strict=False)]
+    # Kernel and bias of three convolutions and two hidden layers, and of the two output layers.
+    assert sum(same) == (14 if game == GAME else 10)
 
 
 def test_recording_one_episode(trained: Path) -> None:
