@@ -164,14 +164,9 @@ def _settings(options: argparse.Namespace) -> tuple[Config, list[str], set[str]]
 def _load(options: argparse.Namespace) -> tuple[Path, Any, Config]:
     """A checkpoint, its agent, and the settings to play it under: its own, or those of another id or protocol."""
     path = checkpoint.find(Path(options.checkpoint))
-    stored = read_config(path / runs.CONFIG)
-    config = stored
+    config = read_config(path / runs.CONFIG)
     if options.game or options.protocol:
-        asked, _ = load_config(options.game or stored.game, protocol=options.protocol)
-        if asked.spec.rom != stored.spec.rom:
-            raise UserError(f"'{path}' plays {stored.game}, not {asked.game}")
-        names = ("game", "protocol", "environment", "evaluation")
-        config = stored.model_copy(update={name: getattr(asked, name) for name in names})
+        config = _elsewhere(path, config, options.game or config.game, options.protocol)
     _start_tensorflow(config)
     from atari_dqn.agent import load_agent
     from atari_dqn.environments import make_games
@@ -185,6 +180,18 @@ def _load(options: argparse.Namespace) -> tuple[Path, Any, Config]:
         if has != wants:
             raise UserError(f"'{path}' knows {name} {has}; {config.game} under protocol '{config.protocol}' has {wants}")
     return path, agent, config
+
+
+def _elsewhere(path: Path, stored: Config, game: str, protocol: str | None) -> Config:
+    """A checkpoint's settings under another id of its game, or under another protocol."""
+    asked, _ = load_config(game, protocol=protocol)
+    if asked.spec.rom != stored.spec.rom:
+        raise UserError(f"'{path}' plays {stored.game}, not {asked.game}")
+    if protocol is not None:
+        names = ("game", "protocol", "environment", "evaluation")
+        return stored.model_copy(update={name: getattr(asked, name) for name in names})
+    decided = {name: getattr(asked.environment, name) for name in asked.spec.fixed()}
+    return stored.model_copy(update={"game": asked.game, "environment": stored.environment.model_copy(update=decided)})
 
 
 def _say(*lines: str) -> None:

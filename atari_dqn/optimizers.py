@@ -60,13 +60,12 @@ class FusedCenteredRMSprop(keras.optimizers.RMSprop):
 
 def make_optimizer(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
     """The optimizer that the settings name."""
+    rate = settings.learning_rate
+    if settings.decay_updates:
+        rate = keras.optimizers.schedules.PolynomialDecay(rate, settings.decay_updates, settings.learning_rate_end)
     if settings.name == "adam":
-        return FusedAdam(
-            settings.learning_rate, beta_1=settings.beta1, beta_2=settings.beta2, epsilon=settings.epsilon, name="adam"
-        )
-    return FusedCenteredRMSprop(
-        settings.learning_rate, rho=settings.decay, momentum=0.0, epsilon=settings.epsilon, centered=True, name="rmsprop"
-    )
+        return FusedAdam(rate, beta_1=settings.beta1, beta_2=settings.beta2, epsilon=settings.epsilon, name="adam")
+    return FusedCenteredRMSprop(rate, rho=settings.decay, momentum=0.0, epsilon=settings.epsilon, centered=True, name="rmsprop")
 
 
 def clip_by_global_norm(gradients: list[tf.Tensor], limit: float) -> tuple[list[tf.Tensor], tf.Tensor]:

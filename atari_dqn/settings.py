@@ -129,6 +129,8 @@ class OptimizerSettings(Section):
 
     name: Literal["adam", "rmsprop"] = _setting("adam", "Adam, or RMSprop divided by the centred second moment")
     learning_rate: float = _setting(2.5e-4, "step size", source=NATURE, gt=0)
+    learning_rate_end: float = _setting(0.0, "step size after decay_updates", ge=0)
+    decay_updates: int = _setting(0, "linear decay of the step size from the first update on; 0: none", unit="updates", ge=0)
     epsilon: float = _setting(1e-8, "added to the denominator (rmsprop: under the square root)", gt=0)
     decay: float = _setting(
         0.95,

@@ -48,3 +48,14 @@ def test_gradients_are_scaled_together_and_only_when_too_long() -> None:
         untouched, norm = clip_by_global_norm(gradients, limit)
         assert float(norm) == 5.0
         np.testing.assert_allclose(untouched[1], [0.0, 4.0])
+
+
+def test_the_step_size_decays_linearly_to_its_end() -> None:
+    """Adam's first steps under a constant gradient are of the learning rate's size."""
+    settings = OptimizerSettings(learning_rate=1.0, learning_rate_end=0.2, decay_updates=4)
+    optimizer, weight = make_optimizer(settings), keras.Variable(np.zeros(1, np.float32))
+    places = [0.0]
+    for _ in range(6):
+        optimizer.apply([tf.ones(1)], [weight])
+        places.append(float(weight.numpy()[0]))
+    np.testing.assert_allclose(np.diff(places), [-1.0, -0.8, -0.6, -0.4, -0.2, -0.2], rtol=1e-5)

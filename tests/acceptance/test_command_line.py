@@ -77,6 +77,9 @@ def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Pat
     assert "epsilon 0.001" in answer
     (written,) = (trained / "videos" / "Breakout" / "first").glob("*-evaluation-dopamine-seed1.json")
     assert json.loads(written.read_text())["protocol"]["name"] == "dopamine"
+    answer = run("eval", f"checkpoints/{GAME}/first", "--game", "ALE/Breakout-v5", "--episodes", "2", cwd=trained).stdout
+    for part in ("ALE/Breakout-v5 (rom breakout)", "tutorial: frame skip 4, sticky 0.25, max-pool", "epsilon 0.05"):
+        assert part in answer
 
 
 @pytest.mark.parametrize(
