@@ -69,12 +69,8 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
 def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Path) -> None:
     command = ("eval", f"checkpoints/{GAME}/first", "--game", "breakout", "--protocol", "nature", "--episodes", "2")
     answer = run(*command, cwd=trained).stdout
-    for part in (
-        "game              Breakout (rom breakout)",
-        "protocol          dopamine: frame skip 4, sticky 0.25, max-pool",
-    ):
+    for part in ("Breakout (rom breakout)", "nature: frame skip 4, sticky 0, max-pool", "cap 18000 frames"):
         assert part in answer
-    assert "epsilon 0.001" in answer
     (written,) = (trained / "videos" / "Breakout" / "first").glob("*-evaluation-nature-seed1.json")
     assert json.loads(written.read_text())["protocol"]["name"] == "nature"
     answer = run("eval", f"checkpoints/{GAME}/first", "--game", "ALE/Breakout-v5", "--episodes", "2", cwd=trained).stdout
