@@ -35,7 +35,7 @@ $(call require,record,CKPT,checkpoints/...)
 $(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
 
-.PHONY: help install develop train eval record random watch games tensorboard test test-slow docs lint format clean
+.PHONY: help install develop train eval record random watch games tensorboard test test-slow torture docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -58,6 +58,7 @@ help:
 	@echo 'make develop                   add what tests, style checks and notebooks need; they do so by themselves'
 	@echo 'make test                      run the tests that take less than a minute each'
 	@echo 'make test-slow                 run those that take longer'
+	@echo 'make torture                   kill runs at random moments and compare how they end   [ARGS="--kills N"]'
 	@echo 'make docs                      write docs/settings.md anew, after a change of the settings'
 	@echo 'make lint                      check style and types;  make format  mends the style'
 	@echo 'make clean                     remove .venv and caches; runs and recordings stay'
@@ -109,6 +110,9 @@ test: $(DEVELOPING)
 
 test-slow: $(DEVELOPING)
 	$(BIN)/pytest -m slow $(ARGS)
+
+torture: $(DEVELOPING)
+	$(BIN)/python -m tests.torture $(ARGS)
 
 docs: $(INSTALLED)
 	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/settings.md

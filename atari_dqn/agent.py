@@ -171,7 +171,7 @@ def load_agent(path: str | Path) -> Agent:
     Raises:
         UserError: there is none, or it is damaged.
     """
-    stored = checkpoint.load(Path(path))
+    stored = checkpoint.load(Path(path), shared=False)
     config = read_config(stored.path / "config.toml")
     agent = Agent(config, tuple(stored.notes["observation_shape"]), stored.notes["actions"])
     agent.restore(checkpoint.part(stored.arrays, "agent"))

@@ -5,27 +5,38 @@ A checkpoint is a directory ``step-000123456`` inside a run's directory:
     arrays.npz      every array that a continued run depends on; NumPy's own format, pickle refused
     network.keras   the online network for other programs; never read by this one
     config.toml     the resolved settings
-    manifest.json   size and SHA-256 of each file above, and notes; written last, so that its presence marks completeness
+    manifest.json   size and SHA-256 of each file above, and notes, under a SHA-256 of its own; written last, so that its
+                    presence marks completeness
 """
 
 import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
+SHARED = "replay"
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+class Entry(TypedDict):
+    """What a manifest says of a file."""
+
+    bytes: int
+    sha256: str
 
 
 class Checkpoint(NamedTuple):
@@ -35,10 +46,16 @@ class Checkpoint(NamedTuple):
     step: int  # agent steps when it was written
     arrays: dict[str, NDArray[Any]]
     notes: dict[str, Any]
+    shared: dict[str, Entry]  # files that it shares with others of its run, oldest first
 
 
 def save(
-    run_directory: Path, step: int, arrays: Arrays, write_files: Mapping[str, Callable[[Path], object]], notes: dict[str, Any]
+    run_directory: Path,
+    step: int,
+    arrays: Arrays,
+    write_files: Mapping[str, Callable[[Path], object]],
+    notes: dict[str, Any],
+    shared: Mapping[str, Entry] | None = None,
 ) -> Path:
     """Writes a checkpoint beside the run's others and returns its directory.
 
@@ -51,6 +68,7 @@ def save(
         arrays: by name.
         write_files: further files by name, each a function that writes to the path it is given.
         notes: anything that JSON can hold.
+        shared: files written by ``share`` that this checkpoint needs as well.
 
     Raises:
         UserError: it could not be written, as on a full disk; earlier checkpoints are as they were.
@@ -60,7 +78,14 @@ def save(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        _write(temporary, step, arrays, write_files, notes)
+        np.savez(temporary / ARRAYS, **dict(arrays))  # type: ignore[arg-type]
+        for name, write in write_files.items():
+            write(temporary / name)
+        files = {file.name: _entry(file) for file in sorted(temporary.iterdir())}
+        manifest = {"format": FORMAT, "step": step, "files": files, "shared": dict(shared or {}), "notes": notes}
+        _write_manifest(temporary, manifest)
+        for path in (*temporary.iterdir(), temporary):
+            _flush(path)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         _flush(run_directory)
@@ -72,37 +97,63 @@ def save(
     return final
 
 
-def _write(
-    directory: Path, step: int, arrays: Arrays, write_files: Mapping[str, Callable[[Path], object]], notes: dict[str, Any]
-) -> None:
-    np.savez(directory / ARRAYS, **dict(arrays))  # type: ignore[arg-type]
-    for name, write in write_files.items():
-        write(directory / name)
-    written = sorted(directory.iterdir())
-    files = {file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in written}
-    manifest = {"format": FORMAT, "step": step, "files": files, "notes": notes}
-    (directory / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    for path in (*written, directory / MANIFEST, directory):
-        _flush(path)
+def share(run_directory: Path, name: str, write: Callable[[Path], object]) -> Entry:
+    """Writes a file that several checkpoints of a run will need, and returns its entry; it is never changed afterwards.
+
+    Raises:
+        UserError: it could not be written.
+    """
+    final = run_directory / SHARED / name
+    temporary = final.with_name(f".writing-{name}")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        entry = _entry(temporary)
+        _flush(temporary)
+        temporary.rename(final)
+        _flush(final.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"'{final}' could not be written: {error.strerror or error}; earlier checkpoints are complete"
+        ) from error
+    return entry
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: Path, shared: bool = True) -> Checkpoint:
     """Reads a checkpoint, given itself or its run's directory (then the newest complete one).
+
+    Args:
+        path: of the checkpoint or the run.
+        shared: whether the files that it shares with others are verified too; who needs none of them can do without.
 
     Raises:
         UserError: there is none, or a file of it is missing or damaged.
     """
     directory = find(path)
     manifest = _manifest(directory)
-    for name, expected in manifest["files"].items():
-        file = directory / name
+    needed = {directory / name: entry for name, entry in manifest["files"].items()}
+    if shared:
+        needed |= {directory.parent / SHARED / name: entry for name, entry in manifest["shared"].items()}
+    for file, expected in needed.items():
         if not file.is_file():
             raise UserError(f"damaged checkpoint: {file} is missing")
         if file.stat().st_size != expected["bytes"] or _sha256(file) != expected["sha256"]:
             raise UserError(f"damaged checkpoint: {file} is not what was written (size or SHA-256 differ)")
-    with np.load(directory / ARRAYS, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    return Checkpoint(directory, manifest["step"], arrays, manifest["notes"])
+    return Checkpoint(directory, manifest["step"], read_arrays(directory / ARRAYS), manifest["notes"], manifest["shared"])
+
+
+def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """The arrays in an ``.npz`` file.
+
+    Raises:
+        UserError: it is no such file, or holds pickled objects, which could run code.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"damaged checkpoint: {file} holds something else than arrays ({error})") from error
 
 
 def find(path: Path) -> Path:
@@ -132,11 +183,33 @@ def step_of(directory: Path) -> int:
 
 
 def prune(run_directory: Path, keep: int) -> None:
-    """Deletes all but the newest ``keep`` checkpoints."""
-    for old in in_run(run_directory)[:-keep]:
-        # Without its marker a half-deleted checkpoint is no checkpoint.
-        (old / MANIFEST).unlink()
-        shutil.rmtree(old)
+    """Deletes old checkpoints, and the shared files that no checkpoint needs any more.
+
+    The newest ``keep`` stay as they are. Of the older ones those stay whose notes say ``keep``, and the one whose notes have
+    the best ``evaluation``, without their shared files: with them an agent can be evaluated, but no run continued.
+    """
+    manifests = _readable_manifests(run_directory)
+    complete, notes = list(manifests), {path: manifest["notes"] for path, manifest in manifests.items()}
+    evaluated = [path for path in complete if notes[path].get("evaluation") is not None]
+    best = max(reversed(evaluated), key=lambda path: float(notes[path]["evaluation"]), default=None)
+    for old in complete[:-keep]:
+        if old == best or notes[old].get("keep"):
+            _release(old)
+        else:
+            # Without its marker a half-deleted checkpoint is no checkpoint.
+            (old / MANIFEST).unlink()
+            shutil.rmtree(old)
+    needed = {name for kept in _readable_manifests(run_directory).values() for name in kept["shared"]}
+    for file in (run_directory / SHARED).glob("*"):
+        if file.name not in needed:
+            file.unlink()
+
+
+def _release(directory: Path) -> None:
+    """Makes a checkpoint need no shared file any more."""
+    manifest = _manifest(directory)
+    if manifest["shared"]:
+        _write_manifest(directory, manifest | {"shared": {}})
 
 
 def digest(arrays: Arrays) -> str:
@@ -185,12 +258,42 @@ def generator_from_array(generator: np.random.Generator, array: NDArray[np.uint6
 def _manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        found = manifest["format"]
+        found, seal = manifest["format"], manifest.pop("sha256")
     except (ValueError, KeyError, TypeError):
         raise UserError(f"damaged checkpoint: {directory / MANIFEST} is no manifest") from None
     if found != FORMAT:
         raise UserError(f"{directory} has checkpoint format {found}; this version reads format {FORMAT}")
+    # Others' manifests are not to be trusted: what they name is deleted when it is old.
+    if any(Path(name).name != name for name in (*manifest["files"], *manifest["shared"])):
+        raise UserError(f"damaged checkpoint: {directory / MANIFEST} names files elsewhere")
+    if seal != _seal(manifest):
+        raise UserError(f"damaged checkpoint: {directory / MANIFEST} is not what was written")
     return manifest
+
+
+def _readable_manifests(run_directory: Path) -> dict[Path, dict[str, Any]]:
+    """The manifests of a run's complete checkpoints, oldest first, but for damaged ones."""
+    manifests = {}
+    for path in in_run(run_directory):
+        with suppress(UserError):
+            manifests[path] = _manifest(path)
+    return manifests
+
+
+def _write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
+    temporary = directory / f".{MANIFEST}"
+    temporary.write_text(json.dumps(manifest | {"sha256": _seal(manifest)}, indent=1) + "\n", encoding="utf-8")
+    _flush(temporary)
+    temporary.rename(directory / MANIFEST)
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    """SHA-256 of all else that a manifest says."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _entry(file: Path) -> Entry:
+    return {"bytes": file.stat().st_size, "sha256": _sha256(file)}
 
 
 def _sha256(file: Path) -> str:

@@ -16,18 +16,18 @@ from atari_dqn.settings_page import as_markdown, as_toml
 def train(options: argparse.Namespace) -> int:
     """Starts a run, or continues one."""
     config, notes, given = _settings(options)
+    config = runs.with_thread_counts(config)
     directory = runs.choose(Path(options.root), config, options.run_dir)
     videos = _video_directory(options, config, directory.name)
     runs.check_writable(videos)
     with runs.held(directory):
-        saved = checkpoint.in_run(directory)
-        if saved:
+        stored = _newest_sound(checkpoint.in_run(directory))
+        if stored is not None:
             if options.init_from:
                 raise UserError(f"'{directory}' has begun already, so --init-from comes too late; choose another run directory")
             config = runs.merge(read_config(directory / runs.CONFIG), config, given)
-            done = checkpoint.step_of(saved[-1])
-            if done >= config.training.total_steps:
-                print(f"{directory} is complete: {done} agent steps; a larger number of steps extends it")
+            if stored.step >= config.training.total_steps:
+                print(f"{directory} is complete: {stored.step} agent steps; a larger number of steps extends it")
                 return 0
         elif options.run_dir is None and (unfinished := runs.unfinished(directory.parent)):
             notes.append(
@@ -35,10 +35,22 @@ def train(options: argparse.Namespace) -> int:
             )
         origin = checkpoint.find(Path(options.init_from)) if options.init_from else None
         _say(*(f"note: {note}" for note in notes), _describe_game(config), f"run directory: {directory}")
-        return _train(config, directory, videos, saved[-1] if saved else None, origin)
+        return _train(config, directory, videos, stored, origin)
 
 
-def _train(config: Config, directory: Path, videos: Path, saved: Path | None, origin: Path | None) -> int:
+def _newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
+    """The newest of a run's checkpoints that is not damaged; None if there are none at all."""
+    for path in reversed(saved):
+        try:
+            return checkpoint.load(path)
+        except UserError as error:
+            if path == saved[0]:
+                raise
+            _say(f"note: {error}; the checkpoint before it is used")
+    return None
+
+
+def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Checkpoint | None, origin: Path | None) -> int:
     """Trains from a run's own checkpoint, from the weights of another's, or from nothing."""
     _start_tensorflow(config)
     from atari_dqn.agent import load_agent
@@ -50,9 +62,13 @@ def _train(config: Config, directory: Path, videos: Path, saved: Path | None, or
         everything = training.agent.start_from(load_agent(origin))
         _say(f"weights from {origin}" + ("" if everything else "; the output layers start anew: the actions differ"))
     runs.write_circumstances(directory, config)
-    if saved is not None:
-        training.restore(checkpoint.load(saved))
-        _say(f"continuing at step {training.steps}; the replay memory is filled anew before learning goes on")
+    kept = {"memory": "raw in memory", "compressed": "packed in memory", "disk": "raw in a file"}[training.memory.storage]
+    _say(f"replay memory: {config.replay.capacity} frames, {kept}")
+    if stored is not None:
+        exact = training.restore(stored)
+        _say(f"continuing at step {training.steps}")
+        if not exact:
+            _say("note: the running episodes could not be repeated exactly; they go on from where they came to")
     else:
         cut_logs(directory, {})
     training.agent.online.summary(print_fn=_say, line_length=90)
@@ -145,7 +161,15 @@ def show_config(options: argparse.Namespace) -> int:
 
 def digest(options: argparse.Namespace) -> int:
     """Prints a SHA-256 over everything that a continued run depends on."""
-    print(checkpoint.digest(checkpoint.load(Path(options.checkpoint)).arrays))
+    from atari_dqn.replay import FrameFiles
+
+    stored = checkpoint.load(Path(options.checkpoint))
+    # How frames are spread over files depends on when checkpoints were written; nothing else does.
+    arrays = {name: array for name, array in stored.arrays.items() if name != "frame_files"}
+    files = FrameFiles(stored.path.parent)
+    files.restore(stored.shared, stored.arrays["frame_files"])
+    arrays["memory/frames"] = files.digest(arrays["memory/added"], rows=arrays["memory/action"].shape[1])
+    print(checkpoint.digest(arrays))
     return 0
 
 

@@ -6,7 +6,8 @@ episode can be played again from its seed and its actions.
 """
 
 import os
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from ale_py import Action
@@ -73,7 +74,7 @@ class CppGames:
         self._games = AtariVectorEnv(
             rom,
             num_envs,
-            num_threads=threads or min(num_envs, os.cpu_count() or 1),
+            num_threads=min(num_envs, threads or os.cpu_count() or 1),
             max_num_frames_per_episode=frame_cap,
             repeat_action_probability=settings.sticky_probability,
             full_action_space=settings.full_actions,
@@ -213,6 +214,7 @@ class Environments:
         self.episode_seeds = np.zeros(self.count, np.int32)
         self._lives = np.zeros(self.count, np.int32)
         self._life_lost = np.zeros(self.count, np.bool_)
+        self._actions: list[list[int]] = [[] for _ in range(self.count)]  # of the running episodes
 
     def reset(self) -> NDArray[np.uint8]:
         """Starts a new episode everywhere; returns the observations (N, stack, height, width)."""
@@ -224,6 +226,8 @@ class Environments:
         if self._settings.fire_after_life_loss and self._fire is not None:
             executed = np.where(self._life_lost, np.int32(self._fire), executed)
         self._games.send(executed)
+        for taken, action in zip(self._actions, executed.tolist(), strict=True):
+            taken.append(action)
         return executed
 
     def recv(self) -> Step:
@@ -237,10 +241,45 @@ class Environments:
         current = self._start_episodes(ended) if ended.any() else observation
         return Step(observation, reward, discount, ended, truncated, frames, seeds, current)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The running episodes: their numbers, seeds and actions, and what a lost life still has to bring about."""
+        return {
+            "episode_numbers": self.episode_numbers,
+            "episode_seeds": self.episode_seeds,
+            "life_lost": self._life_lost,
+            "lengths": np.array([len(taken) for taken in self._actions]),
+            "actions": np.concatenate([np.array(taken, np.uint8) for taken in self._actions]),
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+        """Plays the running episodes again up to where they were; returns the observations to act on next.
+
+        All games step at once, so shorter episodes begin later: what their games do before that is forgotten by their reset.
+        """
+        lengths, total = arrays["lengths"], int(arrays["lengths"].max())
+        for name in ("episode_numbers", "episode_seeds"):
+            getattr(self, name)[...] = arrays[name]
+        self._actions = [taken.tolist() for taken in np.split(arrays["actions"].astype(np.int32), np.cumsum(lengths)[:-1])]
+        observation, lives = self._games.reset(np.ones(self.count, np.bool_), self.episode_seeds)
+        for left in range(total, 0, -1):
+            starting = lengths == left
+            if left < total and starting.any():
+                self._games.reset(starting, self.episode_seeds[starting])
+            actions = [taken[-left] if left <= len(taken) else 0 for taken in self._actions]
+            self._games.send(np.array(actions, np.int32))
+            answer = self._games.recv()
+            observation, lives = answer.observation, answer.lives
+        untouched = lengths == 0
+        if total and untouched.any():
+            observation, lives = self._games.reset(untouched, self.episode_seeds[untouched])
+        self._lives, self._life_lost = lives.copy(), arrays["life_lost"].copy()
+        return observation
+
     def _start_episodes(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         for env in np.flatnonzero(mask):
             self.episode_seeds[env] = episode_seed(self._seed, int(env), int(self.episode_numbers[env]))
             self.episode_numbers[env] += 1
+            self._actions[env].clear()
         observation, lives = self._games.reset(mask, self.episode_seeds[mask])
         self._lives = lives.copy()
         return observation

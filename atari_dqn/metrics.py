@@ -72,14 +72,17 @@ class EpisodeTracker:
         return float(np.mean(self.lengths)) if self.lengths else float("nan")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The finished episodes; running ones start anew with their environments."""
-        return {"count": np.array(self.count), "scores": np.array(self.scores), "lengths": np.array(self.lengths)}
+        """The finished episodes and the sums of the running ones."""
+        finished = {"count": np.array(self.count), "scores": np.array(self.scores), "lengths": np.array(self.lengths)}
+        return finished | {"score": self._score, "length": self._length, "frames": self._frames}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what ``arrays`` returned."""
         self.count = int(arrays["count"])
         self.scores.extend(arrays["scores"].tolist())
         self.lengths.extend(arrays["lengths"].tolist())
+        for name in ("score", "length", "frames"):
+            getattr(self, f"_{name}")[...] = arrays[name]
 
 
 class CsvFile:

@@ -20,7 +20,10 @@ from atari_dqn.settings import SECTIONS, Config
 
 CONFIG = "config.toml"
 LOCK = "run.lock"
-PACKAGES = ("atari-dqn", "ale-py", "gymnasium", "imageio", "keras", "numpy", "opencv-python", "tensorflow")
+PACKAGES = ("atari-dqn", "ale-py", "gymnasium", "imageio", "keras", "lz4", "numpy", "opencv-python", "tensorflow")
+# What a continued run may be given anew, because nothing that it learns depends on it.
+CHANGEABLE = ("training.total_steps", "replay.storage")
+THREADS = ("machine.environment_threads", "machine.intra_op_threads", "machine.inter_op_threads")
 
 
 def game_directory(root: Path, game: str) -> Path:
@@ -110,7 +113,7 @@ def unfinished(directory: Path) -> list[Path]:
 
 
 def merge(stored: Config, asked: Config, given: set[str]) -> Config:
-    """Settings with which a run is continued: as stored, with the total of steps that is asked for.
+    """Settings with which a run is continued: as stored, but for the few that may change (``CHANGEABLE``).
 
     Args:
         stored: of the run so far.
@@ -120,23 +123,28 @@ def merge(stored: Config, asked: Config, given: set[str]) -> Config:
     Raises:
         UserError: the command names something else than the run has.
     """
-    for name in sorted(given - {"training.total_steps"}):
+    for name in sorted(given - set(CHANGEABLE)):
         had, wants = _value(stored, name), _value(asked, name)
         if had != wants:
             raise UserError(f"this run has {name} = {had}, so it cannot continue with {wants}; choose another run directory")
     if stored.game != asked.game:
         raise UserError(f"this run plays {stored.game}, not {asked.game}; choose another run directory")
-    if "training.total_steps" not in given:
-        return stored
-    return stored.model_copy(
-        update={"training": stored.training.model_copy(update={"total_steps": asked.training.total_steps})}
-    )
+    for name in given & set(CHANGEABLE):
+        stored = _with_value(stored, name, _value(asked, name))
+    return stored
+
+
+def with_thread_counts(config: Config) -> Config:
+    """Settings that name the thread counts where they said "one for each core": with others, sums round differently."""
+    for name in THREADS:
+        config = _with_value(config, name, _value(config, name) or os.cpu_count() or 1)
+    return config
 
 
 def write_circumstances(run_directory: Path, config: Config) -> None:
     """Saves the resolved settings and, in ``run.json``, the command, package versions, commit and machine of each start."""
     run_directory.mkdir(parents=True, exist_ok=True)
-    (run_directory / CONFIG).write_text(config.to_toml(), encoding="utf-8")
+    _replace(run_directory / CONFIG, config.to_toml())
     path = run_directory / "run.json"
     starts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["starts"] if path.exists() else []
     starts.append(
@@ -149,7 +157,7 @@ def write_circumstances(run_directory: Path, config: Config) -> None:
             "packages": {name: _version(name) for name in PACKAGES},
         }
     )
-    path.write_text(json.dumps({"starts": starts}, indent=1) + "\n", encoding="utf-8")
+    _replace(path, json.dumps({"starts": starts}, indent=1) + "\n")
 
 
 def _can_go_on(run_directory: Path) -> bool:
@@ -163,6 +171,18 @@ def _can_go_on(run_directory: Path) -> bool:
 def _value(config: Config, name: str) -> Any:
     section, _, key = name.partition(".")
     return getattr(getattr(config, section), key) if section in SECTIONS else getattr(config, section)
+
+
+def _with_value(config: Config, name: str, value: Any) -> Config:
+    section, _, key = name.partition(".")
+    return config.model_copy(update={section: getattr(config, section).model_copy(update={key: value})})
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file so that whatever interrupts this leaves the old one or the new one."""
+    temporary = path.with_name(f".writing-{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _version(package: str) -> str | None:

@@ -86,7 +86,10 @@ class TrainingSettings(Section):
     )
     evaluation_episodes: int = _setting(5, "episodes of a short evaluation", unit="episodes", ge=1)
     checkpoint_period: int = _setting(100_000, "a checkpoint every so many; 0: only at the end", unit="agent steps", ge=0)
-    keep_checkpoints: int = _setting(2, "newest checkpoints kept", ge=1)
+    keep_checkpoints: int = _setting(2, "newest checkpoints kept, beside the one with the best evaluation", ge=1)
+    keep_period: int = _setting(
+        0, "a checkpoint of which the agent is kept for good every so many; 0: none", unit="agent steps", ge=0
+    )
 
 
 class AgentSettings(Section):
@@ -158,6 +161,10 @@ class ReplaySettings(Section):
     """The replay memory."""
 
     capacity: int = _setting(1_000_000, "frames kept, over all environments", source=NATURE, ge=100)
+    storage: Literal["auto", "memory", "compressed", "disk"] = _setting(
+        "auto",
+        "frames raw in memory, packed in memory, or raw in a file; auto: raw in memory if that takes half of it at most",
+    )
 
 
 class RecordingSettings(Section):

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from atari_dqn import checkpoint
 from atari_dqn.agent import Agent, UpdateMetrics
 from atari_dqn.environments import Environments, Step, VectorGame, make_games
+from atari_dqn.errors import UserError
 from atari_dqn.evaluation import evaluate
 from atari_dqn.exploration import epsilon_greedy, linear_schedule
 from atari_dqn.interruption import StopOnSignals
 from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
 from atari_dqn.recording import write_recording
-from atari_dqn.replay import ReplayMemory
+from atari_dqn.replay import FrameFiles, ReplayMemory
 from atari_dqn.settings import Config
 
 
@@ -38,13 +39,8 @@ class Training:
     def __init__(self, config: Config, run_directory: Path, video_directory: Path, games: VectorGame | None = None) -> None:
         self.config, self.run_directory, self.video_directory = config, run_directory, video_directory
         settings = config.training
-        games = games or make_games(
-            config.spec,
-            config.environment,
-            settings.environments,
-            config.environment.frame_cap,
-            config.machine.environment_threads,
-        )
+        count, threads = settings.environments, config.machine.environment_threads
+        games = games or make_games(config.spec, config.environment, count, config.environment.frame_cap, threads)
         self.environments = Environments(games, config.environment, config.machine.seed)
         stack, *frame_shape = games.observation_shape
         self.memory = ReplayMemory(
@@ -55,14 +51,18 @@ class Training:
             n_step=config.agent.n_step,
             gamma=config.agent.gamma,
             seed=config.machine.seed,
+            storage=config.replay.storage,
+            directory=run_directory,
         )
         self.agent = Agent(config, games.observation_shape, games.action_names)
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([config.machine.seed, *b"exploration"])))
         self.episodes = EpisodeTracker(games.num_envs)
-        self.steps = self.frames = self.steps_owed = self.started_at = 0
+        self.steps = self.frames = self.steps_owed = 0
         self.wall_seconds = 0.0
         self.recent: list[UpdateMetrics] = []
-        self.evaluated_at: int | None = None
+        self.evaluated_at, self.evaluation = -1, float("nan")
+        self.frame_files = FrameFiles(run_directory)
+        self.observation: NDArray[np.uint8] | None = None
         self.periodic: list[tuple[int, Callable[[], None]]] = [
             (settings.log_period, self.log),
             (settings.evaluation_period, self.evaluate),
@@ -80,17 +80,22 @@ class Training:
         self.clock_start = time.monotonic() - self.wall_seconds
         self.last_log = (time.monotonic(), self.steps)
         with closing(self.logs), StopOnSignals() as stop:
-            observation = self.environments.reset()
-            self.memory.start(observation[:, -1])
+            if self.observation is None:
+                self.observation = self.environments.reset()
+                self.memory.start(self.observation[:, -1])
             while self.steps < total and not stop.requested:
-                observation = self.step(observation)
+                self.observation = self.step(self.observation)
                 for period, task in self.periodic:
-                    if period and self.steps // period > (self.steps - self.environments.count) // period:
+                    if self.due(period):
                         task()
             if self.config.training.evaluation_period and not stop.requested and self.evaluated_at != self.steps:
                 self.evaluate()
             self.save()
         return self.steps >= total
+
+    def due(self, period: int) -> bool:
+        """Whether the last step completed a period of so many agent steps; 0 never comes due."""
+        return period > 0 and self.steps // period > (self.steps - self.environments.count) // period
 
     def step(self, observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """One agent step in every environment, and the updates that are due; returns what to act on next."""
@@ -112,7 +117,7 @@ class Training:
     def learn(self) -> None:
         """One update for every ``update_period`` agent steps since learning began, whatever the number of environments."""
         settings = self.config.training
-        if self.steps - self.started_at < settings.warmup_steps or not self.memory.can_sample():
+        if self.steps < settings.warmup_steps or not self.memory.can_sample():
             return
         self.steps_owed += self.environments.count
         while self.steps_owed >= settings.update_period:
@@ -136,6 +141,7 @@ class Training:
 
     def log(self) -> None:
         """Writes a row of metrics everywhere."""
+        self.check_finite()
         now = time.monotonic()
         steps_per_second = (self.steps - self.last_log[1]) / (now - self.last_log[0])
         self.last_log = (now, self.steps)
@@ -157,6 +163,12 @@ class Training:
         }
         self.logs.metrics(self.steps, row)
 
+    def check_finite(self) -> None:
+        """Raises a UserError where the loss is no number any more: that is not worth saving."""
+        if not np.isfinite(np.array(self.recent, np.float64)).all():
+            rate = self.config.optimizer.learning_rate
+            raise UserError(f"the loss is no number any more, near step {self.steps}; a learning rate below {rate:g} may help")
+
     def evaluate(self) -> None:
         """A short evaluation under the protocol, and a recording of its median episode."""
         seed = self.config.machine.seed + self.steps
@@ -166,12 +178,16 @@ class Training:
         write_recording(path, self.config, episode)
         note = f"step {self.steps}: evaluation mean {numbers['mean']:.2f} over {numbers['episodes']} episodes; recorded {path}"
         self.logs.evaluation(self.steps, {name: numbers[name] for name in ("mean", "median", "min", "max")}, note)
-        self.evaluated_at = self.steps
+        self.evaluated_at, self.evaluation = self.steps, numbers["mean"]
 
     def save(self) -> None:
         """Writes a checkpoint and deletes the oldest beyond those to keep."""
+        self.check_finite()
         self.wall_seconds = time.monotonic() - self.clock_start
+        self.frame_files.write(f"{self.steps:09d}.npz", self.memory)
         notes = {
+            "keep": self.due(self.config.training.keep_period),
+            "evaluation": self.evaluation if self.evaluated_at == self.steps else None,
             "logs": self.logs.positions(),
             "wall_seconds": self.wall_seconds,
             "observation_shape": self.environments.observation_shape,
@@ -181,29 +197,40 @@ class Training:
             "network.keras": self.agent.online.save,
             "config.toml": lambda path: path.write_text(self.config.to_toml(), encoding="utf-8"),
         }
-        checkpoint.save(self.run_directory, self.steps, self.arrays(), files, notes)
+        checkpoint.save(self.run_directory, self.steps, self.arrays(), files, notes, self.frame_files.entries)
         checkpoint.prune(self.run_directory, self.config.training.keep_checkpoints)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What a continued run takes over. The replay memory is not among it: a continued run fills it anew."""
-        owners = {"agent": self.agent.arrays(), "episodes": self.episodes.arrays()}
-        arrays = {f"{owner}/{name}": array for owner, named in owners.items() for name, array in named.items()}
+        """Everything that the rest of the run depends on, but the full blocks of frames."""
+        parts = ("agent", "episodes", "environments", "memory")
+        arrays = {f"{part}/{name}": array for part in parts for name, array in getattr(self, part).arrays().items()}
         return arrays | {
-            "counters": np.array([self.steps, self.frames, self.steps_owed]),
-            "episode_numbers": self.environments.episode_numbers,
-            "random/exploration": checkpoint.generator_to_array(self.random),
-            "random/replay": checkpoint.generator_to_array(self.memory.random),
+            "counters": np.array([self.steps, self.frames, self.steps_owed, self.evaluated_at]),
+            "evaluation": np.array(self.evaluation),
+            "frame_files": self.frame_files.ends(),
+            "recent": np.array(self.recent, np.float64).reshape(-1, len(UpdateMetrics._fields)),
+            "random": checkpoint.generator_to_array(self.random),
         }
 
-    def restore(self, stored: checkpoint.Checkpoint) -> None:
-        """Continues where a checkpoint of the same settings was written."""
-        arrays = stored.arrays
+    def restore(self, stored: checkpoint.Checkpoint) -> bool:
+        """Goes on where a checkpoint of the same settings was written.
+
+        Returns:
+            Whether the running episodes, played again, came to where they were, as they do in every Atari game.
+        """
+        arrays, notes = stored.arrays, stored.notes
+        of, here = (tuple(notes["observation_shape"]), tuple(notes["actions"])), self.environments
+        if of != (here.observation_shape, here.action_names):
+            raise UserError(f"'{stored.path}' is of another environment: observations and actions {of}")
         self.agent.restore(checkpoint.part(arrays, "agent"))
         self.episodes.restore(checkpoint.part(arrays, "episodes"))
-        self.steps, self.frames, self.steps_owed = (int(number) for number in arrays["counters"])
-        self.started_at = self.steps
-        self.environments.episode_numbers = arrays["episode_numbers"].copy()
-        checkpoint.generator_from_array(self.random, arrays["random/exploration"])
-        checkpoint.generator_from_array(self.memory.random, arrays["random/replay"])
-        self.wall_seconds = stored.notes["wall_seconds"]
-        cut_logs(self.run_directory, stored.notes["logs"])
+        self.frame_files.restore(stored.shared, arrays["frame_files"])
+        self.memory.restore(checkpoint.part(arrays, "memory"), self.frame_files.read())
+        self.steps, self.frames, self.steps_owed, self.evaluated_at = (int(number) for number in arrays["counters"])
+        self.evaluation = float(arrays["evaluation"])
+        self.recent = [UpdateMetrics(*row) for row in arrays["recent"].tolist()]
+        checkpoint.generator_from_array(self.random, arrays["random"])
+        self.observation = self.environments.restore(checkpoint.part(arrays, "environments"))
+        self.wall_seconds = notes["wall_seconds"]
+        cut_logs(self.run_directory, notes["logs"])
+        return bool((self.observation[:, -1] == self.memory.newest_frames()).all())

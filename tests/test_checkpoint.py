@@ -57,6 +57,36 @@ def test_a_broken_manifest_is_named(tmp_path: Path, manifest: str) -> None:
         checkpoint.load(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["files", "shared"])
+@pytest.mark.parametrize("name", ["../config.toml", "/etc/hostname", "step-000000001/arrays.npz"])
+def test_a_manifest_names_no_files_elsewhere(tmp_path: Path, kind: str, name: str) -> None:
+    file = write(tmp_path, 1) / checkpoint.MANIFEST
+    manifest = json.loads(file.read_text())
+    manifest[kind][name] = {"bytes": 0, "sha256": ""}
+    del manifest["sha256"]
+    checkpoint._write_manifest(file.parent, manifest)
+    with pytest.raises(UserError, match=r"manifest.json names files elsewhere"):
+        checkpoint.load(tmp_path)
+    checkpoint.prune(tmp_path, keep=1)
+    assert file.is_file()
+
+
+def test_shared_files_go_when_no_checkpoint_needs_them(tmp_path: Path) -> None:
+    entries: dict[str, checkpoint.Entry] = {}
+    for step in (1, 2, 3):
+        entries[f"{step}.npz"] = checkpoint.share(tmp_path, f"{step}.npz", lambda path: path.write_text("frames"))
+        if step == 3:
+            del entries["1.npz"], entries["2.npz"]
+        notes = {"evaluation": 5.0 if step == 1 else None, "keep": False}
+        checkpoint.save(tmp_path, step, ARRAYS, {}, notes, entries)
+        checkpoint.prune(tmp_path, keep=1)
+        assert sorted(file.name for file in (tmp_path / "replay").iterdir()) == list(entries)
+    best, newest = checkpoint.in_run(tmp_path)
+    assert (best.name, newest.name) == ("step-000000001", "step-000000003")
+    assert checkpoint.load(best).shared == {}
+    assert list(checkpoint.load(newest).shared) == ["3.npz"]
+
+
 def test_another_format_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, 1) / checkpoint.MANIFEST
     file.write_text(json.dumps({**json.loads(file.read_text()), "format": 99}))
@@ -91,7 +121,7 @@ def test_pickled_objects_are_neither_written_unnoticed_nor_read(tmp_path: Path) 
 
     path = write(tmp_path, 1, {"trap": np.array([Trap()], dtype=object)})
     (tmp_path / "sprung").unlink(missing_ok=True)
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(UserError, match=r"holds something else than arrays.*allow_pickle"):
         checkpoint.load(path)
     assert not (tmp_path / "sprung").exists()
 

@@ -1,6 +1,10 @@
 """The ring against a naive replay that keeps whole episodes in lists."""
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atari_dqn.errors import UserError
-from atari_dqn.replay import ReplayMemory, memory
-from atari_dqn.replay.memory import free_memory, memory_needed
+from atari_dqn.replay import FrameFiles, ReplayMemory, capacity
+from atari_dqn.replay.capacity import free_memory, memory_needed
+from atari_dqn.replay.frames import Storage
 
 
 class NaiveRow(NamedTuple):
@@ -82,8 +87,10 @@ def fill(memory: ReplayMemory, steps: Sequence[Sequence[tuple[float, float, bool
     return naive
 
 
-def make(rows: int, envs: int, stack: int, n: int, gamma: float = 0.9, seed: int = 1) -> ReplayMemory:
-    return ReplayMemory(rows * envs, envs, (1,), stack=stack, n_step=n, gamma=gamma, seed=seed, dtype=np.int32)
+def make(
+    rows: int, envs: int, stack: int, n: int, gamma: float = 0.9, seed: int = 1, storage: Storage = "memory"
+) -> ReplayMemory:
+    return ReplayMemory(rows * envs, envs, (1,), stack=stack, n_step=n, gamma=gamma, seed=seed, dtype=np.int32, storage=storage)
 
 
 one_step = st.tuples(
@@ -100,7 +107,7 @@ def test_every_row_that_may_be_sampled_gives_the_naive_transition(data: Any) -> 
     stack, n = data.draw(st.integers(1, 4), "stack"), data.draw(st.integers(1, 5), "n")
     rows = data.draw(st.integers(2 * (stack + n), 30), "rows")
     steps = data.draw(st.lists(st.lists(one_step, min_size=envs, max_size=envs), max_size=70), "steps")
-    ring = make(rows, envs, stack, n)
+    ring = make(rows, envs, stack, n, storage=data.draw(st.sampled_from(["memory", "compressed", "disk"]), "storage"))
     naive = fill(ring, steps)
     places = [(env, at) for env in range(envs) for at in naive[env].sampleable(rows, stack, n)]
     assert ring.can_sample() == bool(places)
@@ -170,13 +177,34 @@ def test_the_same_seed_draws_the_same_and_another_seed_something_else() -> None:
     assert batches[0] == batches[1] != batches[2]
 
 
-def test_a_memory_that_does_not_fit_is_refused_with_a_capacity_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free_memory", lambda: 1_500_000_000)
-    with pytest.raises(
-        UserError, match=r"replay.capacity = 1000000 needs 7.07 GB, and 1.50 GB are free.*--replay.capacity 141000"
-    ):
-        ReplayMemory(1_000_000, 16, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1)
-    ReplayMemory(141_000, 16, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1)
+@pytest.mark.parametrize(
+    ("storage", "free", "message"),
+    [
+        ("memory", 1_500_000_000, r"needs 7.07 GB, and 1.00 GB of memory are free.*--replay.capacity 141000"),
+        ("auto", 900_000_000, r"needs 0.90 GB, and 0.40 GB of memory are free.*--replay.capacity 446000"),
+    ],
+)
+def test_a_memory_that_does_not_fit_is_refused_with_a_capacity_that_does(
+    monkeypatch: pytest.MonkeyPatch, storage: Any, free: int, message: str
+) -> None:
+    monkeypatch.setattr(capacity, "free_memory", lambda: free)
+    shape: dict[str, Any] = {"stack": 4, "n_step": 1, "gamma": 0.99, "seed": 1, "storage": storage}
+    with pytest.raises(UserError, match="replay.capacity = 1000000 " + message) as error:
+        ReplayMemory(1_000_000, 16, (84, 84), **shape)
+    ReplayMemory(int(str(error.value).split("--replay.capacity ")[1].rstrip(")")), 16, (84, 84), **shape)
+
+
+def test_auto_packs_what_would_take_more_than_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "free_memory", lambda: 2_500_000_000)
+    chosen = [ReplayMemory(frames, 4, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1).storage for frames in (140_000, 145_000)]
+    assert chosen == ["memory", "compressed"]
+
+
+def test_a_disk_without_room_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda directory: SimpleNamespace(free=1_000_000_000))
+    with pytest.raises(UserError, match=r"needs 1.41 GB, and 0.50 GB are free on the disk of '.*--replay.capacity 70000"):
+        ReplayMemory(200_000, 4, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1, storage="disk", directory=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_memory_shorter_than_its_windows_is_refused() -> None:
@@ -185,7 +213,8 @@ def test_a_memory_shorter_than_its_windows_is_refused() -> None:
 
 
 def test_a_million_frames_take_seven_gigabytes() -> None:
-    assert memory_needed(1_000_000, 1, 84 * 84, window=5) == pytest.approx(7.07e9, rel=0.001)
+    assert memory_needed("memory", 1_000_000, 1, 84 * 84, window=5) == pytest.approx(7.07e9, rel=0.001)
+    assert memory_needed("disk", 1_000_000, 1, 84 * 84, window=5) == 14_000_000
     assert 0 < free_memory() < 2**50
 
 
@@ -197,5 +226,49 @@ def test_the_limit_of_a_container_counts(
     (tmp_path / "memory.current").write_text(used)
     (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {cache}\n")
     unlimited = free_memory()
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(capacity, "CGROUP", tmp_path)
     assert free_memory() == free if free is not None else free_memory() == pytest.approx(unlimited, rel=0.2)
+
+
+def grow(ring: ReplayMemory, random: np.random.Generator, steps: int) -> None:
+    """Plays on, with an end in one of ten steps."""
+    size = ring.num_envs
+    if not len(ring):
+        ring.start(random.integers(1000, size=(size, 1), dtype=np.int32))
+    for _ in range(steps):
+        frames = random.integers(1000, size=(2, size, 1), dtype=np.int32)
+        reward, ended = random.random(size, np.float32), random.random(size) < 0.1
+        ring.add(
+            random.integers(4, size=size, dtype=np.int32), reward, (~ended).astype(np.float32), frames[0], ended, frames[1]
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_memory_written_in_parts_comes_back_in_any_storage_and_goes_on_the_same(data: st.DataObject) -> None:
+    rows, envs = data.draw(st.integers(12, 60), "rows"), data.draw(st.integers(1, 3), "envs")
+    storages: st.SearchStrategy[Storage] = st.sampled_from(["memory", "compressed", "disk"])
+    ring = make(rows, envs, 3, 2, storage=data.draw(storages, "storage"))
+    random = np.random.default_rng(data.draw(st.integers(0, 99), "seed"))
+    with TemporaryDirectory() as folder:
+        files = FrameFiles(Path(folder))
+        for part in range(data.draw(st.integers(1, 4), "parts")):
+            grow(ring, random, data.draw(st.integers(1, 90), "steps"))
+            files.write(f"{part}.npz", ring)
+        arrays = {name: array.copy() for name, array in ring.arrays().items()}
+        again = make(rows, envs, 3, 2, seed=77, storage=data.draw(storages, "other storage"))
+        read = FrameFiles(Path(folder))
+        read.restore(files.entries, files.ends())
+        again.restore(arrays, read.read())
+        # The same content in one file has the same digest.
+        whole = FrameFiles(Path(folder))
+        whole.write("whole.npz", again)
+        added = arrays["added"]
+        np.testing.assert_array_equal(whole.digest(added, rows), files.digest(added, rows))
+    for _ in range(3):
+        state = random.bit_generator.state
+        grow(ring, random, 30)
+        random.bit_generator.state = state
+        grow(again, random, 30)
+        for one, other in zip(ring.sample(20), again.sample(20), strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -61,6 +61,16 @@ def test_a_run_continues_with_its_own_settings_and_a_new_total() -> None:
     assert runs.merge(stored, asked, set()) == stored
 
 
+def test_a_run_may_be_continued_in_another_storage() -> None:
+    merged = runs.merge(config(), config(replay__storage="disk", agent__gamma=0.9), {"replay.storage"})
+    assert merged == config(replay__storage="disk")
+
+
+def test_thread_counts_are_named() -> None:
+    machine = runs.with_thread_counts(config(machine__intra_op_threads=3)).machine
+    assert (machine.intra_op_threads, machine.inter_op_threads) == (3, os.cpu_count())
+
+
 @pytest.mark.parametrize("given", ["agent.gamma", "recipe", "protocol", "machine.seed"])
 def test_a_run_does_not_continue_with_something_else(given: str) -> None:
     stored = config(agent__gamma=0.9).model_copy(update={"recipe": "mine", "protocol": "dopamine"})

@@ -1,16 +1,24 @@
 import csv
+import itertools
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from atari_dqn import checkpoint
+from atari_dqn.agent import UpdateMetrics
 from atari_dqn.config import load_config
+from atari_dqn.errors import UserError
+from atari_dqn.replay import Batch, FrameFiles
 from atari_dqn.settings import Config
 from atari_dqn.training import Training
 from tests.catch import CatchGames
 
+# What differs between any two runs.
+MEASURED = {"steps_per_second": "", "resident_memory_mb": "", "wall_seconds": ""}
 SMALL = {
     "training.total_steps": 8_000,
     "training.environments": 4,
@@ -122,30 +130,116 @@ def test_the_same_seed_learns_the_same(tmp_path: Path) -> None:
         training = catch(tmp_path, config(training__total_steps=800, machine__seed=seed), name)
         training.run()
         arrays = training.arrays()
-        digests.append(
-            checkpoint.digest({key: arrays[key] for key in ("episodes/scores", "random/exploration", "random/replay")})
-        )
+        digests.append(checkpoint.digest({key: arrays[key] for key in ("episodes/scores", "random", "memory/random")}))
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_a_run_continues_from_its_checkpoint(tmp_path: Path) -> None:
-    first = catch(tmp_path, config(training__total_steps=2_000))
-    first.run()
-    weights = first.agent.arrays()
-    second = catch(tmp_path, config(training__total_steps=3_000, machine__seed=3))
-    second.restore(checkpoint.load(tmp_path / "run"))
-    assert (second.steps, second.frames, second.agent.updates) == (first.steps, first.frames, first.agent.updates)
-    for name, array in second.agent.arrays().items():
-        np.testing.assert_array_equal(array, weights[name], err_msg=name)
-    played = set(first.environments.episode_seeds.tolist())
-    second.run()
-    assert second.steps == 3_000
-    # The replay is empty after a restart, so learning waits for another warm-up.
-    assert second.agent.updates - first.agent.updates == pytest.approx((1_000 - 500) / 4, abs=2)
-    steps = [int(row["steps"]) for row in rows(tmp_path / "run" / "metrics.csv")]
-    assert steps == sorted(set(steps))
-    assert steps[-1] == 3_000
-    assert not played & set(second.environments.episode_seeds.tolist()), "no episode is played twice"
+def everything(run: Path) -> str:
+    """Digest of all that the rest of a run depends on."""
+    stored = checkpoint.load(run)
+    files = FrameFiles(run)
+    files.restore(stored.shared, stored.arrays["frame_files"])
+    arrays = {name: array for name, array in stored.arrays.items() if name != "frame_files"}
+    rows = arrays["memory/action"].shape[1]
+    return checkpoint.digest(arrays | {"frames": files.digest(arrays["memory/added"], rows)})
+
+
+@pytest.mark.parametrize("storage", ["memory", "compressed", "disk"])
+def test_an_interrupted_run_ends_as_one_that_never_was(tmp_path: Path, storage: str) -> None:
+    settings = {"training__checkpoint_period": 700, "replay__storage": storage, "replay__capacity": 1_000}
+    catch(tmp_path, config(training__total_steps=3_000, **settings), "whole").run()
+    for total in (1_000, 2_200, 3_000):
+        part = catch(tmp_path, config(training__total_steps=total, **settings), "parts")
+        saved = checkpoint.in_run(tmp_path / "parts")
+        if saved:
+            assert part.restore(checkpoint.load(saved[-1]))
+        assert part.run()
+    assert everything(tmp_path / "parts") == everything(tmp_path / "whole")
+    for name in ("episodes.csv", "metrics.csv"):
+        whole, parts = ([{**row, **MEASURED} for row in rows(tmp_path / run / name)] for run in ("whole", "parts"))
+        assert whole == parts
+
+
+def test_a_run_goes_on_from_before_its_last_lines(tmp_path: Path) -> None:
+    """As after a kill: the logs are ahead of the newest checkpoint, and what they are ahead is written again."""
+    settings = {"training__checkpoint_period": 1_000}
+    catch(tmp_path, config(training__total_steps=3_000, **settings), "whole").run()
+    killed = catch(tmp_path, config(training__total_steps=3_000, **settings), "killed")
+    killed.learn = lambda: 1 / 0 if killed.steps == 2_600 else type(killed).learn(killed)  # type: ignore
+    with pytest.raises(ZeroDivisionError):
+        killed.run()
+    again = catch(tmp_path, config(training__total_steps=3_000, **settings), "killed")
+    again.restore(checkpoint.load(tmp_path / "killed"))
+    assert again.steps == 2_000
+    again.run()
+    assert everything(tmp_path / "killed") == everything(tmp_path / "whole")
+    assert len(rows(tmp_path / "killed" / "episodes.csv")) == len(rows(tmp_path / "whole" / "episodes.csv"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(tmp_path: Path) -> None:
+    training = catch(tmp_path, config(training__checkpoint_period=700))
+    update = training.agent.update
+
+    def diverging(batch: Batch) -> UpdateMetrics:
+        return update(batch) if training.steps < 1_500 else UpdateMetrics.none()
+
+    training.agent.update = diverging  # type: ignore
+    with pytest.raises(UserError, match=r"no number any more, near step 2000; a learning rate below 0.001"):
+        training.run()
+    assert [path.name for path in checkpoint.in_run(tmp_path / "run")] == ["step-000000700", "step-000001400"]
+
+
+def test_an_environment_that_crashes_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    class CrashingGames(CatchGames):
+        steps = 0
+
+        def recv(self) -> Any:
+            self.steps += 1
+            if self.steps == 300:
+                raise RuntimeError("the emulator is gone")
+            return super().recv()
+
+    training = Training(config(training__checkpoint_period=500), tmp_path / "run", tmp_path / "videos", games=CrashingGames(4))
+    with pytest.raises(RuntimeError, match="the emulator is gone"):
+        training.run()
+    again = catch(tmp_path, config(training__total_steps=2_000))
+    again.restore(checkpoint.load(tmp_path / "run"))
+    assert again.steps == 1_000
+    again.run()
+    catch(tmp_path, config(training__total_steps=2_000), "whole").run()
+    assert everything(tmp_path / "run") == everything(tmp_path / "whole")
+
+
+def test_games_that_do_not_repeat_themselves_are_noticed(tmp_path: Path) -> None:
+    class FickleGames(CatchGames):
+        def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> Any:
+            return super().reset(mask, np.random.default_rng().integers(2**31, size=len(seeds), dtype=np.int32))
+
+    settings = config(training__total_steps=400, training__environments=16)
+    Training(settings, tmp_path / "run", tmp_path / "videos", games=FickleGames(16)).run()
+    again = Training(settings, tmp_path / "run", tmp_path / "videos", games=FickleGames(16))
+    assert not again.restore(checkpoint.load(tmp_path / "run"))
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catch(tmp_path, config(training__total_steps=2_000), "steady").run()
+    jumps = itertools.cycle([0.0, 4e9, 1e9])
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    training = catch(tmp_path, config(training__total_steps=2_000), "jumping")
+    training.run()
+    assert everything(tmp_path / "jumping") == everything(tmp_path / "steady")
+    assert 0 < training.wall_seconds < 600
+
+
+def test_a_checkpoint_of_another_environment_is_refused(tmp_path: Path) -> None:
+    catch(tmp_path, config(training__total_steps=400)).run()
+
+    class OtherActions(CatchGames):
+        action_names = ("LEFT", "STAY", "JUMP")
+
+    other = Training(config(), tmp_path / "other", tmp_path / "videos", games=OtherActions(4))
+    with pytest.raises(UserError, match="is of another environment"):
+        other.restore(checkpoint.load(tmp_path / "run"))
 
 
 def test_old_checkpoints_go_and_the_newest_stay(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The replay memory."""
 
-from atari_dqn.replay.memory import Batch, ReplayMemory, free_memory, memory_needed
+from atari_dqn.replay.capacity import free_memory, memory_needed
+from atari_dqn.replay.files import FrameFiles
+from atari_dqn.replay.memory import Batch, ReplayMemory
 
-__all__ = ["Batch", "ReplayMemory", "free_memory", "memory_needed"]
+__all__ = ["Batch", "FrameFiles", "ReplayMemory", "free_memory", "memory_needed"]

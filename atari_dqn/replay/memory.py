@@ -14,20 +14,19 @@ One ring for each environment, rows in order of time:
 An episode of T steps takes T + 1 rows, so a truncated episode has the frame it bootstraps from.
 """
 
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import psutil
 from numpy.typing import DTypeLike, NDArray
 
+from atari_dqn.checkpoint import generator_from_array, generator_to_array
 from atari_dqn.errors import UserError
-
-CGROUP = Path("/sys/fs/cgroup")
-CGROUP_FILES = (
-    ("memory.max", "memory.current", "memory.stat"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-)
+from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
+from atari_dqn.replay.capacity import choose_storage
+from atari_dqn.replay.frames import Storage, make_frames
 
 
 class Batch(NamedTuple):
@@ -72,6 +71,8 @@ class ReplayMemory:
         gamma: float,
         seed: int,
         dtype: DTypeLike = np.uint8,
+        storage: Storage | Literal["auto"] = "auto",
+        directory: Path | None = None,
     ) -> None:
         self.num_envs, self.stack, self.n_step, self.gamma = num_envs, stack, n_step, gamma
         self.rows = capacity // num_envs
@@ -81,24 +82,27 @@ class ReplayMemory:
                 f"replay.capacity = {capacity} leaves {self.rows} frames to each of {num_envs} environments; "
                 f"stacks of {stack} and {n_step}-step returns need at least {2 * self._window}"
             )
-        _check_memory(capacity, num_envs, frame_shape, np.dtype(dtype), self._window)
-        # The first rows stand once more behind the last, so that every window is one contiguous slice.
-        self._frames = np.zeros((num_envs, self.rows + self._window - 1, *frame_shape), dtype)
+        directory = directory or Path(tempfile.gettempdir())
+        frame_bytes = int(np.prod(frame_shape)) * np.dtype(dtype).itemsize
+        self.storage = choose_storage(storage, capacity, num_envs, frame_bytes, self._window, directory)
+        self._frames = make_frames(self.storage, num_envs, self.rows, self._window, frame_shape, dtype, directory)
         self._action = np.zeros((num_envs, self.rows), np.int32)
         self._reward = np.zeros((num_envs, self.rows), np.float32)
         self._discount = np.zeros((num_envs, self.rows), np.float32)
         self._last = np.zeros((num_envs, self.rows), np.bool_)
         self._age = np.zeros((num_envs, self.rows), np.uint8)  # rows since the episode's first, at most 255
-        self._newest = np.full(num_envs, -1)
-        self._size = np.zeros(num_envs, np.int64)
+        self._added = np.zeros(num_envs, np.int64)  # frames since the run began; the newest has row (added - 1) % rows
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"replay"])))
-        frame_bytes = self._frames.strides[1]
-        self._windows = np.lib.stride_tricks.as_strided(
-            self._frames.view(np.uint8).reshape(num_envs, -1),
-            shape=(num_envs, self.rows, self._window * frame_bytes),
-            strides=(self._frames.strides[0], frame_bytes, 1),
-            writeable=False,
-        )
+
+    @property
+    def _newest(self) -> NDArray[np.int64]:
+        """Row of the newest frame of each environment."""
+        return (self._added - 1) % self.rows
+
+    @property
+    def _size(self) -> NDArray[np.int64]:
+        """Frames held of each environment."""
+        return np.minimum(self._added, self.rows)
 
     def __len__(self) -> int:
         """Number of frames held."""
@@ -160,10 +164,56 @@ class ReplayMemory:
             offset += going
         return Batch(self._stacks(env, row), offset, self._action[env, row], reward, discount)
 
+    def newest_frames(self) -> NDArray[Any]:
+        """The newest frame of each environment, (num_envs, *frame_shape)."""
+        every = np.arange(self.num_envs)
+        window = self._frames.windows(every, (self._newest - (self._window - 1)) % self.rows)
+        return window[:, -1]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything but the full blocks of frames: what was done and earned, counts, and frames of unfinished blocks."""
+        named = {name: getattr(self, f"_{name}") for name in ("action", "reward", "discount", "last", "age", "added")}
+        tails = [self._frames.unfinished(env, count) for env, count in enumerate(self._unfinished().tolist())]
+        return named | {"tail": np.concatenate(tails), "random": generator_to_array(self.random)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], blocks: Iterable[Block]) -> None:
+        """Takes over the ``arrays`` and blocks of a memory of the same settings; blocks too old for the ring are ignored."""
+        for name in ("action", "reward", "discount", "last", "age", "added"):
+            getattr(self, f"_{name}")[...] = arrays[name]
+        oldest = self.full_blocks - self.blocks
+        for block in blocks:
+            if block.number >= oldest[block.env]:
+                self._frames.set_block(block.env, block.number % self.blocks, block.packed)
+        tail = iter(arrays["tail"])
+        for env, count in enumerate(self._unfinished().tolist()):
+            for row in range(int(self._newest[env]) - count + 1, int(self._newest[env]) + 1):
+                self._frames.append(np.array([env]), np.array([row]), next(tail)[np.newaxis])
+        generator_from_array(self.random, arrays["random"])
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of an environment's ring."""
+        return blocks_in(self.rows)
+
+    @property
+    def full_blocks(self) -> NDArray[np.int64]:
+        """Number of blocks (num_envs,) that each environment has filled since the run began."""
+        return full_blocks(self._added, self.rows)
+
+    def filled(self, since: NDArray[np.int64]) -> Iterator[Block]:
+        """The blocks numbered from ``since`` (num_envs,) on that are full and still held."""
+        full = self.full_blocks
+        for env, first in enumerate(np.maximum(since, full - self.blocks).tolist()):
+            for number in range(first, int(full[env])):
+                yield Block(env, number, self._frames.block(env, number % self.blocks))
+
+    def _unfinished(self) -> NDArray[np.int64]:
+        """Frames in the block that each environment is filling."""
+        return self._added % self.rows % BLOCK
+
     def _stacks(self, env: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[Any]:
         first = (row - (self.stack - 1)) % self.rows
-        frames = self._windows[env, first].view(self._frames.dtype)
-        frames = frames.reshape(len(env), self._window, *self._frames.shape[2:])
+        frames = self._frames.windows(env, first)
         missing = self.stack - 1 - self._age[env, row].astype(np.int64)
         for index in np.flatnonzero(missing > 0):
             frames[index, : missing[index]] = 0
@@ -190,43 +240,8 @@ class ReplayMemory:
 
     def _append(self, mask: NDArray[np.bool_], frames: NDArray[Any], age: NDArray[np.uint8]) -> None:
         envs = np.flatnonzero(mask)
-        self._newest[envs] = (self._newest[envs] + 1) % self.rows
-        self._size[envs] = np.minimum(self._size[envs] + 1, self.rows)
+        self._added[envs] += 1
         rows = self._newest[envs]
-        self._frames[envs, rows] = frames[envs]
-        mirrored = rows < self._window - 1
-        self._frames[envs[mirrored], rows[mirrored] + self.rows] = frames[envs[mirrored]]
+        self._frames.append(envs, rows, frames[envs])
         self._last[envs, rows] = False
         self._age[envs, rows] = age[envs]
-
-
-def memory_needed(capacity: int, num_envs: int, frame_bytes: int, window: int) -> int:
-    """Bytes of a memory: its frames, the mirrored ones, and 14 bytes a row of actions, rewards and marks."""
-    return (capacity + num_envs * (window - 1)) * frame_bytes + capacity * 14
-
-
-def free_memory() -> int:
-    """Bytes that this process may still take: the machine's free memory, or what its container has left."""
-    free = psutil.virtual_memory().available
-    for limit, used, statistics in CGROUP_FILES:
-        try:
-            left = int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text())
-            # Cached files count as used, and give way when something else is needed.
-            named = dict(line.split() for line in (CGROUP / statistics).read_text().splitlines())
-            free = min(free, left + int(named.get("inactive_file", 0)))
-        except (OSError, ValueError):
-            continue
-    return max(free, 0)
-
-
-def _check_memory(capacity: int, num_envs: int, frame_shape: tuple[int, ...], dtype: np.dtype[Any], window: int) -> None:
-    frame_bytes = int(np.prod(frame_shape)) * dtype.itemsize
-    needed, free = memory_needed(capacity, num_envs, frame_bytes, window), free_memory()
-    # The network, TensorFlow's buffers and the emulators want something too.
-    usable = free - 500_000_000
-    if needed > usable:
-        fits = max(int(usable / (frame_bytes + 14)) // 1000 * 1000, 0)
-        raise UserError(
-            f"replay.capacity = {capacity} needs {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free: "
-            f"a capacity of {fits} fits (--replay.capacity {fits})"
-        )

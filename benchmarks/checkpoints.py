@@ -1,0 +1,57 @@
+"""What a checkpoint costs while a replay memory of a million frames fills up: seconds stalled and bytes written.
+
+    python -m benchmarks.checkpoints --storage compressed
+
+Plays at random, as a run's warm-up does, and saves as often as the default recipe does. Nothing else should run beside it.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from atari_dqn.config import load_config
+from atari_dqn.training import Training
+
+
+def main() -> None:
+    """Fills the memory and prints a row for each checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--game", default="BreakoutDeterministic-v4")
+    parser.add_argument("--storage", default="compressed")
+    parser.add_argument("--steps", type=int, default=1_100_000)
+    parser.add_argument("--capacity", type=int, default=1_000_000)
+    options = parser.parse_args()
+    changes = {
+        "replay.capacity": options.capacity,
+        "replay.storage": options.storage,
+        "training.total_steps": options.steps,
+        "training.warmup_steps": options.steps,
+        "training.evaluation_period": 0,
+    }
+    config, _ = load_config(options.game, overrides=changes)
+    with tempfile.TemporaryDirectory() as directory:
+        run = Path(directory)
+        training = Training(config, run, run / "videos")
+        save = training.save
+
+        def timed_save() -> None:
+            before = {file for file in run.rglob("*") if file.is_file()}
+            start = time.perf_counter()
+            save()
+            seconds = time.perf_counter() - start
+            files = {file: file.stat().st_size for file in run.rglob("*") if file.is_file()}
+            written = sum(size for file, size in files.items() if file not in before)
+            frames = sum(size for file, size in files.items() if file.parent.name == "replay")
+            cells = (training.steps, f"{seconds:.2f}", f"{written / 1e6:.1f}", f"{frames / 1e6:.1f}")
+            print("|", " | ".join(str(cell) for cell in cells), "|", flush=True)
+
+        period = config.training.checkpoint_period
+        training.periodic = [(period, timed_save)]
+        print("| agent steps | seconds stalled | MB written | MB of frames kept |")
+        print("| --- | --- | --- | --- |")
+        training.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Size and sampling time of the replay memory in its three storages, on frames of random play.
+
+    python -m benchmarks.replay --out replay.json
+
+Prints a table and writes the same numbers as JSON. Sampling: batches of 32 with 3-step returns, the storages in turns, the
+median of all repeats and the spread from the first to the third quartile. Nothing else should run beside it.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atari_dqn.config import load_config
+from atari_dqn.environments import Environments, make_games
+from atari_dqn.replay import ReplayMemory
+from atari_dqn.replay.frames import Storage
+
+GAMES = ("breakout", "pong", "boxing", "seaquest", "space_invaders", "qbert", "montezuma_revenge", "video_pinball")
+STORAGES: tuple[Storage, ...] = ("memory", "compressed", "disk")
+ENVIRONMENTS = 16
+BATCH = 32
+
+
+def measure(game: str, frames: int, repeats: int, directory: Path) -> dict[str, Any]:
+    """Fills one memory for each storage with the same random play, and samples them in turns."""
+    config, _ = load_config(game, protocol="dopamine")
+    games = make_games(config.spec, config.environment, ENVIRONMENTS, config.environment.frame_cap)
+    environments = Environments(games, config.environment, seed=1)
+    stack, *frame_shape = games.observation_shape
+    memories = {
+        storage: ReplayMemory(
+            frames,
+            ENVIRONMENTS,
+            tuple(frame_shape),
+            stack=stack,
+            n_step=3,
+            gamma=0.99,
+            seed=1,
+            storage=storage,
+            directory=directory,
+        )
+        for storage in STORAGES
+    }
+    random = np.random.default_rng(1)
+    first = environments.reset()[:, -1]
+    for memory in memories.values():
+        memory.start(first)
+    adding = dict.fromkeys(STORAGES, 0.0)
+    for _ in range(frames // ENVIRONMENTS):
+        executed = environments.send(random.integers(len(games.action_names), size=ENVIRONMENTS).astype(np.int32))
+        step = environments.recv()
+        row = (executed, step.reward, step.discount, step.observation[:, -1], step.ended, step.current[:, -1])
+        for storage, memory in memories.items():
+            start = time.perf_counter()
+            memory.add(*row)
+            adding[storage] += time.perf_counter() - start
+    times: dict[Storage, list[float]] = {storage: [] for storage in STORAGES}
+    for _ in range(repeats):
+        batches = []
+        for storage, memory in memories.items():
+            start = time.perf_counter()
+            batches.append(memory.sample(BATCH).frames)
+            times[storage].append(time.perf_counter() - start)
+        assert all((batch == batches[0]).all() for batch in batches)
+    blocks = list(memories["compressed"].filled(np.zeros(ENVIRONMENTS, np.int64)))
+    packed = sum(len(block.packed) for block in blocks) / (len(blocks) * 8)
+    return {
+        "game": game,
+        "packed_bytes_per_frame": packed,
+        "sample_ms": {
+            storage: [float(q) * 1e3 for q in np.quantile(times[storage], (0.25, 0.5, 0.75))] for storage in STORAGES
+        },
+        "add_us_per_frame": {storage: adding[storage] / frames * 1e6 for storage in STORAGES},
+    }
+
+
+def main() -> None:
+    """Measures every game."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--games", nargs="+", default=GAMES)
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=500)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    print(
+        "| game | bytes/frame packed | sample of 32, ms: memory | compressed | disk "
+        "| add, us/frame: memory | compressed | disk |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    results = []
+    for game in options.games:
+        with tempfile.TemporaryDirectory() as directory:
+            result = measure(game, options.frames, options.repeats, Path(directory))
+        samples = [f"{median:.2f} ({low:.2f}-{high:.2f})" for low, median, high in result["sample_ms"].values()]
+        added = [f"{microseconds:.0f}" for microseconds in result["add_us_per_frame"].values()]
+        print("|", " | ".join([game, f"{result['packed_bytes_per_frame']:.0f}", *samples, *added]), "|", flush=True)
+        results.append(result)
+    if options.out is not None:
+        options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

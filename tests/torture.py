@@ -1,0 +1,108 @@
+"""Kills a training run at random moments until it is complete, and compares it with one that was left alone.
+
+    python -m tests.torture --kills 50
+
+Every other kill waits for a checkpoint that is being written. Nothing is repaired between a kill and the next start.
+"""
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TASKS = ("BreakoutDeterministic-v4", "Qbert-v0", "SpaceInvadersDeterministic-v4")
+SMALL = (
+    *("--training.environments", "4", "--training.warmup_steps", "400", "--training.log_period", "200"),
+    *("--training.checkpoint_period", "400", "--training.evaluation_period", "0", "--replay.capacity", "3000"),
+    *("--agent.batch_size", "8", "--agent.n_step", "3"),
+)
+
+
+@dataclass
+class Outcome:
+    """What became of one task."""
+
+    task: str
+    kills: int = 0
+    while_writing: int = 0
+    same: bool = False
+
+
+def torture(task: str, recipe: str, steps: int, kills: int, seed: int, directory: Path, extra: Sequence[str] = ()) -> Outcome:
+    """Trains a task twice, once left alone and once killed so many times, and compares the digests.
+
+    Args:
+        task: environment id.
+        recipe: name of a recipe.
+        steps: agent steps of the run.
+        kills: how often it is killed.
+        seed: of the moments.
+        directory: where both runs go.
+        extra: further options of ``atari-dqn train``.
+    """
+    command = [sys.executable, "-m", "atari_dqn.cli", "train", "--game", task, "--config", recipe, *SMALL, *extra]
+    command += ["--total-steps", str(steps), "--root", str(directory), "--videos", str(directory / "videos")]
+    subprocess.run([*command, "--run-dir", "alone"], check=True, capture_output=True)
+    outcome, moments = Outcome(task), random.Random(seed)
+    run = directory / task.replace("/", "-") / "killed"
+    while outcome.kills < kills:
+        process = subprocess.Popen([*command, "--run-dir", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        _kill(process, run, moments.uniform(0, 3), writing=outcome.kills % 2 == 0)
+        if process.wait() != -signal.SIGKILL:
+            break  # it was complete before its moment came
+        outcome.kills += 1
+        outcome.while_writing += bool(_half_written(run))
+    subprocess.run([*command, "--run-dir", "killed"], check=True, capture_output=True)
+    outcome.same = _digest(run) == _digest(run.with_name("alone"))
+    return outcome
+
+
+def _kill(process: "subprocess.Popen[bytes]", run: Path, delay: float, writing: bool) -> None:
+    """Kills a run some time after it has begun to step, or as it writes a checkpoint."""
+    metrics = run / "metrics.csv"
+    before = metrics.stat().st_mtime_ns if metrics.is_file() else 0
+    while process.poll() is None and not (metrics.is_file() and metrics.stat().st_mtime_ns > before):
+        time.sleep(0.02)
+    deadline = time.monotonic() + delay
+    while process.poll() is None and (time.monotonic() < deadline or (writing and not _half_written(run))):
+        time.sleep(0.001)
+    process.kill()
+
+
+def _half_written(run: Path) -> list[Path]:
+    return [*run.glob(".writing-*"), *run.glob("replay/.writing-*")]
+
+
+def _digest(run: Path) -> str:
+    command = [sys.executable, "-m", "atari_dqn.cli", "digest", str(run)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> int:
+    """Tortures every task; 0 if all runs ended the same."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser.add_argument("--config", default="default")
+    parser.add_argument("--kills", type=int, default=51, help="over all tasks")
+    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    outcomes = []
+    for number, task in enumerate(options.tasks):
+        with tempfile.TemporaryDirectory() as directory:
+            share = -(-options.kills // len(options.tasks))
+            outcome = torture(task, options.config, options.steps, share, options.seed + number, Path(directory))
+        print(f"{task}: {outcome.kills} kills, {outcome.while_writing} inside a checkpoint: ", end="")
+        print("the same digest" if outcome.same else "ANOTHER DIGEST", flush=True)
+        outcomes.append(outcome)
+    return 0 if all(outcome.same for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
