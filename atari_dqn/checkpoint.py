@@ -258,16 +258,16 @@ def generator_from_array(generator: np.random.Generator, array: NDArray[np.uint6
 def _manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        found, seal = manifest["format"], manifest.pop("sha256")
-    except (ValueError, KeyError, TypeError):
+        found, seal = manifest["format"], manifest.pop("sha256", None)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"damaged checkpoint: {directory / MANIFEST} is no manifest") from None
-    if found != FORMAT:
+    if seal not in (None, _seal(manifest)):
+        raise UserError(f"damaged checkpoint: {directory / MANIFEST} is not what was written")
+    if found != FORMAT:  # the first format had no seal
         raise UserError(f"{directory} has checkpoint format {found}; this version reads format {FORMAT}")
     # Others' manifests are not to be trusted: what they name is deleted when it is old.
-    if any(Path(name).name != name for name in (*manifest["files"], *manifest["shared"])):
-        raise UserError(f"damaged checkpoint: {directory / MANIFEST} names files elsewhere")
-    if seal != _seal(manifest):
-        raise UserError(f"damaged checkpoint: {directory / MANIFEST} is not what was written")
+    if seal is None or any(Path(name).name != name for name in (*manifest["files"], *manifest["shared"])):
+        raise UserError(f"damaged checkpoint: {directory / MANIFEST} is no manifest of this version")
     return manifest
 
 

@@ -1,4 +1,9 @@
+import signal
+
 from atari_dqn import tensorflow_setup
 
 # Once, before any test module imports TensorFlow by itself.
 tensorflow_setup.start()
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test sends it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -65,7 +65,7 @@ def test_a_manifest_names_no_files_elsewhere(tmp_path: Path, kind: str, name: st
     manifest[kind][name] = {"bytes": 0, "sha256": ""}
     del manifest["sha256"]
     checkpoint._write_manifest(file.parent, manifest)
-    with pytest.raises(UserError, match=r"manifest.json names files elsewhere"):
+    with pytest.raises(UserError, match=r"damaged checkpoint: .*manifest.json is no manifest of this version"):
         checkpoint.load(tmp_path)
     checkpoint.prune(tmp_path, keep=1)
     assert file.is_file()
@@ -87,11 +87,31 @@ def test_shared_files_go_when_no_checkpoint_needs_them(tmp_path: Path) -> None:
     assert list(checkpoint.load(newest).shared) == ["3.npz"]
 
 
-def test_another_format_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sealed", [True, False])
+def test_another_format_is_refused(tmp_path: Path, sealed: bool) -> None:
     file = write(tmp_path, 1) / checkpoint.MANIFEST
-    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 99}))
+    manifest = json.loads(file.read_text()) | {"format": 99}
+    del manifest["sha256"]
+    if sealed:
+        checkpoint._write_manifest(file.parent, manifest)
+    else:
+        file.write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="format 99"):
         checkpoint.load(tmp_path)
+
+
+def test_any_flipped_bit_of_a_manifest_is_noticed(tmp_path: Path) -> None:
+    file = write(tmp_path, 1) / checkpoint.MANIFEST
+    content = file.read_bytes()
+    # Whether JSON breaks a line with a space or a tab is no difference.
+    blank = {index for index, byte in enumerate(content) if chr(byte).isspace()}
+    for bit in range(8 * len(content)):
+        if bit // 8 not in blank:
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(changed)
+            with pytest.raises(UserError, match="damaged checkpoint: "):
+                checkpoint.load(tmp_path)
 
 
 def test_no_checkpoint_is_said_so(tmp_path: Path) -> None:
