@@ -79,7 +79,8 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
         _say(f"  make train GAME={config.game} RUN={run}", f"  atari-dqn train --game {config.game} --run-dir {run}")
         return 130
     score, seconds = training.episodes.mean_score, training.wall_seconds
-    print(f"complete: {training.steps} agent steps in {seconds:.0f} s, mean score of the last 100 episodes {score:.2f}")
+    scored = f"mean score of the last 100 episodes {score:.2f}" if training.episodes.count else "no episode has ended yet"
+    print(f"complete: {training.steps} agent steps in {seconds:.0f} s, {scored}")
     print(f"checkpoint: {checkpoint.find(directory)}")
     return 0
 
