@@ -4,13 +4,16 @@ import csv
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
+
+from atari_dqn.errors import UserError
 
 Row = Mapping[str, float | int]
 
@@ -110,6 +113,7 @@ class TensorBoardFile:
     def __init__(self, directory: Path) -> None:
         import tensorflow as tf
 
+        self.error = tf.errors.OpError  # what writing raises where the disk is full
         self._summary = tf.summary
         self._writer = tf.summary.create_file_writer(str(directory))
 
@@ -186,6 +190,8 @@ class RunLogs:
         directory: of the run.
         step: agent steps so far.
         total: agent steps of the whole run.
+
+    Every method raises a UserError where the disk takes no more.
     """
 
     FILES = ("metrics.csv", "episodes.csv")
@@ -200,30 +206,47 @@ class RunLogs:
 
     def metrics(self, step: int, row: Row) -> None:
         """A row of metrics, everywhere."""
-        self._metrics.write(row)
-        self._board.write("training", step, row)
+        with self._writing():
+            self._metrics.write(row)
+            self._board.write("training", step, row)
         self.progress.show(row)
 
     def episode(self, row: EpisodeRow) -> None:
         """A finished training episode."""
-        self._episodes.write(row._asdict())
-        self._board.write("episode", row.steps, {"score": row.score, "length": row.length})
+        with self._writing():
+            self._episodes.write(row._asdict())
+            self._board.write("episode", row.steps, {"score": row.score, "length": row.length})
 
     def evaluation(self, step: int, row: Row, note: str) -> None:
         """The statistics of an evaluation, and a line for the user."""
-        self._board.write("evaluation", step, row)
+        with self._writing():
+            self._board.write("evaluation", step, row)
         self.progress.note(note)
 
     def positions(self) -> dict[str, int]:
         """Size of each file, to which it is cut back when the run is continued from a checkpoint written now."""
-        self._board.flush()
+        with self._writing():
+            self._board.flush()
         files = [self._directory / name for name in self.FILES] + _event_files(self._directory)
         return {file.name: file.stat().st_size for file in files}
 
     def close(self) -> None:
         """Closes the files and ends the progress bar."""
-        for sink in (self._metrics, self._episodes, self._board, self.progress):
-            sink.close()
+        self.progress.close()
+        with self._writing():
+            for sink in (self._metrics, self._episodes, self._board):
+                sink.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, self._board.error) as error:
+            # TensorFlow's message begins with the place in its graph and goes on for several lines.
+            reason = error.strerror if isinstance(error, OSError) else error.message.strip().splitlines()[0].split("; ")[-1]
+            raise UserError(
+                f"the logs in '{self._directory}' could not be written: {reason}; checkpoints are complete"
+            ) from error
 
 
 def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:

@@ -1,11 +1,13 @@
 """From an episode (its seed and its actions) to a GIF or an MP4, in true colours and at true speed."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import imageio.v2
 import imageio.v3
+import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,16 +64,21 @@ def write_recording(path: Path, config: Config, episode: Episode) -> Recorded:
         episode: what to show; a GIF, whose frames are held in memory, is cut after ``recording.max_seconds``.
 
     Raises:
-        UserError: the ending is unknown.
+        UserError: the ending is unknown, or the file cannot be written.
     """
     check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     screens, rate = replay_screens(game, episode), game.screens_per_second
-    if path.suffix.lower() == ".gif":
-        shown = _write_gif(path, screens, rate, config.recording.max_seconds)
-    else:
-        shown = _write_mp4(path, screens, rate, _usual_frames(config))
+    try:
+        if path.suffix.lower() == ".gif":
+            shown = _write_gif(path, screens, rate, config.recording.max_seconds)
+        else:
+            shown = _write_mp4(path, screens, rate, _usual_frames(config))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        reason = error.strerror or "the encoder stopped, as it does where the disk is full"
+        raise UserError(f"'{path}' could not be written: {reason}") from error
     return Recorded(shown, episode.frames / rate)
 
 
@@ -107,7 +114,7 @@ def _write_gif(path: Path, screens: Iterator[Screen], rate: float, max_seconds: 
         if sum(frames) >= max_seconds * rate:
             break
     durations = gif_durations(frames, rate)
-    imageio.v3.imwrite(path, images, extension=".gif", duration=durations, loop=0)
+    path.write_bytes(imageio.v3.imwrite("<bytes>", images, extension=".gif", duration=durations, loop=0))
     return sum(durations) / 1000
 
 
@@ -121,4 +128,8 @@ def _write_mp4(path: Path, screens: Iterator[Screen], rate: float, usual_frames:
             for _ in range(max(round(screen.frames / usual_frames), 1)):
                 writer.append_data(image)
                 written += 1
-    return written / rate
+    # The writer does not notice that the encoder failed to finish its file.
+    with suppress(RuntimeError):
+        if imageio_ffmpeg.count_frames_and_secs(str(path))[0] == written:
+            return written / rate
+    raise OSError(f"incomplete: {path}")

@@ -181,8 +181,12 @@ def _with_value(config: Config, name: str, value: Any) -> Config:
 def _replace(path: Path, text: str) -> None:
     """Writes a file so that whatever interrupts this leaves the old one or the new one."""
     temporary = path.with_name(f".writing-{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"'{path}' could not be written: {error.strerror}") from error
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Starting TensorFlow: quietly, and with the thread counts of the run."""
+"""Starting TensorFlow: quietly, with the thread counts of the run, and with operations that add up in a fixed order."""
 
 import os
 import sys
@@ -22,6 +22,7 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
 
             tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
             tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+            tf.config.experimental.enable_op_determinism()
             tf.config.list_logical_devices()
         except BaseException:
             held.seek(0)

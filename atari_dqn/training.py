@@ -18,6 +18,7 @@ from atari_dqn.evaluation import evaluate
 from atari_dqn.exploration import epsilon_greedy, linear_schedule
 from atari_dqn.interruption import StopOnSignals
 from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
+from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.recording import write_recording
 from atari_dqn.replay import FrameFiles, ReplayMemory
 from atari_dqn.settings import Config
@@ -209,7 +210,7 @@ class Training:
             "evaluation": np.array(self.evaluation),
             "frame_files": self.frame_files.ends(),
             "recent": np.array(self.recent, np.float64).reshape(-1, len(UpdateMetrics._fields)),
-            "random": checkpoint.generator_to_array(self.random),
+            "random": generator_to_array(self.random),
         }
 
     def restore(self, stored: checkpoint.Checkpoint) -> bool:
@@ -229,7 +230,7 @@ class Training:
         self.steps, self.frames, self.steps_owed, self.evaluated_at = (int(number) for number in arrays["counters"])
         self.evaluation = float(arrays["evaluation"])
         self.recent = [UpdateMetrics(*row) for row in arrays["recent"].tolist()]
-        checkpoint.generator_from_array(self.random, arrays["random"])
+        generator_from_array(self.random, arrays["random"])
         self.observation = self.environments.restore(checkpoint.part(arrays, "environments"))
         self.wall_seconds = notes["wall_seconds"]
         cut_logs(self.run_directory, notes["logs"])

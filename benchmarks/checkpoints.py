@@ -1,4 +1,4 @@
-"""What a checkpoint costs while a replay memory of a million frames fills up: seconds stalled and bytes written.
+"""What a checkpoint costs while a replay memory of a million frames fills up: seconds stalled, bytes written, memory taken.
 
     python -m benchmarks.checkpoints --storage compressed
 
@@ -9,6 +9,8 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+
+import psutil
 
 from atari_dqn.config import load_config
 from atari_dqn.training import Training
@@ -43,13 +45,14 @@ def main() -> None:
             files = {file: file.stat().st_size for file in run.rglob("*") if file.is_file()}
             written = sum(size for file, size in files.items() if file not in before)
             frames = sum(size for file, size in files.items() if file.parent.name == "replay")
-            cells = (training.steps, f"{seconds:.2f}", f"{written / 1e6:.1f}", f"{frames / 1e6:.1f}")
+            resident = psutil.Process().memory_info().rss
+            cells = (training.steps, f"{seconds:.2f}", *(f"{size / 1e6:.1f}" for size in (written, frames, resident)))
             print("|", " | ".join(str(cell) for cell in cells), "|", flush=True)
 
         period = config.training.checkpoint_period
         training.periodic = [(period, timed_save)]
-        print("| agent steps | seconds stalled | MB written | MB of frames kept |")
-        print("| --- | --- | --- | --- |")
+        print("| agent steps | seconds stalled | MB written | MB of frames kept | MB of memory |")
+        print("| --- | --- | --- | --- | --- |")
         training.run()
 
 

@@ -22,8 +22,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from atari_dqn.checkpoint import generator_from_array, generator_to_array
 from atari_dqn.errors import UserError
+from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
 from atari_dqn.replay.capacity import choose_storage
 from atari_dqn.replay.frames import Storage, make_frames

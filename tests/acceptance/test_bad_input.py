@@ -157,6 +157,35 @@ def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
     assert "complete: 1040 agent steps" in run(*command, cwd=user).stdout
 
 
+def test_a_disk_that_fills_up_anywhere(trained: Path, tmp_path: Path) -> None:
+    """With next to no room, and with too little for a checkpoint; then continued with room again."""
+    command = ("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040")
+    digest = ("digest", f"checkpoints/{GAME}/first")
+    undisturbed = shutil.copytree(trained, tmp_path / "undisturbed")
+    before = run(*digest, cwd=undisturbed).stdout
+    run(*command, cwd=undisturbed)
+    after = run(*digest, cwd=undisturbed).stdout
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", disk], capture_output=True, check=False).returncode:
+        pytest.skip("only root can make a small disk")
+    try:
+        for kilobytes_left in (28, 5000):
+            user = shutil.copytree(trained, disk / "user")
+            free = shutil.disk_usage(disk).free
+            with (disk / "filler").open("wb") as filler:
+                os.posix_fallocate(filler.fileno(), 0, free - 1000 * kilobytes_left)
+            answer = run(*command, cwd=user, expect=2)
+            assert "could not be written: No space left on device" in last_line(answer, alone=False)
+            assert run(*digest, cwd=user).stdout == before
+            (disk / "filler").unlink()
+            run(*command, cwd=user)
+            assert run(*digest, cwd=user).stdout == after
+            shutil.rmtree(user)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="there is always a display")
 def test_no_display_for_a_window(trained: Path) -> None:
     nowhere = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
