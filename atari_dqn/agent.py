@@ -12,10 +12,11 @@ from atari_dqn import checkpoint
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.losses import huber, q_learning_target, select
-from atari_dqn.networks import OUTPUT_LAYERS, build_network
+from atari_dqn.networks import OUTPUT_LAYERS, build_network, save_network
 from atari_dqn.optimizers import clip_by_global_norm, make_optimizer
 from atari_dqn.replay import Batch
 from atari_dqn.settings import Config
+from atari_dqn.tensorflow_setup import resolve_precision
 
 
 class UpdateMetrics(NamedTuple):
@@ -47,20 +48,21 @@ class Agent:
         self.action_names = tuple(action_names)
         self.num_actions = num_actions = len(action_names)
         self.observation_shape = observation_shape
-        self.stack = observation_shape[0]
-        self.window = self.stack + config.agent.n_step
         self._clip_norm = config.optimizer.clip_norm
-        frames_last = (*observation_shape[1:], self.stack)
-        self.online = build_network(config.network, frames_last, num_actions, config.machine.seed, name="online")
-        self.target = build_network(config.network, frames_last, num_actions, config.machine.seed, name="target")
+        precision = resolve_precision(config.machine.precision)
+        frames_last = (*observation_shape[1:], observation_shape[0])
+        self.online, self.target = (
+            build_network(config.network, frames_last, num_actions, config.machine.seed, name, precision)
+            for name in ("online", "target")
+        )
         self.optimizer = make_optimizer(config.optimizer)
         self.optimizer.build(self.online.trainable_variables)
         self.updates = 0
         observations = tf.TensorSpec([None, *observation_shape], tf.uint8)
-        window = tf.TensorSpec([config.agent.batch_size, self.window, *observation_shape[1:]], tf.uint8)
+        batch = tf.TensorSpec([config.agent.batch_size, *frames_last], tf.uint8)
         whole, real = (tf.TensorSpec([config.agent.batch_size], dtype) for dtype in (tf.int32, tf.float32))
         self._values = tf.function(self._compute_values, input_signature=[observations])
-        self._learn = tf.function(self._compute_update, input_signature=[window, whole, whole, real, real])
+        self._learn = tf.function(self._compute_update, input_signature=[batch, whole, real, real, batch])
 
     def values(self, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Q-values (N, actions) of observations (N, stack, height, width)."""
@@ -85,15 +87,16 @@ class Agent:
         for target, online in zip(self.target.variables, self.online.variables, strict=True):
             target.assign(online)
 
+    def save_network(self, path: Path) -> None:
+        """Writes the online network as a ``.keras`` file for other programs."""
+        save_network(self.online, path)
+
     def _compute_values(self, observations: tf.Tensor) -> tf.Tensor:
-        return self.online(_frames_last(observations))
+        return self.online(tf.transpose(observations, [0, 2, 3, 1]))  # from how frames come to how convolutions want them
 
     def _compute_update(
-        self, frames: tf.Tensor, offset: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor
+        self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor, next_observation: tf.Tensor
     ) -> UpdateMetrics:
-        observation = _frames_last(frames[:, : self.stack])
-        following = tf.gather(frames, offset[:, tf.newaxis] + tf.range(self.stack), batch_dims=1)
-        next_observation = _frames_last(following)
         next_values = self.target(next_observation)
         selector_values = self.online(next_observation) if self.settings.double else next_values
         target = q_learning_target(reward, discount, next_values, selector_values)
@@ -176,8 +179,3 @@ def load_agent(path: str | Path) -> Agent:
     agent = Agent(config, tuple(stored.notes["observation_shape"]), stored.notes["actions"])
     agent.restore(checkpoint.part(stored.arrays, "agent"))
     return agent
-
-
-def _frames_last(frames: tf.Tensor) -> tf.Tensor:
-    """From (B, stack, height, width), as frames are stored, to (B, height, width, stack), as convolutions want them."""
-    return tf.transpose(frames, [0, 2, 3, 1])

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from atari_dqn.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
 SHARED = "replay"

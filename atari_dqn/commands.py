@@ -11,12 +11,13 @@ from atari_dqn.config import DEFAULT_RECIPE, load_config, parse_value, read_conf
 from atari_dqn.errors import UserError
 from atari_dqn.settings import Config
 from atari_dqn.settings_page import as_markdown, as_toml
+from atari_dqn.timing import shares
 
 
 def train(options: argparse.Namespace) -> int:
     """Starts a run, or continues one."""
     config, notes, given = _settings(options)
-    config = runs.with_thread_counts(config)
+    config = runs.for_this_machine(config)
     directory = runs.choose(Path(options.root), config, options.run_dir)
     videos = _video_directory(options, config, directory.name)
     runs.check_writable(videos)
@@ -78,9 +79,11 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
         _say(f"interrupted at step {training.steps} of {config.training.total_steps} and saved; to continue:")
         _say(f"  make train GAME={config.game} RUN={run}", f"  atari-dqn train --game {config.game} --run-dir {run}")
         return 130
-    score, seconds = training.episodes.mean_score, training.wall_seconds
+    score, seconds = training.episodes.mean_score, training.stopwatch.wall
     scored = f"mean score of the last 100 episodes {score:.2f}" if training.episodes.count else "no episode has ended yet"
     print(f"complete: {training.steps} agent steps in {seconds:.0f} s, {scored}")
+    spent = shares(training.stopwatch.seconds, seconds)
+    print("time:", ", ".join(f"{name} {share:.1%}" for name, share in spent.items()))
     print(f"checkpoint: {checkpoint.find(directory)}")
     return 0
 

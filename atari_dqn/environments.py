@@ -49,9 +49,15 @@ class VectorGame(Protocol):
         """(stack, height, width)."""
         ...
 
+    @property
+    def seed_steps(self) -> int:
+        """Agent steps for which one seed should serve in training, where seeding takes long; 0: an episode."""
+        ...
+
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         """Starts new episodes where the mask is set (everywhere at first), one seed for each.
 
+        A seed of -1 goes on with the random numbers of the last one, which only games with ``seed_steps`` are asked to do.
         Returns the observations and lives of all N.
         """
         ...
@@ -67,6 +73,9 @@ class VectorGame(Protocol):
 
 class CppGames:
     """ale-py's C++ vector environment: emulation and preprocessing in its own threads."""
+
+    # Seeding loads the ROM again, which takes as long as 150 steps; but a continued run plays all steps since the seed again.
+    seed_steps = 4_000
 
     def __init__(self, rom: str, settings: EnvironmentSettings, num_envs: int, frame_cap: int, threads: int = 0) -> None:
         if not isinstance(settings.frame_skip, int):
@@ -114,6 +123,8 @@ class CppGames:
 
 class SerialGames:
     """Single games behind the same interface, stepped one after another."""
+
+    seed_steps = 0
 
     def __init__(self, games: list[Game], settings: EnvironmentSettings) -> None:
         self._games = games
@@ -189,7 +200,7 @@ class Step(NamedTuple):
     ended: NDArray[np.bool_]  # the episode is over
     truncated: NDArray[np.bool_]  # it is over because of the frame cap
     frames: NDArray[np.int64]  # emulator frames that the step took
-    seed: NDArray[np.int32]  # of the episode that the step belongs to
+    seed: NDArray[np.int32]  # that the episode was begun with, or another before it
     current: NDArray[np.uint8]  # (N, stack, height, width): what to act on next; the new episode's first where one ended
 
 
@@ -199,22 +210,23 @@ class Environments:
     Args:
         games: the emulators.
         settings: what a lost life means and whether FIRE is pressed after it.
-        seed: of the run; with the environment's index and the episode's number it gives every episode its seed.
+        seed: of the run; with the environment's index and a number that counts up it gives the seeds of the episodes.
+        seed_steps: an environment is seeded anew at the first end of an episode after so many agent steps; 0: at every end.
     """
 
-    def __init__(self, games: VectorGame, settings: EnvironmentSettings, seed: int) -> None:
+    def __init__(self, games: VectorGame, settings: EnvironmentSettings, seed: int, seed_steps: int = 0) -> None:
         self._games = games
         self._settings = settings
-        self._seed = seed
+        self._seed, self._seed_steps = seed, seed_steps
         self._fire = games.action_names.index(Action.FIRE.name) if Action.FIRE.name in games.action_names else None
         self.count = games.num_envs
         self.action_names = games.action_names
         self.observation_shape = games.observation_shape
-        self.episode_numbers = np.zeros(self.count, np.int64)
-        self.episode_seeds = np.zeros(self.count, np.int32)
+        self.seeds = np.zeros(self.count, np.int32)
+        self._seedings = np.zeros(self.count, np.int64)
         self._lives = np.zeros(self.count, np.int32)
         self._life_lost = np.zeros(self.count, np.bool_)
-        self._actions: list[list[int]] = [[] for _ in range(self.count)]  # of the running episodes
+        self._actions: list[list[int]] = [[] for _ in range(self.count)]  # since the seed
 
     def reset(self) -> NDArray[np.uint8]:
         """Starts a new episode everywhere; returns the observations (N, stack, height, width)."""
@@ -237,58 +249,62 @@ class Environments:
         self._life_lost = (lives < self._lives) & ~ended
         self._lives = lives
         no_future = terminated | self._life_lost if self._settings.life_loss_ends_future else terminated
-        discount, seeds = (~no_future).astype(np.float32), self.episode_seeds.copy()
+        discount, seeds = (~no_future).astype(np.float32), self.seeds.copy()
         current = self._start_episodes(ended) if ended.any() else observation
         return Step(observation, reward, discount, ended, truncated, frames, seeds, current)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The running episodes: their numbers, seeds and actions, and what a lost life still has to bring about."""
+        """The seeds, what was done since, and what a lost life still has to bring about."""
         return {
-            "episode_numbers": self.episode_numbers,
-            "episode_seeds": self.episode_seeds,
+            "seeds": self.seeds,
+            "seedings": self._seedings,
             "life_lost": self._life_lost,
             "lengths": np.array([len(taken) for taken in self._actions]),
             "actions": np.concatenate([np.array(taken, np.uint8) for taken in self._actions]),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-        """Plays the running episodes again up to where they were; returns the observations to act on next.
+        """Plays everything since the seeds again; returns the observations to act on next.
 
-        All games step at once, so shorter episodes begin later: what their games do before that is forgotten by their reset.
+        All games step at once, so those with fewer steps begin later: what they do before is forgotten when they are seeded.
         """
         lengths, total = arrays["lengths"], int(arrays["lengths"].max())
-        for name in ("episode_numbers", "episode_seeds"):
-            getattr(self, name)[...] = arrays[name]
+        self.seeds[...], self._seedings[...] = arrays["seeds"], arrays["seedings"]
         self._actions = [taken.tolist() for taken in np.split(arrays["actions"].astype(np.int32), np.cumsum(lengths)[:-1])]
-        observation, lives = self._games.reset(np.ones(self.count, np.bool_), self.episode_seeds)
+        observation, lives = self._games.reset(np.ones(self.count, np.bool_), self.seeds)
         for left in range(total, 0, -1):
             starting = lengths == left
             if left < total and starting.any():
-                self._games.reset(starting, self.episode_seeds[starting])
+                self._games.reset(starting, self.seeds[starting])
             actions = [taken[-left] if left <= len(taken) else 0 for taken in self._actions]
             self._games.send(np.array(actions, np.int32))
             answer = self._games.recv()
             observation, lives = answer.observation, answer.lives
+            ended = (answer.terminated | answer.truncated) & (lengths >= left)
+            if self._seed_steps and ended.any():
+                observation, lives = self._games.reset(ended, np.full(ended.sum(), -1, np.int32))
         untouched = lengths == 0
         if total and untouched.any():
-            observation, lives = self._games.reset(untouched, self.episode_seeds[untouched])
+            observation, lives = self._games.reset(untouched, self.seeds[untouched])
         self._lives, self._life_lost = lives.copy(), arrays["life_lost"].copy()
         return observation
 
     def _start_episodes(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        for env in np.flatnonzero(mask):
-            self.episode_seeds[env] = episode_seed(self._seed, int(env), int(self.episode_numbers[env]))
-            self.episode_numbers[env] += 1
+        steps = np.array([len(taken) for taken in self._actions])
+        seeded = mask & ((steps == 0) | (steps >= self._seed_steps))
+        for env in np.flatnonzero(seeded):
+            self.seeds[env] = seed_of(self._seed, int(env), int(self._seedings[env]))
+            self._seedings[env] += 1
             self._actions[env].clear()
-        observation, lives = self._games.reset(mask, self.episode_seeds[mask])
+        observation, lives = self._games.reset(mask, np.where(seeded, self.seeds, -1)[mask])
         self._lives = lives.copy()
         return observation
 
 
-def episode_seed(run_seed: int, environment: int, episode: int) -> int:
-    """Seed of one episode, 0 to 2**31 - 1 (the emulator's seeds are signed 32-bit numbers).
+def seed_of(run_seed: int, environment: int, number: int) -> int:
+    """One of an environment's seeds, 0 to 2**31 - 1 (the emulator's seeds are signed 32-bit numbers).
 
-    >>> episode_seed(1, 0, 0) == episode_seed(1, 0, 0) != episode_seed(1, 0, 1)
+    >>> seed_of(1, 0, 0) == seed_of(1, 0, 0) != seed_of(1, 0, 1)
     True
     """
-    return int(np.random.SeedSequence([run_seed, environment, episode]).generate_state(1)[0] >> 1)
+    return int(np.random.SeedSequence([run_seed, environment, number]).generate_state(1)[0] >> 1)

@@ -28,7 +28,7 @@ class EpisodeRow(NamedTuple):
     length: int  # agent steps
     frames: int  # emulator frames
     environment: int
-    seed: int
+    seed: int  # that the environment was last given, at the episode's beginning or before
 
 
 class EpisodeTracker:

@@ -1,6 +1,9 @@
 """The Q-network: a torso that sees, and a head that values actions."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,11 +18,14 @@ OUTPUT_LAYERS = ("q_values", "value", "advantage")
 
 
 def build_network(
-    settings: NetworkSettings, observation_shape: tuple[int, ...], num_actions: int, seed: int, name: str
+    settings: NetworkSettings,
+    observation_shape: tuple[int, ...],
+    num_actions: int,
+    seed: int,
+    name: str,
+    precision: str = "float32",
 ) -> keras.Model:
     """Builds a Keras functional model from frames (B, height, width, stack), uint8, to Q-values (B, actions), float32.
-
-    Built of stock layers only, so that its saved file opens with ``keras.models.load_model`` alone.
 
     Args:
         settings: torso, width and head.
@@ -27,24 +33,57 @@ def build_network(
         num_actions: number of Q-values.
         seed: of the initial weights.
         name: shown in the summary.
+        precision: of the computation, "float32" or "bfloat16"; weights and the layers that output values are float32.
     """
     # A seed of its own for each layer: with a shared one, layers of one shape would start out as copies.
     seeds = (int(part) for part in np.random.SeedSequence(seed).generate_state(1024))
     frames = keras.Input(observation_shape, dtype="uint8", name="frames")
-    features = TORSOS[settings.torso](frames, seeds)
-    if settings.head == "dueling":
-        values = dueling_head(features, num_actions, settings.hidden_units, seeds)
-    else:
-        hidden = _dense(settings.hidden_units, seeds, activation="relu", name="hidden")(features)
-        values = _dense(num_actions, seeds, name="q_values")(hidden)
+    with _computing_in(precision):
+        features = TORSOS[settings.torso](frames, seeds)
+        if settings.head == "dueling":
+            values = dueling_head(features, num_actions, settings.hidden_units, seeds)
+        else:
+            hidden = _dense(settings.hidden_units, seeds, activation="relu", name="hidden")(features)
+            values = _dense(num_actions, seeds, name="q_values", dtype="float32")(hidden)
     return keras.Model(frames, values, name=name)
+
+
+def save_network(network: keras.Model, path: Path) -> None:
+    """Writes a network as a ``.keras`` file of stock layers in float32, which Keras opens without this package."""
+
+    def stock(layer: Any) -> Any:
+        kind = keras.layers.Conv2D if isinstance(layer, ByteConvolution) else type(layer)
+        config: dict[str, Any] = layer.get_config()
+        return kind.from_config(config | {"dtype": "float32"} if "dtype" in config else config)
+
+    frames = keras.Input(network.input_shape[1:], dtype="uint8", name="frames")
+    bytes_in = any(isinstance(layer, ByteConvolution) for layer in network.layers)
+    seen = keras.layers.Rescaling(1 / 255, name="scale")(frames) if bytes_in else frames
+    plain = keras.models.clone_model(network, input_tensors=keras.Input(seen.shape[1:], dtype=seen.dtype), clone_function=stock)
+    plain.set_weights(network.get_weights())
+    keras.Model(frames, plain(seen), name=network.name).save(path)
+
+
+class ByteConvolution(keras.layers.Conv2D):
+    """A convolution of bytes as if they had been scaled to 0..1: it is the kernel that is scaled, which has fewer numbers."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # The kernel is scaled before it is rounded to the precision of the computation.
+        self._precision = keras.config.dtype_policy().compute_dtype
+        super().__init__(*arguments, dtype="float32", **options)
+
+    def call(self, frames: Any) -> Any:
+        """From bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
+        kernel, bias = (keras.ops.cast(part, self._precision) for part in (self.kernel * (1 / 255), self.bias))
+        return self.activation(keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, self.strides) + bias)
 
 
 def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int]) -> keras.KerasTensor:
     """The convolutions of Mnih et al. 2015, Methods, Model architecture, on bytes scaled to 0..1."""
-    features = keras.layers.Rescaling(1 / 255, name="scale")(frames)
+    features = frames
     for index, (filters, kernel, stride) in enumerate([(32, 8, 4), (64, 4, 2), (64, 3, 1)], start=1):
-        features = keras.layers.Conv2D(
+        layer = ByteConvolution if index == 1 else keras.layers.Conv2D
+        features = layer(
             filters,
             kernel,
             stride,
@@ -78,16 +117,27 @@ def register_torso(name: str, torso: Torso) -> None:
 def dueling_head(features: keras.KerasTensor, num_actions: int, hidden_units: int, seeds: Iterator[int]) -> keras.KerasTensor:
     """Q(s, a) = V(s) + A(s, a) - mean_a A(s, a): Wang et al. 2016, equation 9."""
     value = _dense(hidden_units, seeds, activation="relu", name="value_hidden")(features)
-    value = _dense(1, seeds, name="value")(value)
+    value = _dense(1, seeds, name="value", dtype="float32")(value)
     advantage = _dense(hidden_units, seeds, activation="relu", name="advantage_hidden")(features)
-    advantage = _dense(num_actions, seeds, name="advantage")(advantage)
+    advantage = _dense(num_actions, seeds, name="advantage", dtype="float32")(advantage)
     mean = keras.ops.mean(advantage, axis=-1, keepdims=True)
-    centred = keras.layers.Subtract(name="centred_advantage")([advantage, mean])
-    return keras.layers.Add(name="q_values")([value, centred])
+    centred = keras.layers.Subtract(name="centred_advantage", dtype="float32")([advantage, mean])
+    return keras.layers.Add(name="q_values", dtype="float32")([value, centred])
 
 
-def _dense(units: int, seeds: Iterator[int], name: str, activation: str | None = None) -> keras.layers.Dense:
-    return keras.layers.Dense(units, activation=activation, kernel_initializer=_initializer(seeds), name=name)
+def _dense(units: int, seeds: Iterator[int], **options: Any) -> keras.layers.Dense:
+    return keras.layers.Dense(units, kernel_initializer=_initializer(seeds), **options)
+
+
+@contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    """Layers made inside compute in this precision, unless they are told otherwise."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _initializer(seeds: Iterator[int]) -> keras.initializers.Initializer:

@@ -77,5 +77,6 @@ def clip_by_global_norm(gradients: list[tf.Tensor], limit: float) -> tuple[list[
     norm = tf.linalg.global_norm(gradients)
     if limit == 0:
         return gradients, norm
-    scale = limit / tf.maximum(norm, limit)
-    return [gradient * scale for gradient in gradients], norm
+    # Multiplying by one is a pass over every weight's gradient too.
+    clipped = tf.cond(norm > limit, lambda: [gradient * (limit / norm) for gradient in gradients], lambda: gradients)
+    return clipped, norm

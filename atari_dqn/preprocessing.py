@@ -15,7 +15,7 @@ This path serves the ids that draw their frame skip at random, and is what the t
 seed and the same actions both give the same bytes.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import ale_py
 import numpy as np
@@ -52,6 +52,19 @@ def max_pool(newer: Image, older: Image) -> Image:
     array([[3, 2]], dtype=uint8)
     """
     return np.maximum(newer, older)
+
+
+def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:
+    """Interleaves a stack of frames as convolutions want them: ``out[..., k] = frames[k]``.
+
+    OpenCV does it several times as fast as NumPy or TensorFlow.
+
+    >>> out = np.empty((1, 2, 3), np.uint8)
+    >>> frames_last([np.array([[k, 10 + k]], np.uint8) for k in range(3)], out)
+    >>> out.tolist()
+    [[[0, 1, 2], [10, 11, 12]]]
+    """
+    cv2.merge([frame.reshape(-1, 1) for frame in frames], out.reshape(-1, 1, len(frames)))
 
 
 def resize(frame: Image, height: int, width: int) -> Image:

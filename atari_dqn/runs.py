@@ -17,6 +17,7 @@ from atari_dqn import checkpoint
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.settings import SECTIONS, Config
+from atari_dqn.tensorflow_setup import resolve_precision
 
 CONFIG = "config.toml"
 LOCK = "run.lock"
@@ -134,11 +135,11 @@ def merge(stored: Config, asked: Config, given: set[str]) -> Config:
     return stored
 
 
-def with_thread_counts(config: Config) -> Config:
-    """Settings that name the thread counts where they said "one for each core": with others, sums round differently."""
+def for_this_machine(config: Config) -> Config:
+    """Settings with the machine's thread counts and precision named: with others, sums round differently."""
     for name in THREADS:
         config = _with_value(config, name, _value(config, name) or os.cpu_count() or 1)
-    return config
+    return _with_value(config, "machine.precision", resolve_precision(config.machine.precision))
 
 
 def write_circumstances(run_directory: Path, config: Config) -> None:

@@ -177,6 +177,10 @@ class MachineSettings(Section):
     """What belongs to this machine and this run rather than to the recipe."""
 
     seed: int = _setting(1, "seed of every random number of the run", ge=0, lt=2**31)
+    precision: Literal["auto", "float32", "bfloat16"] = _setting(
+        "float32",
+        "of the network's computation; weights, targets and loss are float32 always; auto: bfloat16 where the processor has it",
+    )
     environment_threads: int = _setting(0, "threads that step the emulators; 0: one for each core", ge=0, le=1024)
     intra_op_threads: int = _setting(0, "TensorFlow's threads inside one operation; 0: one for each core", ge=0, le=1024)
     inter_op_threads: int = _setting(0, "TensorFlow's operations at a time; 0: one for each core", ge=0, le=1024)

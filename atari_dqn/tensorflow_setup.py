@@ -3,6 +3,18 @@
 import os
 import sys
 import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+def resolve_precision(setting: str) -> str:
+    """The precision of computation that ``machine.precision`` means here: for "auto", bfloat16 where the processor has it."""
+    if setting != "auto":
+        return setting
+    with suppress(OSError):  # only Linux says so in a file
+        if {"amx_bf16", "avx512_bf16"} & set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split()):
+            return "bfloat16"
+    return "float32"
 
 
 def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:

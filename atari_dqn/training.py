@@ -1,7 +1,7 @@
 """The training loop: act, send, learn, receive, remember; and what happens every so many steps."""
 
-import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,19 @@ from atari_dqn.interruption import StopOnSignals
 from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
 from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.recording import write_recording
-from atari_dqn.replay import FrameFiles, ReplayMemory
+from atari_dqn.replay import Batch, FrameFiles, make_memory
 from atari_dqn.settings import Config
+from atari_dqn.timing import Stopwatch
+
+PARTS = ("act", "environment", "sample", "update", "log", "checkpoint", "evaluation")
 
 
 class Training:
     """Deep Q-learning with several environments (Mnih et al. 2015, Algorithm 1).
 
-    The emulators step in their own threads while the agent learns. The order is fixed, so that timing decides nothing:
-    actions are sent, the updates that are due see the memory as it was before, then the answers are received and stored.
+    The emulators step in their own threads while the agent learns, and batches are drawn in another. The order is fixed, so
+    that timing decides nothing: the updates that are due see the memory as it was when the actions were chosen, and what these
+    led to is received and stored when the updates are done.
 
     Args:
         config: all settings.
@@ -42,56 +46,44 @@ class Training:
         settings = config.training
         count, threads = settings.environments, config.machine.environment_threads
         games = games or make_games(config.spec, config.environment, count, config.environment.frame_cap, threads)
-        self.environments = Environments(games, config.environment, config.machine.seed)
-        stack, *frame_shape = games.observation_shape
-        self.memory = ReplayMemory(
-            config.replay.capacity,
-            games.num_envs,
-            tuple(frame_shape),
-            stack=stack,
-            n_step=config.agent.n_step,
-            gamma=config.agent.gamma,
-            seed=config.machine.seed,
-            storage=config.replay.storage,
-            directory=run_directory,
-        )
+        self.environments = Environments(games, config.environment, config.machine.seed, games.seed_steps)
+        self.memory = make_memory(config, games.num_envs, games.observation_shape, run_directory)
         self.agent = Agent(config, games.observation_shape, games.action_names)
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([config.machine.seed, *b"exploration"])))
         self.episodes = EpisodeTracker(games.num_envs)
         self.steps = self.frames = self.steps_owed = 0
-        self.wall_seconds = 0.0
+        self.reward_clip = config.agent.reward_clip or np.inf
+        self.stopwatch = Stopwatch(PARTS)
         self.recent: list[UpdateMetrics] = []
         self.evaluated_at, self.evaluation = -1, float("nan")
         self.frame_files = FrameFiles(run_directory)
         self.observation: NDArray[np.uint8] | None = None
-        self.periodic: list[tuple[int, Callable[[], None]]] = [
-            (settings.log_period, self.log),
-            (settings.evaluation_period, self.evaluate),
-            (settings.checkpoint_period, self.save),
+        self.periodic: list[tuple[int, str, Callable[[], None]]] = [
+            (settings.log_period, "log", self.log),
+            (settings.evaluation_period, "evaluation", self.evaluate),
+            (settings.checkpoint_period, "checkpoint", self.save),
         ]
 
     def run(self) -> bool:
-        """Trains until the settings' total of agent steps, or until Ctrl-C or SIGTERM, and leaves a checkpoint either way.
-
-        Returns:
-            Whether the run is complete.
-        """
+        """Trains to the settings' total, or until Ctrl-C or SIGTERM; leaves a checkpoint and returns whether it is complete."""
         total = self.config.training.total_steps
         self.logs = RunLogs(self.run_directory, self.steps, total)
-        self.clock_start = time.monotonic() - self.wall_seconds
-        self.last_log = (time.monotonic(), self.steps)
-        with closing(self.logs), StopOnSignals() as stop:
+        self.stopwatch.start(self.steps)
+        with closing(self.logs), ThreadPoolExecutor(max_workers=1) as self.sampler, StopOnSignals() as stop:
             if self.observation is None:
                 self.observation = self.environments.reset()
                 self.memory.start(self.observation[:, -1])
             while self.steps < total and not stop.requested:
                 self.observation = self.step(self.observation)
-                for period, task in self.periodic:
+                for period, part, task in self.periodic:
                     if self.due(period):
-                        task()
+                        with self.stopwatch.part(part):
+                            task()
             if self.config.training.evaluation_period and not stop.requested and self.evaluated_at != self.steps:
-                self.evaluate()
-            self.save()
+                with self.stopwatch.part("evaluation"):
+                    self.evaluate()
+            with self.stopwatch.part("checkpoint"):
+                self.save()
         return self.steps >= total
 
     def due(self, period: int) -> bool:
@@ -100,13 +92,17 @@ class Training:
 
     def step(self, observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """One agent step in every environment, and the updates that are due; returns what to act on next."""
-        executed = self.environments.send(self.act(observation))
-        self.learn()
-        step = self.environments.recv()
-        clip = self.config.agent.reward_clip or np.inf
-        reward = np.clip(step.reward, -clip, clip)
-        self.memory.add(executed, reward, step.discount, step.observation[:, -1], step.ended, step.current[:, -1])
-        self.count(step)
+        batches = self.draw_batches()
+        with self.stopwatch.part("act"):
+            executed = self.environments.send(self.act(observation))
+        self.learn(batches)
+        with self.stopwatch.part("environment"):
+            step = self.environments.recv()
+        with self.stopwatch.part("sample"):
+            reward = np.clip(step.reward, -self.reward_clip, self.reward_clip)
+            self.memory.add(executed, reward, step.discount, step.observation[:, -1], step.ended, step.current[:, -1])
+        with self.stopwatch.part("log"):
+            self.count(step)
         return step.current
 
     def act(self, observation: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -115,15 +111,24 @@ class Training:
         greedy = np.zeros(len(observation), np.int32) if warming_up else self.agent.act(observation)
         return epsilon_greedy(greedy, 1.0 if warming_up else self.epsilon, self.agent.num_actions, self.random)
 
-    def learn(self) -> None:
-        """One update for every ``update_period`` agent steps since learning began, whatever the number of environments."""
+    def draw_batches(self) -> list[Future[Batch]]:
+        """Has batches drawn for the updates that are due, in a thread of its own while the agent acts and learns.
+
+        There is one update for every ``update_period`` agent steps since learning began, whatever the number of environments.
+        """
         settings = self.config.training
         if self.steps < settings.warmup_steps or not self.memory.can_sample():
-            return
-        self.steps_owed += self.environments.count
-        while self.steps_owed >= settings.update_period:
-            self.steps_owed -= settings.update_period
-            self.recent.append(self.agent.update(self.memory.sample(self.config.agent.batch_size)))
+            return []
+        due, self.steps_owed = divmod(self.steps_owed + self.environments.count, settings.update_period)
+        return [self.sampler.submit(self.memory.sample, self.config.agent.batch_size) for _ in range(due)]
+
+    def learn(self, batches: list[Future[Batch]]) -> None:
+        """An update with each batch."""
+        for drawn in batches:
+            with self.stopwatch.part("sample"):
+                batch = drawn.result()
+            with self.stopwatch.part("update"):
+                self.recent.append(self.agent.update(batch))
 
     @property
     def epsilon(self) -> float:
@@ -143,9 +148,6 @@ class Training:
     def log(self) -> None:
         """Writes a row of metrics everywhere."""
         self.check_finite()
-        now = time.monotonic()
-        steps_per_second = (self.steps - self.last_log[1]) / (now - self.last_log[0])
-        self.last_log = (now, self.steps)
         learnt = np.array(self.recent or [UpdateMetrics.none()], np.float64).mean(axis=0)
         self.recent.clear()
         row = {
@@ -157,18 +159,18 @@ class Training:
             "score": self.episodes.mean_score,
             "length": self.episodes.mean_length,
             **dict(zip(UpdateMetrics._fields, learnt.tolist(), strict=True)),
-            "steps_per_second": steps_per_second,
             "resident_memory_mb": psutil.Process().memory_info().rss / 1e6,
             "replay_fill": len(self.memory) / self.config.replay.capacity,
-            "wall_seconds": now - self.clock_start,
+            "wall_seconds": self.stopwatch.wall,
+            **self.stopwatch.lap(self.steps),
         }
         self.logs.metrics(self.steps, row)
 
     def check_finite(self) -> None:
         """Raises a UserError where the loss is no number any more: that is not worth saving."""
         if not np.isfinite(np.array(self.recent, np.float64)).all():
-            rate = self.config.optimizer.learning_rate
-            raise UserError(f"the loss is no number any more, near step {self.steps}; a learning rate below {rate:g} may help")
+            wanted = f"a learning rate below {self.config.optimizer.learning_rate:g} may help"
+            raise UserError(f"the loss is no number any more, near step {self.steps}; {wanted}")
 
     def evaluate(self) -> None:
         """A short evaluation under the protocol, and a recording of its median episode."""
@@ -184,18 +186,17 @@ class Training:
     def save(self) -> None:
         """Writes a checkpoint and deletes the oldest beyond those to keep."""
         self.check_finite()
-        self.wall_seconds = time.monotonic() - self.clock_start
         self.frame_files.write(f"{self.steps:09d}.npz", self.memory)
         notes = {
             "keep": self.due(self.config.training.keep_period),
             "evaluation": self.evaluation if self.evaluated_at == self.steps else None,
             "logs": self.logs.positions(),
-            "wall_seconds": self.wall_seconds,
+            "time": self.stopwatch.state(),
             "observation_shape": self.environments.observation_shape,
             "actions": self.environments.action_names,
         }
         files: dict[str, Callable[[Path], Any]] = {
-            "network.keras": self.agent.online.save,
+            "network.keras": self.agent.save_network,
             "config.toml": lambda path: path.write_text(self.config.to_toml(), encoding="utf-8"),
         }
         checkpoint.save(self.run_directory, self.steps, self.arrays(), files, notes, self.frame_files.entries)
@@ -232,6 +233,6 @@ class Training:
         self.recent = [UpdateMetrics(*row) for row in arrays["recent"].tolist()]
         generator_from_array(self.random, arrays["random"])
         self.observation = self.environments.restore(checkpoint.part(arrays, "environments"))
-        self.wall_seconds = notes["wall_seconds"]
+        self.stopwatch.restore(notes["time"])
         cut_logs(self.run_directory, notes["logs"])
         return bool((self.observation[:, -1] == self.memory.newest_frames()).all())

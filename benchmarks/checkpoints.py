@@ -50,7 +50,7 @@ def main() -> None:
             print("|", " | ".join(str(cell) for cell in cells), "|", flush=True)
 
         period = config.training.checkpoint_period
-        training.periodic = [(period, timed_save)]
+        training.periodic = [(period, "checkpoint", timed_save)]
         print("| agent steps | seconds stalled | MB written | MB of frames kept | MB of memory |")
         print("| --- | --- | --- | --- | --- |")
         training.run()

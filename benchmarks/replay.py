@@ -64,7 +64,7 @@ def measure(game: str, frames: int, repeats: int, directory: Path) -> dict[str, 
         batches = []
         for storage, memory in memories.items():
             start = time.perf_counter()
-            batches.append(memory.sample(BATCH).frames)
+            batches.append(memory.sample(BATCH).observation)
             times[storage].append(time.perf_counter() - start)
         assert all((batch == batches[0]).all() for batch in batches)
     blocks = list(memories["compressed"].filled(np.zeros(ENVIRONMENTS, np.int64)))

@@ -16,6 +16,7 @@ class CatchGames:
     """
 
     action_names = ("LEFT", "STAY", "RIGHT")
+    seed_steps = 0
     observation_shape = (2, CELLS * CELL_PIXELS, CELLS * CELL_PIXELS)
 
     def __init__(self, num_envs: int, truncate_after: int | None = None) -> None:

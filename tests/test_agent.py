@@ -22,16 +22,16 @@ def config(**overrides: object) -> Config:
 def batch(seed: int = 0) -> Batch:
     random = np.random.default_rng(seed)
     return Batch(
-        random.integers(256, size=(8, 5, 36, 36), dtype=np.uint8),
-        random.integers(1, 4, size=8).astype(np.int32),
+        random.integers(256, size=(8, 36, 36, 2), dtype=np.uint8),
         random.integers(4, size=8).astype(np.int32),
         random.normal(size=8).astype(np.float32),
         random.choice([0.0, 0.9], size=8).astype(np.float32),
+        random.integers(256, size=(8, 36, 36, 2), dtype=np.uint8),
     )
 
 
 def networks_values(network: keras.Model, frames: np.ndarray) -> np.ndarray:
-    return np.asarray(network(frames.transpose(0, 2, 3, 1)))
+    return np.asarray(network(frames))
 
 
 @pytest.mark.parametrize("double", [True, False])
@@ -40,12 +40,10 @@ def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> No
     for variable in agent.target.variables:
         variable.assign(variable + 0.05 * keras.random.normal(variable.shape, seed=1))
     data = batch()
-    observation = data.frames[:, :2]
-    following = np.stack([frames[ahead : ahead + 2] for frames, ahead in zip(data.frames, data.offset, strict=True)])
-    online, target = networks_values(agent.online, following), networks_values(agent.target, following)
+    online, target = (networks_values(network, data.next_observation) for network in (agent.online, agent.target))
     best = (online if double else target).argmax(axis=1)
     wanted = data.reward + data.discount * target[np.arange(8), best]
-    before = networks_values(agent.online, observation)
+    before = networks_values(agent.online, data.observation)
     error = wanted - before[np.arange(8), data.action]
     loss = np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5)
     metrics = agent.update(data)
@@ -81,7 +79,7 @@ def test_acting_is_greedy_and_batches_do_not_mix() -> None:
     agent = Agent(config(), SHAPE, ACTIONS)
     observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
     values = agent.values(observations)
-    np.testing.assert_allclose(values, networks_values(agent.online, observations), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(values, networks_values(agent.online, observations.transpose(0, 2, 3, 1)), rtol=1e-5, atol=1e-6)
     assert agent.act(observations).tolist() == values.argmax(axis=1).tolist()
     for index in range(5):
         np.testing.assert_allclose(agent.values(observations[index : index + 1])[0], values[index], rtol=1e-4, atol=1e-5)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from atari_dqn.config import load_config
-from atari_dqn.environments import CppGames, Environments, SerialGames, Step, Transitions, VectorGame, episode_seed, make_games
+from atari_dqn.environments import CppGames, Environments, SerialGames, Step, Transitions, VectorGame, make_games, seed_of
 from atari_dqn.settings import EnvironmentSettings
 
 TUTORIAL = EnvironmentSettings(fire_at_reset=True, fire_after_life_loss=True, life_loss_ends_future=True, max_pool=False)
@@ -14,6 +14,7 @@ class ScriptedGames:
     num_envs = 2
     action_names = ("NOOP", "FIRE", "RIGHT")
     observation_shape = (1, 1, 1)
+    seed_steps = 0
 
     def __init__(self, lives: list[list[int]], terminated: list[list[bool]], truncated: list[list[bool]]) -> None:
         self._script = list(zip(lives, terminated, truncated, strict=True))
@@ -82,11 +83,11 @@ def test_an_ended_episode_keeps_its_last_observation_and_the_next_begins_at_once
 
 def test_every_episode_has_its_own_seed() -> None:
     games, steps = run_script(TUTORIAL)
-    expected = [[episode_seed(9, 0, 0), episode_seed(9, 1, 0)], [episode_seed(9, 1, 1)], [episode_seed(9, 0, 1)]]
+    expected = [[seed_of(9, 0, 0), seed_of(9, 1, 0)], [seed_of(9, 1, 1)], [seed_of(9, 0, 1)]]
     assert [seeds for _, seeds in games.resets] == expected
     assert steps[1].seed.tolist() == expected[0]
     assert steps[2].seed.tolist() == [expected[0][0], expected[1][0]]
-    seeds = {episode_seed(run, env, episode) for run in range(5) for env in range(20) for episode in range(20)}
+    seeds = {seed_of(run, env, episode) for run in range(5) for env in range(20) for episode in range(20)}
     assert len(seeds) == 2000
     assert all(0 <= seed < 2**31 for seed in seeds)
 
@@ -124,7 +125,7 @@ def test_an_episode_plays_again_from_its_seed_and_actions(game: str) -> None:
     random = np.random.default_rng(3)
     environments = Environments(make_games(config.spec, config.environment, 3, 108_000), config.environment, seed=4)
     environments.reset()
-    seeds, actions, observations, rewards = environments.episode_seeds.copy(), [], [], []
+    seeds, actions, observations, rewards = environments.seeds.copy(), [], [], []
     for _ in range(120):
         taken = random.integers(len(environments.action_names), size=3).astype(np.int32)
         actions.append(environments.send(taken)[1])
@@ -140,3 +141,38 @@ def test_an_episode_plays_again_from_its_seed_and_actions(game: str) -> None:
         answer = again.recv()
         np.testing.assert_array_equal(answer.observation[0], observation)
         assert answer.reward[0] == reward
+
+
+@pytest.mark.parametrize(("game", "seed_steps"), [("BreakoutDeterministic-v0", 250), ("ALE/Qbert-v5", 10_000)])
+def test_a_seed_serves_several_episodes_and_all_of_them_play_again(game: str, seed_steps: int) -> None:
+    config, _ = load_config(game)
+    random = np.random.default_rng(3)
+
+    def begin() -> Environments:
+        games = make_games(config.spec, config.environment, 3, 108_000)
+        return Environments(games, config.environment, seed=4, seed_steps=seed_steps)
+
+    def step(environments: Environments, actions: np.ndarray) -> Step:
+        environments.send(actions)
+        return environments.recv()
+
+    def actions() -> np.ndarray:
+        return random.integers(len(environments.action_names), size=3).astype(np.int32)
+
+    environments = begin()
+    environments.reset()
+    seeds = [environments.seeds.copy()]
+    ends = 0
+    for _ in range(700):
+        ends += int(step(environments, actions()).ended.sum())
+        seeds.append(environments.seeds.copy())
+    seedings = sum(len({row[env] for row in seeds}) for env in range(3)) - 3
+    assert 3 <= seedings < ends if seed_steps < 700 else ends > 1 and seedings == 0
+    again = begin()
+    observation = again.restore(environments.arrays())
+    for _ in range(300):
+        taken = actions()
+        one, other = step(environments, taken), step(again, taken)
+        for left, right in zip(one, other, strict=True):
+            np.testing.assert_array_equal(left, right)
+    assert observation.shape == one.current.shape

@@ -12,6 +12,7 @@ class LopsidedGames:
 
     num_envs = 3
     action_names = ("NOOP", "RIGHT")
+    seed_steps = 0
     observation_shape = (1, 1, 1)
 
     def __init__(self) -> None:

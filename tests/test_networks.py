@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from atari_dqn import networks, settings
-from atari_dqn.networks import build_network, register_torso
+from atari_dqn.networks import build_network, register_torso, save_network
 from atari_dqn.settings import NetworkSettings
 
 
@@ -64,13 +64,31 @@ def test_the_seed_decides_the_weights(head: str) -> None:
 
 
 @pytest.mark.parametrize("head", ["q", "dueling"])
-def test_the_saved_file_opens_with_keras_alone(head: str, tmp_path: Path) -> None:
+def test_bfloat16_is_a_precision_of_the_computation_only(head: str) -> None:
+    settings = NetworkSettings.model_validate({"head": head})
+    exact, rounded = (build_network(settings, (84, 84, 4), 4, seed=1, name="n", precision=p) for p in ("float32", "bfloat16"))
+    for left, right in zip(exact.weights, rounded.weights, strict=True):
+        assert right.dtype == "float32"
+        np.testing.assert_array_equal(left, right)
+    hidden = [layer for layer in rounded.layers if layer.name.startswith("convolution") or layer.name.endswith("hidden")]
+    assert {keras.Model(rounded.inputs, layer.output)(frames()).dtype for layer in hidden} == {tf.bfloat16}
+    values, rounded_values = (np.asarray(network(frames(50))) for network in (exact, rounded))
+    assert rounded_values.dtype == np.float32
+    error = np.abs(rounded_values - values).max() / np.abs(values).max()
+    assert 1e-5 < error < 0.02, "bfloat16 keeps 8 bits: each layer is off by 0.4 % at most"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("head", ["q", "dueling"])
+def test_the_saved_file_opens_with_keras_alone(head: str, precision: str, tmp_path: Path) -> None:
     """In a process that has never heard of this package, in Keras's safe mode."""
     import subprocess
     import sys
 
-    network = build_network(NetworkSettings.model_validate({"head": head}), (84, 84, 4), 4, seed=1, name="online")
-    network.save(tmp_path / "network.keras")
+    settings = NetworkSettings.model_validate({"head": head})
+    network = build_network(settings, (84, 84, 4), 4, seed=1, name="online", precision=precision)
+    save_network(network, tmp_path / "network.keras")
     np.save(tmp_path / "frames.npy", frames())
     script = (
         "import keras, numpy, sys; network = keras.models.load_model('network.keras');"
@@ -78,7 +96,8 @@ def test_the_saved_file_opens_with_keras_alone(head: str, tmp_path: Path) -> Non
         "assert not any(name.startswith('atari_dqn') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "values.npy"), network(frames()), rtol=1e-5, atol=1e-6)
+    exact = build_network(settings, (84, 84, 4), 4, seed=1, name="online")
+    np.testing.assert_allclose(np.load(tmp_path / "values.npy"), exact(frames()), rtol=1e-5, atol=1e-6)
 
 
 def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:

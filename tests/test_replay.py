@@ -117,13 +117,12 @@ def test_every_row_that_may_be_sampled_gives_the_naive_transition(data: Any) -> 
     batch = ring.gather(env, at % rows)
     for index, (environment, position) in enumerate(places):
         observation, action, reward, discount, following = naive[environment].transition(position, stack, n, gamma=0.9)
-        ahead = batch.offset[index]
-        assert batch.frames[index, :stack, 0].tolist() == observation
+        assert batch.observation[index, 0].tolist() == observation
         assert batch.action[index] == action
         assert batch.reward[index] == pytest.approx(reward, abs=1e-5)
         assert batch.discount[index] == pytest.approx(discount, abs=1e-6)
         if discount > 0:
-            assert batch.frames[index, ahead : ahead + stack, 0].tolist() == following
+            assert batch.next_observation[index, 0].tolist() == following
 
 
 @pytest.mark.parametrize("length", [5, 25, 200])
@@ -133,7 +132,7 @@ def test_exactly_the_rows_that_may_be_sampled_are_and_evenly(length: int) -> Non
     ring = make(rows=40, envs=3, stack=4, n=3)
     naive = fill(ring, steps)
     expected = {naive[env].stack_at(naive[env].rows[at], 1)[0] for env in range(3) for at in naive[env].sampleable(40, 4, 3)}
-    drawn = ring.sample(200 * max(len(expected), 1)).frames[:, 3, 0]
+    drawn = ring.sample(200 * max(len(expected), 1)).observation[:, 0, 3]
     values, counts = np.unique(drawn, return_counts=True)
     assert set(values.tolist()) == expected
     # 200 draws each on average: six standard deviations are 85.
@@ -152,17 +151,16 @@ def test_n_step_returns_by_hand() -> None:
     batch = ring.gather(np.zeros(5, np.int64), np.arange(5))
     assert batch.reward.tolist() == [1 + 0.5 * 2 + 0.25 * 4, 2 + 0.5 * 4, 4, 8 + 0.5 * 16, 16]
     assert batch.discount.tolist() == [0, 0, 0, 0.25, 0.5]
-    assert batch.offset.tolist() == [3, 3, 3, 2, 1]
-    # The frame before the truncation is the one to bootstrap from, not the next episode's first.
-    assert batch.frames[3, 2:4, 0].tolist() == batch.frames[4, 1:3, 0].tolist()
+    # The rows hold 1, 2, 4, 6, 8, 10. The last frame before the truncation is the one to bootstrap from.
+    assert batch.next_observation[:, 0].tolist() == [[4, 6], [6, 8], [8, 10], [8, 10], [8, 10]]
 
 
 def test_the_first_frames_of_an_episode_are_padded_with_zeros() -> None:
     ring = make(rows=20, envs=1, stack=4, n=1)
     fill(ring, [[(0.0, 1.0, number == 2)] for number in range(6)])
-    first = ring.gather(np.array([0]), np.array([0])).frames[0, :4, 0].tolist()
+    first = ring.gather(np.array([0]), np.array([0])).observation[0, 0].tolist()
     assert first == [0, 0, 0, 1]
-    after_the_end = ring.gather(np.array([0]), np.array([5])).frames[0, :4, 0].tolist()
+    after_the_end = ring.gather(np.array([0]), np.array([5])).observation[0, 0].tolist()
     assert after_the_end[:2] == [0, 0]
     assert after_the_end[2] != 0
 

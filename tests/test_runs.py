@@ -67,8 +67,18 @@ def test_a_run_may_be_continued_in_another_storage() -> None:
 
 
 def test_thread_counts_are_named() -> None:
-    machine = runs.with_thread_counts(config(machine__intra_op_threads=3)).machine
+    machine = runs.for_this_machine(config(machine__intra_op_threads=3)).machine
     assert (machine.intra_op_threads, machine.inter_op_threads) == (3, os.cpu_count())
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("fpu amx_bf16 sse", "bfloat16"), ("fpu avx512_bf16", "bfloat16"), ("fpu avx512f", "float32")]
+)
+def test_precision_is_named_by_what_the_processor_has(flags: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    automatic, told = config(machine__precision="auto"), config(machine__precision="float32")
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: f"flags\t: {flags}\n")
+    assert runs.for_this_machine(automatic).machine.precision == expected
+    assert runs.for_this_machine(told).machine.precision == "float32"
 
 
 @pytest.mark.parametrize("given", ["agent.gamma", "recipe", "protocol", "machine.seed"])

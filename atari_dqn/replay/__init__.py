@@ -2,6 +2,6 @@
 
 from atari_dqn.replay.capacity import free_memory, memory_needed
 from atari_dqn.replay.files import FrameFiles
-from atari_dqn.replay.memory import Batch, ReplayMemory
+from atari_dqn.replay.memory import Batch, ReplayMemory, make_memory
 
-__all__ = ["Batch", "FrameFiles", "ReplayMemory", "free_memory", "memory_needed"]
+__all__ = ["Batch", "FrameFiles", "ReplayMemory", "free_memory", "make_memory", "memory_needed"]

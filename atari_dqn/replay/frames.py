@@ -24,8 +24,8 @@ class Frames(Protocol):
         """Stores one frame for each of some environments, (len(envs), *frame_shape), each after the one before it."""
         ...
 
-    def windows(self, envs: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[Any]:
-        """Copies of consecutive frames from the given rows on, (len(envs), window, *frame_shape)."""
+    def window(self, env: int, first: int) -> list[NDArray[Any]]:
+        """Consecutive frames from a row on, to be read before the next frame is stored."""
         ...
 
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
@@ -75,13 +75,6 @@ class RawFrames:
                 self._frames = np.memmap(file, dtype, "r+", shape=shape)
         self._newest = np.full(num_envs, -1)
         self._rows, self._window = rows, window
-        frame_bytes = self._frames.strides[1]
-        self._windows = np.lib.stride_tricks.as_strided(
-            self._frames.view(np.uint8).reshape(num_envs, -1),
-            shape=(num_envs, rows, window * frame_bytes),
-            strides=(self._frames.strides[0], frame_bytes, 1),
-            writeable=False,
-        )
 
     def append(self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]) -> None:
         """See ``Frames``."""
@@ -90,10 +83,9 @@ class RawFrames:
         mirrored = rows < self._window - 1
         self._frames[envs[mirrored], rows[mirrored] + self._rows] = frames[mirrored]
 
-    def windows(self, envs: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[Any]:
+    def window(self, env: int, first: int) -> list[NDArray[Any]]:
         """See ``Frames``."""
-        copied = self._windows[envs, first].view(self._frames.dtype)
-        return copied.reshape(len(envs), self._window, *self._frames.shape[2:])
+        return list(self._frames[env, first : first + self._window])
 
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
         """See ``Frames``."""
@@ -138,19 +130,15 @@ class PackedFrames:
             env = int(envs[index])
             self._blocks[env][int(rows[index]) // BLOCK] = pack(self._filling[env, : within[index] + 1])
 
-    def windows(self, envs: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[Any]:
+    def window(self, env: int, first: int) -> list[NDArray[Any]]:
         """See ``Frames``."""
-        frame_shape, dtype = self._filling.shape[2:], self._filling.dtype
-        result = np.empty((len(envs), self._window, *frame_shape), dtype)
-        for index, (env, start) in enumerate(zip(envs.tolist(), first.tolist(), strict=True)):
-            done = 0
-            while done < self._window:
-                row = (start + done) % self._rows
-                number, within = divmod(row, BLOCK)
-                count = min(BLOCK - within, self._rows - row, self._window - done)
-                result[index, done : done + count] = self._block_frames(env, number, within)[within : within + count]
-                done += count
-        return result
+        frames: list[NDArray[Any]] = []
+        while len(frames) < self._window:
+            row = (first + len(frames)) % self._rows
+            number, within = divmod(row, BLOCK)
+            count = min(self._window - len(frames), self._rows - row)
+            frames.extend(self._block_frames(env, number, within)[within : within + count])
+        return frames
 
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
         """See ``Frames``."""

@@ -23,20 +23,22 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from atari_dqn.errors import UserError
+from atari_dqn.preprocessing import frames_last
 from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
 from atari_dqn.replay.capacity import choose_storage
 from atari_dqn.replay.frames import Storage, make_frames
+from atari_dqn.settings import Config
 
 
 class Batch(NamedTuple):
-    """B transitions. ``frames[b, :stack]`` is the observation, ``frames[b, offset[b]:offset[b] + stack]`` the next one."""
+    """B transitions; observations have their frames last, as convolutions want them."""
 
-    frames: NDArray[Any]  # (B, stack + n, *frame_shape)
-    offset: NDArray[np.int32]  # (B,) agent steps to the next observation, 1 to n
+    observation: NDArray[Any]  # (B, *frame_shape, stack)
     action: NDArray[np.int32]  # (B,)
-    reward: NDArray[np.float32]  # (B,) discounted sum over those steps
+    reward: NDArray[np.float32]  # (B,) discounted sum over the steps to the next observation, 1 to n
     discount: NDArray[np.float32]  # (B,) what the value of the next observation is worth
+    next_observation: NDArray[Any]  # (B, *frame_shape, stack)
 
 
 class ReplayMemory:
@@ -85,6 +87,7 @@ class ReplayMemory:
         directory = directory or Path(tempfile.gettempdir())
         frame_bytes = int(np.prod(frame_shape)) * np.dtype(dtype).itemsize
         self.storage = choose_storage(storage, capacity, num_envs, frame_bytes, self._window, directory)
+        self._blank = np.zeros(frame_shape, dtype)
         self._frames = make_frames(self.storage, num_envs, self.rows, self._window, frame_shape, dtype, directory)
         self._action = np.zeros((num_envs, self.rows), np.int32)
         self._reward = np.zeros((num_envs, self.rows), np.float32)
@@ -162,13 +165,13 @@ class ReplayMemory:
             reward += np.where(going, discount * self._reward[env, at], np.float32(0))
             discount *= np.where(going, np.float32(self.gamma) * self._discount[env, at], np.float32(1))
             offset += going
-        return Batch(self._stacks(env, row), offset, self._action[env, row], reward, discount)
+        observation, next_observation = self._observations(env, row, offset)
+        return Batch(observation, self._action[env, row], reward, discount, next_observation)
 
     def newest_frames(self) -> NDArray[Any]:
         """The newest frame of each environment, (num_envs, *frame_shape)."""
-        every = np.arange(self.num_envs)
-        window = self._frames.windows(every, (self._newest - (self._window - 1)) % self.rows)
-        return window[:, -1]
+        first = (self._newest - (self._window - 1)) % self.rows
+        return np.stack([self._frames.window(env, start)[-1] for env, start in enumerate(first.tolist())])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything but the full blocks of frames: what was done and earned, counts, and frames of unfinished blocks."""
@@ -211,13 +214,21 @@ class ReplayMemory:
         """Frames in the block that each environment is filling."""
         return self._added % self.rows % BLOCK
 
-    def _stacks(self, env: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[Any]:
+    def _observations(
+        self, env: NDArray[np.int64], row: NDArray[np.int64], offset: NDArray[np.int32]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Stacks that end at the given rows and so many rows later; frames before an episode's first are blank."""
+        shape = (len(env), *self._blank.shape, self.stack)
+        observation, next_observation = np.empty(shape, self._blank.dtype), np.empty(shape, self._blank.dtype)
         first = (row - (self.stack - 1)) % self.rows
-        frames = self._frames.windows(env, first)
-        missing = self.stack - 1 - self._age[env, row].astype(np.int64)
-        for index in np.flatnonzero(missing > 0):
-            frames[index, : missing[index]] = 0
-        return frames
+        missing = np.maximum(self.stack - 1 - self._age[env, row].astype(np.int64), 0)
+        places = zip(env.tolist(), first.tolist(), missing.tolist(), offset.tolist(), strict=True)
+        for index, (ring, start, blank, ahead) in enumerate(places):
+            frames = self._frames.window(ring, start)
+            frames[:blank] = [self._blank] * blank
+            frames_last(frames[: self.stack], observation[index])
+            frames_last(frames[ahead : ahead + self.stack], next_observation[index])
+        return observation, next_observation
 
     def _draw(self, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ends = np.cumsum(self._sampleable())
@@ -245,3 +256,19 @@ class ReplayMemory:
         self._frames.append(envs, rows, frames[envs])
         self._last[envs, rows] = False
         self._age[envs, rows] = age[envs]
+
+
+def make_memory(config: Config, num_envs: int, observation_shape: tuple[int, ...], directory: Path) -> ReplayMemory:
+    """The replay memory that the settings describe, of observations (stack, *frame_shape); ``directory`` is the run's."""
+    stack, *frame_shape = observation_shape
+    return ReplayMemory(
+        config.replay.capacity,
+        num_envs,
+        tuple(frame_shape),
+        stack=stack,
+        n_step=config.agent.n_step,
+        gamma=config.agent.gamma,
+        seed=config.machine.seed,
+        storage=config.replay.storage,
+        directory=directory,
+    )
