@@ -1,6 +1,7 @@
 """The agent: an online network that acts and learns, a target network that it learns from, and their optimizer."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +13,15 @@ from atari_dqn import checkpoint
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.losses import huber, q_learning_target, select
-from atari_dqn.networks import OUTPUT_LAYERS, build_network, save_network
+from atari_dqn.networks import OUTPUT_LAYERS, build_network, copy_weights, save_network
 from atari_dqn.optimizers import clip_by_global_norm, make_optimizer
+from atari_dqn.preprocessing import stacks_last
 from atari_dqn.replay import Batch
 from atari_dqn.settings import Config
-from atari_dqn.tensorflow_setup import resolve_precision
+from atari_dqn.tensorflow_setup import as_tensor, resolve_precision
+
+# Several updates in one call of the graph overlap where they can; the graph grows with their number.
+UPDATES_TOGETHER = 4
 
 
 class UpdateMetrics(NamedTuple):
@@ -51,22 +56,23 @@ class Agent:
         self._clip_norm = config.optimizer.clip_norm
         precision = resolve_precision(config.machine.precision)
         frames_last = (*observation_shape[1:], observation_shape[0])
-        self.online, self.target = (
-            build_network(config.network, frames_last, num_actions, config.machine.seed, name, precision)
-            for name in ("online", "target")
-        )
+        build = partial(build_network, config.network, frames_last, num_actions, config.machine.seed)
+        # The weights that learn are float32; a network that computes in less holds a rounded copy of them, made once an update.
+        self.weights = build("online", "float32")
+        self.online = self.weights if precision == "float32" else build("online", precision)
+        self.target = build("target", precision)
         self.optimizer = make_optimizer(config.optimizer)
-        self.optimizer.build(self.online.trainable_variables)
+        self.optimizer.build(self.weights.trainable_variables)
+        self._round_weights()
+        self.sync_target()
         self.updates = 0
-        observations = tf.TensorSpec([None, *observation_shape], tf.uint8)
-        batch = tf.TensorSpec([config.agent.batch_size, *frames_last], tf.uint8)
-        whole, real = (tf.TensorSpec([config.agent.batch_size], dtype) for dtype in (tf.int32, tf.float32))
-        self._values = tf.function(self._compute_values, input_signature=[observations])
-        self._learn = tf.function(self._compute_update, input_signature=[batch, whole, real, real, batch])
+        observations = tf.TensorSpec([None, *frames_last], tf.uint8)
+        self._values = tf.function(self.online, input_signature=[observations])
+        self._learn = tf.function(lambda batches: [self._compute_update(*batch) for batch in batches])
 
     def values(self, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Q-values (N, actions) of observations (N, stack, height, width)."""
-        values: NDArray[np.float32] = self._values(observations).numpy()
+        values: NDArray[np.float32] = self._values(as_tensor(stacks_last(observations))).numpy()
         return values
 
     def act(self, observations: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -74,25 +80,29 @@ class Agent:
         best: NDArray[np.int32] = np.argmax(self.values(observations), axis=-1).astype(np.int32)
         return best
 
-    def update(self, batch: Batch) -> UpdateMetrics:
-        """Takes one gradient step on a batch, and copies the online network to the target when it is due."""
-        metrics = UpdateMetrics(*self._learn(*batch))
-        self.updates += 1
-        if self.updates % self.settings.target_period_updates == 0:
-            self.sync_target()
+    def update(self, batches: Sequence[Batch]) -> list[UpdateMetrics]:
+        """Takes a gradient step on each batch in turn, and copies the online network to the target when it is due."""
+        period, metrics = self.settings.target_period_updates, list[UpdateMetrics]()
+        while len(metrics) < len(batches):
+            together = min(UPDATES_TOGETHER, period - self.updates % period)
+            now = batches[len(metrics) : len(metrics) + together]
+            metrics += self._learn([[as_tensor(array) for array in batch] for batch in now])
+            self.updates += len(now)
+            if self.updates % period == 0:
+                self.sync_target()
         return metrics
 
     def sync_target(self) -> None:
         """Copies the online network into the target network."""
-        for target, online in zip(self.target.variables, self.online.variables, strict=True):
-            target.assign(online)
+        copy_weights(self.online, self.target)
 
     def save_network(self, path: Path) -> None:
         """Writes the online network as a ``.keras`` file for other programs."""
-        save_network(self.online, path)
+        save_network(self.weights, path)
 
-    def _compute_values(self, observations: tf.Tensor) -> tf.Tensor:
-        return self.online(tf.transpose(observations, [0, 2, 3, 1]))  # from how frames come to how convolutions want them
+    def _round_weights(self) -> None:
+        if self.online is not self.weights:
+            copy_weights(self.weights, self.online)
 
     def _compute_update(
         self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor, next_observation: tf.Tensor
@@ -105,14 +115,20 @@ class Agent:
             td_error = target - select(values, action)
             loss = tf.reduce_mean(huber(td_error, self.settings.huber_delta))
         gradients = tape.gradient(loss, self.online.trainable_variables)
+        gradients = [tf.cast(gradient, tf.float32) for gradient in gradients]
         gradients, norm = clip_by_global_norm(gradients, self._clip_norm)
-        self.optimizer.apply(gradients, self.online.trainable_variables)
+        self.optimizer.apply(gradients, self.weights.trainable_variables)
+        self._round_weights()
         mean_max_q = tf.reduce_mean(tf.reduce_max(values, axis=-1))
         return UpdateMetrics(loss, mean_max_q, tf.reduce_mean(tf.abs(td_error)), norm)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that the next update depends on, by name."""
-        arrays: dict[str, NDArray[Any]] = {name: np.asarray(variable) for name, variable in self._variables().items()}
+        arrays: dict[str, NDArray[Any]] = {
+            # NumPy's files know no bfloat16.
+            name: np.asarray(variable).astype(np.float32 if variable.dtype == "bfloat16" else variable.dtype, copy=False)
+            for name, variable in self._variables().items()
+        }
         return arrays | {"updates": np.array(self.updates)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -130,6 +146,7 @@ class Agent:
                 raise UserError(f"a checkpoint of another network: {variable.path} is {shape}, wanted {tuple(variable.shape)}")
         for place, variable in variables.items():
             variable.assign(stored[place])
+        self._round_weights()
         self.updates = int(arrays["updates"])
 
     def start_from(self, other: "Agent") -> bool:
@@ -150,14 +167,15 @@ class Agent:
             if theirs[name] != value:
                 raise UserError(f"weights of another network: its {name} is {theirs[name]}, this run's {value}")
         everything = self.action_names == other.action_names
-        for mine, its in zip(self.online.layers, other.online.layers, strict=True):
+        for mine, its in zip(self.weights.layers, other.weights.layers, strict=True):
             if everything or mine.name not in OUTPUT_LAYERS:
                 mine.set_weights(its.get_weights())
+        self._round_weights()
         self.sync_target()
         return everything
 
     def _variables(self) -> dict[str, Any]:
-        owners = {"target": self.target.variables, "optimizer": self.optimizer.variables, "online": self.online.variables}
+        owners = {"target": self.target.variables, "optimizer": self.optimizer.variables, "online": self.weights.variables}
         return {
             f"{owner}/{index:02d}/{variable.path}": variable
             for owner, variables in owners.items()

@@ -33,7 +33,7 @@ def build_network(
         num_actions: number of Q-values.
         seed: of the initial weights.
         name: shown in the summary.
-        precision: of the computation, "float32" or "bfloat16"; weights and the layers that output values are float32.
+        precision: of weights and computation, "float32" or "bfloat16"; the layers that output values are always float32.
     """
     # A seed of its own for each layer: with a shared one, layers of one shape would start out as copies.
     seeds = (int(part) for part in np.random.SeedSequence(seed).generate_state(1024))
@@ -49,12 +49,11 @@ def build_network(
 
 
 def save_network(network: keras.Model, path: Path) -> None:
-    """Writes a network as a ``.keras`` file of stock layers in float32, which Keras opens without this package."""
+    """Writes a network as a ``.keras`` file of stock layers, which Keras opens without this package."""
 
     def stock(layer: Any) -> Any:
         kind = keras.layers.Conv2D if isinstance(layer, ByteConvolution) else type(layer)
-        config: dict[str, Any] = layer.get_config()
-        return kind.from_config(config | {"dtype": "float32"} if "dtype" in config else config)
+        return kind.from_config(layer.get_config())
 
     frames = keras.Input(network.input_shape[1:], dtype="uint8", name="frames")
     bytes_in = any(isinstance(layer, ByteConvolution) for layer in network.layers)
@@ -62,6 +61,12 @@ def save_network(network: keras.Model, path: Path) -> None:
     plain = keras.models.clone_model(network, input_tensors=keras.Input(seen.shape[1:], dtype=seen.dtype), clone_function=stock)
     plain.set_weights(network.get_weights())
     keras.Model(frames, plain(seen), name=network.name).save(path)
+
+
+def copy_weights(source: keras.Model, destination: keras.Model) -> None:
+    """Copies the weights of a network into one of the same layers, rounded where that one computes in less."""
+    for weight, copy in zip(source.variables, destination.variables, strict=True):
+        copy.assign(keras.ops.cast(weight, copy.dtype))
 
 
 class ByteConvolution(keras.layers.Conv2D):
@@ -75,7 +80,8 @@ class ByteConvolution(keras.layers.Conv2D):
     def call(self, frames: Any) -> Any:
         """From bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
         kernel, bias = (keras.ops.cast(part, self._precision) for part in (self.kernel * (1 / 255), self.bias))
-        return self.activation(keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, self.strides) + bias)
+        features = keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, self.strides)
+        return self.activation(keras.ops.add(features, bias))  # whose gradient, unlike that of +, needs no pass of its own
 
 
 def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int]) -> keras.KerasTensor:
@@ -133,7 +139,7 @@ def _dense(units: int, seeds: Iterator[int], **options: Any) -> keras.layers.Den
 def _computing_in(precision: str) -> Iterator[None]:
     """Layers made inside compute in this precision, unless they are told otherwise."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else precision)
+    keras.config.set_dtype_policy(precision)
     try:
         yield
     finally:

@@ -15,12 +15,13 @@ This path serves the ids that draw their frame skip at random, and is what the t
 seed and the same actions both give the same bytes.
 """
 
+import math
 from typing import Any, NamedTuple, Protocol
 
 import ale_py
 import numpy as np
 from ale_py import roms
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from atari_dqn.errors import UserError
 from atari_dqn.settings import EnvironmentSettings
@@ -65,6 +66,22 @@ def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:
     [[[0, 1, 2], [10, 11, 12]]]
     """
     cv2.merge([frame.reshape(-1, 1) for frame in frames], out.reshape(-1, 1, len(frames)))
+
+
+def stacks_last(observations: NDArray[Any]) -> NDArray[Any]:
+    """Interleaves stacks (N, stack, *frame_shape) to (N, *frame_shape, stack)."""
+    interleaved = aligned_empty((len(observations), *observations.shape[2:], observations.shape[1]), observations.dtype)
+    for frames, out in zip(observations, interleaved, strict=True):
+        frames_last(list(frames), out)
+    return interleaved
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array whose memory begins at a multiple of 64 bytes, where TensorFlow can read it without copying it first."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 63, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def resize(frame: Image, height: int, width: int) -> Image:

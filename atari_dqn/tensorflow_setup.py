@@ -5,6 +5,9 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 
 def resolve_precision(setting: str) -> str:
@@ -43,3 +46,12 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def as_tensor(array: NDArray[Any]) -> Any:
+    """A tensor of an array, which shares its memory where that begins at a multiple of 64 bytes, and must then not change."""
+    import tensorflow as tf
+
+    if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.constant(array)

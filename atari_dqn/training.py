@@ -122,13 +122,12 @@ class Training:
         due, self.steps_owed = divmod(self.steps_owed + self.environments.count, settings.update_period)
         return [self.sampler.submit(self.memory.sample, self.config.agent.batch_size) for _ in range(due)]
 
-    def learn(self, batches: list[Future[Batch]]) -> None:
+    def learn(self, drawn: list[Future[Batch]]) -> None:
         """An update with each batch."""
-        for drawn in batches:
-            with self.stopwatch.part("sample"):
-                batch = drawn.result()
-            with self.stopwatch.part("update"):
-                self.recent.append(self.agent.update(batch))
+        with self.stopwatch.part("sample"):
+            batches = [future.result() for future in drawn]
+        with self.stopwatch.part("update"):
+            self.recent += self.agent.update(batches)
 
     @property
     def epsilon(self) -> float:

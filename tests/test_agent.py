@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from atari_dqn.agent import Agent
 from atari_dqn.config import load_config
@@ -46,7 +47,7 @@ def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> No
     before = networks_values(agent.online, data.observation)
     error = wanted - before[np.arange(8), data.action]
     loss = np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5)
-    metrics = agent.update(data)
+    (metrics,) = agent.update([data])
     assert float(metrics.loss) == pytest.approx(loss.mean(), rel=1e-4)
     assert float(metrics.td_error) == pytest.approx(np.abs(error).mean(), rel=1e-4)
     assert float(metrics.mean_max_q) == pytest.approx(before.max(axis=1).mean(), rel=1e-3, abs=1e-5)
@@ -57,9 +58,9 @@ def test_repeated_updates_fit_the_batch_and_move_the_online_network_only() -> No
     agent = Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS)
     data = batch()
     target_before = [variable.numpy() for variable in agent.target.variables]
-    first = float(agent.update(data).loss)
+    first = float(agent.update([data])[0].loss)
     for _ in range(100):
-        last = float(agent.update(data).loss)
+        last = float(agent.update([data])[0].loss)
     assert last < 0.05 * first
     for variable, before in zip(agent.target.variables, target_before, strict=True):
         np.testing.assert_array_equal(variable, before)
@@ -69,10 +70,37 @@ def test_the_target_is_copied_every_so_many_updates() -> None:
     agent = Agent(config(agent__target_period_updates=3), SHAPE, ACTIONS)
     same = []
     for number in range(6):
-        agent.update(batch(number))
+        agent.update([batch(number)])
         pairs = zip(agent.online.variables, agent.target.variables, strict=True)
         same.append(all(np.array_equal(online, target) for online, target in pairs))
     assert same == [False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_updates_in_one_call_are_the_same_as_one_after_the_other(precision: str) -> None:
+    settings = config(agent__target_period_updates=3, machine__precision=precision)
+    batches = [batch(number) for number in range(8)]
+    one, other = Agent(settings, SHAPE, ACTIONS), Agent(settings, SHAPE, ACTIONS)
+    single = [one.update([data])[0] for data in batches]
+    together = other.update(batches[:1]) + other.update(batches[1:])
+    assert one.updates == other.updates == 8
+    np.testing.assert_allclose(np.array(single, np.float64), np.array(together, np.float64), rtol=1e-4)
+    for name, array in one.arrays().items():
+        np.testing.assert_allclose(array, other.arrays()[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_rounded_weights_follow_the_float32_weights_that_learn() -> None:
+    agent = Agent(config(machine__precision="bfloat16", optimizer__learning_rate=1e-5), SHAPE, ACTIONS)
+    before = [variable.numpy() for variable in agent.weights.variables]
+    agent.update([batch()])
+    for variable, rounded, old in zip(agent.weights.variables, agent.online.variables, before, strict=True):
+        assert variable.dtype == "float32"
+        np.testing.assert_array_equal(tf.cast(variable.value, rounded.dtype), rounded)
+        assert not np.array_equal(variable, old), f"{variable.path}: steps far below the rounding are kept"
+    assert {str(variable.dtype) for variable in agent.online.variables} == {"float32", "bfloat16"}
+    exact = Agent(config(), SHAPE, ACTIONS)
+    for variable, old in zip(exact.weights.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, old, err_msg="both start from the same numbers")
 
 
 def test_acting_is_greedy_and_batches_do_not_mix() -> None:
@@ -88,11 +116,11 @@ def test_acting_is_greedy_and_batches_do_not_mix() -> None:
 def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
     one = Agent(config(agent__target_period_updates=4), SHAPE, ACTIONS)
     for number in range(6):
-        one.update(batch(number))
+        one.update([batch(number)])
     other = Agent(config(agent__target_period_updates=4, machine__seed=99), SHAPE, ACTIONS)
     other.restore(one.arrays())
     for number in range(6, 10):
-        metrics, other_metrics = one.update(batch(number)), other.update(batch(number))
+        metrics, other_metrics = one.update([batch(number)])[0], other.update([batch(number)])[0]
         assert float(metrics.loss) == pytest.approx(float(other_metrics.loss), rel=1e-5)
     for name, array in one.arrays().items():
         np.testing.assert_allclose(array, other.arrays()[name], rtol=1e-4, atol=1e-6, err_msg=name)
@@ -103,14 +131,14 @@ def test_gradients_agree_with_finite_differences() -> None:
     agent = Agent(config(optimizer__clip_norm=0.0), SHAPE, ACTIONS)
     data = batch()
     weights = [variable.numpy() for variable in agent.online.trainable_variables]
-    loss = float(agent.update(data).loss)
+    loss = float(agent.update([data])[0].loss)
     step = [variable.numpy() - weight for variable, weight in zip(agent.online.trainable_variables, weights, strict=True)]
     length = np.sqrt(sum(float((part**2).sum()) for part in step))
     losses = []
     for size in (-1e-3, 1e-3):
         for variable, weight, part in zip(agent.online.trainable_variables, weights, step, strict=True):
             variable.assign(weight + size * part / length)
-        losses.append(float(agent.update(data).loss))
+        losses.append(float(agent.update([data])[0].loss))
     slope = (losses[1] - losses[0]) / 2e-3
     assert slope < 0, "the update's direction must lower the loss"
     assert loss == pytest.approx(np.mean(losses), rel=1e-3)

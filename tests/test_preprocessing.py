@@ -10,7 +10,7 @@ from ale_py import roms
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from atari_dqn.environments import CppGames, SerialGames, Transitions, VectorGame
-from atari_dqn.preprocessing import ReferenceGame, grayscale
+from atari_dqn.preprocessing import ReferenceGame, grayscale, stacks_last
 from atari_dqn.settings import EnvironmentSettings
 
 GAMES = ["breakout", "pong", "qbert", "seaquest", "space_invaders", "montezuma_revenge", "boxing", "video_pinball"]
@@ -142,3 +142,13 @@ def test_golden_observations(rom: str, digest: str) -> None:
     for answer in answers:
         seen.update(answer.observation.tobytes() + answer.reward.tobytes())
     assert seen.hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 84, 84), (1, 2, 5, 7), (2, 3, 1)])
+def test_stacks_are_interleaved_into_memory_that_tensorflow_can_share(shape: tuple[int, ...]) -> None:
+    observations = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    for _ in range(20):
+        interleaved = stacks_last(observations)
+        np.testing.assert_array_equal(interleaved, np.moveaxis(observations, 1, -1))
+        assert interleaved.ctypes.data % 64 == 0
+        assert interleaved.flags.c_contiguous

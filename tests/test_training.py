@@ -1,6 +1,7 @@
 import csv
 import itertools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ def test_updates_for_each_agent_step_do_not_depend_on_the_number_of_environments
         training__warmup_steps=200,
     )
     training = catch(tmp_path, settings)
-    updates: list[None] = []
-    training.agent.update = lambda batch: updates.append(None) or (0.0, 0.0, 0.0, 0.0)  # type: ignore
+    updates: list[Batch] = []
+    training.agent.update = lambda batches: updates.extend(batches) or [UpdateMetrics(0, 0, 0, 0)] * len(batches)  # type: ignore
     training.run()
     assert training.steps == -(-total // environments) * environments
     assert abs(len(updates) - (training.steps - 200) / period) <= 1 + environments / period
@@ -182,8 +183,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(tmp_path: Path)
     training = catch(tmp_path, config(training__checkpoint_period=700))
     update = training.agent.update
 
-    def diverging(batch: Batch) -> UpdateMetrics:
-        return update(batch) if training.steps < 1_500 else UpdateMetrics.none()
+    def diverging(batches: Sequence[Batch]) -> list[UpdateMetrics]:
+        return update(batches) if training.steps < 1_500 else [UpdateMetrics.none()]
 
     training.agent.update = diverging  # type: ignore
     with pytest.raises(UserError, match=r"no number any more, near step 2000; a learning rate below 0.001"):

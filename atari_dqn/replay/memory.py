@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from atari_dqn.errors import UserError
-from atari_dqn.preprocessing import frames_last
+from atari_dqn.preprocessing import aligned_empty, frames_last
 from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
 from atari_dqn.replay.capacity import choose_storage
@@ -219,7 +219,7 @@ class ReplayMemory:
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Stacks that end at the given rows and so many rows later; frames before an episode's first are blank."""
         shape = (len(env), *self._blank.shape, self.stack)
-        observation, next_observation = np.empty(shape, self._blank.dtype), np.empty(shape, self._blank.dtype)
+        observation, next_observation = (aligned_empty(shape, self._blank.dtype) for _ in range(2))
         first = (row - (self.stack - 1)) % self.rows
         missing = np.maximum(self.stack - 1 - self._age[env, row].astype(np.int64), 0)
         places = zip(env.tolist(), first.tolist(), missing.tolist(), offset.tolist(), strict=True)
