@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEVELOPING := $(VENV)/.developing
+BENCHING := $(VENV)/.benching
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
 GAME ?=
@@ -35,7 +36,7 @@ $(call require,record,CKPT,checkpoints/...)
 $(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
 
-.PHONY: help install develop train eval record random watch games tensorboard test test-slow torture docs lint format clean
+.PHONY: help install develop train eval record random watch games tensorboard test test-slow torture bench docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -59,6 +60,8 @@ help:
 	@echo 'make test                      run the tests that take less than a minute each'
 	@echo 'make test-slow                 run those that take longer'
 	@echo 'make torture                   kill runs at random moments and compare how they end   [ARGS="--kills N"]'
+	@echo 'make bench                     measure the speed of everything, against peers; nothing else should run'
+	@echo '     [ARGS="--only WORD ... --repeats N --out FILE"]'
 	@echo 'make docs                      write docs/settings.md anew, after a change of the settings'
 	@echo 'make lint                      check style and types;  make format  mends the style'
 	@echo 'make clean                     remove .venv and caches; runs and recordings stay'
@@ -79,6 +82,10 @@ $(INSTALLED): pyproject.toml requirements.lock
 
 $(DEVELOPING): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+$(BENCHING): $(INSTALLED)
+	$(PIP_INSTALL) -e '.[bench]'
 	@touch $@
 
 train: $(INSTALLED)
@@ -113,6 +120,9 @@ test-slow: $(DEVELOPING)
 
 torture: $(DEVELOPING)
 	$(BIN)/python -m tests.torture $(ARGS)
+
+bench: $(BENCHING)
+	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 docs: $(INSTALLED)
 	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/settings.md

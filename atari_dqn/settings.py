@@ -179,11 +179,13 @@ class MachineSettings(Section):
     seed: int = _setting(1, "seed of every random number of the run", ge=0, lt=2**31)
     precision: Literal["auto", "float32", "bfloat16"] = _setting(
         "float32",
-        "of the network's computation; weights, targets and loss are float32 always; auto: bfloat16 where the processor has it",
+        "of the network's computation; the weights that learn, targets and loss are float32 always; auto: bfloat16 where the "
+        "processor, or the GPU, has fast units for it",
     )
     environment_threads: int = _setting(0, "threads that step the emulators; 0: one for each core", ge=0, le=1024)
     intra_op_threads: int = _setting(0, "TensorFlow's threads inside one operation; 0: one for each core", ge=0, le=1024)
     inter_op_threads: int = _setting(0, "TensorFlow's operations at a time; 0: one for each core", ge=0, le=1024)
+    trace_updates: int = _setting(0, "updates to trace for TensorBoard's profiler, once 100 are done; 0: none", ge=0, le=1000)
 
 
 class Config(Section):

@@ -3,17 +3,27 @@
 import os
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+GPU_DRIVER = Path("/proc/driver/nvidia")
+
 
 def resolve_precision(setting: str) -> str:
-    """The precision of computation that ``machine.precision`` means here: for "auto", bfloat16 where the processor has it."""
+    """The precision of computation that ``machine.precision`` means here.
+
+    For "auto" that is bfloat16 where the device that computes has units for it: NVIDIA's GPUs from compute capability 8.0 on,
+    and processors with AMX or AVX512-BF16.
+    """
     if setting != "auto":
         return setting
+    capability = _gpu_capability()
+    if capability is not None:
+        return "bfloat16" if capability >= (8, 0) else "float32"
     with suppress(OSError):  # only Linux says so in a file
         if {"amx_bf16", "avx512_bf16"} & set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split()):
             return "bfloat16"
@@ -23,9 +33,33 @@ def resolve_precision(setting: str) -> str:
 def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
     """Imports TensorFlow and sets its thread counts (0: one for each core), before its first operation.
 
-    What it prints while it is imported is held back, because it does so before its own log level counts; it is shown if the
-    import fails.
+    On a GPU it takes memory as it needs it, instead of all that there is.
     """
+    with _held_back():
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+        tf.config.experimental.enable_op_determinism()
+        tf.config.list_logical_devices()
+
+
+def _gpu_capability() -> tuple[int, ...] | None:
+    """Compute capability of the first GPU that TensorFlow would use; None without one."""
+    if not GPU_DRIVER.exists():
+        return None  # the import alone takes seconds
+    with _held_back():
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        return tuple(tf.config.experimental.get_device_details(gpus[0])["compute_capability"]) if gpus else None
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Holds back what TensorFlow prints while it is imported, before its own log level counts; shows it if that fails."""
     # What goes wrong in there reaches us as an exception too; the rest is chatter about missing GPUs and slower kernels.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
@@ -33,12 +67,7 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
-            tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
-            tf.config.experimental.enable_op_determinism()
-            tf.config.list_logical_devices()
+            yield
         except BaseException:
             held.seek(0)
             os.write(kept, held.read())
@@ -55,3 +84,36 @@ def as_tensor(array: NDArray[Any]) -> Any:
     if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     return tf.constant(array)
+
+
+class Trace:
+    """A trace of some updates by TensorFlow's profiler, which TensorBoard's profile page shows.
+
+    Args:
+        directory: TensorBoard's, of the run.
+        updates: how many to trace; 0 for none.
+        after: updates of this process before the first that is traced, which are not typical.
+    """
+
+    def __init__(self, directory: Path, updates: int, after: int = 100) -> None:
+        self._directory, self._start, self._end = directory, after if updates else -1, after + updates
+        self._done, self._running = 0, False
+
+    def advance(self, updates: int) -> None:
+        """So many more updates were done."""
+        import tensorflow as tf
+
+        self._done += updates
+        if self._running and self._done >= self._end:
+            self.close()
+        elif not self._running and 0 <= self._start <= self._done < self._end:
+            tf.profiler.experimental.start(str(self._directory))
+            self._running = True
+
+    def close(self) -> None:
+        """Writes what was traced, if anything."""
+        import tensorflow as tf
+
+        if self._running:
+            tf.profiler.experimental.stop()
+            self._running, self._start = False, -1

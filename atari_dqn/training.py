@@ -22,6 +22,7 @@ from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.recording import write_recording
 from atari_dqn.replay import Batch, FrameFiles, make_memory
 from atari_dqn.settings import Config
+from atari_dqn.tensorflow_setup import Trace
 from atari_dqn.timing import Stopwatch
 
 PARTS = ("act", "environment", "sample", "update", "log", "checkpoint", "evaluation")
@@ -54,6 +55,7 @@ class Training:
         self.steps = self.frames = self.steps_owed = 0
         self.reward_clip = config.agent.reward_clip or np.inf
         self.stopwatch = Stopwatch(PARTS)
+        self.trace = Trace(run_directory, config.machine.trace_updates)
         self.recent: list[UpdateMetrics] = []
         self.evaluated_at, self.evaluation = -1, float("nan")
         self.frame_files = FrameFiles(run_directory)
@@ -69,7 +71,7 @@ class Training:
         total = self.config.training.total_steps
         self.logs = RunLogs(self.run_directory, self.steps, total)
         self.stopwatch.start(self.steps)
-        with closing(self.logs), ThreadPoolExecutor(max_workers=1) as self.sampler, StopOnSignals() as stop:
+        with closing(self.logs), closing(self.trace), ThreadPoolExecutor(1) as self.sampler, StopOnSignals() as stop:
             if self.observation is None:
                 self.observation = self.environments.reset()
                 self.memory.start(self.observation[:, -1])
@@ -128,6 +130,7 @@ class Training:
             batches = [future.result() for future in drawn]
         with self.stopwatch.part("update"):
             self.recent += self.agent.update(batches)
+            self.trace.advance(len(batches))
 
     @property
     def epsilon(self) -> float:

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from atari_dqn import tensorflow_setup
 from atari_dqn.preprocessing import aligned_empty
-from atari_dqn.tensorflow_setup import as_tensor
+from atari_dqn.tensorflow_setup import Trace, as_tensor, resolve_precision
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int32])
@@ -30,3 +33,56 @@ def test_a_tensor_copies_what_is_not_contiguous() -> None:
     array[...] = np.arange(64)
     np.testing.assert_array_equal(as_tensor(array[:, :32]), array[:, :32])
     np.testing.assert_array_equal(as_tensor(array.T), array.T)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_a_gpu_decides_over_the_processor(
+    capability: tuple[int, int], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorflow_setup, "GPU_DRIVER", tmp_path)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability})
+    assert resolve_precision("auto") == expected
+    assert resolve_precision("float32") == "float32"
+
+
+def test_a_gpu_that_tensorflow_cannot_use_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = resolve_precision("auto")
+    monkeypatch.setattr(tensorflow_setup, "GPU_DRIVER", tmp_path)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert resolve_precision("auto") == without
+
+
+def traced(directory: Path) -> list[bytes]:
+    return [path.read_bytes() for path in directory.rglob("*.xplane.pb")]
+
+
+def square(name: str) -> None:
+    tf.function(lambda matrix: tf.matmul(matrix, matrix, name=name))(tf.ones((8, 8)))
+
+
+def test_a_trace_holds_the_updates_that_it_was_asked_for(tmp_path: Path) -> None:
+    trace = Trace(tmp_path, updates=2, after=3)
+    for number in range(1, 9):
+        trace.advance(1)
+        square("early" if number < 3 else "wanted" if number < 5 else "late")
+    (content,) = traced(tmp_path)
+    assert b"wanted" in content
+    assert b"late" not in content
+    assert b"early" not in content
+
+
+def test_a_trace_that_is_cut_short_is_written(tmp_path: Path) -> None:
+    trace = Trace(tmp_path, updates=10, after=0)
+    trace.advance(4)
+    trace.close()
+    trace.advance(4)
+    trace.close()
+    assert len(traced(tmp_path)) == 1
+
+
+def test_nothing_is_traced_unless_asked(tmp_path: Path) -> None:
+    trace = Trace(tmp_path, updates=0)
+    trace.advance(1000)
+    trace.close()
+    assert traced(tmp_path) == []

@@ -1,0 +1,98 @@
+"""All speed benchmarks: one table, and the same numbers as JSON.
+
+    make bench                                   everything, about an hour and a half on two cores
+    make bench ARGS="--only training update"     some of it
+
+Every number is measured in a process of its own. The contenders of a comparison run in turns, so that a machine that slows down
+favours none; the table shows the median of the repeats and the smallest and largest. Nothing else should run beside it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.comparisons import COMPARISONS, Comparison
+
+
+def run(arguments: str) -> float:
+    """The number that a command prints last."""
+    answer = subprocess.run([sys.executable, "-m", *arguments.split()], capture_output=True, text=True, env=quiet())
+    if answer.returncode != 0:
+        raise SystemExit(f"error: python -m {arguments} failed:\n{answer.stderr.strip()}")
+    return float(answer.stdout.split()[-1])
+
+
+def quiet() -> dict[str, str]:
+    """The environment, without TensorFlow's chatter."""
+    return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def measure(comparison: Comparison, repeats: int) -> dict[str, Any]:
+    """The contenders in turns, every other round backwards."""
+    values: dict[str, list[float]] = {contender.name: [] for contender in comparison.contenders}
+    for number in range(repeats):
+        for contender in comparison.contenders[:: 1 - 2 * (number % 2)]:
+            values[contender.name].append(run(contender.arguments))
+    commands = {contender.name: f"python -m {contender.arguments}" for contender in comparison.contenders}
+    return {"name": comparison.name, "unit": comparison.unit, "values": values, "commands": commands}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints a comparison as a table."""
+    medians = {name: statistics.median(values) for name, values in result["values"].items()}
+    first = next(iter(medians.values()))
+    print(f"\n| {result['name']} | {result['unit']} | smallest to largest | ratio to the first |")
+    print("| --- | --- | --- | --- |")
+    for name, values in result["values"].items():
+        print(
+            f"| {name} | {medians[name]:.4g} | {min(values):.4g} to {max(values):.4g} | {medians[name] / first:.2f} |",
+            flush=True,
+        )
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    packages = ("tensorflow", "numpy", "ale-py", "opencv-python", "stable-baselines3", "torch")
+    return {
+        "processor": models[0].split(":")[1].strip() if models else platform.processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in packages},
+    }
+
+
+def main() -> None:
+    """Runs what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="WORD", help="comparisons whose name begins with one of these"
+    )
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    options = parser.parse_args()
+    chosen = [comparison for comparison in COMPARISONS if comparison.name.startswith(tuple(options.only))]
+    if not chosen:
+        parser.error("there is none of that name; there are: " + "; ".join(comparison.name for comparison in COMPARISONS))
+    about = machine()
+    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    results = []
+    for comparison in chosen:
+        results.append(measure(comparison, options.repeats))
+        show(results[-1])
+        options.out.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""One part of the pipeline alone, ours or a peer's, in a process of its own: prints one number.
+
+    python -m benchmarks.parts update ours --batch 32 --precision bfloat16
+
+Parts: *update* (ms for one gradient step), *act* (ms for greedy actions), *step* (agent steps/s of random play), *multiply*
+(GFLOP/s of a large matrix product, the arithmetic limit of this machine). The algorithm is plain DQN with the network of
+Mnih et al. 2015 and Adam, in float32 unless told otherwise. ``benchmarks.bench`` runs them in turns.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn import tensorflow_setup
+
+ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
+GAME = "BreakoutNoFrameskip-v4"
+LEARNING_RATE = 1e-4
+GAMMA = 0.99
+
+
+def milliseconds(function: Callable[[], object], seconds: float = 4.0, warm_up: int = 5) -> float:
+    """Median time of a call, over as many calls as fit into so many seconds."""
+    for _ in range(warm_up):
+        function()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 5:
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times) * 1e3
+
+
+def transitions(batch: int) -> tuple[NDArray[Any], ...]:
+    """Observations (B, 84, 84, 4), actions, rewards, discounts and next observations, at random."""
+    random = np.random.default_rng(0)
+    frames = [random.integers(256, size=(batch, 84, 84, 4), dtype=np.uint8) for _ in range(2)]
+    actions = random.integers(len(ACTIONS), size=batch).astype(np.int32)
+    rewards = random.random(batch, np.float32)
+    return frames[0], actions, rewards, np.full(batch, GAMMA, np.float32), frames[1]
+
+
+def our_agent(options: argparse.Namespace) -> Any:
+    """Our agent; ``options.recipe`` is "plain" or the name of one of ours."""
+    from atari_dqn.agent import Agent
+    from atari_dqn.config import load_config
+
+    changes: dict[str, object] = {"machine.precision": options.precision}
+    if options.batch:
+        changes["agent.batch_size"] = options.batch
+    if options.recipe == "plain":
+        changes |= {"agent.double": False, "network.head": "q", "optimizer.learning_rate": LEARNING_RATE}
+    config, _ = load_config(GAME, "default" if options.recipe == "plain" else options.recipe, overrides=changes)
+    return Agent(config, (4, 84, 84), ACTIONS)
+
+
+def update_ours(options: argparse.Namespace) -> float:
+    """Our update, from the arrays of a batch on."""
+    from atari_dqn.preprocessing import stacks_last
+    from atari_dqn.replay import Batch
+
+    agent = our_agent(options)
+    observation, action, reward, discount, next_observation = transitions(options.batch)
+    seen, then = (stacks_last(np.moveaxis(frames, -1, 1)) for frames in (observation, next_observation))
+    batch = Batch(seen, action, reward, discount, then)
+    return milliseconds(lambda: agent.update([batch]))
+
+
+def act_ours(options: argparse.Namespace) -> float:
+    """Our greedy actions for (N, 4, 84, 84)."""
+    agent = our_agent(argparse.Namespace(**{**vars(options), "batch": None}))
+    observations = np.random.default_rng(0).integers(256, size=(options.batch, 4, 84, 84), dtype=np.uint8)
+    return milliseconds(lambda: agent.act(observations))
+
+
+def keras_network() -> Any:
+    """The same network of stock Keras layers."""
+    import keras
+
+    convolution = keras.layers.Conv2D
+    return keras.Sequential(
+        [
+            keras.Input((84, 84, 4), dtype="uint8"),
+            keras.layers.Rescaling(1 / 255),
+            convolution(32, 8, 4, activation="relu"),
+            convolution(64, 4, 2, activation="relu"),
+            convolution(64, 3, 1, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(512, activation="relu"),
+            keras.layers.Dense(len(ACTIONS)),
+        ]
+    )
+
+
+def update_keras(options: argparse.Namespace) -> float:
+    """Stock Keras: Adam and a gradient tape in a ``tf.function``."""
+    import keras
+    import tensorflow as tf
+
+    online, target = keras_network(), keras_network()
+    optimizer = keras.optimizers.Adam(LEARNING_RATE)
+    loss_of = keras.losses.Huber()
+
+    @tf.function
+    def learn(observation: Any, action: Any, reward: Any, discount: Any, next_observation: Any) -> Any:
+        wanted = reward + discount * tf.reduce_max(target(next_observation), axis=1)
+        with tf.GradientTape() as tape:
+            values = tf.reduce_sum(online(observation) * tf.one_hot(action, len(ACTIONS)), axis=1)
+            loss = loss_of(wanted, values)
+        gradients = tape.gradient(loss, online.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, online.trainable_variables, strict=True))
+        return loss
+
+    batch = transitions(options.batch)
+    return milliseconds(lambda: learn(*batch))
+
+
+def act_keras(options: argparse.Namespace) -> float:
+    """Stock Keras: the model in a ``tf.function``."""
+    import tensorflow as tf
+
+    network = tf.function(keras_network())
+    frames = transitions(options.batch)[0]
+    return milliseconds(lambda: network(frames).numpy().argmax(axis=1))
+
+
+def torch_network() -> Any:
+    """The same network of PyTorch layers."""
+    from torch import nn
+
+    return nn.Sequential(
+        *(nn.Conv2d(4, 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(), nn.Conv2d(64, 64, 3, 1), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(3136, 512), nn.ReLU(), nn.Linear(512, len(ACTIONS))),
+    )
+
+
+def update_torch(options: argparse.Namespace) -> float:
+    """PyTorch, eager, as CleanRL and Stable-Baselines3 do it; bfloat16 by ``autocast``."""
+    import torch
+
+    online, target = torch_network(), torch_network()
+    optimizer = torch.optim.Adam(online.parameters(), LEARNING_RATE)
+    observation, action, reward, discount, next_observation = transitions(options.batch)
+    batch = [np.ascontiguousarray(np.moveaxis(frames, -1, 1)) for frames in (observation, next_observation)]
+
+    def learn() -> None:
+        seen, then = (torch.from_numpy(frames) for frames in batch)
+        chosen = torch.from_numpy(action).long().unsqueeze(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16"):
+            with torch.no_grad():
+                best = target(then.float() / 255).float().max(1).values
+            values = online(seen.float() / 255).float().gather(1, chosen).squeeze(1)
+            wanted = torch.from_numpy(reward) + torch.from_numpy(discount) * best
+            loss = torch.nn.functional.smooth_l1_loss(values, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return milliseconds(learn)
+
+
+def act_torch(options: argparse.Namespace) -> float:
+    """PyTorch, eager."""
+    import torch
+
+    network = torch_network()
+    frames = np.random.default_rng(0).integers(256, size=(options.batch, 4, 84, 84), dtype=np.uint8)
+
+    def act() -> object:
+        with torch.no_grad():
+            return network(torch.from_numpy(frames).float() / 255).argmax(1).numpy()
+
+    return milliseconds(act)
+
+
+def step_ours(options: argparse.Namespace) -> float:
+    """Random play through our interface, rewards, lives and episodes' ends included: agent steps per second."""
+    from atari_dqn.config import load_config
+    from atari_dqn.environments import Environments, make_games
+
+    config, _ = load_config(GAME)
+    games = make_games(config.spec, config.environment, options.batch, config.environment.frame_cap)
+    environments = Environments(games, config.environment, 1, games.seed_steps)
+    environments.reset()
+
+    def step(actions: NDArray[np.int32]) -> None:
+        environments.send(actions)
+        environments.recv()
+
+    return steps_per_second(step, options.batch)
+
+
+def step_raw(options: argparse.Namespace) -> float:
+    """Random play of ale-py's ``AtariVectorEnv``, started anew by itself."""
+    from ale_py.vector_env import AtariVectorEnv
+
+    games = AtariVectorEnv("breakout", options.batch, noop_max=30, use_fire_reset=False, reward_clipping=False)
+    games.reset(seed=1)
+    return steps_per_second(games.step, options.batch)
+
+
+def steps_per_second(step: Callable[[NDArray[np.int32]], object], environments: int, seconds: float = 6.0) -> float:
+    """Agent steps per second of random play, after a second of it."""
+    random = np.random.default_rng(0)
+
+    def play(duration: float) -> float:
+        count, begin = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - begin) < duration:
+            step(random.integers(len(ACTIONS), size=environments).astype(np.int32))
+            count += environments
+        return count / elapsed
+
+    play(1.0)
+    return play(seconds)
+
+
+def multiply(options: argparse.Namespace) -> float:
+    """GFLOP/s of the product of two matrices of 2048 x 2048."""
+    import tensorflow as tf
+
+    left, right = (tf.cast(tf.random.normal((2048, 2048)), options.precision) for _ in range(2))
+    product = tf.function(lambda: tf.matmul(left, right))
+    return 2 * 2048**3 / milliseconds(product) / 1e6
+
+
+PARTS: dict[str, dict[str, Callable[[argparse.Namespace], float]]] = {
+    "update": {"ours": update_ours, "keras": update_keras, "torch": update_torch},
+    "act": {"ours": act_ours, "keras": act_keras, "torch": act_torch},
+    "step": {"ours": step_ours, "raw": step_raw},
+    "multiply": {"tensorflow": multiply},
+}
+
+
+def main() -> None:
+    """Measures one part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("who", choices=sorted({who for part in PARTS.values() for who in part}))
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--recipe", default="plain")
+    options = parser.parse_args()
+    if options.who not in PARTS[options.part]:
+        parser.error(f"{options.part} has only {', '.join(PARTS[options.part])}")
+    if options.who == "ours":  # with what that costs: operations that add up in a fixed order
+        tensorflow_setup.start()
+    print(PARTS[options.part][options.who](options))
+
+
+if __name__ == "__main__":
+    main()

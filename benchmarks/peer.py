@@ -1,0 +1,71 @@
+"""Training speed of Stable-Baselines3's DQN, measured while it learns: prints agent steps per second.
+
+    python -m benchmarks.peer --environments 8 --steps 6000
+
+Plain DQN with the network of Mnih et al. 2015 on Breakout: batches of 32, one update for every 4 agent steps, a replay buffer
+of 100,000 transitions, Adam with a step size of 1e-4.
+"""
+
+import argparse
+import statistics
+import time
+
+import ale_py
+import gymnasium
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack
+
+WARM_UP = 1_000
+WINDOW = 500
+
+
+class Windows(BaseCallback):  # type: ignore[misc]
+    """Notes the speed of every 500 agent steps while learning is on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.speeds: list[float] = []
+        self._steps, self._time = WARM_UP, float("nan")
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps - self._steps >= WINDOW:
+            now = time.perf_counter()
+            self.speeds.append((self.num_timesteps - self._steps) / (now - self._time))
+            self._steps, self._time = self.num_timesteps, now
+        return True
+
+
+def main() -> None:
+    """Trains for so many steps."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--game", default="BreakoutNoFrameskip-v4")
+    parser.add_argument("--environments", type=int, default=8)
+    parser.add_argument("--processes", action="store_true", help="one for each environment")
+    parser.add_argument("--steps", type=int, default=6_000)
+    options = parser.parse_args()
+    gymnasium.register_envs(ale_py)
+    several = SubprocVecEnv if options.processes else DummyVecEnv
+    count = options.environments
+    environments = VecFrameStack(make_atari_env(options.game, n_envs=count, seed=1, vec_env_cls=several), 4)
+    model = DQN(
+        "CnnPolicy",
+        environments,
+        buffer_size=100_000,
+        learning_starts=WARM_UP,
+        batch_size=32,
+        learning_rate=1e-4,
+        # With several environments, one round of them and as many updates as keep the proportion.
+        train_freq=4 if count == 1 else 1,
+        gradient_steps=1 if count == 1 else count // 4,
+        target_update_interval=10_000,
+        exploration_initial_eps=0.05,
+    )
+    windows = Windows()
+    model.learn(options.steps, callback=windows)
+    print(statistics.median(windows.speeds[1:]))
+
+
+if __name__ == "__main__":
+    main()

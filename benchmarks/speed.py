@@ -1,0 +1,52 @@
+"""Training speed of a short run of the command line, in a process of its own: prints agent steps per second.
+
+    python -m benchmarks.speed --steps 12000 --training.environments 8
+
+Any other option is one of ``atari-dqn train``.
+"""
+
+import argparse
+import csv
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+BASE = "--training.warmup_steps 3000 --training.log_period 1000 --training.evaluation_period 0"
+
+
+def speed(game: str, options: str, steps: int) -> float:
+    """Median agent steps per second of a short run, from its second row of metrics with learning on.
+
+    Args:
+        game: environment id.
+        options: of ``atari-dqn train``; words ``NAME=VALUE`` before them are environment variables.
+        steps: agent steps of the run.
+    """
+    words = shlex.split(options)
+    variables = [word for word in words if "=" in word and not word.startswith("-")]
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "atari_dqn.cli", "train", "--game", game, *shlex.split(BASE)]
+        command += ["--total-steps", str(steps), "--run-dir", f"{directory}/run", "--videos", f"{directory}/videos"]
+        environment = os.environ | dict(variable.split("=", 1) for variable in variables)
+        arguments = [word for word in words if word not in variables]
+        subprocess.run([*command, *arguments], check=True, capture_output=True, env=environment)
+        with (Path(directory) / "run" / "metrics.csv").open() as file:
+            learning = [float(row["steps_per_second"]) for row in csv.DictReader(file) if int(row["updates"]) > 0]
+    return statistics.median(learning[1:])
+
+
+def main() -> None:
+    """Runs once."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--game", default="BreakoutNoFrameskip-v4")
+    parser.add_argument("--steps", type=int, default=12_000)
+    options, others = parser.parse_known_args()
+    print(speed(options.game, shlex.join(others), options.steps))
+
+
+if __name__ == "__main__":
+    main()
