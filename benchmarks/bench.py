@@ -22,6 +22,8 @@ import psutil
 
 from benchmarks.comparisons import COMPARISONS, Comparison
 
+PACKAGES = ("tensorflow", "numpy", "ale-py", "opencv-python", "stable_baselines3", "torch")
+
 
 def run(arguments: str) -> float:
     """The number that a command prints last."""
@@ -63,13 +65,12 @@ def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
     cpuinfo = Path("/proc/cpuinfo")
     models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
-    packages = ("tensorflow", "numpy", "ale-py", "opencv-python", "stable-baselines3", "torch")
     return {
         "processor": models[0].split(":")[1].strip() if models else platform.processor(),
         "cores": psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "python": platform.python_version(),
-        **{package: metadata.version(package) for package in packages},
+        **{name: metadata.version(name) for name in PACKAGES if name in {found.name for found in metadata.distributions()}},
     }
 
 

@@ -60,6 +60,10 @@ COMPARISONS = [
                 Contender("PyTorch, bfloat16", command("parts", "update", "torch", batch=batch, precision="bfloat16")),
                 Contender("ours, float32", command("parts", "update", batch=batch)),
                 Contender("ours, bfloat16", command("parts", "update", batch=batch, precision="bfloat16")),
+                *(
+                    Contender(f"arithmetic limit, {name}", command("parts", "limit", "tensorflow", batch=batch, precision=name))
+                    for name in ("float32", "bfloat16")
+                ),
             ],
         )
         for batch in (32, 256)

@@ -3,8 +3,8 @@
     python -m benchmarks.parts update ours --batch 32 --precision bfloat16
 
 Parts: *update* (ms for one gradient step), *act* (ms for greedy actions), *step* (agent steps/s of random play), *multiply*
-(GFLOP/s of a large matrix product, the arithmetic limit of this machine). The algorithm is plain DQN with the network of
-Mnih et al. 2015 and Adam, in float32 unless told otherwise. ``benchmarks.bench`` runs them in turns.
+(GFLOP/s of a large matrix product), *limit* (ms that the arithmetic of an update takes at that rate). The algorithm is plain
+DQN with the network of Mnih et al. 2015 and Adam, in float32 unless told otherwise. ``benchmarks.bench`` runs them in turns.
 """
 
 import argparse
@@ -229,11 +229,27 @@ def multiply(options: argparse.Namespace) -> float:
     return 2 * 2048**3 / milliseconds(product) / 1e6
 
 
+def limit(options: argparse.Namespace) -> float:
+    """Milliseconds that the arithmetic of an update of plain DQN takes at the rate of ``multiply``."""
+    return operations(options.batch) / multiply(options) / 1e6
+
+
+def operations(batch: int) -> int:
+    """Additions and multiplications of an update of plain DQN.
+
+    Two passes forward, the gradient of each kernel, and of each layer's input but the first's: 68 million a transition.
+    """
+    layers = [layer for layer in keras_network().layers if hasattr(layer, "kernel")]
+    products = [int(np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:-1])) for layer in layers]
+    return 2 * batch * (3 * sum(products) + sum(products[1:]))
+
+
 PARTS: dict[str, dict[str, Callable[[argparse.Namespace], float]]] = {
     "update": {"ours": update_ours, "keras": update_keras, "torch": update_torch},
     "act": {"ours": act_ours, "keras": act_keras, "torch": act_torch},
     "step": {"ours": step_ours, "raw": step_raw},
     "multiply": {"tensorflow": multiply},
+    "limit": {"tensorflow": limit},
 }
 
 

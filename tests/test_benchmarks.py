@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import bench
+from benchmarks.comparisons import Comparison, Contender
+from benchmarks.parts import operations
+from benchmarks.speed import speed
+
+
+def test_the_operations_of_an_update_are_counted_as_on_paper() -> None:
+    forward = 20 * 20 * 32 * 8 * 8 * 4 + 9 * 9 * 64 * 4 * 4 * 32 + 7 * 7 * 64 * 3 * 3 * 64 + 3136 * 512 + 512 * 4
+    first = 20 * 20 * 32 * 8 * 8 * 4
+    assert operations(32) == 32 * 2 * (2 * forward + forward + forward - first)
+
+
+def test_contenders_run_in_turns_and_end_as_a_table_and_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order: list[str] = []
+    numbers = {"a": iter([2.0, 4.0, 3.0]), "b": iter([6.0, 9.0, 5.0])}
+
+    def run(arguments: str) -> float:
+        order.append(arguments)
+        return next(numbers[arguments])
+
+    monkeypatch.setattr(bench, "run", run)
+    monkeypatch.setattr(bench, "COMPARISONS", [Comparison("ab", "ms", [Contender("A", "a"), Contender("B", "b")])])
+    out = tmp_path / "bench.json"
+    monkeypatch.setattr("sys.argv", ["bench", "--repeats", "3", "--out", str(out)])
+    bench.main()
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    printed = capsys.readouterr().out
+    assert "| A | 3 | 2 to 4 | 1.00 |" in printed
+    assert "| B | 6 | 5 to 9 | 2.00 |" in printed
+    (result,) = json.loads(out.read_text())["results"]
+    assert result["values"] == {"A": [2.0, 4.0, 3.0], "B": [6.0, 9.0, 5.0]}
+    assert result["commands"] == {"A": "python -m a", "B": "python -m b"}
+
+
+def test_a_command_that_fails_is_named_with_what_it_said() -> None:
+    with pytest.raises(SystemExit, match=r"(?s)benchmarks.parts act nobody failed.*invalid choice"):
+        bench.run("benchmarks.parts act nobody")
+
+
+def test_a_short_run_has_a_speed() -> None:
+    assert speed("BreakoutNoFrameskip-v4", "--training.warmup_steps 100 --training.log_period 100", 500) > 0
