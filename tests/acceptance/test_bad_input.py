@@ -11,6 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,25 +179,39 @@ def test_a_disk_that_fills_up_anywhere(trained: Path, tmp_path: Path) -> None:
     before = run(*digest, cwd=undisturbed).stdout
     run(*command, cwd=undisturbed)
     after = run(*digest, cwd=undisturbed).stdout
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", disk], capture_output=True, check=False).returncode:
-        pytest.skip("a small disk may not be mounted here; the two tests before this one need none")
-    try:
-        for kilobytes_left in (28, 5000):
-            user = shutil.copytree(trained, disk / "user")
-            free = shutil.disk_usage(disk).free
-            with (disk / "filler").open("wb") as filler:
-                os.posix_fallocate(filler.fileno(), 0, free - 1000 * kilobytes_left)
-            answer = run(*command, cwd=user, expect=2)
-            assert "could not be written: No space left on device" in last_line(answer, alone=False)
+    with small_disk(tmp_path / "disk") as disk:
+        for bytes_left in (28_000, 5_000_000):
+            user = shutil.copytree(trained, (disk or tmp_path) / "user")
+            options: dict[str, Any] = {}
+            if disk is None:  # where none may be mounted, no single file may grow beyond what would be left
+                limits = (bytes_left, bytes_left)
+                options["preexec_fn"] = partial(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
+            else:
+                with (disk / "filler").open("wb") as filler:
+                    os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(disk).free - bytes_left)
+            answer = run(*command, cwd=user, expect=2, **options)
+            reason = "File too large" if disk is None else "No space left on device"
+            assert f"could not be written: {reason}" in last_line(answer, alone=False)
             assert run(*digest, cwd=user).stdout == before
-            (disk / "filler").unlink()
+            if disk is not None:
+                (disk / "filler").unlink()
             run(*command, cwd=user)
             assert run(*digest, cwd=user).stdout == after
             shutil.rmtree(user)
+
+
+@contextmanager
+def small_disk(place: Path) -> Iterator[Path | None]:
+    """A disk of 200 MB for a while; None where it may not be mounted."""
+    place.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", place)
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        yield None
+        return
+    try:
+        yield place
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", place], check=True)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there is always a display")
