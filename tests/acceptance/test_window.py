@@ -25,14 +25,17 @@ BRICKS = {(200, 72, 72), (198, 108, 58), (180, 122, 48), (162, 162, 42), (72, 16
 def screen(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A virtual screen, as the environment variables that lead to it; its picture lies in ``Xvfb_screen0``."""
     reader, writer = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "640x800x24", "-fbdir", str(tmp_path)]
+    # Without -noreset it starts anew whenever its last window closes, and may lose whoever comes meanwhile.
+    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "640x800x24", "-fbdir", str(tmp_path), "-noreset"]
     process = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL)
     os.close(writer)
     with os.fdopen(reader) as stream:
         number = stream.readline().strip()
-    yield {**os.environ, "DISPLAY": f":{number}"}
-    process.terminate()
-    process.wait()
+    try:
+        yield {**os.environ, "DISPLAY": f":{number}"}
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def colours(picture: Path) -> set[tuple[int, ...]]:
