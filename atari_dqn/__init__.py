@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from atari_dqn.games import register_deterministic_ids
 
 if TYPE_CHECKING:
-    from atari_dqn.agent import Agent, load_agent
+    from atari_dqn.agent import Agent
     from atari_dqn.config import load_config
     from atari_dqn.environments import Environments, make_games
     from atari_dqn.errors import UserError
     from atari_dqn.evaluation import describe, evaluate
-    from atari_dqn.networks import register_torso
+    from atari_dqn.loading import load_agent
     from atari_dqn.recording import write_recording
     from atari_dqn.replay import ReplayMemory
+    from atari_dqn.torsos import register_torso
     from atari_dqn.training import Training
 
 register_deterministic_ids()
@@ -30,10 +31,10 @@ _HOMES = {
     "UserError": "errors",
     "describe": "evaluation",
     "evaluate": "evaluation",
-    "load_agent": "agent",
+    "load_agent": "loading",
     "load_config": "config",
     "make_games": "environments",
-    "register_torso": "networks",
+    "register_torso": "torsos",
     "write_recording": "recording",
 }
 

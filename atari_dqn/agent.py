@@ -1,27 +1,29 @@
 """The agent: an online network that acts and learns, a target network that it learns from, and their optimizer."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from atari_dqn import checkpoint
-from atari_dqn.config import read_config
+from atari_dqn.augmentation import random_shift
 from atari_dqn.errors import UserError
-from atari_dqn.losses import huber, q_learning_target, select
-from atari_dqn.networks import OUTPUT_LAYERS, build_network, copy_weights, save_network
+from atari_dqn.heads import HEAD_LAYERS
+from atari_dqn.losses import greedy_policy, munchausen_reward, scaled_log_policy, select
+from atari_dqn.networks import QNetwork, build_network
 from atari_dqn.optimizers import clip_by_global_norm, make_optimizer
 from atari_dqn.preprocessing import stacks_last
 from atari_dqn.replay import Batch
+from atari_dqn.rules import fixed_fractions, make_rule
 from atari_dqn.settings import Config
 from atari_dqn.tensorflow_setup import as_tensor, resolve_precision
 
 # Several updates in one call of the graph overlap where they can; the graph grows with their number.
 UPDATES_TOGETHER = 4
+
+# Dabney et al. 2018 (IQN) act on the mean of 32 random quantiles; evenly spaced ones make an agent's choice repeatable.
+EVALUATION_SAMPLES = 32
 
 
 class UpdateMetrics(NamedTuple):
@@ -54,21 +56,21 @@ class Agent:
         self.num_actions = num_actions = len(action_names)
         self.observation_shape = observation_shape
         self._clip_norm = config.optimizer.clip_norm
-        precision = resolve_precision(config.machine.precision)
+        self.rule = make_rule(config)
         frames_last = (*observation_shape[1:], observation_shape[0])
-        build = partial(build_network, config.network, frames_last, num_actions, config.machine.seed)
-        # The weights that learn are float32; a network that computes in less holds a rounded copy of them, made once an update.
-        self.weights = build("online", "float32")
-        self.online = self.weights if precision == "float32" else build("online", precision)
-        self.target = build("target", precision)
+
+        def build(name: str, precision: str = "float32", *seeds: int) -> Any:
+            return build_network(config.network, frames_last, num_actions, (config.machine.seed, *seeds), name, precision)
+
+        self._build, precision = build, resolve_precision(config.machine.precision)
+        self.online, self.target = (QNetwork(build, name, precision) for name in ("online", "target"))
         self.optimizer = make_optimizer(config.optimizer)
-        self.optimizer.build(self.weights.trainable_variables)
-        self._round_weights()
-        self.sync_target()
-        self.updates = 0
-        observations = tf.TensorSpec([None, *frames_last], tf.uint8)
-        self._values = tf.function(self.online, input_signature=[observations])
-        self._learn = tf.function(lambda batches: [self._compute_update(*batch) for batch in batches])
+        self.optimizer.build(self.online.weights.trainable_variables)
+        self.updates = self.explorations = 0
+        observations, count = tf.TensorSpec([None, *frames_last], tf.uint8), tf.TensorSpec([], tf.int32)
+        self._values = tf.function(self._compute_values, input_signature=[observations])
+        self._noisy_values = tf.function(self._compute_values, input_signature=[observations, count])
+        self._learn = tf.function(lambda batches: [self._compute_update(batch) for batch in batches])
 
     def values(self, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Q-values (N, actions) of observations (N, stack, height, width)."""
@@ -80,56 +82,124 @@ class Agent:
         best: NDArray[np.int32] = np.argmax(self.values(observations), axis=-1).astype(np.int32)
         return best
 
-    def update(self, batches: Sequence[Batch]) -> list[UpdateMetrics]:
-        """Takes a gradient step on each batch in turn, and copies the online network to the target when it is due."""
-        period, metrics = self.settings.target_period_updates, list[UpdateMetrics]()
-        while len(metrics) < len(batches):
-            together = min(UPDATES_TOGETHER, period - self.updates % period)
-            now = batches[len(metrics) : len(metrics) + together]
-            metrics += self._learn([[as_tensor(array) for array in batch] for batch in now])
+    def explore(self, observations: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """As ``act``, but where the network has noise with new noise each time: Fortunato et al. 2018, section 3.1."""
+        if not self.config.network.noisy:
+            return self.act(observations)
+        self.explorations += 1
+        values = self._noisy_values(as_tensor(stacks_last(observations)), self.explorations).numpy()
+        best: NDArray[np.int32] = np.argmax(values, axis=-1).astype(np.int32)
+        return best
+
+    def update(self, batches: Sequence[Batch]) -> list[tuple[UpdateMetrics, tf.Tensor]]:
+        """Takes a gradient step on each batch in turn; syncs the target network, and resets, when that is due.
+
+        Returns:
+            For each batch what was measured, and how much each transition surprised (B,).
+        """
+        sync, reset = self.settings.target_period_updates, self.settings.reset_period_updates
+        learnt: list[tuple[UpdateMetrics, tf.Tensor]] = []
+        while len(learnt) < len(batches):
+            together = min(UPDATES_TOGETHER, *(period - self.updates % period for period in (sync, reset) if period))
+            now = batches[len(learnt) : len(learnt) + together]
+            learnt += self._learn([Batch(*(as_tensor(array) for array in batch)) for batch in now])
             self.updates += len(now)
-            if self.updates % period == 0:
+            if reset and self.updates % reset == 0:
+                self.reset()
+            if self.updates % sync == 0:
                 self.sync_target()
-        return metrics
+        return learnt
 
     def sync_target(self) -> None:
-        """Copies the online network into the target network."""
-        copy_weights(self.online, self.target)
+        """Moves the target network to the online network, or part of the way."""
+        self.target.follow(self.online, self.settings.target_rate)
 
-    def save_network(self, path: Path) -> None:
-        """Writes the online network as a ``.keras`` file for other programs."""
-        save_network(self.weights, path)
+    def reset(self) -> None:
+        """Draws the head's weights anew, and mixes new ones into the torso's (Schwarzer et al. 2023, "BBF", section 3)."""
+        fresh, keep = self._build("fresh", "float32", self.updates), self.settings.reset_keep
+        for layer, new in zip(self.online.weights.layers, fresh.layers, strict=True):
+            kept = 0.0 if layer.name in HEAD_LAYERS else keep
+            for weight, value in zip(layer.weights, new.weights, strict=True):
+                weight.assign(kept * weight + (1 - kept) * value)
+        self.online.round()
+        self.target.follow(self.online)
+        for variable in self.optimizer.variables:
+            if len(variable.shape):  # the moments; its counters and rates have none
+                variable.assign(tf.zeros_like(variable))
 
-    def _round_weights(self) -> None:
-        if self.online is not self.weights:
-            copy_weights(self.weights, self.online)
+    def _outputs(
+        self, network: QNetwork, observation: tf.Tensor, key: tf.Tensor | None, samples: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Outputs (B, A, K), and the fractions of the return's distribution (B, K) or (1, K) that they stand for.
 
-    def _compute_update(
-        self, observation: tf.Tensor, action: tf.Tensor, reward: tf.Tensor, discount: tf.Tensor, next_observation: tf.Tensor
-    ) -> UpdateMetrics:
-        next_values = self.target(next_observation)
-        selector_values = self.online(next_observation) if self.settings.double else next_values
-        target = q_learning_target(reward, discount, next_values, selector_values)
+        Args:
+            network: whose.
+            observation: (B, *frame_shape, stack).
+            key: of this pass's noise and fractions; None: no noise, and fractions that divide 0..1 evenly.
+            samples: K, for implicit quantiles.
+        """
+        settings, inputs = self.config.network, {"frames": observation}
+        fractions = fixed_fractions(samples if settings.returns == "implicit" else settings.atoms)
+        if settings.returns == "implicit":
+            shape = (tf.shape(observation)[0], samples)
+            fractions = tf.broadcast_to(fractions, shape) if key is None else tf.random.stateless_uniform(shape, key)
+            inputs["fractions"] = fractions
+        if settings.noisy:
+            inputs["noise"] = tf.zeros(2, tf.int32) if key is None else key
+        return network(inputs, training=key is not None), fractions
+
+    def _key(self, purpose: int, count: tf.Tensor) -> tf.Tensor:
+        """A key (2,) for random numbers, different for each purpose and count."""
+        return tf.random.experimental.stateless_fold_in(tf.constant([self.config.machine.seed, purpose]), count)
+
+    def _compute_values(self, observations: tf.Tensor, count: tf.Tensor | None = None) -> tf.Tensor:
+        key = None if count is None else self._key(0, count)
+        return self.rule.values(self._outputs(self.online, observations, key, EVALUATION_SAMPLES)[0])
+
+    def _compute_update(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
+        if self.settings.random_shift:
+            views = ((batch.observation, 4), (batch.next_observation, 5))
+            seen, after = (random_shift(frames, self.settings.random_shift, self._update_key(key)) for frames, key in views)
+            batch = batch._replace(observation=seen, next_observation=after)
+        target = self._compute_target(batch)
         with tf.GradientTape() as tape:
-            values = self.online(observation, training=True)
-            td_error = target - select(values, action)
-            loss = tf.reduce_mean(huber(td_error, self.settings.huber_delta))
-        gradients = tape.gradient(loss, self.online.trainable_variables)
+            outputs, fractions = self._outputs(self.online, batch.observation, self._update_key(1), self.settings.samples)
+            losses = self.rule.loss(select(outputs, batch.action), fractions, target)
+            loss = tf.reduce_mean(batch.weight * losses)
+        gradients = tape.gradient(loss, self.online.computing.trainable_variables)
         gradients = [tf.cast(gradient, tf.float32) for gradient in gradients]
         gradients, norm = clip_by_global_norm(gradients, self._clip_norm)
-        self.optimizer.apply(gradients, self.weights.trainable_variables)
-        self._round_weights()
-        mean_max_q = tf.reduce_mean(tf.reduce_max(values, axis=-1))
-        return UpdateMetrics(loss, mean_max_q, tf.reduce_mean(tf.abs(td_error)), norm)
+        values = self.rule.values(outputs)
+        td_error = tf.abs(self.rule.mean(target) - select(values, batch.action))
+        self.optimizer.apply(gradients, self.online.weights.trainable_variables)
+        self.online.round()
+        metrics = UpdateMetrics(loss, tf.reduce_mean(tf.reduce_max(values, axis=-1)), tf.reduce_mean(td_error), norm)
+        # Schaul et al. 2016, section 3.3: the TD error; Hessel et al. 2018, section 4: of a distribution, the loss.
+        return metrics, td_error if self.config.network.returns == "mean" else losses
+
+    def _compute_target(self, batch: Batch) -> tf.Tensor:
+        settings, rule, reward, next_observation = self.settings, self.rule, batch.reward, batch.next_observation
+        next_outputs, _ = self._outputs(self.target, next_observation, self._update_key(2), settings.target_samples)
+        next_values = rule.values(next_outputs)
+        if settings.munchausen:
+            now, _ = self._outputs(self.target, batch.observation, self._update_key(3), settings.target_samples)
+            preferred, next_preferred = (scaled_log_policy(v, settings.temperature) for v in (rule.values(now), next_values))
+            reward = munchausen_reward(reward, preferred, batch.action, settings.munchausen, settings.lowest_bonus)
+            policy, bonus = tf.exp(next_preferred / settings.temperature), -next_preferred
+        elif settings.double:
+            selecting, _ = self._outputs(self.online, next_observation, self._update_key(3), settings.target_samples)
+            policy, bonus = greedy_policy(rule.values(selecting)), tf.zeros_like(next_values)
+        else:
+            policy, bonus = greedy_policy(next_values), tf.zeros_like(next_values)
+        return rule.target(policy, reward, batch.discount, next_outputs, bonus)
+
+    def _update_key(self, purpose: int) -> tf.Tensor:
+        return self._key(purpose, tf.cast(self.optimizer.iterations, tf.int32))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that the next update depends on, by name."""
-        arrays: dict[str, NDArray[Any]] = {
-            # NumPy's files know no bfloat16.
-            name: np.asarray(variable).astype(np.float32 if variable.dtype == "bfloat16" else variable.dtype, copy=False)
-            for name, variable in self._variables().items()
-        }
-        return arrays | {"updates": np.array(self.updates)}
+        arrays: dict[str, NDArray[Any]] = {name: np.asarray(variable) for name, variable in self._variables().items()}
+        return arrays | {"updates": np.array(self.updates), "explorations": np.array(self.explorations)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what ``arrays`` returned of an agent with the same settings.
@@ -146,54 +216,15 @@ class Agent:
                 raise UserError(f"a checkpoint of another network: {variable.path} is {shape}, wanted {tuple(variable.shape)}")
         for place, variable in variables.items():
             variable.assign(stored[place])
-        self._round_weights()
-        self.updates = int(arrays["updates"])
-
-    def start_from(self, other: "Agent") -> bool:
-        """Takes over another agent's weights, as an untrained agent's better beginning.
-
-        Where the actions have other names, the output layers keep their own random weights: what is seen is worth knowing
-        in another game too, what it is worth is not.
-
-        Returns:
-            Whether the output layers were taken over as well.
-
-        Raises:
-            UserError: the networks differ in more than their outputs.
-        """
-        ours = {"observations": self.observation_shape, **self.config.network.model_dump()}
-        theirs = {"observations": other.observation_shape, **other.config.network.model_dump()}
-        for name, value in ours.items():
-            if theirs[name] != value:
-                raise UserError(f"weights of another network: its {name} is {theirs[name]}, this run's {value}")
-        everything = self.action_names == other.action_names
-        for mine, its in zip(self.weights.layers, other.weights.layers, strict=True):
-            if everything or mine.name not in OUTPUT_LAYERS:
-                mine.set_weights(its.get_weights())
-        self._round_weights()
-        self.sync_target()
-        return everything
+        self.online.round()
+        self.target.round()
+        self.updates, self.explorations = int(arrays["updates"]), int(arrays["explorations"])
 
     def _variables(self) -> dict[str, Any]:
-        owners = {"target": self.target.variables, "optimizer": self.optimizer.variables, "online": self.weights.variables}
+        networks = {"target": self.target.weights.variables, "online": self.online.weights.variables}
+        owners = networks | {"optimizer": self.optimizer.variables}
         return {
             f"{owner}/{index:02d}/{variable.path}": variable
             for owner, variables in owners.items()
             for index, variable in enumerate(variables)
         }
-
-
-def load_agent(path: str | Path) -> Agent:
-    """Loads a trained agent, ready to act; ``config`` holds the settings it was trained with.
-
-    Args:
-        path: a run's directory (then its newest checkpoint) or one checkpoint in it.
-
-    Raises:
-        UserError: there is none, or it is damaged.
-    """
-    stored = checkpoint.load(Path(path), shared=False)
-    config = read_config(stored.path / "config.toml")
-    agent = Agent(config, tuple(stored.notes["observation_shape"]), stored.notes["actions"])
-    agent.restore(checkpoint.part(stored.arrays, "agent"))
-    return agent

@@ -54,13 +54,13 @@ def _newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
 def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Checkpoint | None, origin: Path | None) -> int:
     """Trains from a run's own checkpoint, from the weights of another's, or from nothing."""
     _start_tensorflow(config)
-    from atari_dqn.agent import load_agent
+    from atari_dqn.loading import load_agent, start_from
     from atari_dqn.metrics import cut_logs
     from atari_dqn.training import Training
 
     training = Training(config, directory, videos)
     if origin is not None:
-        everything = training.agent.start_from(load_agent(origin))
+        everything = start_from(training.agent, load_agent(origin))
         _say(f"weights from {origin}" + ("" if everything else "; the output layers start anew: the actions differ"))
     runs.write_circumstances(directory, config)
     kept = {"memory": "raw in memory", "compressed": "packed in memory", "disk": "raw in a file"}[training.memory.storage]
@@ -72,7 +72,7 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
             _say("note: the running episodes could not be repeated exactly; they go on from where they came to")
     else:
         cut_logs(directory, {})
-    training.agent.online.summary(print_fn=_say, line_length=90)
+    training.agent.online.weights.summary(print_fn=_say, line_length=90)
     complete = training.run()
     run = directory.as_posix() if len(directory.parts) > 1 else f"./{directory}"
     if not complete:
@@ -196,8 +196,8 @@ def _load(options: argparse.Namespace) -> tuple[Path, Any, Config]:
     if options.game or options.protocol:
         config = _elsewhere(path, config, options.game or config.game, options.protocol)
     _start_tensorflow(config)
-    from atari_dqn.agent import load_agent
     from atari_dqn.environments import make_games
+    from atari_dqn.loading import load_agent
 
     agent = load_agent(path)
     games = make_games(config.spec, config.environment, 1, config.evaluation.frame_cap)

@@ -6,7 +6,7 @@ Keras applies Adam as a dozen element-wise passes over every weight; TensorFlow 
 import keras
 import tensorflow as tf
 
-from atari_dqn.settings import OptimizerSettings
+from atari_dqn.learning_settings import OptimizerSettings
 
 
 class FusedAdam(keras.optimizers.Adam):
@@ -63,9 +63,14 @@ def make_optimizer(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
     rate = settings.learning_rate
     if settings.decay_updates:
         rate = keras.optimizers.schedules.PolynomialDecay(rate, settings.decay_updates, settings.learning_rate_end)
+    options = {"epsilon": settings.epsilon, "weight_decay": settings.weight_decay or None, "name": settings.name}
     if settings.name == "adam":
-        return FusedAdam(rate, beta_1=settings.beta1, beta_2=settings.beta2, epsilon=settings.epsilon, name="adam")
-    return FusedCenteredRMSprop(rate, rho=settings.decay, momentum=0.0, epsilon=settings.epsilon, centered=True, name="rmsprop")
+        optimizer = FusedAdam(rate, beta_1=settings.beta1, beta_2=settings.beta2, **options)
+    else:
+        optimizer = FusedCenteredRMSprop(rate, rho=settings.decay, momentum=0.0, centered=True, **options)
+    if settings.weight_decay:  # of kernels: what is added or multiplied by itself is not to shrink
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "_scale"])
+    return optimizer
 
 
 def clip_by_global_norm(gradients: list[tf.Tensor], limit: float) -> tuple[list[tf.Tensor], tf.Tensor]:

@@ -15,7 +15,8 @@ from atari_dqn.agent import Agent, UpdateMetrics
 from atari_dqn.environments import Environments, Step, VectorGame, make_games
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation import evaluate
-from atari_dqn.exploration import epsilon_greedy, linear_schedule
+from atari_dqn.exploration import Explorer
+from atari_dqn.export import save_network
 from atari_dqn.interruption import StopOnSignals
 from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
 from atari_dqn.random_state import generator_from_array, generator_to_array
@@ -44,13 +45,16 @@ class Training:
 
     def __init__(self, config: Config, run_directory: Path, video_directory: Path, games: VectorGame | None = None) -> None:
         self.config, self.run_directory, self.video_directory = config, run_directory, video_directory
-        settings = config.training
-        count, threads = settings.environments, config.machine.environment_threads
-        games = games or make_games(config.spec, config.environment, count, config.environment.frame_cap, threads)
+        settings, machine = config.training, config.machine
+        if games is None:
+            cap, threads = config.environment.frame_cap, machine.environment_threads
+            games = make_games(config.spec, config.environment, settings.environments, cap, threads)
         self.environments = Environments(games, config.environment, config.machine.seed, games.seed_steps)
         self.memory = make_memory(config, games.num_envs, games.observation_shape, run_directory)
         self.agent = Agent(config, games.observation_shape, games.action_names)
-        self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([config.machine.seed, *b"exploration"])))
+        self.explorer = Explorer(
+            config.exploration, settings.warmup_steps, games.num_envs, self.agent.num_actions, machine.seed
+        )
         self.episodes = EpisodeTracker(games.num_envs)
         self.steps = self.frames = self.steps_owed = 0
         self.reward_clip = config.agent.reward_clip or np.inf
@@ -96,7 +100,7 @@ class Training:
         """One agent step in every environment, and the updates that are due; returns what to act on next."""
         batches = self.draw_batches()
         with self.stopwatch.part("act"):
-            executed = self.environments.send(self.act(observation))
+            executed = self.environments.send(self.explorer.choose(self.agent, observation, self.steps, self.episodes.count))
         self.learn(batches)
         with self.stopwatch.part("environment"):
             step = self.environments.recv()
@@ -107,12 +111,6 @@ class Training:
             self.count(step)
         return step.current
 
-    def act(self, observation: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Epsilon-greedy actions, uniformly random ones during the warm-up."""
-        warming_up = self.steps < self.config.training.warmup_steps
-        greedy = np.zeros(len(observation), np.int32) if warming_up else self.agent.act(observation)
-        return epsilon_greedy(greedy, 1.0 if warming_up else self.epsilon, self.agent.num_actions, self.random)
-
     def draw_batches(self) -> list[Future[Batch]]:
         """Has batches drawn for the updates that are due, in a thread of its own while the agent acts and learns.
 
@@ -122,22 +120,18 @@ class Training:
         if self.steps < settings.warmup_steps or not self.memory.can_sample():
             return []
         due, self.steps_owed = divmod(self.steps_owed + self.environments.count, settings.update_period)
-        return [self.sampler.submit(self.memory.sample, self.config.agent.batch_size) for _ in range(due)]
+        progress = min(self.steps / self.config.replay.importance_steps, 1.0)
+        return [self.sampler.submit(self.memory.sample, self.config.agent.batch_size, progress) for _ in range(due)]
 
     def learn(self, drawn: list[Future[Batch]]) -> None:
         """An update with each batch."""
         with self.stopwatch.part("sample"):
             batches = [future.result() for future in drawn]
         with self.stopwatch.part("update"):
-            self.recent += self.agent.update(batches)
+            for batch, (metrics, surprise) in zip(batches, self.agent.update(batches), strict=True):
+                self.recent.append(metrics)
+                self.memory.set_priorities(batch, surprise)
             self.trace.advance(len(batches))
-
-    @property
-    def epsilon(self) -> float:
-        """Probability of a random action now."""
-        settings = self.config.exploration
-        begin = self.config.training.warmup_steps
-        return linear_schedule(self.steps, settings.epsilon_start, settings.epsilon_end, begin, settings.decay_steps)
 
     def count(self, step: Step) -> None:
         """Advances the counters, and logs the episodes that ended."""
@@ -157,7 +151,7 @@ class Training:
             "frames": self.frames,
             "updates": self.agent.updates,
             "episodes": self.episodes.count,
-            "epsilon": self.epsilon,
+            "epsilon": self.explorer.epsilon(self.steps, self.episodes.count),
             "score": self.episodes.mean_score,
             "length": self.episodes.mean_length,
             **dict(zip(UpdateMetrics._fields, learnt.tolist(), strict=True)),
@@ -198,7 +192,7 @@ class Training:
             "actions": self.environments.action_names,
         }
         files: dict[str, Callable[[Path], Any]] = {
-            "network.keras": self.agent.save_network,
+            "network.keras": lambda path: save_network(self.agent, path),
             "config.toml": lambda path: path.write_text(self.config.to_toml(), encoding="utf-8"),
         }
         checkpoint.save(self.run_directory, self.steps, self.arrays(), files, notes, self.frame_files.entries)
@@ -213,7 +207,7 @@ class Training:
             "evaluation": np.array(self.evaluation),
             "frame_files": self.frame_files.ends(),
             "recent": np.array(self.recent, np.float64).reshape(-1, len(UpdateMetrics._fields)),
-            "random": generator_to_array(self.random),
+            "random": generator_to_array(self.explorer.random),
         }
 
     def restore(self, stored: checkpoint.Checkpoint) -> bool:
@@ -233,7 +227,7 @@ class Training:
         self.steps, self.frames, self.steps_owed, self.evaluated_at = (int(number) for number in arrays["counters"])
         self.evaluation = float(arrays["evaluation"])
         self.recent = [UpdateMetrics(*row) for row in arrays["recent"].tolist()]
-        generator_from_array(self.random, arrays["random"])
+        generator_from_array(self.explorer.random, arrays["random"])
         self.observation = self.environments.restore(checkpoint.part(arrays, "environments"))
         self.stopwatch.restore(notes["time"])
         cut_logs(self.run_directory, notes["logs"])

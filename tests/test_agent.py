@@ -6,6 +6,8 @@ import tensorflow as tf
 from atari_dqn.agent import Agent
 from atari_dqn.config import load_config
 from atari_dqn.errors import UserError
+from atari_dqn.loading import start_from
+from atari_dqn.networks import QNetwork
 from atari_dqn.replay import Batch
 from atari_dqn.settings import Config
 
@@ -28,17 +30,19 @@ def batch(seed: int = 0) -> Batch:
         random.normal(size=8).astype(np.float32),
         random.choice([0.0, 0.9], size=8).astype(np.float32),
         random.integers(256, size=(8, 36, 36, 2), dtype=np.uint8),
+        np.ones(8, np.float32),
+        np.arange(8),
     )
 
 
-def networks_values(network: keras.Model, frames: np.ndarray) -> np.ndarray:
-    return np.asarray(network(frames))
+def networks_values(network: QNetwork, frames: np.ndarray) -> np.ndarray:
+    return np.asarray(network({"frames": frames}, training=False))[:, :, 0]
 
 
 @pytest.mark.parametrize("double", [True, False])
 def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> None:
     agent = Agent(config(agent__double=double), SHAPE, ACTIONS)
-    for variable in agent.target.variables:
+    for variable in agent.target.weights.variables:
         variable.assign(variable + 0.05 * keras.random.normal(variable.shape, seed=1))
     data = batch()
     online, target = (networks_values(network, data.next_observation) for network in (agent.online, agent.target))
@@ -47,9 +51,10 @@ def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> No
     before = networks_values(agent.online, data.observation)
     error = wanted - before[np.arange(8), data.action]
     loss = np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5)
-    (metrics,) = agent.update([data])
+    ((metrics, surprise),) = agent.update([data])
     assert float(metrics.loss) == pytest.approx(loss.mean(), rel=1e-4)
     assert float(metrics.td_error) == pytest.approx(np.abs(error).mean(), rel=1e-4)
+    np.testing.assert_allclose(surprise, np.abs(error), rtol=1e-4)
     assert float(metrics.mean_max_q) == pytest.approx(before.max(axis=1).mean(), rel=1e-3, abs=1e-5)
     assert float(metrics.gradient_norm) > 0
 
@@ -57,12 +62,12 @@ def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> No
 def test_repeated_updates_fit_the_batch_and_move_the_online_network_only() -> None:
     agent = Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS)
     data = batch()
-    target_before = [variable.numpy() for variable in agent.target.variables]
-    first = float(agent.update([data])[0].loss)
+    target_before = [variable.numpy() for variable in agent.target.weights.variables]
+    first = float(agent.update([data])[0][0].loss)
     for _ in range(100):
-        last = float(agent.update([data])[0].loss)
+        last = float(agent.update([data])[0][0].loss)
     assert last < 0.05 * first
-    for variable, before in zip(agent.target.variables, target_before, strict=True):
+    for variable, before in zip(agent.target.weights.variables, target_before, strict=True):
         np.testing.assert_array_equal(variable, before)
 
 
@@ -71,7 +76,7 @@ def test_the_target_is_copied_every_so_many_updates() -> None:
     same = []
     for number in range(6):
         agent.update([batch(number)])
-        pairs = zip(agent.online.variables, agent.target.variables, strict=True)
+        pairs = zip(agent.online.weights.variables, agent.target.weights.variables, strict=True)
         same.append(all(np.array_equal(online, target) for online, target in pairs))
     assert same == [False, False, True, False, False, True]
 
@@ -81,8 +86,8 @@ def test_updates_in_one_call_are_the_same_as_one_after_the_other(precision: str)
     settings = config(agent__target_period_updates=3, machine__precision=precision)
     batches = [batch(number) for number in range(8)]
     one, other = Agent(settings, SHAPE, ACTIONS), Agent(settings, SHAPE, ACTIONS)
-    single = [one.update([data])[0] for data in batches]
-    together = other.update(batches[:1]) + other.update(batches[1:])
+    single = [one.update([data])[0][0] for data in batches]
+    together = [metrics for metrics, _ in other.update(batches[:1]) + other.update(batches[1:])]
     assert one.updates == other.updates == 8
     np.testing.assert_allclose(np.array(single, np.float64), np.array(together, np.float64), rtol=1e-4)
     for name, array in one.arrays().items():
@@ -91,15 +96,15 @@ def test_updates_in_one_call_are_the_same_as_one_after_the_other(precision: str)
 
 def test_rounded_weights_follow_the_float32_weights_that_learn() -> None:
     agent = Agent(config(machine__precision="bfloat16", optimizer__learning_rate=1e-5), SHAPE, ACTIONS)
-    before = [variable.numpy() for variable in agent.weights.variables]
+    before = [variable.numpy() for variable in agent.online.weights.variables]
     agent.update([batch()])
-    for variable, rounded, old in zip(agent.weights.variables, agent.online.variables, before, strict=True):
+    for variable, rounded, old in zip(agent.online.weights.variables, agent.online.computing.variables, before, strict=True):
         assert variable.dtype == "float32"
         np.testing.assert_array_equal(tf.cast(variable.value, rounded.dtype), rounded)
         assert not np.array_equal(variable, old), f"{variable.path}: steps far below the rounding are kept"
-    assert {str(variable.dtype) for variable in agent.online.variables} == {"float32", "bfloat16"}
+    assert {str(variable.dtype) for variable in agent.online.computing.variables} == {"float32", "bfloat16"}
     exact = Agent(config(), SHAPE, ACTIONS)
-    for variable, old in zip(exact.weights.variables, before, strict=True):
+    for variable, old in zip(exact.online.weights.variables, before, strict=True):
         np.testing.assert_array_equal(variable, old, err_msg="both start from the same numbers")
 
 
@@ -120,7 +125,7 @@ def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
     other = Agent(config(agent__target_period_updates=4, machine__seed=99), SHAPE, ACTIONS)
     other.restore(one.arrays())
     for number in range(6, 10):
-        metrics, other_metrics = one.update([batch(number)])[0], other.update([batch(number)])[0]
+        metrics, other_metrics = one.update([batch(number)])[0][0], other.update([batch(number)])[0][0]
         assert float(metrics.loss) == pytest.approx(float(other_metrics.loss), rel=1e-5)
     for name, array in one.arrays().items():
         np.testing.assert_allclose(array, other.arrays()[name], rtol=1e-4, atol=1e-6, err_msg=name)
@@ -130,15 +135,17 @@ def test_gradients_agree_with_finite_differences() -> None:
     """With plain gradient steps too small to matter, the loss changes as the gradient norm predicts."""
     agent = Agent(config(optimizer__clip_norm=0.0), SHAPE, ACTIONS)
     data = batch()
-    weights = [variable.numpy() for variable in agent.online.trainable_variables]
-    loss = float(agent.update([data])[0].loss)
-    step = [variable.numpy() - weight for variable, weight in zip(agent.online.trainable_variables, weights, strict=True)]
+    weights = [variable.numpy() for variable in agent.online.weights.trainable_variables]
+    loss = float(agent.update([data])[0][0].loss)
+    step = [
+        variable.numpy() - weight for variable, weight in zip(agent.online.weights.trainable_variables, weights, strict=True)
+    ]
     length = np.sqrt(sum(float((part**2).sum()) for part in step))
     losses = []
     for size in (-1e-3, 1e-3):
-        for variable, weight, part in zip(agent.online.trainable_variables, weights, step, strict=True):
+        for variable, weight, part in zip(agent.online.weights.trainable_variables, weights, step, strict=True):
             variable.assign(weight + size * part / length)
-        losses.append(float(agent.update([data])[0].loss))
+        losses.append(float(agent.update([data])[0][0].loss))
     slope = (losses[1] - losses[0]) / 2e-3
     assert slope < 0, "the update's direction must lower the loss"
     assert loss == pytest.approx(np.mean(losses), rel=1e-3)
@@ -148,8 +155,8 @@ def test_gradients_agree_with_finite_differences() -> None:
 def test_an_agent_can_start_from_anothers_weights(head: str) -> None:
     other = Agent(config(network__head=head, machine__seed=2), SHAPE, ACTIONS)
     agent = Agent(config(network__head=head), SHAPE, ACTIONS)
-    assert agent.start_from(other)
-    for pairs in (zip(agent.online.variables, other.online.variables, strict=True), agent_pairs(agent)):
+    assert start_from(agent, other)
+    for pairs in (zip(agent.online.weights.variables, other.online.weights.variables, strict=True), agent_pairs(agent)):
         for mine, its in pairs:
             np.testing.assert_array_equal(mine, its)
 
@@ -158,16 +165,16 @@ def test_an_agent_can_start_from_anothers_weights(head: str) -> None:
 def test_in_another_game_the_output_layers_start_anew(head: str, outputs: set[str]) -> None:
     other = Agent(config(network__head=head, machine__seed=2), SHAPE, ["NOOP", "UP"])
     agent = Agent(config(network__head=head), SHAPE, ACTIONS)
-    before = {variable.path: variable.numpy() for variable in agent.online.variables}
-    assert not agent.start_from(other)
-    theirs = {variable.path: variable.numpy() for variable in other.online.variables}
-    for path, value in ((variable.path, variable.numpy()) for variable in agent.online.variables):
+    before = {variable.path: variable.numpy() for variable in agent.online.weights.variables}
+    assert not start_from(agent, other)
+    theirs = {variable.path: variable.numpy() for variable in other.online.weights.variables}
+    for path, value in ((variable.path, variable.numpy()) for variable in agent.online.weights.variables):
         expected = before if path.split("/")[0] in outputs else theirs
         np.testing.assert_array_equal(value, expected[path], err_msg=path)
 
 
 def agent_pairs(agent: Agent) -> "zip[tuple[keras.Variable, keras.Variable]]":
-    return zip(agent.online.variables, agent.target.variables, strict=True)
+    return zip(agent.online.weights.variables, agent.target.weights.variables, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +191,7 @@ def test_another_network_is_refused(change: dict[str, object], shape: tuple[int,
     )
     agent = Agent(config(network__head="q"), SHAPE, ACTIONS)
     with pytest.raises(UserError, match=message):
-        agent.start_from(other)
+        start_from(agent, other)
 
 
 def test_arrays_of_another_network_are_refused() -> None:
@@ -194,3 +201,45 @@ def test_arrays_of_another_network_are_refused() -> None:
         agent.restore(arrays)
     with pytest.raises(UserError, match="is missing"):
         agent.restore({"updates": np.array(1)})
+
+
+def test_a_reset_draws_the_head_anew_and_shrinks_the_torso_towards_new_weights() -> None:
+    settings = config(agent__reset_period_updates=3, agent__reset_keep=0.75, optimizer__learning_rate=1e-3)
+    agent, same = Agent(settings, SHAPE, ACTIONS), Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS)
+    for number in range(3):
+        agent.update([batch(number)])
+        same.update([batch(number)])
+    fresh = agent._build("fresh", "float32", 3)
+    for layer, learnt, new in zip(agent.online.weights.layers, same.online.weights.layers, fresh.layers, strict=True):
+        torso = layer.name.startswith("convolution")
+        for weight, was, drawn in zip(layer.get_weights(), learnt.get_weights(), new.get_weights(), strict=True):
+            np.testing.assert_allclose(weight, 0.75 * was + 0.25 * drawn if torso else drawn, rtol=1e-3, atol=1e-5)
+    for mine, its in agent_pairs(agent):
+        np.testing.assert_array_equal(mine, its)
+    moments = [variable for variable in agent.optimizer.variables if len(variable.shape)]
+    assert moments
+    assert all(not np.any(variable) for variable in moments)
+    assert int(agent.optimizer.iterations) == 3
+    again = Agent(settings, SHAPE, ACTIONS)
+    again.update([batch(number) for number in range(3)])
+    for mine, its in zip(agent.online.weights.variables, again.online.weights.variables, strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-3, atol=1e-5, err_msg="several updates in one call stop for a reset")
+
+
+def test_noise_changes_what_is_explored_and_never_what_is_valued() -> None:
+    agent = Agent(config(network__noisy=True, network__noisy_sigma=5.0), SHAPE, ACTIONS)
+    observations = np.random.default_rng(1).integers(256, size=(8, *SHAPE), dtype=np.uint8)
+    explored = {tuple(agent.explore(observations)) for _ in range(10)}
+    assert len(explored) > 1
+    np.testing.assert_array_equal(agent.values(observations), agent.values(observations))
+    quiet = Agent(config(), SHAPE, ACTIONS)
+    assert quiet.explore(observations).tolist() == quiet.act(observations).tolist()
+    assert quiet.explorations == 0
+
+
+def test_equal_weights_are_no_weights() -> None:
+    one, other = Agent(config(), SHAPE, ACTIONS), Agent(config(), SHAPE, ACTIONS)
+    data = batch()
+    half = data._replace(weight=np.full(8, 0.5, np.float32))
+    whole_loss, half_loss = (float(agent.update([which])[0][0].loss) for agent, which in ((one, data), (other, half)))
+    assert half_loss == pytest.approx(whole_loss / 2, rel=1e-5)

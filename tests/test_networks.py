@@ -1,13 +1,16 @@
-from pathlib import Path
+from itertools import count
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from atari_dqn import networks, settings
-from atari_dqn.networks import OUTPUT_LAYERS, build_network, copy_weights, register_torso, save_network
-from atari_dqn.settings import NetworkSettings
+from atari_dqn import learning_settings, torsos
+from atari_dqn.heads import OUTPUT_LAYERS, FractionEmbedding, NoisyDense
+from atari_dqn.learning_settings import NetworkSettings
+from atari_dqn.networks import QNetwork, build_network
+from atari_dqn.torsos import SpectralConvolution, impala_torso, register_torso
 
 
 def frames(count: int = 3) -> np.ndarray:
@@ -20,8 +23,8 @@ def test_the_nature_network_has_the_papers_size() -> None:
     convolutions = 8 * 8 * 4 * 32 + 32 + 4 * 4 * 32 * 64 + 64 + 3 * 3 * 64 * 64 + 64
     dense = 7 * 7 * 64 * 512 + 512 + 512 * 4 + 4
     assert network.count_params() == convolutions + dense
-    assert network(frames()).shape == (3, 4)
-    assert network(frames()).dtype == tf.float32
+    assert network({"frames": frames()}).shape == (3, 4, 1)
+    assert network({"frames": frames()}).dtype == tf.float32
 
 
 def test_the_network_is_the_convolution_arithmetic_that_it_claims() -> None:
@@ -38,17 +41,22 @@ def test_the_network_is_the_convolution_arithmetic_that_it_claims() -> None:
                 out[row, column] = np.einsum("hwc,hwcf->f", patch, kernel) + bias
         features = np.maximum(out, 0)
     hidden = np.maximum(features.ravel() @ weights[6] + weights[7], 0)
-    np.testing.assert_allclose(network(image)[0], hidden @ weights[8] + weights[9], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(network({"frames": image})[0, :, 0], hidden @ weights[8] + weights[9], rtol=1e-4, atol=1e-5)
 
 
-def test_a_dueling_heads_advantages_have_mean_zero() -> None:
-    """Wang et al. 2016, equation 9: the mean of the Q-values is the state's value, whatever the advantages are."""
-    network = build_network(NetworkSettings(head="dueling"), (84, 84, 4), 6, seed=1, name="online")
-    parts = keras.Model(network.inputs, [network.get_layer("value").output, network.output])
-    value, q_values = parts(frames())
-    np.testing.assert_allclose(np.mean(q_values, axis=1), value[:, 0], atol=1e-5)
-    network.get_layer("advantage").bias.assign_add(tf.fill([6], 5.0))
-    np.testing.assert_allclose(parts(frames())[1], q_values, atol=1e-5)
+@pytest.mark.parametrize(("returns", "atoms"), [("mean", 1), ("quantile", 7)])
+def test_a_dueling_heads_advantages_have_mean_zero(returns: Any, atoms: int) -> None:
+    """Wang et al. 2016, equation 9: the mean of the Q-values is the state's value, whatever the advantages are.
+
+    For each quantile by itself: Hessel et al. 2018, section 3.
+    """
+    network = build_network(NetworkSettings(head="dueling", returns=returns, atoms=7), (84, 84, 4), 6, seed=1, name="online")
+    parts = keras.Model(network.input, [network.get_layer("value").output, network.output])
+    value, q_values = parts({"frames": frames()})
+    assert q_values.shape == (3, 6, atoms)
+    np.testing.assert_allclose(np.mean(q_values, axis=1), value, atol=1e-5)
+    network.get_layer("advantage").bias.assign_add(tf.fill([6 * atoms], 5.0))
+    np.testing.assert_allclose(parts({"frames": frames()})[1], q_values, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", ["q", "dueling"])
@@ -66,48 +74,166 @@ def test_the_seed_decides_the_weights(head: str) -> None:
 @pytest.mark.parametrize("head", ["q", "dueling"])
 def test_bfloat16_is_what_weights_and_layers_are_but_those_of_values(head: str) -> None:
     settings = NetworkSettings.model_validate({"head": head})
-    exact, rounded = (build_network(settings, (84, 84, 4), 4, seed=1, name="n", precision=p) for p in ("float32", "bfloat16"))
-    copy_weights(exact, rounded)
+    both = QNetwork(lambda name, precision: build_network(settings, (84, 84, 4), 4, 1, name, precision), "n", "bfloat16")
+    exact, rounded = both.weights, both.computing
     for layer in rounded.layers:
         outputs_values = layer.name in OUTPUT_LAYERS or layer.name == "convolution_1"
         for weight in layer.weights:
             assert weight.dtype == ("float32" if outputs_values else "bfloat16"), weight.path
     hidden = [layer for layer in rounded.layers if layer.name.startswith("convolution") or layer.name.endswith("hidden")]
-    assert {keras.Model(rounded.inputs, layer.output)(frames()).dtype for layer in hidden} == {tf.bfloat16}
-    values, rounded_values = (np.asarray(network(frames(50))) for network in (exact, rounded))
+    assert {keras.Model(rounded.input, layer.output)({"frames": frames()}).dtype for layer in hidden} == {tf.bfloat16}
+    values, rounded_values = (np.asarray(network({"frames": frames(50)})) for network in (exact, rounded))
     assert rounded_values.dtype == np.float32
     error = np.abs(rounded_values - values).max() / np.abs(values).max()
     assert 1e-5 < error < 0.02, "bfloat16 keeps 8 bits: each layer is off by 0.4 % at most"
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("head", ["q", "dueling"])
-def test_the_saved_file_opens_with_keras_alone(head: str, tmp_path: Path) -> None:
-    """In a process that has never heard of this package, in Keras's safe mode."""
-    import subprocess
-    import sys
-
-    settings = NetworkSettings.model_validate({"head": head})
-    network = build_network(settings, (84, 84, 4), 4, seed=1, name="online")
-    save_network(network, tmp_path / "network.keras")
-    np.save(tmp_path / "frames.npy", frames())
-    script = (
-        "import keras, numpy, sys; network = keras.models.load_model('network.keras');"
-        "numpy.save('values.npy', network(numpy.load('frames.npy')));"
-        "assert not any(name.startswith('atari_dqn') for name in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "values.npy"), network(frames()), rtol=1e-5, atol=1e-6)
-
-
 def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "TORSOS", dict(networks.TORSOS))
-    monkeypatch.setattr(settings, "TORSO_NAMES", names := [*settings.TORSO_NAMES])
-    monkeypatch.setattr(networks, "TORSO_NAMES", names)
+    monkeypatch.setattr(torsos, "CUSTOM", {})
+    monkeypatch.setattr(learning_settings, "TORSO_NAMES", names := [*learning_settings.TORSO_NAMES])
+    monkeypatch.setattr(torsos, "TORSO_NAMES", names)
     with pytest.raises(ValueError, match="torso = 'flat': one of nature"):
         NetworkSettings(torso="flat")
     register_torso("flat", lambda frames, seeds: keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(frames)))
     network = build_network(NetworkSettings(torso="flat", hidden_units=8), (36, 36, 1), 2, seed=1, name="online")
     assert network.count_params() == 36 * 36 * 8 + 8 + 8 * 2 + 2
     with pytest.raises(ValueError, match="there is a torso 'flat' already"):
-        register_torso("flat", networks.nature_torso)
+        register_torso("flat", torsos.nature_torso)
+
+
+def test_the_impala_torso_has_the_papers_shape() -> None:
+    """Espeholt et al. 2018, figure 3: three sections that halve the picture, each with two residual blocks."""
+    network = build_network(NetworkSettings(torso="impala", impala_width=2), (84, 84, 4), 4, seed=1, name="online")
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [32] * 5 + [64] * 10
+    assert network.get_layer("features").output.shape == (None, 11 * 11 * 64)
+    assert network({"frames": frames()}).shape == (3, 4, 1)
+
+
+def test_a_residual_block_adds_to_what_it_gets() -> None:
+    """With its convolutions at zero it changes nothing."""
+    inputs = keras.Input((36, 36, 1), dtype="uint8")
+    features = impala_torso(inputs, count(1), width=1)
+    network = keras.Model(inputs, features)
+    for layer in network.layers:
+        if "block" in layer.name:
+            layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    plain = keras.Model(inputs, [network.get_layer("section_3_pool").output, network.get_layer("section_3_block_2").output])
+    before, after = plain(frames()[:, :36, :36, :1])
+    np.testing.assert_array_equal(before, after)
+
+
+def test_a_spectral_convolutions_kernel_has_norm_one() -> None:
+    layer = SpectralConvolution(6, 3, padding="same", kernel_initializer=keras.initializers.HeUniform(1))
+    features = np.random.default_rng(0).normal(size=(2, 5, 5, 4)).astype(np.float32)
+    got = layer(features)
+    kernel = layer.get_weights()[0]
+    largest = np.linalg.svd(kernel.reshape(-1, 6), compute_uv=False)[0]
+    np.testing.assert_allclose(layer.normalized_kernel(), kernel / largest, rtol=0.02)
+    np.testing.assert_allclose(got, tf.nn.conv2d(features, kernel / largest, 1, "SAME"), rtol=0.05, atol=0.02)
+    with tf.GradientTape() as tape:
+        scaled = tf.reduce_sum(layer.normalized_kernel() * np.ones_like(kernel))
+    gradient = tape.gradient(scaled, layer.kernel.value)
+    assert abs(float(tf.reduce_sum(gradient * kernel))) < 1e-3 * float(tf.norm(gradient) * tf.norm(kernel)), (
+        "a longer kernel is the same kernel"
+    )
+    with pytest.raises(ValueError, match="spectral_norm = true: only with torso = 'impala'"):
+        NetworkSettings(spectral_norm=True)
+
+
+def test_layer_norm_makes_features_of_one_size() -> None:
+    network = build_network(NetworkSettings(layer_norm=True), (84, 84, 4), 4, seed=1, name="online")
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.LayerNormalization)]
+    assert [layer.name for layer in norms] == ["convolution_1_norm", "convolution_2_norm", "convolution_3_norm", "hidden_norm"]
+    for output in keras.Model(network.input, [layer.output for layer in norms])({"frames": frames()}):
+        np.testing.assert_allclose(np.mean(output, axis=-1), 0, atol=1e-4)
+        np.testing.assert_allclose(np.std(output, axis=-1), 1, atol=0.1)
+
+
+def test_the_mlp_torso_takes_bytes_and_numbers() -> None:
+    settings = NetworkSettings(torso="mlp", mlp_layers=[5, 3], hidden_units=2)
+    pixels = build_network(settings, (2, 2, 1), 2, seed=1, name="online")
+    numbers = build_network(settings, (4,), 2, seed=1, name="online", dtype="float32")
+    assert [weight.shape for weight in pixels.get_weights()] == [(4, 5), (5,), (5, 3), (3,), (3, 2), (2,), (2, 2), (2,)]
+    image = np.array([[[[0], [51]], [[102], [255]]]], np.uint8)
+    np.testing.assert_allclose(
+        pixels({"frames": image}), numbers({"frames": np.array([[0, 0.2, 0.4, 1]], np.float32)}), rtol=1e-5
+    )
+
+
+def noisy_layer() -> NoisyDense:
+    layer = NoisyDense(3, sigma=0.5, number=1, seed=1)
+    layer([tf.zeros((1, 4)), tf.constant([0, 0])])
+    return layer
+
+
+def test_noisy_layers_start_as_the_paper_says() -> None:
+    """Fortunato et al. 2018, section 3.2: means uniform within 1 / sqrt(p), scales sigma_0 / sqrt(p)."""
+    layer = NoisyDense(400, sigma=0.5, number=1, seed=1)
+    layer([tf.zeros((1, 100)), tf.constant([0, 0])])
+    kernel, bias, kernel_scale, bias_scale = layer.get_weights()
+    assert np.abs(kernel).max() <= 0.1
+    np.testing.assert_allclose([kernel.std(), bias.std()], 0.1 / np.sqrt(3), rtol=0.1)
+    np.testing.assert_allclose(np.concatenate([kernel_scale.ravel(), bias_scale]), 0.05, rtol=1e-6)
+    assert not np.array_equal(kernel[0], bias)
+
+
+def test_the_noise_of_a_layer_is_factorised_and_has_the_papers_moments() -> None:
+    """f(x) = sgn(x) sqrt(|x|) of Gaussian numbers: mean 0, E f^2 = E |x| = sqrt(2 / pi); of a product of two, 2 / pi."""
+    layer = noisy_layer()
+    features = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    mean, _, scale, bias_scale = (np.asarray(weight) for weight in layer.weights)
+    noisy = tf.function(lambda key: layer([features, key], training=True))
+    outputs = np.stack([noisy(tf.constant([7, key])) for key in range(4000)])
+    quiet = np.asarray(layer([features, tf.constant([7, 0])]))
+    np.testing.assert_allclose(quiet, features @ mean + np.asarray(layer.bias), rtol=1e-5)
+    variance = (features**2 @ scale**2) * (2 / np.pi) + bias_scale**2 * np.sqrt(2 / np.pi)
+    np.testing.assert_allclose(outputs.mean(axis=0), quiet, atol=0.03)
+    np.testing.assert_allclose(outputs.var(axis=0), variance, rtol=0.15)
+
+
+def test_the_noise_is_one_outer_product_for_the_whole_batch() -> None:
+    """The same numbers as with a kernel that is perturbed as in Fortunato et al. 2018, equation 9."""
+    layer, key = noisy_layer(), tf.constant([3, 9])
+    features = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    got = np.asarray(layer([features, key], training=True))
+    before, after = np.asarray(layer._noise(key, 0, 4)), np.asarray(layer._noise(key, 1, 3))
+    kernel = np.asarray(layer.kernel) + np.asarray(layer.kernel_scale) * np.outer(before, after)
+    bias = np.asarray(layer.bias) + np.asarray(layer.bias_scale) * after
+    np.testing.assert_allclose(got, features @ kernel + bias, rtol=1e-4, atol=1e-5)
+    other = NoisyDense(3, sigma=0.5, number=2, seed=1)
+    assert not np.allclose(other._noise(key, 0, 4), before), "no two layers share their noise"
+
+
+def test_fractions_are_embedded_as_the_paper_says() -> None:
+    layer = FractionEmbedding(seed=1)
+    features, fractions = np.ones((1, 3), np.float32), np.array([[0.0, 0.25, 1.0]], np.float32)
+    got = layer([features, fractions])
+    kernel, bias = layer.embed.get_weights()
+    cosines = np.array([[np.cos(np.pi * i * fraction) for i in range(1, 65)] for fraction in fractions[0]])
+    np.testing.assert_allclose(got[0], np.maximum(cosines @ kernel + bias, 0), atol=1e-4)
+
+
+def test_implicit_quantiles_answer_for_each_fraction_by_itself() -> None:
+    network = build_network(NetworkSettings(returns="implicit", hidden_units=8), (36, 36, 2), 3, seed=1, name="online")
+    seen, fractions = frames(2)[:, :36, :36, :2], np.array([[0.1, 0.5], [0.9, 0.3]], np.float32)
+    together = network({"frames": seen, "fractions": fractions})
+    assert together.shape == (2, 3, 2)
+    alone = network({"frames": seen[1:], "fractions": fractions[1:, :1]})
+    np.testing.assert_allclose(together[1, :, 0], alone[0, :, 0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_soft_target_moves_part_of_the_way() -> None:
+    def build(name: str, precision: str) -> keras.Model:
+        seed = {"one": 1, "other": 2}[name]
+        return build_network(NetworkSettings(hidden_units=4), (36, 36, 1), 2, seed, name, precision)
+
+    one, other = QNetwork(build, "one", "bfloat16"), QNetwork(build, "other", "float32")
+    before = [np.asarray(weight) for weight in one.weights.variables]
+    one.follow(other, rate=0.25)
+    for weight, rounded, was, its in zip(
+        one.weights.variables, one.computing.variables, before, other.weights.variables, strict=True
+    ):
+        np.testing.assert_allclose(weight, 0.75 * was + 0.25 * np.asarray(its), rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(tf.cast(weight.value, rounded.dtype), rounded)

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from atari_dqn.learning_settings import OptimizerSettings
 from atari_dqn.optimizers import clip_by_global_norm, make_optimizer
-from atari_dqn.settings import OptimizerSettings
 
 STOCK = {
     "adam": keras.optimizers.Adam(0.01, beta_1=0.9, beta_2=0.99, epsilon=1e-3),
@@ -59,3 +59,18 @@ def test_the_step_size_decays_linearly_to_its_end() -> None:
         optimizer.apply([tf.ones(1)], [weight])
         places.append(float(weight.numpy()[0]))
     np.testing.assert_allclose(np.diff(places), [-1.0, -0.8, -0.6, -0.4, -0.2, -0.2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_weight_decay_shrinks_kernels_and_nothing_else(name: str) -> None:
+    """Loshchilov and Hutter 2019: by the step size times the decay in each update, apart from the gradient."""
+    settings = OptimizerSettings.model_validate({"name": name, "learning_rate": 0.1, "weight_decay": 0.5})
+    layer, norm = keras.layers.Dense(2, bias_initializer="ones"), keras.layers.LayerNormalization()
+    layer(tf.ones((1, 3))), norm(tf.ones((1, 3)))
+    variables = [*layer.trainable_variables, *norm.trainable_variables]
+    before = [np.asarray(variable) for variable in variables]
+    optimizer = make_optimizer(settings)
+    optimizer.build(variables)
+    optimizer.apply([tf.zeros(variable.shape) for variable in variables], variables)
+    for variable, was in zip(variables, before, strict=True):
+        np.testing.assert_allclose(variable, 0.95 * was if variable.name == "kernel" else was, rtol=1e-5)

@@ -85,7 +85,7 @@ def test_updates_for_each_agent_step_do_not_depend_on_the_number_of_environments
     )
     training = catch(tmp_path, settings)
     updates: list[Batch] = []
-    training.agent.update = lambda batches: updates.extend(batches) or [UpdateMetrics(0, 0, 0, 0)] * len(batches)  # type: ignore
+    training.agent.update = lambda batches: updates.extend(batches) or [(UpdateMetrics(0, 0, 0, 0), None)] * len(batches)  # type: ignore
     training.run()
     assert training.steps == -(-total // environments) * environments
     assert abs(len(updates) - (training.steps - 200) / period) <= 1 + environments / period
@@ -95,7 +95,7 @@ def test_the_warmup_is_random_and_unlearnt(tmp_path: Path) -> None:
     settings = config(training__total_steps=400, training__warmup_steps=400, exploration__epsilon_start=0.0)
     training = catch(tmp_path, settings)
     asked: list[None] = []
-    training.agent.act = lambda observation: asked.append(None)  # type: ignore
+    training.agent.explore = lambda observation: asked.append(None)  # type: ignore
     training.run()
     assert training.agent.updates == 0
     assert asked == []
@@ -183,8 +183,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(tmp_path: Path)
     training = catch(tmp_path, config(training__checkpoint_period=700))
     update = training.agent.update
 
-    def diverging(batches: Sequence[Batch]) -> list[UpdateMetrics]:
-        return update(batches) if training.steps < 1_500 else [UpdateMetrics.none()]
+    def diverging(batches: Sequence[Batch]) -> list[tuple[UpdateMetrics, Any]]:
+        return update(batches) if training.steps < 1_500 else [(UpdateMetrics.none(), None)]
 
     training.agent.update = diverging  # type: ignore
     with pytest.raises(UserError, match=r"no number any more, near step 2000; a learning rate below 0.001"):

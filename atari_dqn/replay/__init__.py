@@ -1,7 +1,8 @@
 """The replay memory."""
 
+from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.capacity import free_memory, memory_needed
 from atari_dqn.replay.files import FrameFiles
-from atari_dqn.replay.memory import Batch, ReplayMemory, make_memory
+from atari_dqn.replay.memory import ReplayMemory, make_memory
 
 __all__ = ["Batch", "FrameFiles", "ReplayMemory", "free_memory", "make_memory", "memory_needed"]

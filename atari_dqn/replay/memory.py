@@ -17,7 +17,7 @@ An episode of T steps takes T + 1 rows, so a truncated episode has the frame it 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -25,20 +25,12 @@ from numpy.typing import DTypeLike, NDArray
 from atari_dqn.errors import UserError
 from atari_dqn.preprocessing import aligned_empty, frames_last
 from atari_dqn.random_state import generator_from_array, generator_to_array
+from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
 from atari_dqn.replay.capacity import choose_storage
 from atari_dqn.replay.frames import Storage, make_frames
+from atari_dqn.replay.priorities import Priorities
 from atari_dqn.settings import Config
-
-
-class Batch(NamedTuple):
-    """B transitions; observations have their frames last, as convolutions want them."""
-
-    observation: NDArray[Any]  # (B, *frame_shape, stack)
-    action: NDArray[np.int32]  # (B,)
-    reward: NDArray[np.float32]  # (B,) discounted sum over the steps to the next observation, 1 to n
-    discount: NDArray[np.float32]  # (B,) what the value of the next observation is worth
-    next_observation: NDArray[Any]  # (B, *frame_shape, stack)
 
 
 class ReplayMemory:
@@ -57,6 +49,9 @@ class ReplayMemory:
         n_step: rewards summed before bootstrapping (Sutton 1988).
         gamma: discount of one step.
         seed: of the sampling.
+        priority_exponent: how much more often surprising transitions are drawn (Schaul et al. 2016, equation 1); 0: all
+            equally often.
+        importance_exponent: how far weights make up for that at first (Schaul et al. 2016, section 3.4, beta).
 
     Raises:
         UserError: the share of an environment is shorter than one sample, or it does not fit into free memory.
@@ -72,6 +67,8 @@ class ReplayMemory:
         n_step: int,
         gamma: float,
         seed: int,
+        priority_exponent: float = 0.0,
+        importance_exponent: float = 1.0,
         dtype: DTypeLike = np.uint8,
         storage: Storage | Literal["auto"] = "auto",
         directory: Path | None = None,
@@ -96,6 +93,8 @@ class ReplayMemory:
         self._age = np.zeros((num_envs, self.rows), np.uint8)  # rows since the episode's first, at most 255
         self._added = np.zeros(num_envs, np.int64)  # frames since the run began; the newest has row (added - 1) % rows
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"replay"])))
+        places = num_envs * self.rows
+        self.priorities = Priorities(places, priority_exponent, importance_exponent) if priority_exponent else None
 
     @property
     def _newest(self) -> NDArray[np.int64]:
@@ -146,15 +145,22 @@ class ReplayMemory:
 
     def can_sample(self) -> bool:
         """Whether at least one transition is complete."""
-        return bool((self._sampleable() > 0).any())
+        return bool((self._sampleable() > 0).any()) if self.priorities is None else self.priorities.any()
 
-    def sample(self, size: int) -> Batch:
-        """Draws transitions uniformly, with replacement."""
-        env, row = self._draw(size)
-        return self.gather(env, row)
+    def sample(self, size: int, progress: float = 0.0) -> Batch:
+        """Draws transitions, with replacement, equally often or by their priorities.
+
+        Args:
+            size: B.
+            progress: of the weights' exponent on its way to 1, 0 to 1.
+        """
+        if self.priorities is None:
+            return self.gather(*self._draw(size))
+        place, weight = self.priorities.draw(size, progress, self.random)
+        return self.gather(*np.divmod(place, self.rows))._replace(weight=weight)
 
     def gather(self, env: NDArray[np.int64], row: NDArray[np.int64]) -> Batch:
-        """Builds the transitions that start at the given rows."""
+        """Builds the transitions that start at the given rows, with weight 1."""
         reward = np.zeros(len(env), np.float32)
         discount = np.ones(len(env), np.float32)
         offset = np.zeros(len(env), np.int32)
@@ -166,7 +172,13 @@ class ReplayMemory:
             discount *= np.where(going, np.float32(self.gamma) * self._discount[env, at], np.float32(1))
             offset += going
         observation, next_observation = self._observations(env, row, offset)
-        return Batch(observation, self._action[env, row], reward, discount, next_observation)
+        weight, place = np.ones(len(env), np.float32), env * self.rows + row
+        return Batch(observation, self._action[env, row], reward, discount, next_observation, weight, place)
+
+    def set_priorities(self, batch: Batch, surprise: Any) -> None:
+        """How much the transitions of a batch surprised the learner, (B,)."""
+        if self.priorities is not None:
+            self.priorities.set(batch.place, np.asarray(surprise))
 
     def newest_frames(self) -> NDArray[Any]:
         """The newest frame of each environment, (num_envs, *frame_shape)."""
@@ -177,7 +189,8 @@ class ReplayMemory:
         """Everything but the full blocks of frames: what was done and earned, counts, and frames of unfinished blocks."""
         named = {name: getattr(self, f"_{name}") for name in ("action", "reward", "discount", "last", "age", "added")}
         tails = [self._frames.unfinished(env, count) for env, count in enumerate(self._unfinished().tolist())]
-        return named | {"tail": np.concatenate(tails), "random": generator_to_array(self.random)}
+        priorities = {} if self.priorities is None else self.priorities.arrays()
+        return named | priorities | {"tail": np.concatenate(tails), "random": generator_to_array(self.random)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], blocks: Iterable[Block]) -> None:
         """Takes over the ``arrays`` and blocks of a memory of the same settings; blocks too old for the ring are ignored."""
@@ -191,6 +204,8 @@ class ReplayMemory:
         for env, count in enumerate(self._unfinished().tolist()):
             for row in range(int(self._newest[env]) - count + 1, int(self._newest[env]) + 1):
                 self._frames.append(np.array([env]), np.array([row]), next(tail)[np.newaxis])
+        if self.priorities is not None:  # after the tail, which was appended once more
+            self.priorities.restore(arrays)
         generator_from_array(self.random, arrays["random"])
 
     @property
@@ -220,8 +235,8 @@ class ReplayMemory:
         """Stacks that end at the given rows and so many rows later; frames before an episode's first are blank."""
         shape = (len(env), *self._blank.shape, self.stack)
         observation, next_observation = (aligned_empty(shape, self._blank.dtype) for _ in range(2))
-        first = (row - (self.stack - 1)) % self.rows
-        missing = np.maximum(self.stack - 1 - self._age[env, row].astype(np.int64), 0)
+        first, ages = (row - (self.stack - 1)) % self.rows, self._age[env, row].astype(np.int64)
+        missing = np.maximum(self.stack - 1 - ages, 0)
         places = zip(env.tolist(), first.tolist(), missing.tolist(), offset.tolist(), strict=True)
         for index, (ring, start, blank, ahead) in enumerate(places):
             frames = self._frames.window(ring, start)
@@ -256,6 +271,18 @@ class ReplayMemory:
         self._frames.append(envs, rows, frames[envs])
         self._last[envs, rows] = False
         self._age[envs, rows] = age[envs]
+        if self.priorities is not None:
+            self._prioritize(envs, rows)
+
+    def _prioritize(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """New frames lie in these rows: some transitions are complete now, others have lost part of their stack."""
+        assert self.priorities is not None
+        for ahead in range(self.stack):  # the new rows; in a full ring, the oldest too, whose stacks reach back into these
+            lost = envs * self.rows + (rows + ahead) % self.rows
+            self.priorities.forget(lost if ahead == 0 else lost[self._added[envs] >= self.rows])
+        complete = (rows - self.n_step) % self.rows
+        ready = (self._added[envs] > self.n_step) & ~self._last[envs, complete]
+        self.priorities.add((envs * self.rows + complete)[ready])
 
 
 def make_memory(config: Config, num_envs: int, observation_shape: tuple[int, ...], directory: Path) -> ReplayMemory:
@@ -269,6 +296,8 @@ def make_memory(config: Config, num_envs: int, observation_shape: tuple[int, ...
         n_step=config.agent.n_step,
         gamma=config.agent.gamma,
         seed=config.machine.seed,
+        priority_exponent=config.replay.priority_exponent,
+        importance_exponent=config.replay.importance_exponent,
         storage=config.replay.storage,
         directory=directory,
     )

@@ -99,7 +99,10 @@ def test_a_run_begins_with_the_weights_of_another(trained: Path, tmp_path: Path,
     )
     assert said in run(*command, cwd=tmp_path).stderr
     theirs, ours = load_agent(origin), load_agent(tmp_path / "checkpoints" / game / "second")
-    same = [np.array_equal(a, b) for a, b in zip(theirs.online.get_weights(), ours.online.get_weights(), strict=False)]
+    same = [
+        np.array_equal(a, b)
+        for a, b in zip(theirs.online.weights.get_weights(), ours.online.weights.get_weights(), strict=False)
+    ]
     # Kernel and bias of three convolutions and two hidden layers, and of the two output layers.
     assert sum(same) == (14 if game == GAME else 10)
 

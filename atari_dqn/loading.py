@@ -1,0 +1,51 @@
+"""Agents that others trained: from a checkpoint, and as the beginning of another run."""
+
+from pathlib import Path
+
+from atari_dqn import checkpoint
+from atari_dqn.agent import Agent
+from atari_dqn.config import read_config
+from atari_dqn.errors import UserError
+from atari_dqn.heads import OUTPUT_LAYERS
+
+
+def load_agent(path: str | Path) -> Agent:
+    """Loads a trained agent, ready to act; ``config`` holds the settings it was trained with.
+
+    Args:
+        path: a run's directory (then its newest checkpoint) or one checkpoint in it.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    stored = checkpoint.load(Path(path), shared=False)
+    config = read_config(stored.path / "config.toml")
+    agent = Agent(config, tuple(stored.notes["observation_shape"]), stored.notes["actions"])
+    agent.restore(checkpoint.part(stored.arrays, "agent"))
+    return agent
+
+
+def start_from(agent: Agent, other: Agent) -> bool:
+    """Gives an untrained agent another agent's weights to begin with.
+
+    Where the actions have other names, the output layers keep their own random weights: what is seen is worth knowing in
+    another game too, what it is worth is not.
+
+    Returns:
+        Whether the output layers were taken over as well.
+
+    Raises:
+        UserError: the networks differ in more than their outputs.
+    """
+    ours = {"observations": agent.observation_shape, **agent.config.network.model_dump()}
+    theirs = {"observations": other.observation_shape, **other.config.network.model_dump()}
+    for name, value in ours.items():
+        if theirs[name] != value:
+            raise UserError(f"weights of another network: its {name} is {theirs[name]}, this run's {value}")
+    everything = agent.action_names == other.action_names
+    for mine, its in zip(agent.online.weights.layers, other.online.weights.layers, strict=True):
+        if everything or mine.name not in OUTPUT_LAYERS:
+            mine.set_weights(its.get_weights())
+    agent.online.round()
+    agent.target.follow(agent.online)
+    return everything

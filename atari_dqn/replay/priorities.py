@@ -1,0 +1,77 @@
+"""Prioritized replay: transitions are drawn the more often, the more they surprised."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.replay.sum_tree import SumTree
+
+
+class Priorities:
+    """Proportional prioritization: Schaul et al. 2016, "Prioritized Experience Replay", section 3.3 and Algorithm 1.
+
+    Args:
+        size: places for transitions.
+        exponent: the paper's alpha; a place of priority p is drawn in proportion to p ** exponent.
+        importance_exponent: the paper's beta at first.
+    """
+
+    # The paper's epsilon, so that what once held no surprise is drawn again.
+    LEAST = 1e-6
+
+    def __init__(self, size: int, exponent: float, importance_exponent: float = 1.0) -> None:
+        self.exponent, self.importance_exponent = exponent, importance_exponent
+        self._tree = SumTree(size)
+        self._largest = 1.0
+        self._count = 0  # places that can be drawn
+
+    def add(self, place: NDArray[np.int64]) -> None:
+        """New transitions (K,): they get the largest priority so far, so that each is soon seen once."""
+        self._set(place, np.full(len(place), self._largest))
+
+    def forget(self, place: NDArray[np.int64]) -> None:
+        """Places (K,) that must not be drawn."""
+        self._set(place, np.zeros(len(place)))
+
+    def set(self, place: NDArray[np.int64], surprise: NDArray[np.floating[Any]]) -> None:
+        """What transitions (B,) turned out to be worth: absolute TD errors, or losses of distributions."""
+        priority = np.abs(surprise).astype(np.float64) + self.LEAST
+        self._largest = max(self._largest, float(priority.max()))
+        self._set(place, priority)
+
+    def draw(self, size: int, progress: float, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Places (B,), one from each of B equal parts of the priorities' sum, and their weights (B,).
+
+        The weights are (N P) ** -beta, N places of probability P, divided by the largest of them: section 3.4.
+
+        Args:
+            size: B.
+            progress: of beta on its way from ``importance_exponent`` to 1, 0 to 1.
+            random: generator, advanced by B draws.
+        """
+        beta = self.importance_exponent + progress * (1 - self.importance_exponent)
+        position = (np.arange(size) + random.random(size)) * (self._tree.total / size)
+        place = self._tree.find(position)
+        weight = (self._count * self._tree.leaves[place] / self._tree.total) ** -beta
+        return place, (weight / weight.max()).astype(np.float32)
+
+    def any(self) -> bool:
+        """Whether there is a place to draw."""
+        return self._count > 0
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that there is to know."""
+        return {"priorities": self._tree.leaves.copy(), "largest_priority": np.array(self._largest)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what ``arrays`` returned."""
+        self._tree.set_all(arrays["priorities"])
+        self._largest, self._count = float(arrays["largest_priority"]), int((arrays["priorities"] > 0).sum())
+
+    def _set(self, place: NDArray[np.int64], priority: NDArray[np.float64]) -> None:
+        place, first = np.unique(place[::-1], return_index=True)  # of a place that is named twice, the last value
+        priority = priority[::-1][first]
+        self._count += int((priority > 0).sum()) - int((self._tree.leaves[place] > 0).sum())
+        self._tree.set(place, priority**self.exponent)

@@ -1,0 +1,150 @@
+"""What sees: from observations to features."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from atari_dqn.learning_settings import TORSO_NAMES, NetworkSettings
+
+# From observations (B, ..., stack) and a stream of seeds for initializers to features (B, n).
+Torso = Callable[[keras.KerasTensor, Iterator[int]], keras.KerasTensor]
+
+PIXELS = 1 / 255
+SQUARINGS = 6
+
+
+class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
+    """A convolution of bytes as if they had been scaled to 0..1: it is the kernel that is scaled, which has fewer numbers."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # The kernel is scaled before it is rounded to the precision of the computation.
+        self._precision = keras.config.dtype_policy().compute_dtype
+        super().__init__(*arguments, **{**options, "dtype": "float32"})
+
+    def call(self, frames: Any) -> Any:
+        """From bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
+        kernel, bias = (keras.ops.cast(part, self._precision) for part in (self.kernel * PIXELS, self.bias))
+        features = keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, self.strides, self.padding)
+        return self.activation(keras.ops.add(features, bias))  # whose gradient, unlike that of +, needs no pass of its own
+
+
+class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
+    """A convolution whose kernel, as a matrix (inputs, filters), is divided by its largest singular value.
+
+    Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", section 2.1. They remember the singular
+    vector from one step to the next; here it is found anew each time, so that the layer has no state but its weights.
+    """
+
+    def call(self, features: Any) -> Any:
+        """From features (B, height, width, channels) to features (B, rows, columns, filters)."""
+        kernel = keras.ops.cast(self.normalized_kernel(), self.compute_dtype)
+        return self.activation(keras.ops.add(keras.ops.conv(features, kernel, self.strides, self.padding), self.bias))
+
+    def normalized_kernel(self) -> Any:
+        """The kernel that is computed with, float32."""
+        kernel = keras.ops.cast(self.kernel, "float32")
+        matrix = keras.ops.reshape(kernel, (-1, self.filters))
+        power = keras.ops.stop_gradient(keras.ops.matmul(keras.ops.transpose(matrix), matrix))
+        for _ in range(SQUARINGS):  # power iteration, 64 steps at once
+            power = keras.ops.matmul(power, power)
+            power = power / keras.ops.trace(power)
+        singular = keras.ops.matmul(power, keras.ops.ones((self.filters, 1), "float32"))
+        return kernel / keras.ops.norm(keras.ops.matmul(matrix, singular / keras.ops.norm(singular)))
+
+
+def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int], layer_norm: bool = False) -> keras.KerasTensor:
+    """The convolutions of Mnih et al. 2015, Methods, Model architecture, on bytes scaled to 0..1."""
+    features = frames
+    for index, (filters, kernel, stride) in enumerate([(32, 8, 4), (64, 4, 2), (64, 3, 1)], start=1):
+        kind, name = ByteConvolution if index == 1 else keras.layers.Conv2D, f"convolution_{index}"
+        activation, scale = None if layer_norm else "relu", initializer(seeds)
+        features = kind(filters, kernel, stride, activation=activation, kernel_initializer=scale, name=name)(features)
+        features = normalized(features, name) if layer_norm else features
+    return keras.layers.Flatten(name="features")(features)
+
+
+def impala_torso(frames: keras.KerasTensor, seeds: Iterator[int], width: int, spectral_norm: bool = False) -> keras.KerasTensor:
+    """The residual network of Espeholt et al. 2018, "IMPALA", figure 3 (right), on bytes scaled to 0..1.
+
+    Args:
+        frames: (B, height, width, stack), bytes.
+        seeds: for the initializers.
+        width: multiple of the paper's 16, 32 and 32 channels.
+        spectral_norm: of the residual blocks' convolutions (Gogianu et al. 2021, "Spectral Normalisation for Deep
+            Reinforcement Learning").
+    """
+    features, inner = frames, SpectralConvolution if spectral_norm else keras.layers.Conv2D
+    for section, channels in enumerate((16, 32, 32), start=1):
+        kind = ByteConvolution if section == 1 else keras.layers.Conv2D
+        features = _same(kind, channels * width, seeds, f"section_{section}")(features)
+        features = keras.layers.MaxPooling2D(3, 2, "same", name=f"section_{section}_pool")(features)
+        for block in (1, 2):
+            inside, name = features, f"section_{section}_block_{block}"
+            for part in (1, 2):
+                inside = keras.layers.ReLU(name=f"{name}_relu_{part}")(inside)
+                inside = _same(inner, channels * width, seeds, f"{name}_convolution_{part}")(inside)
+            features = keras.layers.Add(name=name)([features, inside])
+    return keras.layers.Flatten(name="features")(keras.layers.ReLU(name="relu")(features))
+
+
+def mlp_torso(observations: keras.KerasTensor, seeds: Iterator[int], layers: tuple[int, ...]) -> keras.KerasTensor:
+    """Dense layers of the given widths, on observations as they are or, bytes, scaled to 0..1."""
+    bytes_in = observations.dtype == "uint8"
+    features = keras.layers.Rescaling(PIXELS, name="scale")(observations) if bytes_in else observations
+    features = keras.layers.Flatten(name="flat")(features)
+    for index, units in enumerate(layers, start=1):
+        dense = keras.layers.Dense(units, activation="relu", kernel_initializer=initializer(seeds), name=f"dense_{index}")
+        features = dense(features)
+    return features
+
+
+CUSTOM: dict[str, Torso] = {}
+
+
+def register_torso(name: str, torso: Torso) -> None:
+    """Makes a torso of your own known as ``network.torso = NAME``, in every process that trains or loads such an agent.
+
+    Args:
+        name: what settings call it.
+        torso: a function from frames (B, height, width, stack), bytes, and an endless stream of seeds to features (B, n),
+            built of Keras's own layers; the frames are best scaled by a ``Rescaling`` layer first.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in TORSO_NAMES:
+        raise ValueError(f"there is a torso '{name}' already")
+    CUSTOM[name] = torso
+    TORSO_NAMES.append(name)
+
+
+def make_torso(settings: NetworkSettings) -> Torso:
+    """The torso that the settings name."""
+    if settings.torso == "impala":
+        return lambda frames, seeds: impala_torso(frames, seeds, settings.impala_width, settings.spectral_norm)
+    if settings.torso == "mlp":
+        return lambda observations, seeds: mlp_torso(observations, seeds, tuple(settings.mlp_layers))
+    if settings.torso == "nature":
+        return lambda frames, seeds: nature_torso(frames, seeds, settings.layer_norm)
+    return CUSTOM[settings.torso]
+
+
+def initializer(seeds: Iterator[int]) -> keras.initializers.Initializer:
+    """The next layer's initializer: He et al. 2015, for layers followed by ReLU.
+
+    With it the signal of a ball two pixels wide reaches the last layer undiminished.
+    """
+    return keras.initializers.HeUniform(seed=next(seeds))
+
+
+def normalized(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """ReLU of features with mean 0 and deviation 1 over their last axis: Ba et al. 2016, "Layer Normalization"."""
+    features = keras.layers.LayerNormalization(name=f"{name}_norm", dtype="float32")(features)
+    return keras.layers.ReLU(name=f"{name}_relu")(features)
+
+
+def _same(kind: type[keras.layers.Layer], channels: int, seeds: Iterator[int], name: str) -> keras.layers.Layer:
+    """A 3x3 convolution that keeps height and width, with weights that residual sums do not grow by much."""
+    scale = keras.initializers.LecunNormal(seed=next(seeds))
+    return kind(channels, 3, padding="same", kernel_initializer=scale, name=name)

@@ -1,0 +1,53 @@
+"""What other programs get: a file that Keras opens without this package."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atari_dqn.agent import Agent
+from atari_dqn.export import save_network
+from tests.test_agent import ACTIONS, SHAPE, config
+
+KINDS: list[dict[str, Any]] = [
+    {"head": "q"},
+    {"head": "dueling", "returns": "categorical", "noisy": True},
+    {"head": "dueling", "returns": "quantile", "layer_norm": True},
+    {"head": "q", "returns": "implicit"},
+    {"head": "dueling", "returns": "implicit", "noisy": True, "torso": "impala", "spectral_norm": True},
+    {"head": "q", "torso": "mlp", "noisy": True},
+]
+
+
+def test_the_saved_file_opens_with_keras_alone_and_answers_as_the_agent_does(tmp_path: Path) -> None:
+    """In a process that has never heard of this package, in Keras's safe mode."""
+    observations = np.random.default_rng(0).integers(256, size=(3, *SHAPE), dtype=np.uint8)
+    np.save(tmp_path / "frames.npy", np.moveaxis(observations, 1, -1))
+    agents = [Agent(config(**{f"network__{name}": value for name, value in kind.items()}), SHAPE, ACTIONS) for kind in KINDS]
+    for number, agent in enumerate(agents):
+        for variable in agent.online.weights.trainable_variables:  # so that no bias is zero
+            variable.assign_add(0.01 * np.random.default_rng(number).normal(size=variable.shape))
+        save_network(agent, tmp_path / f"{number}.keras")
+    script = (
+        "import keras, numpy, sys\n"
+        f"for number in range({len(agents)}):\n"
+        "    network = keras.models.load_model(f'{number}.keras')\n"
+        "    numpy.save(f'{number}.npy', network(numpy.load('frames.npy')))\n"
+        "assert not any(name.startswith('atari_dqn') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    for number, agent in enumerate(agents):
+        values = np.load(tmp_path / f"{number}.npy")
+        np.testing.assert_allclose(values, agent.values(observations), rtol=1e-4, atol=1e-5, err_msg=str(KINDS[number]))
+
+
+def test_a_rounding_agents_file_has_the_weights_that_learn(tmp_path: Path) -> None:
+    import keras
+
+    agent = Agent(config(machine__precision="bfloat16"), SHAPE, ACTIONS)
+    save_network(agent, tmp_path / "network.keras")
+    stored = keras.models.load_model(tmp_path / "network.keras").get_weights()
+    for mine, its in zip(agent.online.weights.get_weights(), stored, strict=True):
+        np.testing.assert_array_equal(mine, its)

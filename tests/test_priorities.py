@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atari_dqn.replay import ReplayMemory
+from atari_dqn.replay.priorities import Priorities
+
+
+def memory(num_envs: int = 2, rows: int = 24, stack: int = 3, n_step: int = 2, exponent: float = 0.6) -> ReplayMemory:
+    return ReplayMemory(
+        num_envs * rows, num_envs, (2, 2), stack=stack, n_step=n_step, gamma=0.9, seed=3, priority_exponent=exponent
+    )
+
+
+def play(replay: ReplayMemory, steps: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    envs = replay.num_envs
+    replay.start(np.zeros((envs, 2, 2), np.uint8))
+    for _ in range(steps):
+        frame = random.integers(256, size=(envs, 2, 2), dtype=np.uint8)
+        ended = random.random(envs) < 0.15
+        replay.add(np.zeros(envs, np.int32), np.ones(envs, np.float32), np.ones(envs, np.float32), frame, ended, frame)
+
+
+def drawable_when_uniform(replay: ReplayMemory) -> set[int]:
+    """Every place that uniform sampling may draw."""
+    oldest = np.where(replay._size == replay.rows, replay._newest + replay.stack, 0)
+    places = set()
+    for env, count in enumerate(replay._sampleable().tolist()):
+        rows = (oldest[env] + np.arange(count)) % replay.rows
+        places |= {env * replay.rows + int(row) for row in rows if not replay._last[env, row]}
+    return places
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.integers(0, 80),
+    seed=st.integers(0, 1000),
+    stack=st.integers(1, 4),
+    n_step=st.integers(1, 5),
+    envs=st.integers(1, 3),
+)
+def test_what_has_a_priority_is_what_uniform_sampling_may_draw(
+    steps: int, seed: int, stack: int, n_step: int, envs: int
+) -> None:
+    replay = memory(envs, stack=stack, n_step=n_step)
+    play(replay, steps, seed)
+    assert replay.priorities is not None
+    assert set(np.flatnonzero(replay.priorities._tree.leaves).tolist()) == drawable_when_uniform(replay)
+    assert replay.priorities._count == len(drawable_when_uniform(replay))
+    assert replay.can_sample() == bool(drawable_when_uniform(replay))
+
+
+def test_equal_priorities_draw_every_transition_equally_often_with_weight_one() -> None:
+    replay = memory()
+    play(replay, 50, seed=1)
+    counts = np.zeros(48)
+    for _ in range(400):
+        batch = replay.sample(32, progress=0.4)
+        np.testing.assert_array_equal(batch.weight, 1)
+        counts += np.bincount(batch.place, minlength=48)
+    expected = 400 * 32 / len(drawable_when_uniform(replay))
+    np.testing.assert_allclose(counts[counts > 0], expected, rtol=0.12)
+
+
+def test_surprise_decides_how_often_and_weights_make_up_for_it() -> None:
+    priorities = Priorities(4, exponent=0.5, importance_exponent=0.0)
+    priorities.add(np.array([0, 1, 3]))
+    priorities.set(np.array([0, 1, 3]), np.array([1.0, -4.0, 16.0]))
+    random = np.random.default_rng(0)
+    place, weight = (
+        np.concatenate(parts) for parts in zip(*(priorities.draw(70, 1.0, random) for _ in range(300)), strict=True)
+    )
+    shares = np.bincount(place, minlength=4) / len(place)
+    np.testing.assert_allclose(shares, np.array([1, 2, 0, 4]) / 7, atol=0.01)
+    # Weighted, every place counts the same again.
+    np.testing.assert_allclose([weight[place == k].sum() / len(place) for k in (0, 1, 3)], 1 / 7, atol=0.01)
+    half = priorities.draw(70, 0.5, random)
+    np.testing.assert_allclose(half[1], np.array([1, 2**-0.5, 0, 0.5])[half[0]], rtol=1e-5)
+
+
+def test_new_transitions_have_the_largest_priority_so_far() -> None:
+    priorities = Priorities(8, exponent=1.0)
+    priorities.add(np.array([0]))
+    priorities.set(np.array([0]), np.array([5.0]))
+    priorities.set(np.array([0]), np.array([0.5]))
+    priorities.add(np.array([1]))
+    np.testing.assert_allclose(priorities._tree.leaves[:2], [0.5, 5.0], rtol=1e-5)
+
+
+def test_a_restored_memory_draws_the_same() -> None:
+    one, other = memory(), memory()
+    play(one, 60, seed=2)
+    batch = one.sample(8, 0.5)
+    assert one.priorities is not None
+    one.priorities.set(batch.place, np.linspace(0, 3, 8))
+    other.restore(one.arrays(), one.filled(np.zeros(2, np.int64)))
+    for _ in range(5):
+        for left, right in zip(one.sample(16, 0.7), other.sample(16, 0.7), strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_uniform_memories_have_no_priorities() -> None:
+    replay = memory(exponent=0.0)
+    play(replay, 40, seed=1)
+    assert replay.priorities is None
+    np.testing.assert_array_equal(replay.sample(16).weight, 1)
+    with pytest.raises(KeyError):
+        replay.arrays()["priorities"]
