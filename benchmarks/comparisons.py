@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 TRAINING_STEPS = 12_000
+FAMILY = ("nature", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow")
 # Plain DQN as Stable-Baselines3 runs it in benchmarks/peer.py.
 PLAIN = (
     "--config nature --training.environments 8 --optimizer.name adam --optimizer.learning_rate 1e-4 --replay.capacity 100000 "
@@ -115,6 +116,14 @@ COMPARISONS = [
         "matrix product of 2048",
         "GFLOP/s",
         [Contender(name, command("parts", "multiply", "tensorflow", precision=name)) for name in ("float32", "bfloat16")],
+    ),
+    *(
+        Comparison(
+            f"the family: update of 32 in {precision}",
+            "ms",
+            [Contender(recipe, command("parts", "update", batch=32, recipe=recipe, precision=precision)) for recipe in FAMILY],
+        )
+        for precision in ("float32", "bfloat16")
     ),
     Comparison(
         "growth: training, by environments",

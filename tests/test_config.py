@@ -12,7 +12,8 @@ PROTOCOLS = sorted(path.stem for path in (config_directory() / "protocols").glob
 
 
 def test_the_recipes_and_protocols_that_are_promised_exist() -> None:
-    assert {"default", "nature"} <= set(RECIPES)
+    family = {"nature", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow", "default"}
+    assert family <= set(RECIPES)
     assert {"tutorial", "nature", "dopamine", "machado"} <= set(PROTOCOLS)
 
 

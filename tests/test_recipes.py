@@ -1,0 +1,88 @@
+"""The recipes: published sets of numbers that the one agent trains with."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atari_dqn import checkpoint
+from atari_dqn.agent import Agent
+from atari_dqn.config import load_config
+from atari_dqn.environments import Environments
+from atari_dqn.settings import Config
+from atari_dqn.training import Training
+from tests.catch import CatchGames
+from tests.test_config import RECIPES
+from tests.test_training import everything
+
+# A game of 8 steps needs no million of them: only numbers that count steps or make the machine work are made small.
+SHORT = {
+    "training.environments": 4,
+    "training.warmup_steps": 500,
+    "training.update_period": 2,
+    "training.log_period": 1_000,
+    "training.evaluation_period": 0,
+    "training.checkpoint_period": 0,
+    "agent.target_period_updates": 100,
+    "agent.samples": 16,
+    "agent.target_samples": 16,
+    "network.hidden_units": 64,
+    "optimizer.learning_rate": 5e-4,
+    "optimizer.decay_updates": 0,
+    "exploration.decay_steps": 3_000,
+    "replay.capacity": 8_000,
+    "replay.importance_steps": 12_000,
+}
+
+
+def short(recipe: str, seed: int, steps: int) -> Config:
+    changes = {**SHORT, "machine.seed": seed, "training.total_steps": steps}
+    if recipe == "rainbow":
+        del changes["exploration.decay_steps"]
+    return load_config("breakout", recipe, overrides=changes)[0]
+
+
+def train(config: Config, directory: Path) -> Training:
+    training = Training(config, directory, directory / "videos", games=CatchGames(config.training.environments))
+    assert training.run()
+    return training
+
+
+def greedy_scores(agent: Agent, config: Config, steps: int) -> list[float]:
+    environments = Environments(CatchGames(8), config.environment, seed=99)
+    observation, scores = environments.reset(), []
+    for _ in range(steps):
+        environments.send(agent.act(observation))
+        step = environments.recv()
+        observation = step.current
+        scores += step.reward[step.ended].tolist()
+    return scores
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_names_its_source(recipe: str) -> None:
+    header = (Path(__file__).parent.parent / "configs" / f"{recipe}.toml").read_text().split("\n\n")[0]
+    assert header.startswith("# ")
+    assert re.search(r" et al\. 20\d\d", header)
+
+
+@pytest.mark.parametrize("recipe", ["rainbow", "munchausen-iqn"])
+def test_a_stopped_run_of_the_largest_recipes_ends_as_one_that_was_not(recipe: str, tmp_path: Path) -> None:
+    train(short(recipe, seed=1, steps=1_200), tmp_path / "whole")
+    train(short(recipe, seed=1, steps=800), tmp_path / "stopped")
+    again = Training(short(recipe, 1, 1_200), tmp_path / "stopped", tmp_path, games=CatchGames(4))
+    assert again.restore(checkpoint.load(tmp_path / "stopped"))
+    assert again.run()
+    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_masters_a_small_pixel_game(recipe: str, seed: int, tmp_path: Path) -> None:
+    """Random play scores about -0.7 a game, perfect play 1."""
+    config = short(recipe, seed, steps=12_000)
+    scores = greedy_scores(train(config, tmp_path / "run").agent, config, steps=400)
+    assert len(scores) > 300
+    assert np.mean(scores) >= 0.95
