@@ -128,7 +128,7 @@ class Agent:
                 variable.assign(tf.zeros_like(variable))
 
     def _outputs(
-        self, network: QNetwork, observation: tf.Tensor, key: tf.Tensor | None, samples: int
+        self, network: QNetwork, observation: tf.Tensor, key: tf.Tensor | None, samples: int, exact: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Outputs (B, A, K), and the fractions of the return's distribution (B, K) or (1, K) that they stand for.
 
@@ -137,6 +137,7 @@ class Agent:
             observation: (B, *frame_shape, stack).
             key: of this pass's noise and fractions; None: no noise, and fractions that divide 0..1 evenly.
             samples: K, for implicit quantiles.
+            exact: compute in float32.
         """
         settings, inputs = self.config.network, {"frames": observation}
         fractions = fixed_fractions(samples if settings.returns == "implicit" else settings.atoms)
@@ -146,7 +147,7 @@ class Agent:
             inputs["fractions"] = fractions
         if settings.noisy:
             inputs["noise"] = tf.zeros(2, tf.int32) if key is None else key
-        return network(inputs, training=key is not None), fractions
+        return network(inputs, training=key is not None, exact=exact), fractions
 
     def _key(self, purpose: int, count: tf.Tensor) -> tf.Tensor:
         """A key (2,) for random numbers, different for each purpose and count."""
@@ -154,7 +155,8 @@ class Agent:
 
     def _compute_values(self, observations: tf.Tensor, count: tf.Tensor | None = None) -> tf.Tensor:
         key = None if count is None else self._key(0, count)
-        return self.rule.values(self._outputs(self.online, observations, key, EVALUATION_SAMPLES)[0])
+        # In float32: the best two actions often differ by less than bfloat16 can tell.
+        return self.rule.values(self._outputs(self.online, observations, key, EVALUATION_SAMPLES, exact=True)[0])
 
     def _compute_update(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
         if self.settings.random_shift:

@@ -98,8 +98,8 @@ class MachineSettings(Section):
     seed: int = setting(1, "seed of every random number of the run", ge=0, lt=2**31)
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "float32",
-        "of the network's computation; the weights that learn, targets and loss are float32 always; auto: bfloat16 where the "
-        "processor, or the GPU, has fast units for it",
+        "of an update's computation; acting, the weights that learn, targets and loss are float32 always; auto: bfloat16 "
+        "where the processor, or the GPU, has fast units for it",
     )
     environment_threads: int = setting(0, "threads that step the emulators; 0: one for each core", ge=0, le=1024)
     intra_op_threads: int = setting(0, "TensorFlow's threads inside one operation; 0: one for each core", ge=0, le=1024)

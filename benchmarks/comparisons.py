@@ -75,8 +75,7 @@ COMPARISONS = [
         [
             Contender("stock Keras", command("parts", "act", "keras", batch=8)),
             Contender("PyTorch", command("parts", "act", "torch", batch=8)),
-            Contender("ours, float32", command("parts", "act", batch=8)),
-            Contender("ours, bfloat16", command("parts", "act", batch=8, precision="bfloat16")),
+            Contender("ours", command("parts", "act", batch=8)),
         ],
     ),
     Comparison(
