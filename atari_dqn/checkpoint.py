@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from atari_dqn.errors import UserError
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
 SHARED = "replay"
