@@ -156,13 +156,17 @@ def categorical_target(policy: tf.Tensor, samples: tf.Tensor, probabilities: tf.
     return tf.stop_gradient(project(tf.reshape(samples, flat), tf.reshape(weights, flat), support))
 
 
-def cross_entropy(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy (B,) of predicted logits (B, K) to a target distribution (B, K): Bellemare et al. 2017, Algorithm 1.
+def divergence(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Kullback-Leibler divergence (B,) of predicted logits (B, K) from a target distribution (B, K).
 
-    >>> cross_entropy(tf.constant([[0.0, 0.0]]), tf.constant([[0.25, 0.75]])).numpy().round(4)
-    array([0.6931], dtype=float32)
+    Bellemare et al. 2017, section 4. Its gradient is that of the cross-entropy in their Algorithm 1, but it is 0 where the
+    prediction is right, so that it tells a surprise from a return that is uncertain: Hessel et al. 2018, section 4.
+
+    >>> divergence(tf.constant([[0.0, 0.0]] * 2), tf.constant([[0.25, 0.75], [0.5, 0.5]])).numpy().round(4)
+    array([0.1308, 0.    ], dtype=float32)
     """
-    return -tf.reduce_sum(target * tf.nn.log_softmax(logits, axis=-1), axis=-1)
+    log_target = tf.math.log(tf.where(target > 0, target, 1.0))
+    return tf.reduce_sum(target * (log_target - tf.nn.log_softmax(logits, axis=-1)), axis=-1)
 
 
 def quantile_huber(quantiles: tf.Tensor, fractions: tf.Tensor, target: tf.Tensor, delta: float) -> tf.Tensor:

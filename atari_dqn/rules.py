@@ -35,7 +35,7 @@ def make_rule(config: Config) -> Rule:
             values=lambda outputs: tf.linalg.matvec(tf.nn.softmax(outputs), atoms),
             target=partial(_categorical_target, atoms),
             mean=lambda target: tf.linalg.matvec(target, atoms),
-            loss=lambda chosen, fractions, target: losses.cross_entropy(chosen, target),
+            loss=lambda chosen, fractions, target: losses.divergence(chosen, target),
         )
     if config.network.returns == "mean":
         loss = partial(losses.huber, delta=delta) if config.agent.loss == "huber" else losses.squared

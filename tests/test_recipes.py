@@ -30,7 +30,7 @@ SHORT = {
     "network.hidden_units": 64,
     "optimizer.learning_rate": 5e-4,
     "optimizer.decay_updates": 0,
-    "exploration.decay_steps": 3_000,
+    "exploration.decay_steps": 6_000,  # of 1,400 balls, or none at the far edge is ever caught by chance and learnt from
     "replay.capacity": 8_000,
     "replay.importance_steps": 12_000,
 }
