@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEVELOPING := $(VENV)/.developing
 BENCHING := $(VENV)/.benching
+PLOTTING := $(VENV)/.plotting
+BOX2D := $(VENV)/.box2d
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
 GAME ?=
@@ -19,6 +21,7 @@ PROTOCOL ?=
 STEPS ?=
 SEED ?=
 RUN ?=
+RUNS ?=
 EPISODES ?=
 OUT ?=
 INIT_FROM ?=
@@ -27,6 +30,8 @@ ARGS ?=
 # Passes an option on only where its variable was given.
 option = $(if $($(1)),$(2) '$($(1))')
 ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
+# What a game needs beside the rest: these are simulated by Box2D.
+GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,$(GAME) $(subst /, ,$(CKPT))),$(BOX2D))
 # Says what is missing before anything is installed.
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
@@ -35,13 +40,14 @@ $(call require,eval,CKPT,checkpoints/...)
 $(call require,record,CKPT,checkpoints/...)
 $(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
+$(call require,plot,RUNS,checkpoints/...)
 
-.PHONY: help install develop train eval record random watch games tensorboard test test-slow torture bench docs lint format clean
+.PHONY: help install develop train eval record random watch plot games tensorboard test test-slow torture bench docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
-	@echo '     [CONFIG=NAME|FILE]          recipe (default: default)'
-	@echo '     [PROTOCOL=NAME|FILE]        environment and evaluation (default: tutorial)'
+	@echo '     [CONFIG=NAME|FILE]          recipe (default: the task'"'"'s own, or default)'
+	@echo '     [PROTOCOL=NAME|FILE]        environment and evaluation (default: tutorial; classic for vectors)'
 	@echo '     [STEPS=N] [SEED=N]          agent steps and seed (default: the recipe'"'"'s, and 1)'
 	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game, or name the run directory'
 	@echo '     [INIT_FROM=DIR]             begin with the weights of another run, of this game or another'
@@ -53,6 +59,7 @@ help:
 	@echo 'make watch CKPT=DIR            watch it play in a window   [EPISODES=N] [SEED=N]'
 	@echo 'make random GAME=ID            score and record an agent that acts at random'
 	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
+	@echo 'make plot RUNS="DIR ..."        draw their learning curves to curves.png and curves.svg   [OUT=STEM]'
 	@echo 'make games                     list every game and the ids it answers to'
 	@echo 'make tensorboard               show the curves of all runs in checkpoints/ in a browser'
 	@echo 'make install                   build the environment in .venv; the other targets do so by themselves'
@@ -84,27 +91,38 @@ $(DEVELOPING): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[dev]'
 	@touch $@
 
+$(PLOTTING): $(INSTALLED)
+	$(PIP_INSTALL) -e '.[plot]'
+	@touch $@
+
+$(BOX2D): $(INSTALLED)
+	$(PIP_INSTALL) -e '.[box2d]'
+	@touch $@
+
 $(BENCHING): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[bench]'
 	@touch $@
 
-train: $(INSTALLED)
+train: $(INSTALLED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn train --game '$(GAME)' $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
 	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
 	  $(call option,INIT_FROM,--init-from) $(ARGS)
 
-eval: $(INSTALLED)
+eval: $(INSTALLED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn eval '$(CKPT)' $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
 
-record: $(INSTALLED)
+record: $(INSTALLED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn record '$(CKPT)' --out '$(OUT)' $(ELSEWHERE) $(call option,SEED,--seed) $(ARGS)
 
-watch: $(INSTALLED)
+watch: $(INSTALLED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn watch '$(CKPT)' $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
 
-random: $(INSTALLED)
+random: $(INSTALLED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn random --game '$(GAME)' $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \
 	  $(call option,SEED,--seed) $(ARGS)
+
+plot: $(PLOTTING)
+	@$(BIN)/atari-dqn plot $(RUNS) $(call option,OUT,--out)
 
 games: $(INSTALLED)
 	@$(BIN)/atari-dqn games

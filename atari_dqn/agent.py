@@ -13,7 +13,7 @@ from atari_dqn.heads import HEAD_LAYERS
 from atari_dqn.losses import greedy_policy, munchausen_reward, scaled_log_policy, select
 from atari_dqn.networks import QNetwork, build_network
 from atari_dqn.optimizers import clip_by_global_norm, make_optimizer
-from atari_dqn.preprocessing import stacks_last
+from atari_dqn.preprocessing import observation_dtype, stacks_last
 from atari_dqn.replay import Batch
 from atari_dqn.rules import fixed_fractions, make_rule
 from atari_dqn.settings import Config
@@ -45,7 +45,7 @@ class Agent:
 
     Args:
         config: the agent, network and optimizer settings, and the seed of the initial weights.
-        observation_shape: (stack, height, width).
+        observation_shape: (stack, height, width), or of vectors (stack, n).
         action_names: of the actions to choose from, by their index.
     """
 
@@ -57,32 +57,34 @@ class Agent:
         self.observation_shape = observation_shape
         self._clip_norm = config.optimizer.clip_norm
         self.rule = make_rule(config)
-        frames_last = (*observation_shape[1:], observation_shape[0])
+        frames_last, dtype = (*observation_shape[1:], observation_shape[0]), observation_dtype(observation_shape).__name__
 
         def build(name: str, precision: str = "float32", *seeds: int) -> Any:
-            return build_network(config.network, frames_last, num_actions, (config.machine.seed, *seeds), name, precision)
+            all_seeds = (config.machine.seed, *seeds)
+            return build_network(config.network, frames_last, num_actions, all_seeds, name, precision, dtype)
 
         self._build, precision = build, resolve_precision(config.machine.precision)
         self.online, self.target = (QNetwork(build, name, precision) for name in ("online", "target"))
         self.optimizer = make_optimizer(config.optimizer)
         self.optimizer.build(self.online.weights.trainable_variables)
         self.updates = self.explorations = 0
-        observations, count = tf.TensorSpec([None, *frames_last], tf.uint8), tf.TensorSpec([], tf.int32)
+        observations, count = tf.TensorSpec([None, *frames_last], dtype), tf.TensorSpec([], tf.int32)
         self._values = tf.function(self._compute_values, input_signature=[observations])
         self._noisy_values = tf.function(self._compute_values, input_signature=[observations, count])
+        self._follow = tf.function(lambda: self.target.follow(self.online, self.settings.target_rate))
         self._learn = tf.function(lambda batches: [self._compute_update(batch) for batch in batches])
 
-    def values(self, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Q-values (N, actions) of observations (N, stack, height, width)."""
+    def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Q-values (N, actions) of observations (N, *observation_shape)."""
         values: NDArray[np.float32] = self._values(as_tensor(stacks_last(observations))).numpy()
         return values
 
-    def act(self, observations: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Action of highest Q-value (N,) for each observation (N, stack, height, width)."""
+    def act(self, observations: NDArray[Any]) -> NDArray[np.int32]:
+        """Action of highest Q-value (N,) for each observation (N, *observation_shape)."""
         best: NDArray[np.int32] = np.argmax(self.values(observations), axis=-1).astype(np.int32)
         return best
 
-    def explore(self, observations: NDArray[np.uint8]) -> NDArray[np.int32]:
+    def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
         """As ``act``, but where the network has noise with new noise each time: Fortunato et al. 2018, section 3.1."""
         if not self.config.network.noisy:
             return self.act(observations)
@@ -90,6 +92,11 @@ class Agent:
         values = self._noisy_values(as_tensor(stacks_last(observations)), self.explorations).numpy()
         best: NDArray[np.int32] = np.argmax(values, axis=-1).astype(np.int32)
         return best
+
+    def center(self, mean: NDArray[np.float32]) -> None:
+        """Takes the mean picture (height, width) off every frame from now on."""
+        for network in (self.online, self.target):
+            network.center(mean)
 
     def update(self, batches: Sequence[Batch]) -> list[tuple[UpdateMetrics, tf.Tensor]]:
         """Takes a gradient step on each batch in turn; syncs the target network, and resets, when that is due.
@@ -100,26 +107,26 @@ class Agent:
         sync, reset = self.settings.target_period_updates, self.settings.reset_period_updates
         learnt: list[tuple[UpdateMetrics, tf.Tensor]] = []
         while len(learnt) < len(batches):
-            together = min(UPDATES_TOGETHER, *(period - self.updates % period for period in (sync, reset) if period))
+            together = min([UPDATES_TOGETHER, *(period - self.updates % period for period in (sync, reset) if period)])
             now = batches[len(learnt) : len(learnt) + together]
             learnt += self._learn([Batch(*(as_tensor(array) for array in batch)) for batch in now])
             self.updates += len(now)
             if reset and self.updates % reset == 0:
                 self.reset()
-            if self.updates % sync == 0:
+            if sync and self.updates % sync == 0:
                 self.sync_target()
         return learnt
 
     def sync_target(self) -> None:
         """Moves the target network to the online network, or part of the way."""
-        self.target.follow(self.online, self.settings.target_rate)
+        self._follow()
 
     def reset(self) -> None:
         """Draws the head's weights anew, and mixes new ones into the torso's (Schwarzer et al. 2023, "BBF", section 3)."""
         fresh, keep = self._build("fresh", "float32", self.updates), self.settings.reset_keep
         for layer, new in zip(self.online.weights.layers, fresh.layers, strict=True):
             kept = 0.0 if layer.name in HEAD_LAYERS else keep
-            for weight, value in zip(layer.weights, new.weights, strict=True):
+            for weight, value in zip(layer.trainable_weights, new.trainable_weights, strict=True):
                 weight.assign(kept * weight + (1 - kept) * value)
         self.online.round()
         self.target.follow(self.online)
@@ -167,7 +174,7 @@ class Agent:
         with tf.GradientTape() as tape:
             outputs, fractions = self._outputs(self.online, batch.observation, self._update_key(1), self.settings.samples)
             losses = self.rule.loss(select(outputs, batch.action), fractions, target)
-            loss = tf.reduce_mean(batch.weight * losses)
+            loss = tf.add_n([tf.reduce_mean(batch.weight * losses), *self.online.computing.losses])
         gradients = tape.gradient(loss, self.online.computing.trainable_variables)
         gradients = [tf.cast(gradient, tf.float32) for gradient in gradients]
         gradients, norm = clip_by_global_norm(gradients, self._clip_norm)

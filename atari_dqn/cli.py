@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from atari_dqn import commands
-from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, parse_value
+from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, VECTOR_PROTOCOL, parse_value
 from atari_dqn.errors import UserError, nearest
 
 SETTINGS_HELP = "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     videos.add_argument("--videos", default="videos", metavar="DIR", help="where recordings go (default: %(default)s)")
 
     sub = command("train", commands.train, game, videos)
-    sub.add_argument("--config", metavar="NAME|FILE", help=f"recipe (default: {DEFAULT_RECIPE})")
+    sub.add_argument("--config", metavar="NAME|FILE", help=f"recipe (default: the task's own, or {DEFAULT_RECIPE})")
     sub.add_argument("--total-steps", metavar="N", help="agent steps (default: the recipe's)")
     sub.add_argument("--seed", metavar="N", help="of the run (default: 1)")
     where = "a path, a name under checkpoints/<game>/, or 'last'; an existing run is continued"
@@ -87,8 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(config=None)
     command("games", commands.list_games)
     sub = command("config", commands.show_config, any_game)
-    sub.add_argument("config", nargs="?", default=DEFAULT_RECIPE, metavar="NAME|FILE", help="a recipe (default: %(default)s)")
+    sub.add_argument("config", nargs="?", metavar="NAME|FILE", help=f"a recipe (default: the game's own, or {DEFAULT_RECIPE})")
     sub.add_argument("--markdown", action="store_true", help="print the page of all settings, docs/settings.md")
+    sub = command("plot", commands.plot)
+    sub.add_argument("runs", nargs="+", metavar="RUN", help="run directories; those of one game and recipe become one curve")
+    sub.add_argument("--out", default="curves", metavar="STEM", help="STEM.png and STEM.svg are written (default: %(default)s)")
     command("digest", commands.digest, checkpoint)
     return parser
 
@@ -96,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
 def _game_options(required: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--game", required=required, default="breakout", metavar="ID", help="environment id or name of a game")
-    parser.add_argument("--protocol", metavar="NAME|FILE", help=f"environment and evaluation (default: {DEFAULT_PROTOCOL})")
+    usual = f"{DEFAULT_PROTOCOL}; for vectors: {VECTOR_PROTOCOL}"
+    parser.add_argument("--protocol", metavar="NAME|FILE", help=f"environment and evaluation (default: {usual})")
     return parser
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atari_dqn import checkpoint, games, runs
-from atari_dqn.config import DEFAULT_RECIPE, load_config, parse_value, read_config
+from atari_dqn.config import load_config, parse_value, read_config
 from atari_dqn.errors import UserError
 from atari_dqn.settings import Config
 from atari_dqn.settings_page import as_markdown, as_toml
@@ -163,6 +163,16 @@ def show_config(options: argparse.Namespace) -> int:
     return 0
 
 
+def plot(options: argparse.Namespace) -> int:
+    """Draws the learning curves of runs."""
+    from atari_dqn.plotting import plot_runs
+
+    runs.check_writable(Path(options.out).parent)
+    for path in plot_runs([Path(run) for run in options.runs], Path(options.out)):
+        print(path)
+    return 0
+
+
 def digest(options: argparse.Namespace) -> int:
     """Prints a SHA-256 over everything that a continued run depends on."""
     from atari_dqn.replay import FrameFiles
@@ -184,7 +194,7 @@ def _settings(options: argparse.Namespace) -> tuple[Config, list[str], set[str]]
         overrides["training.total_steps"] = parse_value(options.total_steps)
     if options.command == "train" and options.seed is not None:
         overrides["machine.seed"] = parse_value(options.seed)
-    config, notes = load_config(options.game, options.config or DEFAULT_RECIPE, options.protocol, overrides)
+    config, notes = load_config(options.game, options.config, options.protocol, overrides)
     given = {name for name in ("recipe", "protocol") if getattr(options, "config" if name == "recipe" else name) is not None}
     return config, notes, given | set(overrides)
 
@@ -212,12 +222,13 @@ def _load(options: argparse.Namespace) -> tuple[Path, Any, Config]:
 
 def _elsewhere(path: Path, stored: Config, game: str, protocol: str | None) -> Config:
     """A checkpoint's settings under another id of its game, or under another protocol."""
-    asked, _ = load_config(game, protocol=protocol)
+    asked, _ = load_config(game, protocol=protocol, overrides={"network.torso": stored.network.torso})
     if asked.spec.rom != stored.spec.rom:
         raise UserError(f"'{path}' plays {stored.game}, not {asked.game}")
     if protocol is not None:
-        names = ("game", "protocol", "environment", "evaluation")
-        return stored.model_copy(update={name: getattr(asked, name) for name in names})
+        seen = {name: getattr(stored.environment, name) for name in ("time_feature", "kwargs")}
+        played = {"environment": asked.environment.model_copy(update=seen), "evaluation": asked.evaluation}
+        return stored.model_copy(update={"game": asked.game, "protocol": asked.protocol} | played)
     decided = {name: getattr(asked.environment, name) for name in asked.spec.fixed()}
     return stored.model_copy(update={"game": asked.game, "environment": stored.environment.model_copy(update=decided)})
 

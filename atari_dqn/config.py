@@ -1,7 +1,8 @@
 """Where a run's settings come from.
 
 Four places, later ones winning: a recipe (``configs/NAME.toml``, what is learnt how), a protocol
-(``configs/protocols/NAME.toml``, the environment and how it is evaluated), the environment id, and the command line.
+(``configs/protocols/NAME.toml``, the environment and how it is evaluated), the environment id, and the command line. A recipe
+may say something of the environment too, such as a time feature; only a protocol that was asked for wins over that.
 """
 
 import tomllib
@@ -12,11 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from atari_dqn.errors import UserError, nearest
-from atari_dqn.games import resolve
+from atari_dqn.games import GameSpec, resolve
 from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS, Config
+from atari_dqn.tasks import recipe_name
 
 DEFAULT_RECIPE = "default"
 DEFAULT_PROTOCOL = "tutorial"
+VECTOR_PROTOCOL = "classic"
+PICTURE_TORSOS = ("nature", "impala")
 
 
 def read_config(path: Path) -> Config:
@@ -31,25 +35,30 @@ def read_config(path: Path) -> Config:
 
 
 def load_config(
-    game: str, recipe: str = DEFAULT_RECIPE, protocol: str | None = None, overrides: Mapping[str, Any] | None = None
+    game: str, recipe: str | None = None, protocol: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> tuple[Config, list[str]]:
     """Resolves the settings of a run.
 
     Args:
         game: environment id or bare game name.
-        recipe: name of a shipped recipe, or a TOML file.
-        protocol: name of a shipped protocol, or a TOML file; None is ``tutorial``, which gives way to the id.
+        recipe: name of a shipped recipe, or a TOML file; None is the one named after the task, or else ``default``.
+        protocol: name of a shipped protocol, or a TOML file; None is ``tutorial``, or ``classic`` for vectors, which give way
+            to the recipe and the id.
         overrides: ``{"section.key": value}`` from the command line; they win over everything and are noted.
 
     Returns:
         The settings, and notes for the user on what won over what.
 
     Raises:
-        UserError: something unknown or out of range, or the named protocol contradicts the id.
+        UserError: something unknown or out of range, the named protocol contradicts the id, or the recipe does not suit it.
     """
     spec = resolve(game)
-    tables = _read(recipe, "", RECIPE_SECTIONS, "recipe")
-    tables |= _read(protocol or DEFAULT_PROTOCOL, "protocols", PROTOCOL_SECTIONS, "protocol")
+    recipe = recipe or default_recipe(spec)
+    usual = VECTOR_PROTOCOL if spec.vectors else DEFAULT_PROTOCOL
+    learnt = _read(recipe, "", (*RECIPE_SECTIONS, *PROTOCOL_SECTIONS), "recipe")
+    played = _read(protocol or usual, "protocols", PROTOCOL_SECTIONS, "protocol")
+    first, second = (learnt, played) if protocol else (played, learnt)
+    tables = {section: first.get(section, {}) | second.get(section, {}) for section in {**first, **second}}
     environment = tables.setdefault("environment", {})
     fixed = {name: list(value) if isinstance(value, tuple) else value for name, value in spec.fixed().items()}
     against = [
@@ -63,14 +72,38 @@ def load_config(
             "choose another protocol, or give the bare game name"
         )
     environment |= fixed
-    notes = []
+    notes = [f"{game} is {spec.id} today"] if spec.rom is None and game != spec.id else []
     for name, value in (overrides or {}).items():
         section, key = _split(name)
         if section == "environment" and key in fixed and fixed[key] != value:
             notes.append(f"--{name} {value} wins over {spec.id}, which means {fixed[key]}")
         tables.setdefault(section, {})[key] = value
-    named = {"game": spec.id, "recipe": Path(recipe).stem, "protocol": Path(protocol or DEFAULT_PROTOCOL).stem}
-    return _validated(named | tables, "settings"), notes
+    named = {"game": spec.id, "recipe": Path(recipe).stem, "protocol": Path(protocol or usual).stem}
+    config = _validated(named | tables, "settings")
+    _check_suits(config, spec)
+    return config, notes
+
+
+def default_recipe(spec: GameSpec) -> str:
+    """The recipe that is named after a task, or else that for all games."""
+    own = recipe_name(spec.id)
+    return own if (config_directory() / f"{own}.toml").is_file() else DEFAULT_RECIPE
+
+
+def _check_suits(config: Config, spec: GameSpec) -> None:
+    """Raises a UserError for settings that this game has no use for."""
+    if spec.vectors and config.network.torso in PICTURE_TORSOS:
+        recipes = {path.stem: _parsed(path.read_text("utf-8"), path.name) for path in config_directory().glob("*.toml")}
+        named = sorted(name for name, tables in recipes.items() if tables["network"].get("torso") == "mlp")
+        raise UserError(
+            f"{spec.id} shows vectors, and torso '{config.network.torso}' of recipe '{config.recipe}' sees pictures: "
+            f"choose a recipe for vectors with --config (make: CONFIG=), such as {', '.join(named)}"
+        )
+    if spec.vectors and config.agent.random_shift:
+        raise UserError(f"agent.random_shift = {config.agent.random_shift} shifts pictures; {spec.id} shows vectors")
+    for name in ("kwargs", "time_feature"):
+        if spec.rom and (value := getattr(config.environment, name)):
+            raise UserError(f"environment.{name} = {value} is not for Atari games, as {spec.id} is")
 
 
 def config_directory() -> Path:

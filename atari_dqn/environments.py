@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from atari_dqn.games import GameSpec
 from atari_dqn.gymnasium_game import GymnasiumGame
-from atari_dqn.preprocessing import Game, ReferenceGame
+from atari_dqn.preprocessing import Game, ReferenceGame, observation_dtype
 from atari_dqn.settings import EnvironmentSettings
 
 
 class Transitions(NamedTuple):
     """One step of N games, as the emulators answer. Arrays have N rows."""
 
-    observation: NDArray[np.uint8]  # (N, stack, height, width); of an ended episode: its last
+    observation: NDArray[Any]  # (N, *observation_shape); of an ended episode: its last
     reward: NDArray[np.float32]  # raw, unclipped
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
@@ -46,7 +46,7 @@ class VectorGame(Protocol):
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        """(stack, height, width)."""
+        """(stack, height, width), or of vectors (stack, n)."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class VectorGame(Protocol):
         """Agent steps for which one seed should serve in training, where seeding takes long; 0: an episode."""
         ...
 
-    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.int32]]:
         """Starts new episodes where the mask is set (everywhere at first), one seed for each.
 
         A seed of -1 goes on with the random numbers of the last one, which only games with ``seed_steps`` are asked to do.
@@ -103,7 +103,7 @@ class CppGames:
         self.observation_shape = (settings.stack, settings.height, settings.width)
         self._episode_frames = np.zeros(num_envs, np.int64)
 
-    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.int32]]:
         """See ``VectorGame``."""
         observation, info = self._games.reset(seed=seeds, options={"reset_mask": mask})
         self._episode_frames = info["episode_frame_number"].astype(np.int64)
@@ -126,16 +126,15 @@ class SerialGames:
 
     seed_steps = 0
 
-    def __init__(self, games: list[Game], settings: EnvironmentSettings) -> None:
+    def __init__(self, games: list[Game]) -> None:
         self._games = games
         self.num_envs = len(games)
-        self.action_names = games[0].action_names
-        self.observation_shape = (settings.stack, settings.height, settings.width)
-        self._observation = np.zeros((self.num_envs, *self.observation_shape), np.uint8)
+        self.action_names, self.observation_shape = games[0].action_names, games[0].observation_shape
+        self._observation = np.zeros((self.num_envs, *self.observation_shape), observation_dtype(self.observation_shape))
         self._lives = np.zeros(self.num_envs, np.int32)
         self._actions = np.zeros(self.num_envs, np.int32)
 
-    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.int32]]:
         """See ``VectorGame``."""
         self._observation, self._lives = self._observation.copy(), self._lives.copy()
         for env, seed in zip(np.flatnonzero(mask), seeds, strict=True):
@@ -185,23 +184,23 @@ def make_games(spec: GameSpec, settings: EnvironmentSettings, num_envs: int, fra
         threads: emulator threads; 0 is one for each core.
     """
     if spec.rom is None:
-        return SerialGames([GymnasiumGame(spec.id, settings, frame_cap) for _ in range(num_envs)], settings)
+        return SerialGames([GymnasiumGame(spec.id, settings, frame_cap) for _ in range(num_envs)])
     if isinstance(settings.frame_skip, int):
         return CppGames(spec.rom, settings, num_envs, frame_cap, threads)
-    return SerialGames([ReferenceGame(spec.rom, settings, frame_cap) for _ in range(num_envs)], settings)
+    return SerialGames([ReferenceGame(spec.rom, settings, frame_cap) for _ in range(num_envs)])
 
 
 class Step(NamedTuple):
     """What N environments answer to one action each. Arrays have N rows."""
 
-    observation: NDArray[np.uint8]  # (N, stack, height, width): where the action led; of an ended episode: its last
+    observation: NDArray[Any]  # (N, *observation_shape): where the action led; of an ended episode: its last
     reward: NDArray[np.float32]  # raw, unclipped
     discount: NDArray[np.float32]  # 0 where the future is worth nothing, else 1; truncation leaves 1
     ended: NDArray[np.bool_]  # the episode is over
     truncated: NDArray[np.bool_]  # it is over because of the frame cap
     frames: NDArray[np.int64]  # emulator frames that the step took
     seed: NDArray[np.int32]  # that the episode was begun with, or another before it
-    current: NDArray[np.uint8]  # (N, stack, height, width): what to act on next; the new episode's first where one ended
+    current: NDArray[Any]  # (N, *observation_shape): what to act on next; the new episode's first where one ended
 
 
 class Environments:
@@ -228,8 +227,8 @@ class Environments:
         self._life_lost = np.zeros(self.count, np.bool_)
         self._actions: list[list[int]] = [[] for _ in range(self.count)]  # since the seed
 
-    def reset(self) -> NDArray[np.uint8]:
-        """Starts a new episode everywhere; returns the observations (N, stack, height, width)."""
+    def reset(self) -> NDArray[Any]:
+        """Starts a new episode everywhere; returns the observations (N, *observation_shape)."""
         return self._start_episodes(np.ones(self.count, np.bool_))
 
     def send(self, actions: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -263,7 +262,7 @@ class Environments:
             "actions": np.concatenate([np.array(taken, np.uint8) for taken in self._actions]),
         }
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Plays everything since the seeds again; returns the observations to act on next.
 
         All games step at once, so those with fewer steps begin later: what they do before is forgotten when they are seeded.
@@ -289,7 +288,7 @@ class Environments:
         self._lives, self._life_lost = lives.copy(), arrays["life_lost"].copy()
         return observation
 
-    def _start_episodes(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    def _start_episodes(self, mask: NDArray[np.bool_]) -> NDArray[Any]:
         steps = np.array([len(taken) for taken in self._actions])
         seeded = mask & ((steps == 0) | (steps >= self._seed_steps))
         for env in np.flatnonzero(seeded):

@@ -13,7 +13,7 @@ from atari_dqn.exploration import epsilon_greedy
 from atari_dqn.games import human_normalised_score, reference_scores
 from atari_dqn.settings import Config
 
-Policy = Callable[[NDArray[np.uint8]], NDArray[np.int32]]
+Policy = Callable[[NDArray[Any]], NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def play(policy: Policy, environments: Environments, episodes: int, epsilon: flo
     """Plays a fixed quota of whole episodes in each environment, so that short episodes are not over-counted.
 
     Args:
-        policy: from observations (N, stack, height, width) to actions (N,).
+        policy: from observations (N, *observation_shape) to actions (N,).
         environments: what to play; started anew.
         episodes: in all; the first environments play one more where it does not divide.
         epsilon: probability of a random action, independent for each environment.
@@ -161,6 +161,10 @@ def describe(evaluation: Evaluation, agent: str) -> str:
 def describe_environment(config: Config) -> str:
     """What the environment settings mean, in words."""
     settings = config.environment
+    if config.spec.vectors:
+        parts = [f"{settings.stack} vectors" if settings.stack > 1 else "vectors", "every step played as it is"]
+        parts += ["time feature"] if settings.time_feature else []
+        return ", ".join([*parts, *(f"{name} {value}" for name, value in settings.kwargs.items())])
     skip = settings.frame_skip
     fires = [
         when

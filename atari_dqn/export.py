@@ -52,7 +52,11 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
     """A layer of Keras's own that computes the same, and its weights."""
     if isinstance(layer, ByteConvolution):
         plain = keras.layers.Conv2D.from_config(layer.get_config())
-        return keras.Sequential([keras.layers.Rescaling(PIXELS), plain], name=layer.name), layer.get_weights()
+        scaling, weights = [keras.layers.Rescaling(PIXELS)], [np.asarray(layer.kernel), np.asarray(layer.bias)]
+        if layer.mean is not None:
+            mean = np.broadcast_to(layer.mean[0], layer.input.shape[1:])
+            scaling.insert(0, keras.layers.Normalization(axis=(1, 2, 3), mean=mean, variance=np.ones_like(mean)))
+        return keras.Sequential([*scaling, plain], name=layer.name), weights
     if isinstance(layer, SpectralConvolution):
         kernel = np.asarray(layer.normalized_kernel())
         return keras.layers.Conv2D.from_config(layer.get_config()), [kernel, np.asarray(layer.bias)]

@@ -11,6 +11,7 @@ import gymnasium
 from ale_py import roms
 from ale_py.registration import rom_id_to_name
 
+from atari_dqn import tasks
 from atari_dqn.errors import UserError, nearest
 
 # ale-py ships these only with their multi-player modes and registers no id for them.
@@ -41,6 +42,7 @@ class GameSpec:
         sticky_probability: probability that the emulator repeats the last action instead of the new one.
         max_pool: whether an observation is the pixel-wise maximum of the last two frames.
         full_actions: whether all 18 actions are offered instead of the game's minimal set.
+        vectors: whether it shows numbers in a row and no pictures.
     """
 
     id: str
@@ -49,6 +51,7 @@ class GameSpec:
     sticky_probability: float | None = None
     max_pool: bool | None = None
     full_actions: bool | None = None
+    vectors: bool = False
 
     def fixed(self) -> dict[str, Any]:
         """The environment settings that this id decides, by their names in the configuration."""
@@ -69,7 +72,7 @@ def resolve(game: str) -> GameSpec:
 
     Accepted are the bare name in either spelling (``breakout``, ``SpaceInvaders``, ``space_invaders``), and for every
     single-player game ``XDeterministic-v0/-v4``, ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``; besides, every
-    other id that is registered with Gymnasium.
+    other id that is registered with Gymnasium. An old version of a task that Gymnasium brings along means today's.
 
     >>> resolve("SpaceInvadersDeterministic-v4")  # doctest: +NORMALIZE_WHITESPACE
     GameSpec(id='SpaceInvadersDeterministic-v4', rom='space_invaders', frame_skip=3, sticky_probability=0.0,
@@ -80,10 +83,12 @@ def resolve(game: str) -> GameSpec:
     Raises:
         UserError: the id names no game, or a version that the game never had.
     """
-    if game in gymnasium.registry and not str(gymnasium.registry[game].entry_point).startswith("ale_py"):
-        return GameSpec(game, None)
+    if tasks.is_task(game):
+        return _task(tasks.current(game))
     match = _ID.fullmatch(game)
     rom = _rom_by_squeezed_name().get(_squeeze(match["name"])) if match else None
+    if rom is None and tasks.is_task(today := tasks.current(game)):
+        return _task(today)
     if match is None or rom is None:
         raise UserError(
             f"unknown game '{game}': 'atari-dqn games' lists the {len(single_player_roms())} that are known"
@@ -95,6 +100,11 @@ def resolve(game: str) -> GameSpec:
             f"unknown game id '{game}': {rom_id_to_name(rom)} is known as {', '.join(ids_of(rom))}{nearest(game, ids_of(rom))}"
         )
     return spec
+
+
+@cache
+def _task(task: str) -> GameSpec:
+    return GameSpec(task, None, vectors=tasks.shows_vectors(task))
 
 
 def ids_of(rom: str) -> tuple[str, ...]:

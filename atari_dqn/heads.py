@@ -128,11 +128,12 @@ class Head:
         return keras.layers.Add(name="q_values", dtype="float32")([value, centred])
 
     def _stream(self, features: keras.KerasTensor, rows: int, hidden: str, output: str) -> keras.KerasTensor:
-        """One hidden layer and ``rows`` rows of K outputs: (B, rows, K)."""
+        """One hidden layer, if any, and ``rows`` rows of K outputs: (B, rows, K)."""
         settings = self.settings
-        activation = None if settings.layer_norm else "relu"
-        features = self._dense(settings.hidden_units, features, name=hidden, activation=activation)
-        features = normalized(features, hidden) if settings.layer_norm else features
+        if settings.hidden_units:
+            activation = None if settings.layer_norm else "relu"
+            features = self._dense(settings.hidden_units, features, name=hidden, activation=activation)
+            features = normalized(features, hidden) if settings.layer_norm else features
         if settings.returns == "implicit":  # K is the number of fractions, which each pass chooses
             outputs = self._dense(rows, features, name=output, dtype="float32")
             return keras.layers.Permute((2, 1), name=f"{output}_by_action", dtype="float32")(outputs)

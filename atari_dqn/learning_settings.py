@@ -40,7 +40,11 @@ class AgentSettings(Section):
         1.0, "error beyond which the Huber loss grows linearly", source="Mnih et al. 2015, Methods", gt=0
     )
     target_period_updates: int = setting(
-        10_000, "the target network follows the online network every so many", unit="updates", source=NATURE, ge=1
+        10_000,
+        "the target network follows the online network every so many; 0: whenever an episode ends",
+        unit="updates",
+        source=NATURE,
+        ge=0,
     )
     target_rate: float = setting(
         1.0, "how far it then goes; 1: a copy", source="Lillicrap et al. 2016, Algorithm 1 (tau)", gt=0, le=1
@@ -89,12 +93,21 @@ class NetworkSettings(Section):
         "the layers that see: nature, impala, mlp, or a name given to register_torso",
         source="Mnih et al. 2015, Methods; Espeholt et al. 2018",
     )
-    hidden_units: int = setting(512, "width of the dense layer", source="Mnih et al. 2015, Methods", ge=1)
+    hidden_units: int = setting(
+        512, "width of the dense layer below the outputs; 0: there is none", source="Mnih et al. 2015, Methods", ge=0
+    )
     impala_width: int = setting(1, "impala: multiple of 16, 32 and 32 channels", source="Espeholt et al. 2018", ge=1, le=16)
     spectral_norm: bool = setting(
         False, "impala: divide the kernels of the residual blocks by their largest singular value", source="Gogianu et al. 2021"
     )
     mlp_layers: list[int] = setting([64, 64], "mlp: units of each layer")
+    mlp_activation: Literal["relu", "tanh", "elu", "linear"] = setting("relu", "mlp: what follows each layer")
+    mlp_l2: float = setting(0.0, "mlp: part of the sum of its kernels' squares that is added to the loss", ge=0)
+    center: bool = setting(
+        False,
+        "nature, impala: take the mean picture of the warm-up off every frame",
+        source="LeCun et al. 1998, Efficient BackProp, section 4.3",
+    )
     layer_norm: bool = setting(
         False, "normalize what the nature torso's convolutions and the hidden layer compute", source="Ba et al. 2016"
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from atari_dqn.heads import Head
 from atari_dqn.learning_settings import NetworkSettings
-from atari_dqn.torsos import make_torso
+from atari_dqn.torsos import ByteConvolution, make_torso
 
 
 def build_network(
@@ -74,6 +74,21 @@ class QNetwork:
         if self.computing is not self.weights:
             for weight, copy in zip(self.weights.variables, self.computing.variables, strict=True):
                 copy.assign(keras.ops.cast(weight, copy.dtype))
+
+    @property
+    def wants_center(self) -> bool:
+        """Whether frames are to be centred, and it is not known yet on what."""
+        return any(not np.any(mean) for mean in self._means())
+
+    def center(self, mean: Any) -> None:
+        """Takes the mean picture (height, width) off every frame from now on."""
+        for variable in self._means():
+            variable.assign(mean[np.newaxis, :, :, np.newaxis])
+        self.round()
+
+    def _means(self) -> list[keras.Variable]:
+        layers = [layer for layer in self.weights.layers if isinstance(layer, ByteConvolution)]
+        return [layer.mean for layer in layers if layer.mean is not None]
 
     def follow(self, other: "QNetwork", rate: float = 1.0) -> None:
         """Moves the weights towards those of another network of the same layers; 1: copies them."""

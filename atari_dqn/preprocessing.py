@@ -65,7 +65,10 @@ def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:
     >>> out.tolist()
     [[[0, 1, 2], [10, 11, 12]]]
     """
-    cv2.merge([frame.reshape(-1, 1) for frame in frames], out.reshape(-1, 1, len(frames)))
+    if len(frames) == 1:
+        out[...] = frames[0][..., np.newaxis]
+    else:
+        cv2.merge([frame.reshape(-1, 1) for frame in frames], out.reshape(-1, 1, len(frames)))
 
 
 def stacks_last(observations: NDArray[Any]) -> NDArray[Any]:
@@ -100,10 +103,15 @@ def push(stack: Image, frame: Image) -> Image:
     return np.concatenate([stack[1:], frame[np.newaxis]])
 
 
+def observation_dtype(shape: tuple[int, ...]) -> type[np.generic]:
+    """Of the numbers in an observation: bytes of pictures (stack, height, width), float32 of vectors (stack, n)."""
+    return np.uint8 if len(shape) == 3 else np.float32
+
+
 class Outcome(NamedTuple):
     """What one agent step did to one game."""
 
-    observation: Image
+    observation: NDArray[Any]
     reward: float
     terminated: bool
     truncated: bool
@@ -115,10 +123,11 @@ class Game(Protocol):
     """One game, preprocessed, that can show its screen."""
 
     action_names: tuple[str, ...]
+    observation_shape: tuple[int, ...]  # (stack, height, width), or of vectors (stack, n)
     screens_per_second: float  # of game time, if every frame is shown
 
-    def reset(self, seed: int) -> tuple[Image, int]:
-        """Starts the episode of this seed (0 to 2**31 - 1); returns (stack, height, width) and the number of lives."""
+    def reset(self, seed: int) -> tuple[NDArray[Any], int]:
+        """Starts the episode of this seed (0 to 2**31 - 1); returns an observation and the number of lives."""
         ...
 
     def step(self, action: int) -> Outcome:
@@ -152,6 +161,7 @@ class ReferenceGame:
         self._ale.loadROM(self._rom_path)
         self._settings = settings
         self._frame_cap = frame_cap
+        self.observation_shape: tuple[int, ...] = (settings.stack, settings.height, settings.width)
         skip = settings.frame_skip
         self._skip_bounds = (skip[0], skip[1]) if isinstance(skip, list) else (skip, skip)
         self._actions = self._ale.getLegalActionSet() if settings.full_actions else self._ale.getMinimalActionSet()

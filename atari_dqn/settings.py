@@ -1,6 +1,6 @@
 """Every setting of a run: typed, validated, with its unit and its source."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import Field, model_validator
@@ -42,7 +42,11 @@ class EnvironmentSettings(Section):
     frame_cap: int = setting(108_000, "training episodes are truncated here (108,000: 30 minutes)", unit="frames", ge=1)
     height: int = setting(84, "rows of an observation", unit="pixels", source="Mnih et al. 2015, Methods", ge=36, le=250)
     width: int = setting(84, "columns of an observation", unit="pixels", source="Mnih et al. 2015, Methods", ge=36, le=160)
-    stack: int = setting(4, "frames in an observation, the newest last", source=NATURE, ge=1, le=16)
+    stack: int = setting(4, "frames (or vectors) in an observation, the newest last", source=NATURE, ge=1, le=16)
+    time_feature: bool = setting(
+        False, "vectors: one more number, the part of the episode's limit that is used up", source="Pardo et al. 2018"
+    )
+    kwargs: dict[str, Any] = setting({}, "keyword arguments of an environment of Gymnasium, such as {gravity = -5.0}")
 
     @model_validator(mode="after")
     def _frame_skip_is_sensible(self) -> "EnvironmentSettings":

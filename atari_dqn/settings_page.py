@@ -15,7 +15,14 @@ Made from the schema by `make docs`. Any setting can be given on the command lin
 `ARGS="--section.key VALUE"`) or in a TOML file of your own (`CONFIG=my.toml`, `PROTOCOL=my.toml`). The values are those of
 """
 
-_TYPES: dict[Any, str] = {bool: "`true`, `false`", int: "whole number", float: "number", str: "name"}
+_TYPES: dict[Any, str] = {
+    bool: "`true`, `false`",
+    int: "whole number",
+    float: "number",
+    str: "name",
+    list[int]: "list of whole numbers",
+    dict[str, Any]: "table",
+}
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
@@ -58,8 +65,9 @@ def as_markdown(config: Config) -> str:
 def _rows(config: Config, section: str) -> Iterator[Row]:
     for key, field in SECTIONS[section].model_fields.items():
         extra: dict[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        value = tomli_w.dumps({key: getattr(getattr(config, section), key)}, multiline_strings=False)
-        shown = " ".join(value.partition(" = ")[2].split())
+        # In a list of one, so that a table is written on the same line.
+        value = tomli_w.dumps({key: [getattr(getattr(config, section), key)]}, multiline_strings=False)
+        shown = " ".join(value.partition(" = ")[2].split()).removeprefix("[ ").removesuffix(", ]")
         yield Row(key, shown, _allowed(field), extra["unit"], field.description or "", extra["source"])
 
 

@@ -1,6 +1,7 @@
 """What sees: from observations to features."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,16 +16,35 @@ SQUARINGS = 6
 
 
 class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
-    """A convolution of bytes as if they had been scaled to 0..1: it is the kernel that is scaled, which has fewer numbers."""
+    """A convolution of bytes as if they had been scaled to 0..1: it is the kernel that is scaled, which has fewer numbers.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    Args:
+        arguments: of a convolution.
+        centered: as if the mean picture had been taken off each frame, too: it is the bias that the mean's features are taken
+            off. The mean is 0 until it is set.
+        options: of a convolution.
+    """
+
+    def __init__(self, *arguments: Any, centered: bool = False, **options: Any) -> None:
         # The kernel is scaled before it is rounded to the precision of the computation.
         self._precision = keras.config.dtype_policy().compute_dtype
+        self.mean: Any = None
+        self._centered = centered
         super().__init__(*arguments, **{**options, "dtype": "float32"})
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Makes kernel and bias, and the mean picture (1, height, width, 1)."""
+        super().build(shape)
+        if self._centered:
+            self.mean = self.add_weight(shape=(1, *shape[1:3], 1), initializer="zeros", trainable=False, name="mean")
 
     def call(self, frames: Any) -> Any:
         """From bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
-        kernel, bias = (keras.ops.cast(part, self._precision) for part in (self.kernel * PIXELS, self.bias))
+        kernel, bias = self.kernel * PIXELS, self.bias
+        if self.mean is not None:
+            of_all_frames = keras.ops.sum(kernel, axis=2, keepdims=True)
+            bias = bias - keras.ops.conv(self.mean, of_all_frames, self.strides, self.padding)
+        kernel, bias = (keras.ops.cast(part, self._precision) for part in (kernel, bias))
         features = keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, self.strides, self.padding)
         return self.activation(keras.ops.add(features, bias))  # whose gradient, unlike that of +, needs no pass of its own
 
@@ -53,30 +73,28 @@ class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
         return kernel / keras.ops.norm(keras.ops.matmul(matrix, singular / keras.ops.norm(singular)))
 
 
-def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int], layer_norm: bool = False) -> keras.KerasTensor:
+def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings) -> keras.KerasTensor:
     """The convolutions of Mnih et al. 2015, Methods, Model architecture, on bytes scaled to 0..1."""
+    layer_norm = settings.layer_norm
     features = frames
     for index, (filters, kernel, stride) in enumerate([(32, 8, 4), (64, 4, 2), (64, 3, 1)], start=1):
-        kind, name = ByteConvolution if index == 1 else keras.layers.Conv2D, f"convolution_{index}"
+        kind, name = _first_kind(settings) if index == 1 else keras.layers.Conv2D, f"convolution_{index}"
         activation, scale = None if layer_norm else "relu", initializer(seeds)
         features = kind(filters, kernel, stride, activation=activation, kernel_initializer=scale, name=name)(features)
         features = normalized(features, name) if layer_norm else features
     return keras.layers.Flatten(name="features")(features)
 
 
-def impala_torso(frames: keras.KerasTensor, seeds: Iterator[int], width: int, spectral_norm: bool = False) -> keras.KerasTensor:
+def impala_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings) -> keras.KerasTensor:
     """The residual network of Espeholt et al. 2018, "IMPALA", figure 3 (right), on bytes scaled to 0..1.
 
-    Args:
-        frames: (B, height, width, stack), bytes.
-        seeds: for the initializers.
-        width: multiple of the paper's 16, 32 and 32 channels.
-        spectral_norm: of the residual blocks' convolutions (Gogianu et al. 2021, "Spectral Normalisation for Deep
-            Reinforcement Learning").
+    With spectral norm the residual blocks' convolutions have it: Gogianu et al. 2021, "Spectral Normalisation for Deep
+    Reinforcement Learning".
     """
-    features, inner = frames, SpectralConvolution if spectral_norm else keras.layers.Conv2D
+    width = settings.impala_width
+    features, inner = frames, SpectralConvolution if settings.spectral_norm else keras.layers.Conv2D
     for section, channels in enumerate((16, 32, 32), start=1):
-        kind = ByteConvolution if section == 1 else keras.layers.Conv2D
+        kind = _first_kind(settings) if section == 1 else keras.layers.Conv2D
         features = _same(kind, channels * width, seeds, f"section_{section}")(features)
         features = keras.layers.MaxPooling2D(3, 2, "same", name=f"section_{section}_pool")(features)
         for block in (1, 2):
@@ -88,14 +106,15 @@ def impala_torso(frames: keras.KerasTensor, seeds: Iterator[int], width: int, sp
     return keras.layers.Flatten(name="features")(keras.layers.ReLU(name="relu")(features))
 
 
-def mlp_torso(observations: keras.KerasTensor, seeds: Iterator[int], layers: tuple[int, ...]) -> keras.KerasTensor:
-    """Dense layers of the given widths, on observations as they are or, bytes, scaled to 0..1."""
+def mlp_torso(observations: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings) -> keras.KerasTensor:
+    """Dense layers of the widths that the settings give, on observations as they are or, bytes, scaled to 0..1."""
     bytes_in = observations.dtype == "uint8"
     features = keras.layers.Rescaling(PIXELS, name="scale")(observations) if bytes_in else observations
     features = keras.layers.Flatten(name="flat")(features)
-    for index, units in enumerate(layers, start=1):
-        dense = keras.layers.Dense(units, activation="relu", kernel_initializer=initializer(seeds), name=f"dense_{index}")
-        features = dense(features)
+    activation, penalty = settings.mlp_activation, keras.regularizers.L2(settings.mlp_l2) if settings.mlp_l2 else None
+    for index, units in enumerate(settings.mlp_layers, start=1):
+        options = {"kernel_initializer": initializer(seeds), "kernel_regularizer": penalty, "name": f"dense_{index}"}
+        features = keras.layers.Dense(units, activation, **options)(features)
     return features
 
 
@@ -122,11 +141,11 @@ def register_torso(name: str, torso: Torso) -> None:
 def make_torso(settings: NetworkSettings) -> Torso:
     """The torso that the settings name."""
     if settings.torso == "impala":
-        return lambda frames, seeds: impala_torso(frames, seeds, settings.impala_width, settings.spectral_norm)
+        return partial(impala_torso, settings=settings)
     if settings.torso == "mlp":
-        return lambda observations, seeds: mlp_torso(observations, seeds, tuple(settings.mlp_layers))
+        return partial(mlp_torso, settings=settings)
     if settings.torso == "nature":
-        return lambda frames, seeds: nature_torso(frames, seeds, settings.layer_norm)
+        return partial(nature_torso, settings=settings)
     return CUSTOM[settings.torso]
 
 
@@ -144,7 +163,11 @@ def normalized(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return keras.layers.ReLU(name=f"{name}_relu")(features)
 
 
-def _same(kind: type[keras.layers.Layer], channels: int, seeds: Iterator[int], name: str) -> keras.layers.Layer:
+def _first_kind(settings: NetworkSettings) -> Callable[..., keras.layers.Layer]:
+    return partial(ByteConvolution, centered=settings.center)
+
+
+def _same(kind: Callable[..., keras.layers.Layer], channels: int, seeds: Iterator[int], name: str) -> keras.layers.Layer:
     """A 3x3 convolution that keeps height and width, with weights that residual sums do not grow by much."""
     scale = keras.initializers.LecunNormal(seed=next(seeds))
     return kind(channels, 3, padding="same", kernel_initializer=scale, name=name)

@@ -63,7 +63,7 @@ class Training:
         self.recent: list[UpdateMetrics] = []
         self.evaluated_at, self.evaluation = -1, float("nan")
         self.frame_files = FrameFiles(run_directory)
-        self.observation: NDArray[np.uint8] | None = None
+        self.observation: NDArray[Any] | None = None
         self.periodic: list[tuple[int, str, Callable[[], None]]] = [
             (settings.log_period, "log", self.log),
             (settings.evaluation_period, "evaluation", self.evaluate),
@@ -96,7 +96,7 @@ class Training:
         """Whether the last step completed a period of so many agent steps; 0 never comes due."""
         return period > 0 and self.steps // period > (self.steps - self.environments.count) // period
 
-    def step(self, observation: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def step(self, observation: NDArray[Any]) -> NDArray[Any]:
         """One agent step in every environment, and the updates that are due; returns what to act on next."""
         batches = self.draw_batches()
         with self.stopwatch.part("act"):
@@ -107,6 +107,8 @@ class Training:
         with self.stopwatch.part("sample"):
             reward = np.clip(step.reward, -self.reward_clip, self.reward_clip)
             self.memory.add(executed, reward, step.discount, step.observation[:, -1], step.ended, step.current[:, -1])
+        if step.ended.any() and not self.config.agent.target_period_updates:
+            self.agent.sync_target()
         with self.stopwatch.part("log"):
             self.count(step)
         return step.current
@@ -119,6 +121,8 @@ class Training:
         settings = self.config.training
         if self.steps < settings.warmup_steps or not self.memory.can_sample():
             return []
+        if self.agent.updates == 0 and self.agent.online.wants_center:
+            self.agent.center(self.memory.mean_frame())
         due, self.steps_owed = divmod(self.steps_owed + self.environments.count, settings.update_period)
         progress = min(self.steps / self.config.replay.importance_steps, 1.0)
         return [self.sampler.submit(self.memory.sample, self.config.agent.batch_size, progress) for _ in range(due)]

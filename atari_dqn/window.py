@@ -35,7 +35,7 @@ def play_in_window(policy: Policy, config: Config, seed: int, episodes: int, eps
     """Plays episodes in a window and yields the score of each; ends early when the window is closed.
 
     Args:
-        policy: from observations (1, stack, height, width) to actions (1,).
+        policy: from observations (1, *observation_shape) to actions (1,).
         config: what to play and under which protocol.
         seed: of the episodes and of the random actions.
         episodes: how many.
@@ -44,7 +44,7 @@ def play_in_window(policy: Policy, config: Config, seed: int, episodes: int, eps
     # Qt, which draws the window, warns of fonts that it misses and that nothing here is written in.
     os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
-    environments = Environments(SerialGames([game], config.environment), config.environment, seed)
+    environments = Environments(SerialGames([game]), config.environment, seed)
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"watching"])))
     observation, due = environments.reset(), time.monotonic()
     rows, columns, _ = game.screen().shape

@@ -9,24 +9,40 @@ from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS
 
 RECIPES = sorted(path.stem for path in config_directory().glob("*.toml"))
 PROTOCOLS = sorted(path.stem for path in (config_directory() / "protocols").glob("*.toml"))
+FAMILY = ["nature", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow", "default"]
+TASKS = ["cartpole", "lunarlander", "mountaincar", "mountaincar-boltzmann"]
 
 
-def test_the_recipes_and_protocols_that_are_promised_exist() -> None:
-    family = {"nature", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow", "default"}
-    assert family <= set(RECIPES)
-    assert {"tutorial", "nature", "dopamine", "machado"} <= set(PROTOCOLS)
+def test_there_are_the_recipes_and_protocols_that_are_promised_and_no_others() -> None:
+    assert sorted([*FAMILY, *TASKS, "breakout-tutorial"]) == RECIPES
+    assert {"tutorial", "nature", "dopamine", "machado", "classic"} == set(PROTOCOLS)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [*FAMILY, "breakout-tutorial"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_recipe_goes_with_every_protocol(recipe: str, protocol: str) -> None:
     config, notes = load_config("breakout", recipe, protocol)
     assert (config.recipe, config.protocol, notes) == (recipe, protocol, [])
 
 
+@pytest.mark.parametrize("recipe", TASKS)
+def test_the_recipes_for_vectors_go_with_every_task(recipe: str) -> None:
+    config, notes = load_config("Acrobot-v1", recipe)
+    assert (config.recipe, config.protocol, notes) == (recipe, "classic", [])
+
+
+def test_a_recipe_may_say_something_of_the_environment_and_only_a_protocol_that_was_asked_for_wins(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[environment]\nframe_cap = 4000\nnoop_max = 3", encoding="utf-8")
+    mine = str(tmp_path / "mine.toml")
+    assert load_config("breakout", mine)[0].environment.frame_cap == 4000
+    config, _ = load_config("breakout", mine, "dopamine")
+    assert (config.environment.frame_cap, config.environment.noop_max) == (108_000, 0)
+    assert load_config("BreakoutDeterministic-v4", mine)[0].environment.noop_max == 3
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_recipes_set_learning_only_and_protocols_the_environment_only(recipe: str) -> None:
-    assert set(tomllib.loads((config_directory() / f"{recipe}.toml").read_text())) <= set(RECIPE_SECTIONS)
+def test_recipes_leave_the_machine_alone_and_protocols_set_the_environment_only(recipe: str) -> None:
+    assert set(tomllib.loads((config_directory() / f"{recipe}.toml").read_text())) <= {*RECIPE_SECTIONS, *PROTOCOL_SECTIONS}
     for protocol in PROTOCOLS:
         text = (config_directory() / "protocols" / f"{protocol}.toml").read_text()
         assert set(tomllib.loads(text)) <= set(PROTOCOL_SECTIONS)
@@ -111,7 +127,7 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(overrides: dict[str, obje
     [
         ("[agent]\ngama = 1.0", "unknown setting 'agent.gama'.*did you mean 'gamma'"),
         ("[agnt]\ngamma = 1.0", "not 'agnt'; did you mean 'agent'"),
-        ("[environment]\nstack = 2", "a recipe has the tables .*not 'environment'"),
+        ("[machine]\nseed = 2", "a recipe has the tables .*not 'machine'"),
         ("[agent\n", "no valid TOML"),
     ],
 )

@@ -13,10 +13,11 @@ from tests.test_agent import ACTIONS, SHAPE, config
 
 KINDS: list[dict[str, Any]] = [
     {"head": "q"},
+    {"head": "q", "center": True},
     {"head": "dueling", "returns": "categorical", "noisy": True},
     {"head": "dueling", "returns": "quantile", "layer_norm": True},
     {"head": "q", "returns": "implicit"},
-    {"head": "dueling", "returns": "implicit", "noisy": True, "torso": "impala", "spectral_norm": True},
+    {"head": "dueling", "returns": "implicit", "noisy": True, "torso": "impala", "spectral_norm": True, "center": True},
     {"head": "q", "torso": "mlp", "noisy": True},
 ]
 
@@ -29,6 +30,8 @@ def test_the_saved_file_opens_with_keras_alone_and_answers_as_the_agent_does(tmp
     for number, agent in enumerate(agents):
         for variable in agent.online.weights.trainable_variables:  # so that no bias is zero
             variable.assign_add(0.01 * np.random.default_rng(number).normal(size=variable.shape))
+        if agent.online.wants_center:
+            agent.center(observations[0, 0].astype(np.float32))
         save_network(agent, tmp_path / f"{number}.keras")
     script = (
         "import keras, numpy, sys\n"

@@ -20,6 +20,7 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "machine__precision": ("float32", "bfloat16"),
     "network__torso": ("nature", "mlp", "impala"),
     "network__layer_norm": (False, True),
+    "network__center": (False, True),
     "agent__random_shift": (0, 2),
     "optimizer__name": ("adam", "rmsprop"),
     "optimizer__weight_decay": (0.0, 0.01),

@@ -10,7 +10,7 @@ from atari_dqn import learning_settings, torsos
 from atari_dqn.heads import OUTPUT_LAYERS, FractionEmbedding, NoisyDense
 from atari_dqn.learning_settings import NetworkSettings
 from atari_dqn.networks import QNetwork, build_network
-from atari_dqn.torsos import SpectralConvolution, impala_torso, register_torso
+from atari_dqn.torsos import ByteConvolution, SpectralConvolution, impala_torso, register_torso
 
 
 def frames(count: int = 3) -> np.ndarray:
@@ -99,7 +99,23 @@ def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.Monkey
     network = build_network(NetworkSettings(torso="flat", hidden_units=8), (36, 36, 1), 2, seed=1, name="online")
     assert network.count_params() == 36 * 36 * 8 + 8 + 8 * 2 + 2
     with pytest.raises(ValueError, match="there is a torso 'flat' already"):
-        register_torso("flat", torsos.nature_torso)
+        register_torso("flat", lambda frames, seeds: frames)
+
+
+@pytest.mark.parametrize(("torso", "precision", "tolerance"), [("nature", "float32", 1e-5), ("impala", "float32", 1e-4)])
+def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(
+    torso: str, precision: str, tolerance: float
+) -> None:
+    """At the borders too, where the padding of a centred picture is 0."""
+    settings = NetworkSettings(torso=torso, hidden_units=8)
+    network = build_network(settings.model_copy(update={"center": True}), (84, 84, 4), 4, 1, "online", precision)
+    plain = build_network(settings, (84, 84, 4), 4, 1, "online", dtype="float32")
+    seen, mean = frames(), np.random.default_rng(5).integers(256, size=(84, 84)).astype(np.float32)
+    np.testing.assert_array_equal(network({"frames": seen}), plain({"frames": seen.astype(np.float32)}))
+    (layer,) = [layer for layer in network.layers if isinstance(layer, ByteConvolution)]
+    layer.mean.assign(mean[None, :, :, None])
+    expected = plain({"frames": seen - mean[None, :, :, None]})
+    np.testing.assert_allclose(network({"frames": seen}), expected, rtol=tolerance, atol=tolerance)
 
 
 def test_the_impala_torso_has_the_papers_shape() -> None:
@@ -114,7 +130,7 @@ def test_the_impala_torso_has_the_papers_shape() -> None:
 def test_a_residual_block_adds_to_what_it_gets() -> None:
     """With its convolutions at zero it changes nothing."""
     inputs = keras.Input((36, 36, 1), dtype="uint8")
-    features = impala_torso(inputs, count(1), width=1)
+    features = impala_torso(inputs, count(1), NetworkSettings(torso="impala"))
     network = keras.Model(inputs, features)
     for layer in network.layers:
         if "block" in layer.name:

@@ -17,7 +17,7 @@ GAMES = ["breakout", "pong", "qbert", "seaquest", "space_invaders", "montezuma_r
 
 
 def reference_games(rom: str, settings: EnvironmentSettings, count: int, cap: int) -> SerialGames:
-    return SerialGames([ReferenceGame(rom, settings, cap) for _ in range(count)], settings)
+    return SerialGames([ReferenceGame(rom, settings, cap) for _ in range(count)])
 
 
 def play(games: VectorGame, steps: int, seed: int, first_seeds: list[int]) -> list[Transitions]:

@@ -13,7 +13,7 @@ from atari_dqn.environments import Environments
 from atari_dqn.settings import Config
 from atari_dqn.training import Training
 from tests.catch import CatchGames
-from tests.test_config import RECIPES
+from tests.test_config import FAMILY, RECIPES
 from tests.test_training import everything
 
 # A game of 8 steps needs no million of them: only numbers that count steps or make the machine work are made small.
@@ -79,7 +79,7 @@ def test_a_stopped_run_of_the_largest_recipes_ends_as_one_that_was_not(recipe: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", FAMILY)
 def test_every_recipe_masters_a_small_pixel_game(recipe: str, seed: int, tmp_path: Path) -> None:
     """Random play scores about -0.7 a game, perfect play 1."""
     config = short(recipe, seed, steps=12_000)

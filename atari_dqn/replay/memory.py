@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from atari_dqn.errors import UserError
-from atari_dqn.preprocessing import aligned_empty, frames_last
+from atari_dqn.preprocessing import aligned_empty, frames_last, observation_dtype
 from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
@@ -180,6 +180,12 @@ class ReplayMemory:
         if self.priorities is not None:
             self.priorities.set(batch.place, np.asarray(surprise))
 
+    def mean_frame(self) -> NDArray[np.float32]:
+        """The mean (*frame_shape) of 2,000 of the frames held, evenly spaced."""
+        rows = np.linspace(0, int(self._size.min()) - 1, -(-2000 // self.num_envs)).astype(np.int64).tolist()
+        frames = [self._frames.window(env, row)[0] for env in range(self.num_envs) for row in rows]
+        return np.asarray(np.mean(frames, axis=0, dtype=np.float32))
+
     def newest_frames(self) -> NDArray[Any]:
         """The newest frame of each environment, (num_envs, *frame_shape)."""
         first = (self._newest - (self._window - 1)) % self.rows
@@ -298,6 +304,7 @@ def make_memory(config: Config, num_envs: int, observation_shape: tuple[int, ...
         seed=config.machine.seed,
         priority_exponent=config.replay.priority_exponent,
         importance_exponent=config.replay.importance_exponent,
+        dtype=observation_dtype(observation_shape),
         storage=config.replay.storage,
         directory=directory,
     )

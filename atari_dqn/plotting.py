@@ -1,0 +1,117 @@
+"""Learning curves of runs as pictures, from the ``episodes.csv`` that each run keeps."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.config import read_config
+from atari_dqn.errors import UserError
+
+POINTS = 500
+RESAMPLES = 2_000
+
+
+class Curve(NamedTuple):
+    """The training episodes of a run."""
+
+    label: str  # game and recipe; runs that share it differ in their seed
+    steps: NDArray[np.float64]  # (episodes,) agent steps of the run when each ended
+    score: NDArray[np.float64]  # (episodes,)
+    mean_100: NDArray[np.float64]  # (episodes,) of the last 100
+
+
+class Band(NamedTuple):
+    """Several runs as one curve; arrays have one number for each place on the axis."""
+
+    steps: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def read_curve(run: Path) -> Curve:
+    """Reads the episodes of a run.
+
+    Raises:
+        UserError: it is no run, or no episode has ended in it yet.
+    """
+    path = run / "episodes.csv"
+    if not path.is_file():
+        raise UserError(f"'{run}' is no run: it has no episodes.csv")
+    config = read_config(run / "config.toml")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise UserError(f"no episode has ended in '{run}' yet")
+    steps, score, mean = (np.array([float(row[name]) for row in rows]) for name in ("steps", "score", "mean_100"))
+    return Curve(f"{config.game}, {config.recipe}", steps, score, mean)
+
+
+def confidence_band(curves: Sequence[Curve]) -> Band:
+    """Mean of the runs' running means, with the 95 % interval of a percentile bootstrap over runs.
+
+    Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.1. It covers the
+    steps that all runs have.
+    """
+    steps = np.linspace(max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves), POINTS)
+    scores = np.stack([np.interp(steps, curve.steps, curve.mean_100) for curve in curves])
+    drawn = np.random.Generator(np.random.PCG64(1)).integers(len(curves), size=(RESAMPLES, len(curves)))
+    share = np.stack([(drawn == run).mean(axis=1) for run in range(len(curves))], axis=1)
+    low, high = np.percentile(share @ scores, [2.5, 97.5], axis=0)
+    return Band(steps, scores.mean(axis=0), low, high)
+
+
+def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
+    """Draws the learning curves of runs to ``stem.png`` and ``stem.svg``.
+
+    A run alone shows the score of each episode and the mean of the last 100. Several runs of one game and recipe become one
+    curve with a band; different games or recipes stand beside each other.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: something is no run, matplotlib is missing, or the files cannot be written.
+    """
+    curves = [read_curve(run) for run in runs]
+    figure_type = _figure_type()
+    figure = figure_type(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    groups = {label: [curve for curve in curves if curve.label == label] for label in dict.fromkeys(c.label for c in curves)}
+    for number, (label, group) in enumerate(groups.items()):
+        _draw(axes, label, group, colour=f"C{number}", alone=len(curves) == 1)
+    axes.set(xlabel="agent steps", ylabel="score of training episodes")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    paths = [stem.with_name(f"{stem.name}{ending}") for ending in (".png", ".svg")]
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise UserError(f"'{stem}' could not be written: {error.strerror}") from error
+    return paths
+
+
+def _draw(axes: Any, label: str, group: Sequence[Curve], colour: str, alone: bool) -> None:
+    if len(group) > 1:
+        band = confidence_band(group)
+        axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.25, linewidth=0)
+        axes.plot(band.steps, band.mean, color=colour, label=f"{label}: mean of {len(group)} runs, 95 % interval")
+        return
+    (curve,) = group
+    if alone:
+        axes.plot(curve.steps, curve.score, ".", color=colour, alpha=0.3, markersize=4, label="an episode")
+    axes.plot(curve.steps, curve.mean_100, color=colour, label=f"{label}: mean of 100 episodes")
+
+
+def _figure_type() -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as missing:
+        raise UserError("plots need matplotlib: 'make plot' installs it, as does pip install 'atari-dqn[plot]'") from missing
+    return Figure
