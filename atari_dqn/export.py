@@ -1,5 +1,8 @@
 """A trained network for other programs: Keras's own layers alone, from frames to Q-values."""
 
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,23 @@ def save_network(agent: Agent, path: Path) -> None:
 
     It maps frames (B, height, width, stack), bytes, to the Q-values (B, actions) that ``Agent.values`` returns, in float32.
     """
-    stock_network(agent).save(path)
+    with _zip_dates():
+        stock_network(agent).save(path)
+
+
+@contextmanager
+def _zip_dates() -> Iterator[None]:
+    """What a ``.keras`` file holds is dated 1980 where the clock says less, as one that was never set does: zip knows no older."""
+    make, first = zipfile.ZipInfo.__init__, (1980, 1, 1, 0, 0, 0)
+
+    def make_dated(info: zipfile.ZipInfo, filename: str = "NoName", date_time: Any = first) -> None:
+        make(info, filename, max(tuple(date_time), first))
+
+    zipfile.ZipInfo.__init__ = make_dated  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        zipfile.ZipInfo.__init__ = make  # type: ignore[method-assign]
 
 
 def stock_network(agent: Agent) -> keras.Model:

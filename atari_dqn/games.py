@@ -76,7 +76,7 @@ def resolve(game: str) -> GameSpec:
 
     >>> resolve("SpaceInvadersDeterministic-v4")  # doctest: +NORMALIZE_WHITESPACE
     GameSpec(id='SpaceInvadersDeterministic-v4', rom='space_invaders', frame_skip=3, sticky_probability=0.0,
-             max_pool=False, full_actions=False)
+             max_pool=False, full_actions=False, vectors=False)
     >>> resolve("breakout").fixed()
     {}
 

@@ -104,7 +104,7 @@ def bars(vector: NDArray[np.float32]) -> Image:
     """A vector (n,) as a picture (32, 16 n) of bars, the brighter the larger its number: black far below 0, white far above.
 
     >>> bars(np.array([-9.0, 0.0, 9.0], np.float32))[0, ::16].tolist()
-    [0, 127, 254]
+    [0, 127, 255]
     """
     brightness = (127.5 * (1 + np.tanh(vector))).astype(np.uint8)
     return np.tile(brightness.repeat(16), (32, 1))

@@ -96,15 +96,16 @@ def test_updates_in_one_call_are_the_same_as_one_after_the_other(precision: str)
 
 def test_rounded_weights_follow_the_float32_weights_that_learn() -> None:
     agent = Agent(config(machine__precision="bfloat16", optimizer__learning_rate=1e-5), SHAPE, ACTIONS)
-    before = [variable.numpy() for variable in agent.online.weights.variables]
+    before = [variable.numpy() for variable in agent.online.weights.trainable_variables]
     agent.update([batch()])
-    for variable, rounded, old in zip(agent.online.weights.variables, agent.online.computing.variables, before, strict=True):
+    learning, computing = (network.trainable_variables for network in (agent.online.weights, agent.online.computing))
+    for variable, rounded, old in zip(learning, computing, before, strict=True):
         assert variable.dtype == "float32"
         np.testing.assert_array_equal(tf.cast(variable.value, rounded.dtype), rounded)
         assert not np.array_equal(variable, old), f"{variable.path}: steps far below the rounding are kept"
     assert {str(variable.dtype) for variable in agent.online.computing.variables} == {"float32", "bfloat16"}
     exact = Agent(config(), SHAPE, ACTIONS)
-    for variable, old in zip(exact.online.weights.variables, before, strict=True):
+    for variable, old in zip(exact.online.weights.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable, old, err_msg="both start from the same numbers")
 
 

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from atari_dqn.agent import Agent
 from atari_dqn.export import save_network
@@ -52,5 +55,12 @@ def test_a_rounding_agents_file_has_the_weights_that_learn(tmp_path: Path) -> No
     agent = Agent(config(machine__precision="bfloat16"), SHAPE, ACTIONS)
     save_network(agent, tmp_path / "network.keras")
     stored = keras.models.load_model(tmp_path / "network.keras").get_weights()
-    for mine, its in zip(agent.online.weights.get_weights(), stored, strict=True):
+    for mine, its in zip(agent.online.weights.trainable_variables, stored, strict=True):
         np.testing.assert_array_equal(mine, its)
+
+
+def test_the_file_is_written_where_the_clock_was_never_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    save_network(Agent(config(), SHAPE, ACTIONS), tmp_path / "network.keras")
+    with zipfile.ZipFile(tmp_path / "network.keras") as file:
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
