@@ -26,13 +26,13 @@ def save_network(agent: Agent, path: Path) -> None:
 
 @contextmanager
 def _zip_dates() -> Iterator[None]:
-    """What a ``.keras`` file holds is dated 1980 where the clock says less, as one that was never set does: zip knows no older."""
+    """Dates what a ``.keras`` file holds 1980 where the clock says less, as one that was never set does: zip knows no older."""
     make, first = zipfile.ZipInfo.__init__, (1980, 1, 1, 0, 0, 0)
 
     def make_dated(info: zipfile.ZipInfo, filename: str = "NoName", date_time: Any = first) -> None:
         make(info, filename, max(tuple(date_time), first))
 
-    zipfile.ZipInfo.__init__ = make_dated  # type: ignore[method-assign]
+    zipfile.ZipInfo.__init__ = make_dated  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
