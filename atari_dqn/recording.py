@@ -49,7 +49,7 @@ def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
         frames = outcome.frames
         yield Screen(screen, frames)
         screen = game.screen()
-        score += outcome.reward
+        score += float(np.float32(outcome.reward))  # as the episode's was added up
     yield Screen(screen, frames)
     if score != episode.score:
         raise RuntimeError(f"the replay of an episode with score {episode.score:g} scored {score:g}")

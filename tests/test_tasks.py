@@ -111,6 +111,14 @@ def test_an_episode_of_vectors_is_played_again_for_its_recording() -> None:
     assert (screens[0].image != screens[-1].image).any()
 
 
+def test_an_episode_whose_rewards_are_fractions_is_known_again_by_its_score() -> None:
+    config = small("LunarLander-v2")
+    result = evaluate(lambda shown: np.zeros(len(shown), np.int32), config, seed=1, episodes=1, epsilon=1.0)
+    (episode,) = result.episodes
+    assert episode.score != round(episode.score)
+    assert len(list(replay_screens(make_game(config.spec, config.environment, 1_000), episode))) == len(episode.actions) + 1
+
+
 def test_an_agent_learns_from_vectors_and_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert Training(small("CartPole-v1"), tmp_path / "whole", tmp_path).run()
     assert Training(small("CartPole-v1", training__total_steps=170), tmp_path / "stopped", tmp_path).run()
