@@ -56,7 +56,7 @@ help:
 	@echo '     [EPISODES=N] [SEED=N] [GAME=ID] [PROTOCOL=NAME|FILE] [ARGS="--epsilon P"]'
 	@echo 'make record CKPT=DIR OUT=FILE  render one episode to a .gif or .mp4'
 	@echo '     [SEED=N] [ARGS="--epsilon P"]'
-	@echo 'make watch CKPT=DIR            watch it play in a window   [EPISODES=N] [SEED=N]'
+	@echo 'make watch CKPT=DIR            watch it play in a window   [EPISODES=N] [SEED=N]   (CKPT=random GAME=ID: random actions)'
 	@echo 'make random GAME=ID            score and record an agent that acts at random'
 	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
 	@echo 'make plot RUNS="DIR ..."        draw their learning curves to curves.png and curves.svg   [OUT=STEM]'

@@ -19,15 +19,15 @@ from atari_dqn.rules import fixed_fractions, make_rule
 from atari_dqn.settings import Config
 from atari_dqn.tensorflow_setup import as_tensor, resolve_precision
 
-# Several updates in one call of the graph overlap where they can; the graph grows with their number.
-UPDATES_TOGETHER = 4
+# Several updates in one call of the graph overlap where they can, and start only once; the graph grows with their number.
+UPDATES_TOGETHER = 8
 
 # Dabney et al. 2018 (IQN) act on the mean of 32 random quantiles; evenly spaced ones make an agent's choice repeatable.
 EVALUATION_SAMPLES = 32
 
 
 class UpdateMetrics(NamedTuple):
-    """What one update measured, each a scalar."""
+    """What updates measured, an array with one number for each."""
 
     loss: Any  # mean Huber loss of the batch
     mean_max_q: Any  # mean over the batch of max_a Q(s, a)
@@ -35,9 +35,10 @@ class UpdateMetrics(NamedTuple):
     gradient_norm: Any  # global norm before clipping
 
     @classmethod
-    def none(cls) -> "UpdateMetrics":
-        """What is measured where nothing was learnt."""
-        return cls(*[float("nan")] * len(cls._fields))
+    def joined(cls, parts: Sequence["UpdateMetrics"]) -> "UpdateMetrics":
+        """Those of several calls as one."""
+        fields = (np.concatenate(field, dtype=np.float64) for field in zip(*parts, strict=True))
+        return cls(*fields) if parts else cls(*np.zeros((len(cls._fields), 0)))
 
 
 class Agent:
@@ -69,10 +70,12 @@ class Agent:
         self.optimizer.build(self.online.weights.trainable_variables)
         self.updates = self.explorations = 0
         observations, count = tf.TensorSpec([None, *frames_last], dtype), tf.TensorSpec([], tf.int32)
-        self._values = tf.function(self._compute_values, input_signature=[observations])
+        # Networks of vectors are so small that starting each operation would take longer than computing it.
+        compiled = len(observation_shape) == 2
+        self._values = tf.function(self._compute_values, input_signature=[observations], jit_compile=compiled)
         self._noisy_values = tf.function(self._compute_values, input_signature=[observations, count])
         self._follow = tf.function(lambda: self.target.follow(self.online, self.settings.target_rate))
-        self._learn = tf.function(lambda batches: [self._compute_update(batch) for batch in batches])
+        self._learn = tf.function(self._compute_updates, jit_compile=compiled)
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Q-values (N, actions) of observations (N, *observation_shape)."""
@@ -98,24 +101,32 @@ class Agent:
         for network in (self.online, self.target):
             network.center(mean)
 
-    def update(self, batches: Sequence[Batch]) -> list[tuple[UpdateMetrics, tf.Tensor]]:
-        """Takes a gradient step on each batch in turn; syncs the target network, and resets, when that is due.
+    def update(self, batch: Batch, count: int = 1) -> tuple[UpdateMetrics, NDArray[np.float32]]:
+        """Takes gradient steps; syncs the target network, and resets, when that is due.
+
+        Args:
+            batch: count times B transitions, B for each step.
+            count: of steps.
 
         Returns:
-            For each batch what was measured, and how much each transition surprised (B,).
+            What each step measured, and how much each transition surprised, (count * B,).
         """
         sync, reset = self.settings.target_period_updates, self.settings.reset_period_updates
-        learnt: list[tuple[UpdateMetrics, tf.Tensor]] = []
-        while len(learnt) < len(batches):
-            together = min([UPDATES_TOGETHER, *(period - self.updates % period for period in (sync, reset) if period)])
-            now = batches[len(learnt) : len(learnt) + together]
-            learnt += self._learn([Batch(*(as_tensor(array) for array in batch)) for batch in now])
-            self.updates += len(now)
+        size, done = len(batch.action) // count, 0
+        metrics, surprise = [], []
+        while done < count:
+            together = min([UPDATES_TOGETHER, count - done, *(p - self.updates % p for p in (sync, reset) if p > 1)])
+            now = Batch(*(as_tensor(array[done * size : (done + together) * size]) for array in batch))
+            measured, surprising = self._learn(now, together)
+            metrics.append(UpdateMetrics(*measured.numpy()))
+            surprise.append(surprising.numpy())
+            done += together
+            self.updates += together
             if reset and self.updates % reset == 0:
                 self.reset()
-            if sync and self.updates % sync == 0:
+            if sync > 1 and self.updates % sync == 0:
                 self.sync_target()
-        return learnt
+        return UpdateMetrics.joined(metrics), np.concatenate(surprise)
 
     def sync_target(self) -> None:
         """Moves the target network to the online network, or part of the way."""
@@ -165,6 +176,12 @@ class Agent:
         # In float32: the best two actions often differ by less than bfloat16 can tell.
         return self.rule.values(self._outputs(self.online, observations, key, EVALUATION_SAMPLES, exact=True)[0])
 
+    def _compute_updates(self, batches: Batch, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """What ``count`` steps measured (metrics, count), and how much each transition surprised."""
+        each = zip(*(tf.split(field, count) for field in batches), strict=True)
+        metrics, surprise = zip(*[self._compute_update(Batch(*fields)) for fields in each], strict=True)
+        return tf.stack(metrics, axis=1), tf.concat(surprise, axis=0)
+
     def _compute_update(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
         if self.settings.random_shift:
             views = ((batch.observation, 4), (batch.next_observation, 5))
@@ -182,6 +199,8 @@ class Agent:
         td_error = tf.abs(self.rule.mean(target) - select(values, batch.action))
         self.optimizer.apply(gradients, self.online.weights.trainable_variables)
         self.online.round()
+        if self.settings.target_period_updates == 1:
+            self.target.follow(self.online, self.settings.target_rate)
         metrics = UpdateMetrics(loss, tf.reduce_mean(tf.reduce_max(values, axis=-1)), tf.reduce_mean(td_error), norm)
         # Schaul et al. 2016, section 3.3: the TD error; Hessel et al. 2018, section 4: of a distribution, the loss.
         return metrics, td_error if self.config.network.returns == "mean" else losses

@@ -13,6 +13,9 @@ from atari_dqn.settings import Config
 from atari_dqn.settings_page import as_markdown, as_toml
 from atari_dqn.timing import shares
 
+# What ``watch`` takes in a checkpoint's place.
+RANDOM = "random"
+
 
 def train(options: argparse.Namespace) -> int:
     """Starts a run, or continues one."""
@@ -103,8 +106,6 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def random(options: argparse.Namespace) -> int:
     """Scores and shows an agent that acts at random."""
-    import numpy as np
-
     from atari_dqn.evaluation import describe, evaluate
 
     config, notes, _ = _settings(options)
@@ -112,10 +113,7 @@ def random(options: argparse.Namespace) -> int:
     runs.check_writable(directory)
     _say(*(f"note: {note}" for note in notes))
 
-    def unused(observation: Any) -> Any:
-        return np.zeros(len(observation), np.int32)
-
-    result = evaluate(unused, config, seed=options.seed, episodes=options.episodes, epsilon=1.0)
+    result = evaluate(_no_policy, config, seed=options.seed, episodes=options.episodes, epsilon=1.0)
     print(describe(result, agent="uniformly random actions"))
     _write_result(directory, "random", result, {"checkpoint": None, "steps": 0})
     return 0
@@ -142,9 +140,15 @@ def watch(options: argparse.Namespace) -> int:
     from atari_dqn.window import check_display, play_in_window
 
     check_display()
-    _, agent, config = _load(options)
-    epsilon = config.evaluation.epsilon if options.epsilon is None else options.epsilon
-    for number, score in enumerate(play_in_window(agent.act, config, options.seed, options.episodes, epsilon), 1):
+    if options.checkpoint == RANDOM:
+        if options.game is None:
+            raise UserError("watch random wants a game: --game ID")
+        (config, notes), policy, epsilon = load_config(options.game, protocol=options.protocol), _no_policy, 1.0
+        _say(*(f"note: {note}" for note in notes))
+    else:
+        _, agent, config = _load(options)
+        policy, epsilon = agent.act, config.evaluation.epsilon if options.epsilon is None else options.epsilon
+    for number, score in enumerate(play_in_window(policy, config, options.seed, options.episodes, epsilon), 1):
         print(f"episode {number}: score {score:g}", flush=True)
     return 0
 
@@ -231,6 +235,13 @@ def _elsewhere(path: Path, stored: Config, game: str, protocol: str | None) -> C
         return stored.model_copy(update={"game": asked.game, "protocol": asked.protocol} | played)
     decided = {name: getattr(asked.environment, name) for name in asked.spec.fixed()}
     return stored.model_copy(update={"game": asked.game, "environment": stored.environment.model_copy(update=decided)})
+
+
+def _no_policy(observations: Any) -> Any:
+    """For an agent whose every action is random."""
+    import numpy as np
+
+    return np.zeros(len(observations), np.int32)
 
 
 def _say(*lines: str) -> None:

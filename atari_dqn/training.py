@@ -1,8 +1,9 @@
 """The training loop: act, send, learn, receive, remember; and what happens every so many steps."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from atari_dqn import checkpoint
 from atari_dqn.agent import Agent, UpdateMetrics
-from atari_dqn.environments import Environments, Step, VectorGame, make_games
+from atari_dqn.environments import Environments, Step, VectorGame, make_game, make_games
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation import evaluate
 from atari_dqn.exploration import Explorer
@@ -57,6 +58,7 @@ class Training:
         )
         self.episodes = EpisodeTracker(games.num_envs)
         self.steps = self.frames = self.steps_owed = 0
+        self.vectors = config.spec.vectors
         self.reward_clip = config.agent.reward_clip or np.inf
         self.stopwatch = Stopwatch(PARTS)
         self.trace = Trace(run_directory, config.machine.trace_updates)
@@ -98,10 +100,11 @@ class Training:
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
         """One agent step in every environment, and the updates that are due; returns what to act on next."""
-        batches = self.draw_batches()
+        count, draw = self.draw_batches()
         with self.stopwatch.part("act"):
             executed = self.environments.send(self.explorer.choose(self.agent, observation, self.steps, self.episodes.count))
-        self.learn(batches)
+        if count:
+            self.learn(count, draw)
         with self.stopwatch.part("environment"):
             step = self.environments.recv()
         with self.stopwatch.part("sample"):
@@ -113,29 +116,31 @@ class Training:
             self.count(step)
         return step.current
 
-    def draw_batches(self) -> list[Future[Batch]]:
-        """Has batches drawn for the updates that are due, in a thread of its own while the agent acts and learns.
+    def draw_batches(self) -> tuple[int, Callable[[], Batch]]:
+        """Has batches drawn for the updates that are due: pictures in a thread of its own while the agent acts.
 
         There is one update for every ``update_period`` agent steps since learning began, whatever the number of environments.
         """
         settings = self.config.training
         if self.steps < settings.warmup_steps or not self.memory.can_sample():
-            return []
+            return 0, partial(self.memory.sample, 0)
         if self.agent.updates == 0 and self.agent.online.wants_center:
             self.agent.center(self.memory.mean_frame())
         due, self.steps_owed = divmod(self.steps_owed + self.environments.count, settings.update_period)
         progress = min(self.steps / self.config.replay.importance_steps, 1.0)
-        return [self.sampler.submit(self.memory.sample, self.config.agent.batch_size, progress) for _ in range(due)]
+        draw = partial(self.memory.sample, self.config.agent.batch_size, progress, due)
+        # Vectors are drawn sooner than another thread would have begun to.
+        return due, self.sampler.submit(draw).result if due and not self.vectors else draw
 
-    def learn(self, drawn: list[Future[Batch]]) -> None:
-        """An update with each batch."""
+    def learn(self, count: int, draw: Callable[[], Batch]) -> None:
+        """So many updates."""
         with self.stopwatch.part("sample"):
-            batches = [future.result() for future in drawn]
+            batch = draw()
         with self.stopwatch.part("update"):
-            for batch, (metrics, surprise) in zip(batches, self.agent.update(batches), strict=True):
-                self.recent.append(metrics)
-                self.memory.set_priorities(batch, surprise)
-            self.trace.advance(len(batches))
+            metrics, surprise = self.agent.update(batch, count)
+            self.recent.append(metrics)
+            self.memory.set_priorities(batch, surprise)
+            self.trace.advance(count)
 
     def count(self, step: Step) -> None:
         """Advances the counters, and logs the episodes that ended."""
@@ -148,7 +153,7 @@ class Training:
     def log(self) -> None:
         """Writes a row of metrics everywhere."""
         self.check_finite()
-        learnt = np.array(self.recent or [UpdateMetrics.none()], np.float64).mean(axis=0)
+        learnt = UpdateMetrics.joined(self.recent)
         self.recent.clear()
         row = {
             "steps": self.steps,
@@ -158,7 +163,7 @@ class Training:
             "epsilon": self.explorer.epsilon(self.steps, self.episodes.count),
             "score": self.episodes.mean_score,
             "length": self.episodes.mean_length,
-            **dict(zip(UpdateMetrics._fields, learnt.tolist(), strict=True)),
+            **{name: float(np.mean(field)) if len(field) else float("nan") for name, field in learnt._asdict().items()},
             "resident_memory_mb": psutil.Process().memory_info().rss / 1e6,
             "replay_fill": len(self.memory) / self.config.replay.capacity,
             "wall_seconds": self.stopwatch.wall,
@@ -168,7 +173,7 @@ class Training:
 
     def check_finite(self) -> None:
         """Raises a UserError where the loss is no number any more: that is not worth saving."""
-        if not np.isfinite(np.array(self.recent, np.float64)).all():
+        if not np.isfinite(UpdateMetrics.joined(self.recent)).all():
             wanted = f"a learning rate below {self.config.optimizer.learning_rate:g} may help"
             raise UserError(f"the loss is no number any more, near step {self.steps}; {wanted}")
 
@@ -180,8 +185,16 @@ class Training:
         path = self.video_directory / f"step-{self.steps:09d}-score-{episode.score:g}.gif"
         write_recording(path, self.config, episode)
         note = f"step {self.steps}: evaluation mean {numbers['mean']:.2f} over {numbers['episodes']} episodes; recorded {path}"
+        note += f"\nQ-values of the first state: {self.first_values()}"
         self.logs.evaluation(self.steps, {name: numbers[name] for name in ("mean", "median", "min", "max")}, note)
         self.evaluated_at, self.evaluation = self.steps, numbers["mean"]
+
+    def first_values(self) -> str:
+        """What each action is worth in the first state of an episode, the same one throughout the run."""
+        game = make_game(self.config.spec, self.config.environment, self.config.evaluation.frame_cap)
+        observation, _ = game.reset(self.config.machine.seed)
+        (values,) = self.agent.values(observation[np.newaxis])
+        return ", ".join(f"{name} {value:.3f}" for name, value in zip(self.agent.action_names, values, strict=True))
 
     def save(self) -> None:
         """Writes a checkpoint and deletes the oldest beyond those to keep."""
@@ -210,7 +223,7 @@ class Training:
             "counters": np.array([self.steps, self.frames, self.steps_owed, self.evaluated_at]),
             "evaluation": np.array(self.evaluation),
             "frame_files": self.frame_files.ends(),
-            "recent": np.array(self.recent, np.float64).reshape(-1, len(UpdateMetrics._fields)),
+            "recent": np.stack(UpdateMetrics.joined(self.recent), axis=1),
             "random": generator_to_array(self.explorer.random),
         }
 
@@ -230,7 +243,7 @@ class Training:
         self.memory.restore(checkpoint.part(arrays, "memory"), self.frame_files.read())
         self.steps, self.frames, self.steps_owed, self.evaluated_at = (int(number) for number in arrays["counters"])
         self.evaluation = float(arrays["evaluation"])
-        self.recent = [UpdateMetrics(*row) for row in arrays["recent"].tolist()]
+        self.recent = [UpdateMetrics(*arrays["recent"].T)]
         generator_from_array(self.explorer.random, arrays["random"])
         self.observation = self.environments.restore(checkpoint.part(arrays, "environments"))
         self.stopwatch.restore(notes["time"])

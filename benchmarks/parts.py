@@ -69,7 +69,7 @@ def update_ours(options: argparse.Namespace) -> float:
     observation, action, reward, discount, next_observation = transitions(options.batch)
     seen, then = (stacks_last(np.moveaxis(frames, -1, 1)) for frames in (observation, next_observation))
     batch = Batch(seen, action, reward, discount, then, np.ones_like(reward), action.astype(np.int64))
-    return milliseconds(lambda: agent.update([batch]))
+    return milliseconds(lambda: agent.update(batch))
 
 
 def act_ours(options: argparse.Namespace) -> float:

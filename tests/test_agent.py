@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atari_dqn.agent import Agent
+from atari_dqn.agent import Agent, UpdateMetrics
 from atari_dqn.config import load_config
 from atari_dqn.errors import UserError
 from atari_dqn.loading import start_from
@@ -20,6 +20,10 @@ def config(**overrides: object) -> Config:
     return load_config(
         "breakout", overrides={**defaults, **{name.replace("__", "."): value for name, value in overrides.items()}}
     )[0]
+
+
+def joined(batches: list[Batch]) -> Batch:
+    return Batch(*(np.concatenate(field) for field in zip(*batches, strict=True)))
 
 
 def batch(seed: int = 0) -> Batch:
@@ -51,21 +55,21 @@ def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> No
     before = networks_values(agent.online, data.observation)
     error = wanted - before[np.arange(8), data.action]
     loss = np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5)
-    ((metrics, surprise),) = agent.update([data])
-    assert float(metrics.loss) == pytest.approx(loss.mean(), rel=1e-4)
-    assert float(metrics.td_error) == pytest.approx(np.abs(error).mean(), rel=1e-4)
+    metrics, surprise = agent.update(data)
+    assert metrics.loss.item() == pytest.approx(loss.mean(), rel=1e-4)
+    assert metrics.td_error.item() == pytest.approx(np.abs(error).mean(), rel=1e-4)
     np.testing.assert_allclose(surprise, np.abs(error), rtol=1e-4)
-    assert float(metrics.mean_max_q) == pytest.approx(before.max(axis=1).mean(), rel=1e-3, abs=1e-5)
-    assert float(metrics.gradient_norm) > 0
+    assert metrics.mean_max_q.item() == pytest.approx(before.max(axis=1).mean(), rel=1e-3, abs=1e-5)
+    assert metrics.gradient_norm.item() > 0
 
 
 def test_repeated_updates_fit_the_batch_and_move_the_online_network_only() -> None:
     agent = Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS)
     data = batch()
     target_before = [variable.numpy() for variable in agent.target.weights.variables]
-    first = float(agent.update([data])[0][0].loss)
+    first = agent.update(data)[0].loss.item()
     for _ in range(100):
-        last = float(agent.update([data])[0][0].loss)
+        last = agent.update(data)[0].loss.item()
     assert last < 0.05 * first
     for variable, before in zip(agent.target.weights.variables, target_before, strict=True):
         np.testing.assert_array_equal(variable, before)
@@ -75,29 +79,42 @@ def test_the_target_is_copied_every_so_many_updates() -> None:
     agent = Agent(config(agent__target_period_updates=3), SHAPE, ACTIONS)
     same = []
     for number in range(6):
-        agent.update([batch(number)])
+        agent.update(batch(number))
         pairs = zip(agent.online.weights.variables, agent.target.weights.variables, strict=True)
         same.append(all(np.array_equal(online, target) for online, target in pairs))
     assert same == [False, False, True, False, False, True]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_updates_in_one_call_are_the_same_as_one_after_the_other(precision: str) -> None:
-    settings = config(agent__target_period_updates=3, machine__precision=precision)
+@pytest.mark.parametrize(("precision", "period", "rate"), [("float32", 3, 1.0), ("bfloat16", 3, 1.0), ("float32", 1, 0.1)])
+def test_updates_in_one_call_are_the_same_as_one_after_the_other(precision: str, period: int, rate: float) -> None:
+    settings = config(machine__precision=precision, agent__target_period_updates=period, agent__target_rate=rate)
     batches = [batch(number) for number in range(8)]
     one, other = Agent(settings, SHAPE, ACTIONS), Agent(settings, SHAPE, ACTIONS)
-    single = [one.update([data])[0][0] for data in batches]
-    together = [metrics for metrics, _ in other.update(batches[:1]) + other.update(batches[1:])]
+    single = [one.update(data)[0] for data in batches]
+    together = [other.update(joined(some), len(some))[0] for some in (batches[:1], batches[1:])]
     assert one.updates == other.updates == 8
-    np.testing.assert_allclose(np.array(single, np.float64), np.array(together, np.float64), rtol=1e-4)
+    np.testing.assert_allclose(UpdateMetrics.joined(single), UpdateMetrics.joined(together), rtol=1e-4)
     for name, array in one.arrays().items():
         np.testing.assert_allclose(array, other.arrays()[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("returns", ["mean", "categorical", "quantile"])
+def test_what_is_compiled_for_vectors_computes_the_same(returns: str) -> None:
+    settings = {"network.returns": returns, "network.head": "dueling", "agent.double": True}
+    agents = [Agent(load_config("CartPole-v1", overrides=settings)[0], (1, 4), ("0", "1")) for _ in range(2)]
+    agents[1]._learn = tf.function(agents[1]._compute_updates)
+    data = batch()._replace(observation=np.ones((8, 4, 1), np.float32), next_observation=np.ones((8, 4, 1), np.float32))
+    compiled, plain = (UpdateMetrics.joined([agent.update(data, count)[0] for count in (2, 1)]) for agent in agents)
+    np.testing.assert_allclose(compiled, plain, rtol=1e-3)
+    np.testing.assert_allclose(
+        agents[0].values(np.ones((3, 1, 4), np.float32)), agents[1].values(np.ones((3, 1, 4), np.float32)), rtol=1e-3
+    )
 
 
 def test_rounded_weights_follow_the_float32_weights_that_learn() -> None:
     agent = Agent(config(machine__precision="bfloat16", optimizer__learning_rate=1e-5), SHAPE, ACTIONS)
     before = [variable.numpy() for variable in agent.online.weights.trainable_variables]
-    agent.update([batch()])
+    agent.update(batch())
     learning, computing = (network.trainable_variables for network in (agent.online.weights, agent.online.computing))
     for variable, rounded, old in zip(learning, computing, before, strict=True):
         assert variable.dtype == "float32"
@@ -122,12 +139,12 @@ def test_acting_is_greedy_and_batches_do_not_mix() -> None:
 def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
     one = Agent(config(agent__target_period_updates=4), SHAPE, ACTIONS)
     for number in range(6):
-        one.update([batch(number)])
+        one.update(batch(number))
     other = Agent(config(agent__target_period_updates=4, machine__seed=99), SHAPE, ACTIONS)
     other.restore(one.arrays())
     for number in range(6, 10):
-        metrics, other_metrics = one.update([batch(number)])[0][0], other.update([batch(number)])[0][0]
-        assert float(metrics.loss) == pytest.approx(float(other_metrics.loss), rel=1e-5)
+        metrics, other_metrics = one.update(batch(number))[0], other.update(batch(number))[0]
+        assert metrics.loss.item() == pytest.approx(other_metrics.loss.item(), rel=1e-5)
     for name, array in one.arrays().items():
         np.testing.assert_allclose(array, other.arrays()[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
@@ -137,7 +154,7 @@ def test_gradients_agree_with_finite_differences() -> None:
     agent = Agent(config(optimizer__clip_norm=0.0), SHAPE, ACTIONS)
     data = batch()
     weights = [variable.numpy() for variable in agent.online.weights.trainable_variables]
-    loss = float(agent.update([data])[0][0].loss)
+    loss = agent.update(data)[0].loss.item()
     step = [
         variable.numpy() - weight for variable, weight in zip(agent.online.weights.trainable_variables, weights, strict=True)
     ]
@@ -146,7 +163,7 @@ def test_gradients_agree_with_finite_differences() -> None:
     for size in (-1e-3, 1e-3):
         for variable, weight, part in zip(agent.online.weights.trainable_variables, weights, step, strict=True):
             variable.assign(weight + size * part / length)
-        losses.append(float(agent.update([data])[0][0].loss))
+        losses.append(agent.update(data)[0].loss.item())
     slope = (losses[1] - losses[0]) / 2e-3
     assert slope < 0, "the update's direction must lower the loss"
     assert loss == pytest.approx(np.mean(losses), rel=1e-3)
@@ -208,8 +225,8 @@ def test_a_reset_draws_the_head_anew_and_shrinks_the_torso_towards_new_weights()
     settings = config(agent__reset_period_updates=3, agent__reset_keep=0.75, optimizer__learning_rate=1e-3)
     agent, same = Agent(settings, SHAPE, ACTIONS), Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS)
     for number in range(3):
-        agent.update([batch(number)])
-        same.update([batch(number)])
+        agent.update(batch(number))
+        same.update(batch(number))
     fresh = agent._build("fresh", "float32", 3)
     for layer, learnt, new in zip(agent.online.weights.layers, same.online.weights.layers, fresh.layers, strict=True):
         torso = layer.name.startswith("convolution")
@@ -222,7 +239,7 @@ def test_a_reset_draws_the_head_anew_and_shrinks_the_torso_towards_new_weights()
     assert all(not np.any(variable) for variable in moments)
     assert int(agent.optimizer.iterations) == 3
     again = Agent(settings, SHAPE, ACTIONS)
-    again.update([batch(number) for number in range(3)])
+    again.update(joined([batch(number) for number in range(3)]), 3)
     for mine, its in zip(agent.online.weights.variables, again.online.weights.variables, strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-3, atol=1e-5, err_msg="several updates in one call stop for a reset")
 
@@ -242,5 +259,5 @@ def test_equal_weights_are_no_weights() -> None:
     one, other = Agent(config(), SHAPE, ACTIONS), Agent(config(), SHAPE, ACTIONS)
     data = batch()
     half = data._replace(weight=np.full(8, 0.5, np.float32))
-    whole_loss, half_loss = (float(agent.update([which])[0][0].loss) for agent, which in ((one, data), (other, half)))
+    whole_loss, half_loss = (agent.update(which)[0].loss.item() for agent, which in ((one, data), (other, half)))
     assert half_loss == pytest.approx(whole_loss / 2, rel=1e-5)

@@ -71,17 +71,17 @@ def improves_and_repeats(combination: Combination, updates: int) -> None:
     agent, data = agent_of(combination), batch()
     losses = []
     for _ in range(updates):
-        ((metrics, surprise),) = agent.update([data._replace(discount=np.zeros(8, np.float32))])
+        metrics, surprise = agent.update(data._replace(discount=np.zeros(8, np.float32)))
         assert np.isfinite(np.array(metrics, np.float64)).all()
         assert np.shape(surprise) == (8,)
-        losses.append(float(metrics.loss))
+        losses.append(metrics.loss.item())
     first, last = np.mean(losses[:3]), np.mean(losses[-3:])
     assert last < 0.8 * first, f"{first} to {last}"
     stored, observations = agent.arrays(), np.moveaxis(data.observation, -1, 1)
     futures: list[list[float]] = []
     for _ in range(2):
         agent.restore(stored)
-        learnt = [float(number) for _ in range(2) for number in agent.update([data])[0][0]]
+        learnt = [field.item() for _ in range(2) for field in agent.update(data)[0]]
         futures.append([*learnt, *agent.explore(observations), *agent.values(observations).ravel()])
     np.testing.assert_allclose(futures[0], futures[1], rtol=1e-2, atol=1e-3)
 
@@ -109,4 +109,4 @@ def test_the_whole_family_learns(returns: str, torso: str) -> None:
     varied = ("network__head", "network__noisy", "target", "machine__precision")
     losses = VARIANTS["agent__loss"] if returns == "mean" else ("huber",)
     for *values, loss in product(*(VARIANTS[name] for name in varied), losses):
-        improves_and_repeats({**fixed, **dict(zip(varied, values, strict=True)), "agent__loss": loss}, updates=40)
+        improves_and_repeats({**fixed, **dict(zip(varied, values, strict=True)), "agent__loss": loss}, updates=120)

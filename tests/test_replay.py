@@ -63,34 +63,36 @@ class NaiveReplay:
         return self.stack_at(start, stack), start.action, reward, discount, self.stack_at(self.rows[at + ahead], stack)
 
 
-def fill(memory: ReplayMemory, steps: Sequence[Sequence[tuple[float, float, bool]]]) -> list[NaiveReplay]:
+def fill(
+    memory: ReplayMemory, steps: Sequence[Sequence[tuple[float, float, bool]]], shape: tuple[int, ...] = (1,)
+) -> list[NaiveReplay]:
     """Feeds the same steps, (reward, discount, ended) for each environment, to the ring and to naive replays."""
     naive = [NaiveReplay() for _ in range(memory.num_envs)]
     counter = iter(range(1, 10**6))
 
     def frames() -> np.ndarray:
-        return np.array([[next(counter)] for _ in naive], np.int32)
+        return np.array([next(counter) for _ in naive], np.int32).reshape(-1, *shape)
 
     first = frames()
     memory.start(first)
     for env, replay in enumerate(naive):
-        replay.begin(int(first[env, 0]))
+        replay.begin(first[env].item())
     for number, step in enumerate(steps):
         reward, discount, ended = (np.array(column) for column in zip(*step, strict=True))
         action = np.array([(number + env) % 7 for env in range(len(naive))], np.int32)
         frame, first = frames(), frames()
         memory.add(action, reward.astype(np.float32), discount.astype(np.float32), frame, ended.astype(np.bool_), first)
         for env, replay in enumerate(naive):
-            replay.step(int(action[env]), step[env][0], step[env][1], int(frame[env, 0]), bool(ended[env]))
+            replay.step(int(action[env]), step[env][0], step[env][1], frame[env].item(), bool(ended[env]))
             if ended[env]:
-                replay.begin(int(first[env, 0]))
+                replay.begin(first[env].item())
     return naive
 
 
 def make(
-    rows: int, envs: int, stack: int, n: int, gamma: float = 0.9, seed: int = 1, storage: Storage = "memory"
+    rows: int, envs: int, stack: int, n: int, seed: int = 1, storage: Storage = "memory", shape: tuple[int, ...] = (1,)
 ) -> ReplayMemory:
-    return ReplayMemory(rows * envs, envs, (1,), stack=stack, n_step=n, gamma=gamma, seed=seed, dtype=np.int32, storage=storage)
+    return ReplayMemory(rows * envs, envs, shape, stack=stack, n_step=n, gamma=0.9, seed=seed, dtype=np.int32, storage=storage)
 
 
 one_step = st.tuples(
@@ -107,8 +109,10 @@ def test_every_row_that_may_be_sampled_gives_the_naive_transition(data: Any) -> 
     stack, n = data.draw(st.integers(1, 4), "stack"), data.draw(st.integers(1, 5), "n")
     rows = data.draw(st.integers(2 * (stack + n), 30), "rows")
     steps = data.draw(st.lists(st.lists(one_step, min_size=envs, max_size=envs), max_size=70), "steps")
-    ring = make(rows, envs, stack, n, storage=data.draw(st.sampled_from(["memory", "compressed", "disk"]), "storage"))
-    naive = fill(ring, steps)
+    shape = data.draw(st.sampled_from([(1,), (1, 1)]), "shape")
+    storage = data.draw(st.sampled_from(["memory", "compressed", "disk"]), "storage")
+    ring = make(rows, envs, stack, n, storage=storage, shape=shape)
+    naive = fill(ring, steps, shape)
     places = [(env, at) for env in range(envs) for at in naive[env].sampleable(rows, stack, n)]
     assert ring.can_sample() == bool(places)
     if not places:
@@ -117,12 +121,12 @@ def test_every_row_that_may_be_sampled_gives_the_naive_transition(data: Any) -> 
     batch = ring.gather(env, at % rows)
     for index, (environment, position) in enumerate(places):
         observation, action, reward, discount, following = naive[environment].transition(position, stack, n, gamma=0.9)
-        assert batch.observation[index, 0].tolist() == observation
+        assert batch.observation[index].ravel().tolist() == observation
         assert batch.action[index] == action
         assert batch.reward[index] == pytest.approx(reward, abs=1e-5)
         assert batch.discount[index] == pytest.approx(discount, abs=1e-6)
         if discount > 0:
-            assert batch.next_observation[index, 0].tolist() == following
+            assert batch.next_observation[index].ravel().tolist() == following
 
 
 @pytest.mark.parametrize("length", [5, 25, 200])

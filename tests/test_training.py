@@ -1,7 +1,6 @@
 import csv
 import itertools
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +83,11 @@ def test_updates_for_each_agent_step_do_not_depend_on_the_number_of_environments
         training__warmup_steps=200,
     )
     training = catch(tmp_path, settings)
-    updates: list[Batch] = []
-    training.agent.update = lambda batches: updates.extend(batches) or [(UpdateMetrics(0, 0, 0, 0), None)] * len(batches)  # type: ignore
+    updates: list[int] = []
+    training.agent.update = lambda batch, count: updates.append(count) or (UpdateMetrics.joined([]), None)  # type: ignore
     training.run()
     assert training.steps == -(-total // environments) * environments
-    assert abs(len(updates) - (training.steps - 200) / period) <= 1 + environments / period
+    assert abs(sum(updates) - (training.steps - 200) / period) <= 1 + environments / period
 
 
 def test_the_warmup_is_random_and_unlearnt(tmp_path: Path) -> None:
@@ -185,7 +184,7 @@ def test_a_run_goes_on_from_before_its_last_lines(tmp_path: Path) -> None:
     settings = {"training__checkpoint_period": 1_000}
     catch(tmp_path, config(training__total_steps=3_000, **settings), "whole").run()
     killed = catch(tmp_path, config(training__total_steps=3_000, **settings), "killed")
-    killed.learn = lambda due: 1 / 0 if killed.steps == 2_600 else type(killed).learn(killed, due)  # type: ignore
+    killed.learn = lambda *due: 1 / 0 if killed.steps == 2_600 else type(killed).learn(killed, *due)  # type: ignore
     with pytest.raises(ZeroDivisionError):
         killed.run()
     again = catch(tmp_path, config(training__total_steps=3_000, **settings), "killed")
@@ -200,8 +199,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(tmp_path: Path)
     training = catch(tmp_path, config(training__checkpoint_period=700))
     update = training.agent.update
 
-    def diverging(batches: Sequence[Batch]) -> list[tuple[UpdateMetrics, Any]]:
-        return update(batches) if training.steps < 1_500 else [(UpdateMetrics.none(), None)]
+    def diverging(batch: Batch, count: int) -> tuple[UpdateMetrics, Any]:
+        return update(batch, count) if training.steps < 1_500 else (UpdateMetrics(*np.full((4, 1), np.nan)), None)
 
     training.agent.update = diverging  # type: ignore
     with pytest.raises(UserError, match=r"no number any more, near step 2000; a learning rate below 0.001"):

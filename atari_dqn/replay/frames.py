@@ -28,6 +28,10 @@ class Frames(Protocol):
         """Consecutive frames from a row on, to be read before the next frame is stored."""
         ...
 
+    def gather(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The frames (*S, *frame_shape) in these rows of these environments, each of shape S."""
+        ...
+
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
         """The newest ``count`` frames, (count, *frame_shape), which have not filled a block yet."""
         ...
@@ -87,6 +91,11 @@ class RawFrames:
         """See ``Frames``."""
         return list(self._frames[env, first : first + self._window])
 
+    def gather(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[Any]:
+        """See ``Frames``."""
+        frames: NDArray[Any] = self._frames[envs, rows]
+        return frames
+
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
         """See ``Frames``."""
         end = int(self._newest[env]) + 1
@@ -139,6 +148,11 @@ class PackedFrames:
             count = min(self._window - len(frames), self._rows - row)
             frames.extend(self._block_frames(env, number, within)[within : within + count])
         return frames
+
+    def gather(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[Any]:
+        """See ``Frames``."""
+        frames = [self.window(env, row)[0] for env, row in zip(envs.ravel().tolist(), rows.ravel().tolist(), strict=True)]
+        return np.reshape(frames, (*rows.shape, *self._filling.shape[2:]))
 
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
         """See ``Frames``."""

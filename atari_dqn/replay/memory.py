@@ -147,16 +147,19 @@ class ReplayMemory:
         """Whether at least one transition is complete."""
         return bool((self._sampleable() > 0).any()) if self.priorities is None else self.priorities.any()
 
-    def sample(self, size: int, progress: float = 0.0) -> Batch:
+    def sample(self, size: int, progress: float = 0.0, count: int = 1) -> Batch:
         """Draws transitions, with replacement, equally often or by their priorities.
 
         Args:
             size: B.
             progress: of the weights' exponent on its way to 1, 0 to 1.
+            count: of batches of B transitions, which are returned as one.
         """
         if self.priorities is None:
-            return self.gather(*self._draw(size))
-        place, weight = self.priorities.draw(size, progress, self.random)
+            env, row = (np.concatenate(part) for part in zip(*(self._draw(size) for _ in range(count)), strict=True))
+            return self.gather(env, row)
+        drawn = [self.priorities.draw(size, progress, self.random) for _ in range(count)]
+        place, weight = (np.concatenate(part) for part in zip(*drawn, strict=True))
         return self.gather(*np.divmod(place, self.rows))._replace(weight=weight)
 
     def gather(self, env: NDArray[np.int64], row: NDArray[np.int64]) -> Batch:
@@ -243,6 +246,14 @@ class ReplayMemory:
         observation, next_observation = (aligned_empty(shape, self._blank.dtype) for _ in range(2))
         first, ages = (row - (self.stack - 1)) % self.rows, self._age[env, row].astype(np.int64)
         missing = np.maximum(self.stack - 1 - ages, 0)
+        if self._blank.ndim == 1:  # so small that copying one by one would take longer than copying
+            for ahead, stacks in ((np.zeros_like(offset), observation), (offset, next_observation)):
+                place = np.arange(self.stack) + ahead[:, np.newaxis]
+                seen = self._frames.gather(
+                    np.broadcast_to(env[:, np.newaxis], place.shape), (first[:, np.newaxis] + place) % self.rows
+                )
+                stacks[...] = np.where((place < missing[:, np.newaxis])[..., np.newaxis], 0, seen).swapaxes(1, 2)
+            return observation, next_observation
         places = zip(env.tolist(), first.tolist(), missing.tolist(), offset.tolist(), strict=True)
         for index, (ring, start, blank, ahead) in enumerate(places):
             frames = self._frames.window(ring, start)

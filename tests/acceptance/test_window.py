@@ -68,3 +68,8 @@ def test_what_it_shows_is_the_game_until_it_is_interrupted(trained: Path, tmp_pa
         assert process.wait(timeout=60) == 130
     finally:
         process.kill()
+
+
+def test_random_actions_in_a_task_of_vectors(tmp_path: Path, screen: dict[str, str]) -> None:
+    answer = run("watch", "random", "--game", "CartPole-v1", "--episodes", "2", cwd=tmp_path, env=screen)
+    assert [line.split(":")[0] for line in answer.stdout.splitlines()] == ["episode 1", "episode 2"]
