@@ -230,7 +230,7 @@ def _elsewhere(path: Path, stored: Config, game: str, protocol: str | None) -> C
     if asked.spec.rom != stored.spec.rom:
         raise UserError(f"'{path}' plays {stored.game}, not {asked.game}")
     if protocol is not None:
-        seen = {name: getattr(stored.environment, name) for name in ("time_feature", "kwargs")}
+        seen = {name: getattr(stored.environment, name) for name in ("time_feature", "rescale", "kwargs")}
         played = {"environment": asked.environment.model_copy(update=seen), "evaluation": asked.evaluation}
         return stored.model_copy(update={"game": asked.game, "protocol": asked.protocol} | played)
     decided = {name: getattr(asked.environment, name) for name in asked.spec.fixed()}

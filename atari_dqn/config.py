@@ -101,7 +101,7 @@ def _check_suits(config: Config, spec: GameSpec) -> None:
         )
     if spec.vectors and config.agent.random_shift:
         raise UserError(f"agent.random_shift = {config.agent.random_shift} shifts pictures; {spec.id} shows vectors")
-    for name in ("kwargs", "time_feature"):
+    for name in ("kwargs", "time_feature", "rescale"):
         if spec.rom and (value := getattr(config.environment, name)):
             raise UserError(f"environment.{name} = {value} is not for Atari games, as {spec.id} is")
 

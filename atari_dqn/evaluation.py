@@ -164,6 +164,7 @@ def describe_environment(config: Config) -> str:
     if config.spec.vectors:
         parts = [f"{settings.stack} vectors" if settings.stack > 1 else "vectors", "every step played as it is"]
         parts += ["time feature"] if settings.time_feature else []
+        parts += ["rescaled to -1..1"] if settings.rescale else []
         return ", ".join([*parts, *(f"{name} {value}" for name, value in settings.kwargs.items())])
     skip = settings.frame_skip
     fires = [

@@ -54,8 +54,9 @@ class GymnasiumGame:
         """How the newest part of an observation is made of what the environment shows, and its shape."""
         shown, settings = self._env.observation_space, self._settings
         if tasks.shows_pictures(shown):
-            if settings.time_feature:
-                raise UserError(f"environment.time_feature = true is for vectors; {name} shows pictures")
+            for setting in ("time_feature", "rescale"):
+                if getattr(settings, setting):
+                    raise UserError(f"environment.{setting} = true is for vectors; {name} shows pictures")
             return self._picture, (settings.height, settings.width)
         if not tasks.is_vector(shown):
             wanted = "numbers in a row, or pictures: bytes, (rows, columns) or (rows, columns, 3)"
@@ -64,8 +65,14 @@ class GymnasiumGame:
             if self._env.spec.max_episode_steps is None:
                 raise UserError(f"environment.time_feature = true: the episodes of {name} have no limit")
             self._env = gymnasium.wrappers.TimeAwareObservation(self._env, flatten=True, normalize_time=True)
-        space = self._env.observation_space
-        return lambda shown: np.asarray(gymnasium.spaces.flatten(space, shown), np.float32), (gymnasium.spaces.flatdim(space),)
+        space: Any = self._env.observation_space
+        middle, half = tasks.bounds(space) if settings.rescale else (np.float32(0), np.float32(1))
+
+        def see(shown: Any) -> NDArray[np.float32]:
+            numbers: Any = gymnasium.spaces.flatten(space, shown)
+            return np.asarray((numbers - middle) / half, np.float32)
+
+        return see, (gymnasium.spaces.flatdim(space),)
 
     def reset(self, seed: int) -> tuple[NDArray[Any], int]:
         """See ``Game``."""

@@ -46,6 +46,11 @@ class EnvironmentSettings(Section):
     time_feature: bool = setting(
         False, "vectors: one more number, the part of the episode's limit that is used up", source="Pardo et al. 2018"
     )
+    rescale: bool = setting(
+        False,
+        "vectors: numbers that have bounds are mapped from these to -1..1",
+        source="LeCun et al. 1998, Efficient BackProp, section 4.3",
+    )
     kwargs: dict[str, Any] = setting({}, "keyword arguments of an environment of Gymnasium, such as {gravity = -5.0}")
 
     @model_validator(mode="after")

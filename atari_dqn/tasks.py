@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from atari_dqn.errors import UserError
 
@@ -70,6 +71,18 @@ def shows_vectors(task: str) -> bool:
 def is_vector(observations: Any) -> bool:
     """Whether a space's elements can be written as numbers in a row; arrays of two and more dimensions are no vectors."""
     return bool(observations.is_np_flattenable) and len(observations.shape or ()) < 2
+
+
+def bounds(observations: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Middle and half width (n,) between the bounds of each number of a space's elements; 0 and 1 where it has none.
+
+    >>> bounds(gymnasium.spaces.Box(np.float32([-1.5, 0.0]), np.float32([0.5, np.inf])))
+    (array([-0.5,  0. ], dtype=float32), array([1., 1.], dtype=float32))
+    """
+    flat: Any = gymnasium.spaces.flatten_space(observations)
+    bounded = np.isfinite(flat.low) & np.isfinite(flat.high) & (flat.low < flat.high)
+    low, high = np.where(bounded, flat.low, -1), np.where(bounded, flat.high, 1)
+    return ((low + high) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32)
 
 
 def _is_version_of(task_id: str, name: str) -> bool:

@@ -12,6 +12,12 @@ PLAIN = (
 )
 
 
+# Its CartPole there, but for Double DQN and the loss, which are settings of ours.
+CARTPOLE = (
+    "--game CartPole-v1 --agent.double false --agent.loss huber --exploration.epsilon_start 0.05 --exploration.epsilon_end 0.05"
+)
+
+
 class Contender(NamedTuple):
     """A command that prints one number."""
 
@@ -49,6 +55,20 @@ COMPARISONS = [
             Contender("ours, float32", training(f"{PLAIN} --machine.precision float32")),
             Contender("ours, bfloat16", training(f"{PLAIN} --machine.precision bfloat16")),
             Contender("ours, the default recipe", training()),
+        ],
+    ),
+    Comparison(
+        "training, CartPole, batch 64 every agent step",
+        "agent steps/s",
+        [
+            *(
+                Contender(f"Stable-Baselines3, {count} environments", f"{PEER} --game CartPole-v1 --environments {count}")
+                for count in (1, 8)
+            ),
+            *(
+                Contender(f"ours, {count} environments", training(f"{CARTPOLE} --training.environments {count}"))
+                for count in (1, 8)
+            ),
         ],
     ),
     *(

@@ -107,6 +107,7 @@ def test_an_episode_of_the_vector_is_shown_again_as_it_is_rendered() -> None:
         ("WalkFour-v0", {}, "WalkFour-v0 shows Box.*wanted are numbers in a row, or pictures"),
         ("WalkFloats-v0", {}, "WalkFloats-v0 shows Box.*wanted are numbers in a row, or pictures"),
         ("WalkRgb-v0", {"environment.time_feature": True}, "time_feature = true is for vectors; WalkRgb-v0 shows pictures"),
+        ("WalkRgb-v0", {"environment.rescale": True}, "rescale = true is for vectors; WalkRgb-v0 shows pictures"),
         ("WalkContinuous-v0", {}, "takes Box.*chooses among a number of actions"),
         ("WalkRgb-v0", {"environment.frame_skip": 4}, "frame_skip = 4 is for Atari games; WalkRgb-v0 is stepped as it is"),
         ("WalkRgb-v0", {"environment.noop_max": 30}, "noop_max = 30 is for Atari games"),

@@ -51,6 +51,7 @@ def test_a_task_without_a_recipe_of_its_own_asks_for_one() -> None:
     ("game", "changes", "complaint"),
     [
         ("breakout", {"environment.time_feature": True}, "is not for Atari games"),
+        ("breakout", {"environment.rescale": True}, "is not for Atari games"),
         ("breakout", {"environment.kwargs": {"mode": 1}}, "is not for Atari games"),
         ("CartPole-v1", {"agent.random_shift": 4}, "shifts pictures"),
         ("CartPole-v1", {"environment.frame_skip": 4}, None),
@@ -91,6 +92,14 @@ def test_keyword_arguments_change_the_task() -> None:
     assert game._env.unwrapped.goal_velocity == 0.5
     with pytest.raises(UserError, match=r"CartPole-v1 cannot be made with environment.kwargs = {'gravity': 1}.*gravity"):
         GymnasiumGame("CartPole-v1", small("CartPole-v1", environment__kwargs={"gravity": 1}).environment, 1_000)
+
+
+def test_rescaled_numbers_lie_between_minus_one_and_one() -> None:
+    config = small("MountainCar-v0", environment__rescale=True)
+    games = (GymnasiumGame("MountainCar-v0", other.environment, 1_000) for other in (small("MountainCar-v0"), config))
+    plain, rescaled = (game.reset(seed=3)[0][-1] for game in games)
+    assert describe_environment(config).endswith("rescaled to -1..1")
+    np.testing.assert_allclose(rescaled, [(plain[0] + 0.3) / 0.9, plain[1] / 0.07], rtol=1e-5)
 
 
 def test_the_time_feature_is_the_part_of_the_limit_that_is_used_up() -> None:
