@@ -96,14 +96,15 @@ def test_keyword_arguments_change_the_task() -> None:
 
 def test_rescaled_numbers_lie_between_minus_one_and_one() -> None:
     config = small("MountainCar-v0", environment__rescale=True)
-    games = (GymnasiumGame("MountainCar-v0", other.environment, 1_000) for other in (small("MountainCar-v0"), config))
+    both = (small("MountainCar-v0", environment__rescale=False), config)
+    games = (GymnasiumGame("MountainCar-v0", other.environment, 1_000) for other in both)
     plain, rescaled = (game.reset(seed=3)[0][-1] for game in games)
     assert describe_environment(config).endswith("rescaled to -1..1")
     np.testing.assert_allclose(rescaled, [(plain[0] + 0.3) / 0.9, plain[1] / 0.07], rtol=1e-5)
 
 
 def test_the_time_feature_is_the_part_of_the_limit_that_is_used_up() -> None:
-    config = small("MountainCar-v0", environment__time_feature=True)
+    config = small("MountainCar-v0", environment__time_feature=True, environment__rescale=False)
     game = make_game(config.spec, config.environment, 1_000)
     assert game.reset(1)[0].shape == (1, 3)
     times = [game.step(1).observation[0, -1] for _ in range(200)]
@@ -138,7 +139,9 @@ def test_an_agent_learns_from_vectors_and_a_stopped_run_ends_as_one_that_was_not
 
 
 def test_the_target_can_follow_as_an_episode_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    training = Training(small("CartPole-v1", agent__target_period_updates=0), tmp_path / "run", tmp_path)
+    training = Training(
+        small("CartPole-v1", agent__target_period_updates=0, training__environments=1), tmp_path / "run", tmp_path
+    )
     synced: list[int] = []
     monkeypatch.setattr(training.agent, "sync_target", lambda: synced.append(training.episodes.count))
     training.run()
