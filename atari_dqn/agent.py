@@ -1,7 +1,7 @@
 """The agent: an online network that acts and learns, a target network that it learns from, and their optimizer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,27 +18,13 @@ from atari_dqn.replay import Batch
 from atari_dqn.rules import fixed_fractions, make_rule
 from atari_dqn.settings import Config
 from atari_dqn.tensorflow_setup import as_tensor, resolve_precision
+from atari_dqn.update_metrics import UpdateMetrics
 
 # Several updates in one call of the graph overlap where they can, and start only once; the graph grows with their number.
 UPDATES_TOGETHER = 8
 
 # Dabney et al. 2018 (IQN) act on the mean of 32 random quantiles; evenly spaced ones make an agent's choice repeatable.
 EVALUATION_SAMPLES = 32
-
-
-class UpdateMetrics(NamedTuple):
-    """What updates measured, an array with one number for each."""
-
-    loss: Any  # mean Huber loss of the batch
-    mean_max_q: Any  # mean over the batch of max_a Q(s, a)
-    td_error: Any  # mean absolute TD error
-    gradient_norm: Any  # global norm before clipping
-
-    @classmethod
-    def joined(cls, parts: Sequence["UpdateMetrics"]) -> "UpdateMetrics":
-        """Those of several calls as one."""
-        fields = (np.concatenate(field, dtype=np.float64) for field in zip(*parts, strict=True))
-        return cls(*fields) if parts else cls(*np.zeros((len(cls._fields), 0)))
 
 
 class Agent:
@@ -79,13 +65,11 @@ class Agent:
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Q-values (N, actions) of observations (N, *observation_shape)."""
-        values: NDArray[np.float32] = self._values(as_tensor(stacks_last(observations))).numpy()
-        return values
+        return np.asarray(self._values(as_tensor(stacks_last(observations))))
 
     def act(self, observations: NDArray[Any]) -> NDArray[np.int32]:
         """Action of highest Q-value (N,) for each observation (N, *observation_shape)."""
-        best: NDArray[np.int32] = np.argmax(self.values(observations), axis=-1).astype(np.int32)
-        return best
+        return np.asarray(np.argmax(self.values(observations), axis=-1), np.int32)
 
     def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
         """As ``act``, but where the network has noise with new noise each time: Fortunato et al. 2018, section 3.1."""
@@ -93,8 +77,7 @@ class Agent:
             return self.act(observations)
         self.explorations += 1
         values = self._noisy_values(as_tensor(stacks_last(observations)), self.explorations).numpy()
-        best: NDArray[np.int32] = np.argmax(values, axis=-1).astype(np.int32)
-        return best
+        return np.asarray(np.argmax(values, axis=-1), np.int32)
 
     def center(self, mean: NDArray[np.float32]) -> None:
         """Takes the mean picture (height, width) off every frame from now on."""
@@ -120,8 +103,7 @@ class Agent:
             measured, surprising = self._learn(now, together)
             metrics.append(UpdateMetrics(*measured.numpy()))
             surprise.append(surprising.numpy())
-            done += together
-            self.updates += together
+            done, self.updates = done + together, self.updates + together
             if reset and self.updates % reset == 0:
                 self.reset()
             if sync > 1 and self.updates % sync == 0:

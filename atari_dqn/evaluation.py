@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.environments import Environments, make_games
+from atari_dqn.environments import Environments, make_game, make_games
 from atari_dqn.exploration import epsilon_greedy
 from atari_dqn.games import human_normalised_score, reference_scores
 from atari_dqn.settings import Config
@@ -156,6 +156,14 @@ def describe(evaluation: Evaluation, agent: str) -> str:
         random, human = reference_scores()[rom]
         lines["human-normalised"] = f"{numbers['human_normalised']:.3f} (random {random:g}, human {human:g})"
     return "\n".join(f"{name:<17} {text}" for name, text in lines.items())
+
+
+def describe_first_values(values: Callable[[NDArray[Any]], NDArray[np.float32]], config: Config) -> str:
+    """What an agent thinks that each action is worth as an episode begins, always the same one of the run's seed."""
+    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    observation, _ = game.reset(config.machine.seed)
+    pairs = zip(game.action_names, values(observation[np.newaxis])[0], strict=True)
+    return ", ".join(f"{name} {value:.3f}" for name, value in pairs)
 
 
 def describe_environment(config: Config) -> str:

@@ -12,10 +12,10 @@ import psutil
 from numpy.typing import NDArray
 
 from atari_dqn import checkpoint
-from atari_dqn.agent import Agent, UpdateMetrics
-from atari_dqn.environments import Environments, Step, VectorGame, make_game, make_games
+from atari_dqn.agent import Agent
+from atari_dqn.environments import Environments, Step, VectorGame, make_games
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation import evaluate
+from atari_dqn.evaluation import describe_first_values, evaluate
 from atari_dqn.exploration import Explorer
 from atari_dqn.export import save_network
 from atari_dqn.interruption import StopOnSignals
@@ -26,6 +26,7 @@ from atari_dqn.replay import Batch, FrameFiles, make_memory
 from atari_dqn.settings import Config
 from atari_dqn.tensorflow_setup import Trace
 from atari_dqn.timing import Stopwatch
+from atari_dqn.update_metrics import UpdateMetrics
 
 PARTS = ("act", "environment", "sample", "update", "log", "checkpoint", "evaluation")
 
@@ -56,15 +57,12 @@ class Training:
         self.explorer = Explorer(
             config.exploration, settings.warmup_steps, games.num_envs, self.agent.num_actions, machine.seed
         )
-        self.episodes = EpisodeTracker(games.num_envs)
         self.steps = self.frames = self.steps_owed = 0
-        self.vectors = config.spec.vectors
-        self.reward_clip = config.agent.reward_clip or np.inf
-        self.stopwatch = Stopwatch(PARTS)
-        self.trace = Trace(run_directory, config.machine.trace_updates)
+        self.vectors, self.reward_clip = config.spec.vectors, config.agent.reward_clip or np.inf
+        self.episodes, self.stopwatch = EpisodeTracker(games.num_envs), Stopwatch(PARTS)
+        self.trace, self.frame_files = Trace(run_directory, machine.trace_updates), FrameFiles(run_directory)
         self.recent: list[UpdateMetrics] = []
         self.evaluated_at, self.evaluation = -1, float("nan")
-        self.frame_files = FrameFiles(run_directory)
         self.observation: NDArray[Any] | None = None
         self.periodic: list[tuple[int, str, Callable[[], None]]] = [
             (settings.log_period, "log", self.log),
@@ -121,12 +119,11 @@ class Training:
 
         There is one update for every ``update_period`` agent steps since learning began, whatever the number of environments.
         """
-        settings = self.config.training
-        if self.steps < settings.warmup_steps or not self.memory.can_sample():
+        if self.steps < self.config.training.warmup_steps or not self.memory.can_sample():
             return 0, partial(self.memory.sample, 0)
         if self.agent.updates == 0 and self.agent.online.wants_center:
             self.agent.center(self.memory.mean_frame())
-        due, self.steps_owed = divmod(self.steps_owed + self.environments.count, settings.update_period)
+        due, self.steps_owed = divmod(self.steps_owed + self.environments.count, self.config.training.update_period)
         progress = min(self.steps / self.config.replay.importance_steps, 1.0)
         draw = partial(self.memory.sample, self.config.agent.batch_size, progress, due)
         # Vectors are drawn sooner than another thread would have begun to.
@@ -153,8 +150,6 @@ class Training:
     def log(self) -> None:
         """Writes a row of metrics everywhere."""
         self.check_finite()
-        learnt = UpdateMetrics.joined(self.recent)
-        self.recent.clear()
         row = {
             "steps": self.steps,
             "frames": self.frames,
@@ -163,12 +158,13 @@ class Training:
             "epsilon": self.explorer.epsilon(self.steps, self.episodes.count),
             "score": self.episodes.mean_score,
             "length": self.episodes.mean_length,
-            **{name: float(np.mean(field)) if len(field) else float("nan") for name, field in learnt._asdict().items()},
+            **UpdateMetrics.joined(self.recent).means(),
             "resident_memory_mb": psutil.Process().memory_info().rss / 1e6,
             "replay_fill": len(self.memory) / self.config.replay.capacity,
             "wall_seconds": self.stopwatch.wall,
             **self.stopwatch.lap(self.steps),
         }
+        self.recent.clear()
         self.logs.metrics(self.steps, row)
 
     def check_finite(self) -> None:
@@ -185,16 +181,9 @@ class Training:
         path = self.video_directory / f"step-{self.steps:09d}-score-{episode.score:g}.gif"
         write_recording(path, self.config, episode)
         note = f"step {self.steps}: evaluation mean {numbers['mean']:.2f} over {numbers['episodes']} episodes; recorded {path}"
-        note += f"\nQ-values of the first state: {self.first_values()}"
+        note += f"\nQ-values of the first state: {describe_first_values(self.agent.values, self.config)}"
         self.logs.evaluation(self.steps, {name: numbers[name] for name in ("mean", "median", "min", "max")}, note)
         self.evaluated_at, self.evaluation = self.steps, numbers["mean"]
-
-    def first_values(self) -> str:
-        """What each action is worth in the first state of an episode, the same one throughout the run."""
-        game = make_game(self.config.spec, self.config.environment, self.config.evaluation.frame_cap)
-        observation, _ = game.reset(self.config.machine.seed)
-        (values,) = self.agent.values(observation[np.newaxis])
-        return ", ".join(f"{name} {value:.3f}" for name, value in zip(self.agent.action_names, values, strict=True))
 
     def save(self) -> None:
         """Writes a checkpoint and deletes the oldest beyond those to keep."""

@@ -3,13 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from atari_dqn.agent import Agent, UpdateMetrics
+from atari_dqn.agent import Agent
 from atari_dqn.config import load_config
 from atari_dqn.errors import UserError
 from atari_dqn.loading import start_from
 from atari_dqn.networks import QNetwork
 from atari_dqn.replay import Batch
 from atari_dqn.settings import Config
+from atari_dqn.update_metrics import UpdateMetrics
 
 SHAPE = (2, 36, 36)
 ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")

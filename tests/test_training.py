@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from atari_dqn import checkpoint
-from atari_dqn.agent import UpdateMetrics
 from atari_dqn.config import load_config
 from atari_dqn.errors import UserError
 from atari_dqn.replay import Batch, FrameFiles
 from atari_dqn.settings import Config
 from atari_dqn.training import PARTS, Training
+from atari_dqn.update_metrics import UpdateMetrics
 from tests.catch import CatchGames
 
 # What differs between any two runs.

@@ -6,6 +6,7 @@ All three hold a ring of ``rows`` frames for each environment and give the same 
 import math
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -178,6 +179,30 @@ class PackedFrames:
             return filling
         frames = np.frombuffer(unpack(packed), self._filling.dtype)
         return frames.reshape(-1, *self._filling.shape[2:])
+
+
+def gather_stacks(
+    frames: Frames,
+    rows: int,
+    env: NDArray[np.int64],
+    first: NDArray[np.int64],
+    blank: NDArray[np.int64],
+    wanted: Iterable[tuple[NDArray[np.int32], NDArray[Any]]],
+) -> None:
+    """Fills stacks with vectors, all at once: they are so small that a loop would take longer than the copying.
+
+    Args:
+        frames: where they are.
+        rows: of a ring.
+        env: ring of each stack (B,).
+        first: row that each is counted from (B,).
+        blank: how many vectors from there on lie before the episode's beginning, and stay 0 (B,).
+        wanted: rows from there to a stack's first (B,), and the stacks (B, n, stack) that are filled.
+    """
+    for ahead, stacks in wanted:
+        place = np.arange(stacks.shape[-1]) + ahead[:, np.newaxis]
+        seen = frames.gather(np.broadcast_to(env[:, np.newaxis], place.shape), (first[:, np.newaxis] + place) % rows)
+        stacks[...] = np.where((place < blank[:, np.newaxis])[..., np.newaxis], 0, seen).swapaxes(1, 2)
 
 
 def make_frames(

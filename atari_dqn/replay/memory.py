@@ -28,7 +28,7 @@ from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
 from atari_dqn.replay.capacity import choose_storage
-from atari_dqn.replay.frames import Storage, make_frames
+from atari_dqn.replay.frames import Storage, gather_stacks, make_frames
 from atari_dqn.replay.priorities import Priorities
 from atari_dqn.settings import Config
 
@@ -87,8 +87,7 @@ class ReplayMemory:
         self._blank = np.zeros(frame_shape, dtype)
         self._frames = make_frames(self.storage, num_envs, self.rows, self._window, frame_shape, dtype, directory)
         self._action = np.zeros((num_envs, self.rows), np.int32)
-        self._reward = np.zeros((num_envs, self.rows), np.float32)
-        self._discount = np.zeros((num_envs, self.rows), np.float32)
+        self._reward, self._discount = (np.zeros((num_envs, self.rows), np.float32) for _ in range(2))
         self._last = np.zeros((num_envs, self.rows), np.bool_)
         self._age = np.zeros((num_envs, self.rows), np.uint8)  # rows since the episode's first, at most 255
         self._added = np.zeros(num_envs, np.int64)  # frames since the run began; the newest has row (added - 1) % rows
@@ -133,14 +132,11 @@ class ReplayMemory:
             ended: whether that was the episode's last.
             first_frame: where it was, the first frame of the next episode; other rows are not read.
         """
-        every = np.arange(self.num_envs)
-        self._action[every, self._newest] = action
-        self._reward[every, self._newest] = reward
-        self._discount[every, self._newest] = discount
-        age = self._age[every, self._newest]
+        at = np.arange(self.num_envs), self._newest
+        self._action[at], self._reward[at], self._discount[at], age = action, reward, discount, self._age[at]
         self._append(np.ones(self.num_envs, np.bool_), frame, age=np.where(age < 255, age + 1, age).astype(np.uint8))
         if ended.any():
-            self._last[every, self._newest] = ended
+            self._last[at[0], self._newest] = ended
             self._append(ended, first_frame, age=np.zeros(self.num_envs, np.uint8))
 
     def can_sample(self) -> bool:
@@ -156,8 +152,7 @@ class ReplayMemory:
             count: of batches of B transitions, which are returned as one.
         """
         if self.priorities is None:
-            env, row = (np.concatenate(part) for part in zip(*(self._draw(size) for _ in range(count)), strict=True))
-            return self.gather(env, row)
+            return self.gather(*np.concatenate([self._draw(size) for _ in range(count)], axis=1))
         drawn = [self.priorities.draw(size, progress, self.random) for _ in range(count)]
         place, weight = (np.concatenate(part) for part in zip(*drawn, strict=True))
         return self.gather(*np.divmod(place, self.rows))._replace(weight=weight)
@@ -175,8 +170,8 @@ class ReplayMemory:
             discount *= np.where(going, np.float32(self.gamma) * self._discount[env, at], np.float32(1))
             offset += going
         observation, next_observation = self._observations(env, row, offset)
-        weight, place = np.ones(len(env), np.float32), env * self.rows + row
-        return Batch(observation, self._action[env, row], reward, discount, next_observation, weight, place)
+        weight, place, action = np.ones(len(env), np.float32), env * self.rows + row, self._action[env, row]
+        return Batch(observation, action, reward, discount, next_observation, weight, place)
 
     def set_priorities(self, batch: Batch, surprise: Any) -> None:
         """How much the transitions of a batch surprised the learner, (B,)."""
@@ -246,13 +241,9 @@ class ReplayMemory:
         observation, next_observation = (aligned_empty(shape, self._blank.dtype) for _ in range(2))
         first, ages = (row - (self.stack - 1)) % self.rows, self._age[env, row].astype(np.int64)
         missing = np.maximum(self.stack - 1 - ages, 0)
-        if self._blank.ndim == 1:  # so small that copying one by one would take longer than copying
-            for ahead, stacks in ((np.zeros_like(offset), observation), (offset, next_observation)):
-                place = np.arange(self.stack) + ahead[:, np.newaxis]
-                seen = self._frames.gather(
-                    np.broadcast_to(env[:, np.newaxis], place.shape), (first[:, np.newaxis] + place) % self.rows
-                )
-                stacks[...] = np.where((place < missing[:, np.newaxis])[..., np.newaxis], 0, seen).swapaxes(1, 2)
+        if self._blank.ndim == 1:
+            pairs = ((np.zeros_like(offset), observation), (offset, next_observation))
+            gather_stacks(self._frames, self.rows, env, first, missing, pairs)
             return observation, next_observation
         places = zip(env.tolist(), first.tolist(), missing.tolist(), offset.tolist(), strict=True)
         for index, (ring, start, blank, ahead) in enumerate(places):
@@ -265,8 +256,7 @@ class ReplayMemory:
     def _draw(self, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ends = np.cumsum(self._sampleable())
         oldest = np.where(self._size == self.rows, self._newest + self.stack, 0)
-        env = np.empty(size, np.int64)
-        row = np.empty(size, np.int64)
+        env, row = (np.empty(size, np.int64) for _ in range(2))
         redraw = np.arange(size)
         while len(redraw):
             flat = self.random.integers(ends[-1], size=len(redraw))
@@ -286,8 +276,7 @@ class ReplayMemory:
         self._added[envs] += 1
         rows = self._newest[envs]
         self._frames.append(envs, rows, frames[envs])
-        self._last[envs, rows] = False
-        self._age[envs, rows] = age[envs]
+        self._last[envs, rows], self._age[envs, rows] = False, age[envs]
         if self.priorities is not None:
             self._prioritize(envs, rows)
 
