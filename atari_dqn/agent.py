@@ -127,7 +127,7 @@ class Agent:
             if len(variable.shape):  # the moments; its counters and rates have none
                 variable.assign(tf.zeros_like(variable))
 
-    def _outputs(
+    def outputs(
         self, network: QNetwork, observation: tf.Tensor, key: tf.Tensor | None, samples: int, exact: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Outputs (B, A, K), and the fractions of the return's distribution (B, K) or (1, K) that they stand for.
@@ -156,7 +156,7 @@ class Agent:
     def _compute_values(self, observations: tf.Tensor, count: tf.Tensor | None = None) -> tf.Tensor:
         key = None if count is None else self._key(0, count)
         # In float32: the best two actions often differ by less than bfloat16 can tell.
-        return self.rule.values(self._outputs(self.online, observations, key, EVALUATION_SAMPLES, exact=True)[0])
+        return self.rule.values(self.outputs(self.online, observations, key, EVALUATION_SAMPLES, exact=True)[0])
 
     def _compute_updates(self, batches: Batch, count: int) -> tuple[tf.Tensor, tf.Tensor]:
         """What ``count`` steps measured (metrics, count), and how much each transition surprised."""
@@ -171,7 +171,7 @@ class Agent:
             batch = batch._replace(observation=seen, next_observation=after)
         target = self._compute_target(batch)
         with tf.GradientTape() as tape:
-            outputs, fractions = self._outputs(self.online, batch.observation, self._update_key(1), self.settings.samples)
+            outputs, fractions = self.outputs(self.online, batch.observation, self._update_key(1), self.settings.samples)
             losses = self.rule.loss(select(outputs, batch.action), fractions, target)
             loss = tf.add_n([tf.reduce_mean(batch.weight * losses), *self.online.computing.losses])
         gradients = tape.gradient(loss, self.online.computing.trainable_variables)
@@ -189,15 +189,15 @@ class Agent:
 
     def _compute_target(self, batch: Batch) -> tf.Tensor:
         settings, rule, reward, next_observation = self.settings, self.rule, batch.reward, batch.next_observation
-        next_outputs, _ = self._outputs(self.target, next_observation, self._update_key(2), settings.target_samples)
+        next_outputs, _ = self.outputs(self.target, next_observation, self._update_key(2), settings.target_samples)
         next_values = rule.values(next_outputs)
         if settings.munchausen:
-            now, _ = self._outputs(self.target, batch.observation, self._update_key(3), settings.target_samples)
+            now, _ = self.outputs(self.target, batch.observation, self._update_key(3), settings.target_samples)
             preferred, next_preferred = (scaled_log_policy(v, settings.temperature) for v in (rule.values(now), next_values))
             reward = munchausen_reward(reward, preferred, batch.action, settings.munchausen, settings.lowest_bonus)
             policy, bonus = tf.exp(next_preferred / settings.temperature), -next_preferred
         elif settings.double:
-            selecting, _ = self._outputs(self.online, next_observation, self._update_key(3), settings.target_samples)
+            selecting, _ = self.outputs(self.online, next_observation, self._update_key(3), settings.target_samples)
             policy, bonus = greedy_policy(rule.values(selecting)), tf.zeros_like(next_values)
         else:
             policy, bonus = greedy_policy(next_values), tf.zeros_like(next_values)

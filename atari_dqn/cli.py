@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from atari_dqn import commands
+from atari_dqn import commands, playing
 from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, VECTOR_PROTOCOL, parse_value
 from atari_dqn.errors import UserError, nearest
 
@@ -62,11 +62,14 @@ def _parser() -> argparse.ArgumentParser:
     elsewhere = argparse.ArgumentParser(add_help=False)
     elsewhere.add_argument("--game", metavar="ID", help="another id of the same game (default: that of the checkpoint)")
     elsewhere.add_argument("--protocol", metavar="NAME|FILE", help="another protocol (default: that of the checkpoint)")
-    checkpoint, epsilon, seed, videos = (argparse.ArgumentParser(add_help=False) for _ in range(4))
+    checkpoint, epsilon, seed, videos, picture = (argparse.ArgumentParser(add_help=False) for _ in range(5))
     checkpoint.add_argument("checkpoint", metavar="CKPT", help="a run's directory, or one checkpoint in it")
     epsilon.add_argument("--epsilon", type=_probability, metavar="P", help="default: the protocol's")
     seed.add_argument("--seed", type=lambda text: _whole_number(text, 0), default=1, metavar="N", help="default: %(default)s")
     videos.add_argument("--videos", default="videos", metavar="DIR", help="where recordings go (default: %(default)s)")
+
+    pixels = "each pixel of the screen becomes N x N (default: 1, in an MP4 of a small screen 2)"
+    picture.add_argument("--scale", type=lambda text: _whole_number(text, 1, 4), metavar="N", help=pixels)
 
     sub = command("train", commands.train, game, videos)
     sub.add_argument("--config", metavar="NAME|FILE", help=f"recipe (default: the task's own, or {DEFAULT_RECIPE})")
@@ -76,15 +79,27 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--run-dir", metavar="DIR", help=where)
     sub.add_argument("--root", default="checkpoints", metavar="DIR", help="where runs are kept (default: %(default)s)")
     sub.add_argument("--init-from", metavar="CKPT", help="begin with the weights of another run, of this game or another")
-    sub = command("eval", commands.evaluate, checkpoint, elsewhere, epsilon, seed, videos)
+    sub = command("eval", playing.evaluate, checkpoint, elsewhere, epsilon, seed, videos, picture)
     sub.add_argument("--episodes", type=_positive, metavar="N", help="default: the protocol's")
-    sub = command("record", commands.record, checkpoint, elsewhere, epsilon, seed)
-    sub.add_argument("--out", required=True, metavar="FILE.gif|FILE.mp4", help="what to write")
-    sub = command("watch", commands.watch, elsewhere, epsilon, seed)
+    sub.add_argument("--annotated", action="store_true", help="show the median episode with the agent's values, too")
+    sub = command("record", playing.record, elsewhere, epsilon, picture)
+    sub.add_argument("checkpoint", nargs="?", metavar="CKPT", help="a run's directory, or one checkpoint in it")
+    sub.add_argument("--out", required=True, metavar="FILE.gif|FILE.mp4", help="what to write; a JSON is written beside it")
+    sub.add_argument(
+        "--replay", metavar="FILE.json", help="instead of CKPT: the episode that the JSON of a recording describes"
+    )
+    sub.add_argument("--annotated", action="store_true", help="show what the network sees, and what it expects of each action")
+    sub.add_argument("--seed", type=lambda text: _whole_number(text, 0), metavar="N", help="default: 1")
+    sub = command("watch", playing.watch, elsewhere, epsilon, seed)
     sub.add_argument("checkpoint", metavar="CKPT|random", help="a run's directory, one checkpoint in it, or random actions")
     sub.add_argument("--episodes", type=_positive, default=3, metavar="N", help="default: %(default)s")
-    sub = command("random", commands.random, game, seed, videos)
+    sub = command("random", playing.random, game, seed, videos, picture)
     sub.add_argument("--episodes", type=_positive, default=10, metavar="N", help="default: %(default)s")
+    sub.set_defaults(config=None)
+    sub = command("frames", playing.frames, game, seed)
+    sub.add_argument("--out", required=True, metavar="FILE.png", help="what to write")
+    sub.add_argument("--steps", type=lambda text: _whole_number(text, 1, 8), default=2, metavar="N", help="agent steps to show")
+    sub.add_argument("--after", type=lambda text: _whole_number(text, 0), default=20, metavar="N", help="steps before them")
     sub.set_defaults(config=None)
     command("games", commands.list_games)
     sub = command("config", commands.show_config, any_game)
@@ -122,9 +137,9 @@ def _overrides(rest: list[str], options: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
-def _whole_number(text: str, least: int) -> int:
-    if not text.isdecimal() or not least <= int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} to {2**31 - 1}")
+def _whole_number(text: str, least: int, most: int = 2**31 - 1) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} to {most}")
     return int(text)
 
 

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from atari_dqn.games import human_normalised_score, reference_scores
 from atari_dqn.settings import Config
 
 Policy = Callable[[NDArray[Any]], NDArray[np.int32]]
+Rank = Literal["median", "best", "worst"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Episode:
     frames: int  # emulator frames
     truncated: bool  # cut by the frame cap
     environment: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The episode in plain numbers, without its actions."""
+        names = {"seed": self.seed, "environment": self.environment, "score": self.score, "frames": self.frames}
+        return names | {"steps": len(self.actions), "cut_by_frame_cap": self.truncated}
 
 
 @dataclass(frozen=True)
@@ -68,11 +74,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The whole result as plain numbers and strings."""
-        episodes = [
-            {"seed": episode.seed, "environment": episode.environment, "score": episode.score, "frames": episode.frames}
-            | {"steps": len(episode.actions), "cut_by_frame_cap": episode.truncated}
-            for episode in self.episodes
-        ]
+        episodes = [episode.to_json() for episode in self.episodes]
         names = {"game": self.config.game, "rom": self.config.spec.rom}
         return names | {"protocol": self.protocol(), "statistics": self.statistics(), "episodes": episodes}
 
@@ -83,7 +85,14 @@ class Evaluation:
 
     def representative(self) -> Episode:
         """The episode of median score (the lower one of two), which is the one worth showing: neither luck nor bad luck."""
-        return sorted(self.episodes, key=lambda episode: episode.score)[(len(self.episodes) - 1) // 2]
+        return self.ranked()["median"]
+
+    def ranked(self) -> dict[Rank, Episode]:
+        """The episode of median score, the best and the worst; without those that are the same episode."""
+        ordered = sorted(self.episodes, key=lambda episode: episode.score)
+        middle, last = (len(ordered) - 1) // 2, len(ordered) - 1
+        places: dict[Rank, int] = {"median": middle, "best": last, "worst": 0}
+        return {rank: ordered[place] for rank, place in places.items() if rank == "median" or place != middle}
 
 
 def play(policy: Policy, environments: Environments, episodes: int, epsilon: float, seed: int) -> list[Episode]:

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from atari_dqn.board import Row, TensorBoardFile
 from atari_dqn.errors import UserError
-
-Row = Mapping[str, float | int]
 
 
 class EpisodeRow(NamedTuple):
@@ -105,31 +104,6 @@ class CsvFile:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
-
-
-class TensorBoardFile:
-    """TensorBoard scalars; the x-axis is agent steps."""
-
-    def __init__(self, directory: Path) -> None:
-        import tensorflow as tf
-
-        self.error = tf.errors.OpError  # what writing raises where the disk is full
-        self._summary = tf.summary
-        self._writer = tf.summary.create_file_writer(str(directory))
-
-    def write(self, group: str, step: int, row: Row) -> None:
-        """Writes each value of a row as the scalar ``group/name``."""
-        with self._writer.as_default():
-            for name, value in row.items():
-                self._summary.scalar(f"{group}/{name}", value, step=step)
-
-    def flush(self) -> None:
-        """Writes out what is buffered."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._writer.close()
 
 
 class Progress:
@@ -222,6 +196,17 @@ class RunLogs:
         with self._writing():
             self._board.write("evaluation", step, row)
         self.progress.note(note)
+
+    def recording(self, step: int, gif: Path, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """An episode that was recorded, and the Q-values of each action in its moments."""
+        with self._writing():
+            self._board.gif("evaluation/median_episode", step, gif)
+            self._board.histograms("q_values", step, values)
+
+    def settings(self, step: int, toml: str) -> None:
+        """The resolved settings of the run."""
+        with self._writing():
+            self._board.text("settings", step, toml)
 
     def positions(self) -> dict[str, int]:
         """Size of each file, to which it is cut back when the run is continued from a checkpoint written now."""

@@ -146,9 +146,13 @@ class ReferenceGame:
         rom: snake_case name of the game.
         settings: frame skip, sticky actions and the rest.
         frame_cap: an episode is truncated after so many frames, no-ops not counted.
+
+    Attributes:
+        raw_frames: None, or a list that gathers every frame of the emulator as an RGB image.
     """
 
     screens_per_second = 60.0
+    raw_frames: list[Image] | None = None
 
     def __init__(self, rom: str, settings: EnvironmentSettings, frame_cap: int) -> None:
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -195,6 +199,8 @@ class ReferenceGame:
         for remaining in range(skip - 1, -1, -1):
             reward += self._ale.act(self._actions[action])
             frames += 1
+            if self.raw_frames is not None:
+                self.raw_frames.append(self.screen())
             if self._ale.game_over() or self._elapsed + frames >= self._frame_cap:
                 break
             if remaining == 1:

@@ -16,6 +16,9 @@ class Rule(NamedTuple):
     values: Callable[[tf.Tensor], tf.Tensor]
     """From outputs (B, A, K) to Q-values (B, A)."""
 
+    distribution: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    """From outputs (B, A, K) to returns and their probabilities, both (B, A, K)."""
+
     target: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
     """From policy (B, A), reward (B,), discount (B,), next outputs (B, A, K) and bonus (B, A) to a target (B, K)."""
 
@@ -33,6 +36,7 @@ def make_rule(config: Config) -> Rule:
         atoms = support(config)
         return Rule(
             values=lambda outputs: tf.linalg.matvec(tf.nn.softmax(outputs), atoms),
+            distribution=lambda outputs: (tf.broadcast_to(atoms, tf.shape(outputs)), tf.nn.softmax(outputs)),
             target=partial(_categorical_target, atoms),
             mean=lambda target: tf.linalg.matvec(target, atoms),
             loss=lambda chosen, fractions, target: losses.divergence(chosen, target),
@@ -43,6 +47,7 @@ def make_rule(config: Config) -> Rule:
         loss = None
     return Rule(
         values=partial(tf.reduce_mean, axis=-1),
+        distribution=lambda outputs: (outputs, tf.ones_like(outputs) / tf.cast(tf.shape(outputs)[-1], tf.float32)),
         target=_sampled_target,
         mean=partial(tf.reduce_mean, axis=-1),
         loss=partial(losses.quantile_huber, delta=delta) if loss is None else partial(_scalar_loss, loss),

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from atari_dqn import checkpoint
 from atari_dqn.agent import Agent
 from atari_dqn.environments import Environments, Step, VectorGame, make_games
+from atari_dqn.episode_file import Origin
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation import describe_first_values, evaluate
 from atari_dqn.exploration import Explorer
 from atari_dqn.export import save_network
 from atari_dqn.interruption import StopOnSignals
 from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
 from atari_dqn.random_state import generator_from_array, generator_to_array
-from atari_dqn.recording import write_recording
 from atari_dqn.replay import Batch, FrameFiles, make_memory
 from atari_dqn.settings import Config
+from atari_dqn.short_evaluation import evaluate_shortly
 from atari_dqn.tensorflow_setup import Trace
 from atari_dqn.timing import Stopwatch
 from atari_dqn.update_metrics import UpdateMetrics
@@ -74,6 +74,7 @@ class Training:
         """Trains to the settings' total, or until Ctrl-C or SIGTERM; leaves a checkpoint and returns whether it is complete."""
         total = self.config.training.total_steps
         self.logs = RunLogs(self.run_directory, self.steps, total)
+        self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
         with closing(self.logs), closing(self.trace), ThreadPoolExecutor(1) as self.sampler, StopOnSignals() as stop:
             if self.observation is None:
@@ -175,15 +176,9 @@ class Training:
 
     def evaluate(self) -> None:
         """A short evaluation under the protocol, and a recording of its median episode."""
-        seed = self.config.machine.seed + self.steps
-        result = evaluate(self.agent.act, self.config, seed=seed, episodes=self.config.training.evaluation_episodes)
-        episode, numbers = result.representative(), result.statistics()
-        path = self.video_directory / f"step-{self.steps:09d}-score-{episode.score:g}.gif"
-        write_recording(path, self.config, episode)
-        note = f"step {self.steps}: evaluation mean {numbers['mean']:.2f} over {numbers['episodes']} episodes; recorded {path}"
-        note += f"\nQ-values of the first state: {describe_first_values(self.agent.values, self.config)}"
-        self.logs.evaluation(self.steps, {name: numbers[name] for name in ("mean", "median", "min", "max")}, note)
-        self.evaluated_at, self.evaluation = self.steps, numbers["mean"]
+        origin = Origin("training", self.run_directory.name, self.config.recipe, None, self.steps)
+        self.evaluation = evaluate_shortly(self.agent, self.config, origin, self.video_directory, self.logs)
+        self.evaluated_at = self.steps
 
     def save(self) -> None:
         """Writes a checkpoint and deletes the oldest beyond those to keep."""
