@@ -25,24 +25,28 @@ RUNS ?=
 EPISODES ?=
 OUT ?=
 INIT_FROM ?=
+REPLAY ?=
+ANNOTATED ?=
 ARGS ?=
 
 # Passes an option on only where its variable was given.
 option = $(if $($(1)),$(2) '$($(1))')
 ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
 # What a game needs beside the rest: these are simulated by Box2D.
-GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,$(GAME) $(subst /, ,$(CKPT))),$(BOX2D))
+GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,$(GAME) $(subst /, ,$(CKPT) $(REPLAY))),$(BOX2D))
 # Says what is missing before anything is installed.
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
 $(call require,random,GAME,BreakoutDeterministic-v4)
 $(call require,eval,CKPT,checkpoints/...)
-$(call require,record,CKPT,checkpoints/...)
+$(call require,frames,GAME,BreakoutDeterministic-v4)
+$(if $(REPLAY),,$(call require,record,CKPT,checkpoints/...))
 $(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
+$(call require,frames,OUT,frames.png)
 $(call require,plot,RUNS,checkpoints/...)
 
-.PHONY: help install develop train eval record random watch plot games tensorboard test test-slow torture bench docs lint format clean
+.PHONY: help install develop train eval record random watch frames plot games tensorboard test test-slow torture bench docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -52,13 +56,16 @@ help:
 	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game, or name the run directory'
 	@echo '     [INIT_FROM=DIR]             begin with the weights of another run, of this game or another'
 	@echo '     [ARGS="--section.key VALUE ..."]  any setting'
-	@echo 'make eval CKPT=DIR             score a run or one of its checkpoints; GIF, MP4 and JSON into videos/'
-	@echo '     [EPISODES=N] [SEED=N] [GAME=ID] [PROTOCOL=NAME|FILE] [ARGS="--epsilon P"]'
+	@echo 'make eval CKPT=DIR             score a run or one of its checkpoints; GIFs, MP4s and JSON into videos/'
+	@echo '     [EPISODES=N] [SEED=N] [GAME=ID] [PROTOCOL=NAME|FILE] [ARGS="--epsilon P --annotated"]'
 	@echo 'make record CKPT=DIR OUT=FILE  render one episode to a .gif or .mp4'
-	@echo '     [SEED=N] [ARGS="--epsilon P"]'
+	@echo '     [ANNOTATED=1]               with what the network sees, and what it expects of each action'
+	@echo '     [SEED=N] [ARGS="--epsilon P --scale N"]'
+	@echo 'make record REPLAY=FILE.json OUT=FILE  render an episode again from the JSON beside its recording'
 	@echo 'make watch CKPT=DIR            watch it play in a window   [EPISODES=N] [SEED=N]   (CKPT=random GAME=ID: random actions)'
 	@echo 'make random GAME=ID            score and record an agent that acts at random'
 	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
+	@echo 'make frames GAME=ID OUT=FILE.png  draw raw frames above what the network sees   [STEPS=N] [SEED=N]'
 	@echo 'make plot RUNS="DIR ..."        draw their learning curves to curves.png and curves.svg   [OUT=STEM]'
 	@echo 'make games                     list every game and the ids it answers to'
 	@echo 'make tensorboard               show the curves of all runs in checkpoints/ in a browser'
@@ -112,13 +119,18 @@ eval: $(INSTALLED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn eval '$(CKPT)' $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
 
 record: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn record '$(CKPT)' --out '$(OUT)' $(ELSEWHERE) $(call option,SEED,--seed) $(ARGS)
+	@$(BIN)/atari-dqn record $(if $(CKPT),'$(CKPT)') --out '$(OUT)' $(call option,REPLAY,--replay) \
+	  $(if $(ANNOTATED),--annotated) $(ELSEWHERE) $(call option,SEED,--seed) $(ARGS)
 
 watch: $(INSTALLED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn watch '$(CKPT)' $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
 
 random: $(INSTALLED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn random --game '$(GAME)' $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \
+	  $(call option,SEED,--seed) $(ARGS)
+
+frames: $(INSTALLED)
+	@$(BIN)/atari-dqn frames --game '$(GAME)' --out '$(OUT)' $(call option,PROTOCOL,--protocol) $(call option,STEPS,--steps) \
 	  $(call option,SEED,--seed) $(ARGS)
 
 plot: $(PLOTTING)

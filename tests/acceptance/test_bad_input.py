@@ -52,6 +52,15 @@ BAD_WORDS = [
     (["eval", "nowhere", "--epsilon", "2"], "'2' is no probability"),
     (["eval", "nowhere", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
     (["record", "nowhere", "--out", "episode.avi"], "must end in .gif or .mp4"),
+    (["record", "--out", "a.gif"], "wants a checkpoint or --replay"),
+    (["record", "nowhere", "--out", "a.gif", "--replay", "b.json"], "wants a checkpoint or --replay"),
+    (["record", "--replay", "nowhere.json", "--out", "a.gif"], "'nowhere.json' could not be read: No such file"),
+    (["record", "--replay", "b.json", "--out", "a.gif", "--seed", "2"], "--seed is for a checkpoint"),
+    (["record", "--replay", "b.json", "--out", "a.gif", "--annotated"], "--annotated wants a checkpoint"),
+    (["record", "nowhere", "--out", "a.gif", "--scale", "5"], "'5' is no whole number from 1 to 4"),
+    (["frames", "--game", GAME, "--out", "a.jpg"], "must end in .png"),
+    (["frames", "--game", "CartPole-v1", "--out", "a.png"], "shows vectors"),
+    (["frames", "--game", "breakout", "--out", "a.png", "--after", "5000"], "choose another seed, or a smaller --after"),
     (["config", "natur"], "did you mean 'nature'?"),
 ]
 

@@ -33,9 +33,10 @@ def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
     circumstances = json.loads((run_directory / "run.json").read_text())["starts"]
     assert circumstances[0]["packages"]["tensorflow"]
     assert set(circumstances[0]) == {"time", "command", "commit", "python", "platform", "packages"}
-    (gif,) = (trained / "videos" / GAME / "first").glob("step-000000960-score-*.gif")
+    (gif,) = (trained / "videos" / GAME / "first").glob(f"{GAME}_first_step000000960_score*_median_training.gif")
     with Image.open(gif) as image:
         assert image.size == (160, 210)
+    assert json.loads(gif.with_suffix(".json").read_text())["source"] == "training"
 
 
 def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it(trained: Path, tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it
 
 def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) -> None:
     checkpoint = f"checkpoints/{GAME}/first"
-    answers = [run("eval", checkpoint, "--episodes", "3", cwd=trained).stdout for _ in range(2)]
+    answers = [run("eval", checkpoint, "--episodes", "3", "--annotated", cwd=trained).stdout for _ in range(2)]
     assert answers[0] == answers[1]
     for part in (
         *("game ", "agent ", "protocol ", "3 episodes in 3 environments, epsilon 0.05", "mean ", "standard error", "median"),
@@ -57,13 +58,22 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
     ):
         assert part in answers[0]
     videos = trained / "videos" / GAME / "first"
-    (written,) = videos.glob("step-*-evaluation-tutorial-seed1.json")
+    (written,) = videos.glob(f"{GAME}_first_step000000960_evaluation_tutorial_seed1.json")
     result = json.loads(written.read_text())
     assert result["statistics"]["episodes"] == len(result["episodes"]) == 3
     assert result["protocol"]["epsilon"] == 0.05
     assert f"mean {result['statistics']['mean']:.2f}" in answers[0]
-    assert written.with_suffix(".gif").stat().st_size > 1000
-    assert written.with_suffix(".mp4").stat().st_size > 1000
+    assert [result[name] for name in ("kind", "run", "recipe", "source")] == ["evaluation", "first", "default", "evaluation"]
+    for rank in ("median", "best", "worst", "median_annotated"):
+        rank, _, annotated = rank.partition("_")
+        beginning, end = f"{GAME}_first_step000000960_score*_{rank}_tutorial_seed1", f"_{annotated}" if annotated else ""
+        (described,) = videos.glob(f"{beginning}{end}.json")
+        told = json.loads(described.read_text())
+        assert (told["rank"], told["annotated"], told["checkpoint"]) == (rank, bool(annotated), result["checkpoint"])
+        assert told["episode"] in result["episodes"]
+        for file in told["files"].values():
+            assert (videos / file["name"]).stat().st_size > 1000
+            assert str(described.with_suffix(".gif").relative_to(trained)) in answers[0]
 
 
 def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Path) -> None:
@@ -71,7 +81,7 @@ def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Pat
     answer = run(*command, cwd=trained).stdout
     for part in ("Breakout (rom breakout)", "nature: frame skip 4, sticky 0, max-pool", "cap 18000 frames"):
         assert part in answer
-    (written,) = (trained / "videos" / "Breakout" / "first").glob("*-evaluation-nature-seed1.json")
+    (written,) = (trained / "videos" / "Breakout" / "first").glob("*_evaluation_nature_seed1.json")
     assert json.loads(written.read_text())["protocol"]["name"] == "nature"
     answer = run("eval", f"checkpoints/{GAME}/first", "--game", "ALE/Breakout-v5", "--episodes", "2", cwd=trained).stdout
     for part in ("ALE/Breakout-v5 (rom breakout)", "tutorial: frame skip 4, sticky 0.25, max-pool", "epsilon 0.05"):
@@ -112,6 +122,15 @@ def test_recording_one_episode(trained: Path) -> None:
     assert answer.stdout.startswith("shown/episode.gif: score ")
     with Image.open(trained / "shown" / "episode.gif") as image:
         assert getattr(image, "n_frames", 1) > 1
+    again = run("record", "--replay", "shown/episode.json", "--out", "shown/again.gif", cwd=trained)
+    assert again.stdout == answer.stdout.replace("episode.gif", "again.gif")
+    assert (trained / "shown" / "again.gif").read_bytes() == (trained / "shown" / "episode.gif").read_bytes()
+
+
+def test_raw_frames_are_drawn_above_what_is_seen(tmp_path: Path) -> None:
+    assert run("frames", "--game", GAME, "--out", "new/frames.png", cwd=tmp_path).stdout == "new/frames.png\n"
+    with Image.open(tmp_path / "new" / "frames.png") as image:
+        assert image.width > 4 * 160
 
 
 def test_the_digest_is_of_the_arrays(trained: Path) -> None:
@@ -143,7 +162,7 @@ def test_a_random_agent_is_scored_and_recorded(tmp_path: Path) -> None:
     answer = run("random", "--game", GAME, "--episodes", "4", cwd=tmp_path)
     assert "agent             uniformly random actions" in answer.stdout
     assert "epsilon 1," in answer.stdout
-    assert len(list((tmp_path / "videos" / GAME / "random").iterdir())) == 3
+    assert len(list((tmp_path / "videos" / GAME / "random").iterdir())) == 3 * 3 + 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -35,6 +35,9 @@ def test_help_is_the_default_and_names_every_target() -> None:
         (["eval", "CKPT=c", "GAME=breakout", "PROTOCOL=dopamine"], "eval 'c' --game 'breakout' --protocol 'dopamine'"),
         (["watch", "CKPT=c", "SEED=2"], "atari-dqn watch 'c' --seed '2'"),
         (["record", "CKPT=c", "OUT=a.gif"], "atari-dqn record 'c' --out 'a.gif'"),
+        (["record", "CKPT=c", "OUT=a.gif", "ANNOTATED=1"], "atari-dqn record 'c' --out 'a.gif' --annotated"),
+        (["record", "REPLAY=a.json", "OUT=a.gif"], "atari-dqn record --out 'a.gif' --replay 'a.json'"),
+        (["frames", "GAME=pong", "OUT=a.png", "STEPS=3"], "atari-dqn frames --game 'pong' --out 'a.png' --steps '3'"),
         (["random", "GAME=pong"], "atari-dqn random --game 'pong'"),
     ],
 )
@@ -43,7 +46,9 @@ def test_variables_become_options(arguments: list[str], command: str) -> None:
     assert command in re.sub(r"\s+", " ", printed)
 
 
-@pytest.mark.parametrize(("target", "variable"), [("train", "GAME"), ("random", "GAME"), ("eval", "CKPT"), ("watch", "CKPT")])
+@pytest.mark.parametrize(
+    ("target", "variable"), [("train", "GAME"), ("random", "GAME"), ("eval", "CKPT"), ("watch", "CKPT"), ("record", "CKPT")]
+)
 def test_a_missing_variable_is_named_before_anything_is_installed(target: str, variable: str) -> None:
     answer = make(target)
     assert answer.returncode == 2
