@@ -18,7 +18,7 @@ LARGEST_FILE = 16_000_000
 
 Source = Literal["evaluation", "training", "random", "record"]
 Ending = Literal["gif", "mp4"]
-Name = Annotated[str, Field(max_length=200)]
+Name = Annotated[str, Field(max_length=4096)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -58,16 +58,8 @@ class PlayedProtocol(_Part):
     frame_cap: Annotated[int, Field(ge=1, lt=2**31)]
     actions: Annotated[list[Name], Field(min_length=1, max_length=256)]
     epsilon: Annotated[float, Field(ge=0, le=1)]
-    seed: Count
+    seed: Annotated[int, Field(ge=0)]
     environments: Count
-
-    @field_validator("environment")
-    @classmethod
-    def _keyword_arguments_are_plain(cls, environment: EnvironmentSettings) -> EnvironmentSettings:
-        for name, value in environment.kwargs.items():
-            if not isinstance(value, int | float | bool) and not (isinstance(value, str) and value.replace("_", "").isalnum()):
-                raise ValueError(f"the keyword argument {name} is neither a number nor a plain word")
-        return environment
 
 
 class RecordedFile(_Part):
@@ -87,7 +79,7 @@ class EpisodeFile(_Part):
     run: Name
     recipe: Name | None
     source: Source
-    checkpoint: Annotated[str, Field(max_length=4096)] | None
+    checkpoint: Name | None
     steps: Annotated[int, Field(ge=0)]
     protocol: PlayedProtocol
     rank: Rank | None
@@ -114,9 +106,12 @@ class EpisodeFile(_Part):
         """Settings to play the episode under.
 
         Raises:
-            UserError: the id means no game here.
+            UserError: the id means no game here, or its keyword arguments could mean anything.
         """
         resolve(self.game)
+        for name, value in self.protocol.environment.kwargs.items():
+            if not isinstance(value, int | float) and not (isinstance(value, str) and value.replace("_", "").isalnum()):
+                raise UserError(f"environment.kwargs.{name} of a recording is neither a number nor a plain word")
         return Config(
             game=self.game,
             recipe=self.recipe or "none",
@@ -132,14 +127,16 @@ class EpisodeFile(_Part):
         return Episode(numbers.seed, taken, numbers.score, numbers.frames, numbers.cut_by_frame_cap, numbers.environment)
 
     def write(self, path: Path) -> None:
-        """Writes it as JSON, the actions on one line."""
+        """Writes it as JSON, the actions on one line; whatever interrupts this leaves the old file or the new one."""
         lines = []
         for name, value in self.model_dump(
             exclude={"protocol": {"environment": {"life_loss_ends_future", "frame_cap"}}}
         ).items():
             text = json.dumps(value, indent=None if name == "actions" else 1)
             lines.append(f" {json.dumps(name)}: {text.replace(chr(10), chr(10) + ' ')}")
-        path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        temporary = path.with_name(f".writing-{path.name}")
+        temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        temporary.replace(path)
 
 
 def describe_episode(

@@ -1,7 +1,7 @@
 """From an episode (its seed and its actions) to a GIF and an MP4, in true colours and at true speed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -215,10 +215,10 @@ def replay_recording(path: Path, out: Path, scale: int | None = None) -> Episode
 
 def write_beside(path: Path, described: EpisodeFile) -> EpisodeFile:
     """Writes the JSON of a recording; where there is one of the same episode already, its other files stay named."""
-    check_beside(path)
     beside = path.with_suffix(".json")
-    if beside.exists() and (before := read_episode(beside)).shows(described):
-        described = described.model_copy(update={"files": {**before.files, **described.files}})
+    with suppress(UserError):
+        if (before := read_episode(beside)).shows(described):
+            described = described.model_copy(update={"files": {**before.files, **described.files}})
     described.write(beside)
     return described
 

@@ -17,7 +17,15 @@ from atari_dqn.episode_file import RANDOM_PLAY, read_episode
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation import Episode, Evaluation, evaluate
 from atari_dqn.gif import gif_delay
-from atari_dqn.recording import Screen, record_episode, record_ranked, replay_recording, replay_screens, write_recording
+from atari_dqn.recording import (
+    Screen,
+    check_beside,
+    record_episode,
+    record_ranked,
+    replay_recording,
+    replay_screens,
+    write_recording,
+)
 from atari_dqn.settings import Config
 
 GAMES = ["BreakoutDeterministic-v4", "ALE/Qbert-v5", "SpaceInvadersDeterministic-v0", "Seaquest-v0", "ALE/Boxing-v5", "pong"]
@@ -216,12 +224,20 @@ def test_a_second_file_of_the_same_episode_is_named_in_the_same_json(tmp_path: P
     assert set(read_episode(described).files) == {"mp4"}
 
 
-def test_a_json_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
-    result = random_play("pong")
+def test_a_json_of_another_kind_is_not_to_be_replaced(tmp_path: Path) -> None:
+    check_beside(tmp_path / "settings.gif")
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(UserError, match="would be replaced, so choose another name"):
-        record_episode({"gif": tmp_path / "settings.gif"}, result, result.episodes[0], RANDOM_PLAY)
-    assert (tmp_path / "settings.json").read_text() == "{}"
+        check_beside(tmp_path / "settings.gif")
+
+
+def test_whatever_a_task_is_made_with_can_be_recorded_but_not_all_of_it_is_accepted_from_a_file(tmp_path: Path) -> None:
+    lake = {"environment.kwargs": {"desc": ["SH", "FG"], "is_slippery": False}}
+    config, _ = load_config("FrozenLake-v1", "cartpole", overrides={"evaluation.frame_cap": 20, **lake})
+    result = evaluate(lambda shown: np.zeros(len(shown), np.int32), config, seed=2**31 + 5, episodes=1, epsilon=1.0)
+    record_episode({"gif": tmp_path / "lake.gif"}, result, result.episodes[0], RANDOM_PLAY)
+    with pytest.raises(UserError, match=r"environment.kwargs.desc of a recording is neither a number nor a plain word"):
+        replay_recording(tmp_path / "lake.json", tmp_path / "again.gif")
 
 
 def test_recordings_are_named_after_what_they_show(tmp_path: Path) -> None:
@@ -252,7 +268,7 @@ def tampered(path: Path, **changes: Any) -> Path:
         ({"game": "os:Env-v0"}, "game: an id of the form module:Env runs code"),
         ({"game": "Brekout"}, "unknown game 'Brekout'"),
         ({"game": "ALE/Pong-v5"}, "the game has other actions here"),
-        ({"protocol__environment__kwargs": {"env": "os:system"}}, "protocol.environment: the keyword argument env is neither"),
+        ({"protocol__environment__kwargs": {"env": "os:system"}}, "environment.kwargs.env of a recording is neither"),
         ({"protocol__environment__frame_skip": 0}, "frame_skip = 0"),
         ({"protocol__environment__stack": 10**9}, "protocol.environment.stack: Input should be less than or equal to 16"),
         ({"episode__score": 99.0}, "does not describe what happens: the replay of an episode with score 99"),
