@@ -96,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("gallery", gallery.gallery, videos)
     sub.add_argument("--root", default="checkpoints", metavar="DIR", help="where runs are kept (default: %(default)s)")
     sub.add_argument("--live", action="store_true", help="serve the page on this machine and follow runs as they go on")
-    sub.add_argument("--port", type=lambda text: _whole_number(text, 0), metavar="N", help=f"of --live (default: {gallery.PORT})")
+    sub.add_argument(
+        "--port", type=lambda text: _whole_number(text, 0), metavar="N", help=f"of --live (default: {gallery.PORT})"
+    )
     command("digest", commands.digest, checkpoint)
     return parser
 

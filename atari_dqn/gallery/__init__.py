@@ -37,4 +37,6 @@ def gallery(options: argparse.Namespace) -> int:
 def check_installed() -> None:
     """Raises a UserError that says how to install what the page is made with, where it is missing."""
     if not all(find_spec(package) for package in ("jinja2", "plotly")):
-        raise UserError("the page needs jinja2 and plotly: 'make gallery' installs them, as does pip install 'atari-dqn[gallery]'")
+        raise UserError(
+            "the page needs jinja2 and plotly: 'make gallery' installs them, as does pip install 'atari-dqn[gallery]'"
+        )

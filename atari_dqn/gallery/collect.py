@@ -87,16 +87,20 @@ class Collection:
         if not there:
             raise UserError("its GIF or MP4 is not beside it")
         media = {kind: [f"{folder}/{file.name}", file.seconds] for kind, file in there.items()}
-        return self._played(part) | media | {
-            "id": f"{folder}/{path.name}",
-            "rank": part.rank,
-            "annotated": part.annotated,
-            "score": part.episode.score,
-            "seed": part.episode.seed,
-            "length": part.episode.steps,
-            "cut": part.episode.cut_by_frame_cap,
-            "seconds": part.seconds,
-        }
+        return (
+            self._played(part)
+            | media
+            | {
+                "id": f"{folder}/{path.name}",
+                "rank": part.rank,
+                "annotated": part.annotated,
+                "score": part.episode.score,
+                "seed": part.episode.seed,
+                "length": part.episode.steps,
+                "cut": part.episode.cut_by_frame_cap,
+                "seconds": part.seconds,
+            }
+        )
 
     def _evaluation(self, part: Evaluation) -> dict[str, Any]:
         return self._played(part) | part.statistics.model_dump() | {"seed": part.protocol.seed}
@@ -190,7 +194,7 @@ def _unknown_run(part: Recording | Evaluation) -> dict[str, Any]:
 
 def _settings(tables: dict[str, Any]) -> dict[str, str]:
     """Every setting as it was written, by ``section.key``."""
-    settings = {}
+    settings: dict[str, str] = {}
     for section, value in tables.items():
         pairs = {f"{section}.{key}": entry for key, entry in value.items()} if isinstance(value, dict) else {section: value}
         settings |= {name: json.dumps(entry, default=str).strip('"') for name, entry in pairs.items()}

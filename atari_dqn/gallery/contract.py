@@ -130,6 +130,8 @@ def parse(text: bytes) -> Recording | Evaluation:
     try:
         return (Recording if kind == "recording" else Evaluation).model_validate(document)
     except (ValidationError, RecursionError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "nested too deeply"}
+        if isinstance(error, RecursionError):
+            raise UserError("nested too deeply") from None
+        first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         """Sends what is known about a file."""
         self._answer(with_body=False)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Says nothing: a page that follows a run asks every other second."""
 
     def _answer(self, with_body: bool) -> None:
@@ -140,9 +140,11 @@ def find_file(directory: Path, target: str) -> Path | None:
     if any(part.startswith(".") or "\\" in part or "\0" in part for part in parts):
         return None
     path = directory.joinpath(*parts)
-    if path.suffix.lower() not in TYPES or not path.is_file() or not path.resolve().is_relative_to(directory):
+    try:
+        allowed = path.suffix.lower() in TYPES and path.is_file() and path.resolve().is_relative_to(directory)
+    except OSError:  # no file can have such a name
         return None
-    return path
+    return path if allowed else None
 
 
 def requested_range(header: str | None, size: int) -> tuple[int, int] | None:

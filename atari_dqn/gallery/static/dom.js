@@ -17,7 +17,7 @@ Gallery.el = (tag, attributes = {}, ...children) => {
 };
 
 Gallery.text = {
-  number: (value) => value.toLocaleString("en", { maximumFractionDigits: 2 }),
+  number: (value) => value.toLocaleString("en", { maximumFractionDigits: 2 }).replace("-", "\u2212"),
   whole: (value) => value.toLocaleString("en", { maximumFractionDigits: 0 }),
   /** 250000 as 250k. */
   short: (value) => value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 }).replace("K", "k"),
