@@ -166,6 +166,10 @@ def test_a_gif_is_shown_as_a_still_picture(shared: Page) -> None:
     card.scroll_into_view_if_needed()
     expect(card.locator("canvas")).to_be_attached()
     assert near(card.screenshot(), samples.ORANGE, 25) > 3_000
+    card.hover()
+    expect(card.locator("img")).to_be_visible()
+    shared.mouse.move(0, 0)
+    expect(card.locator("img")).to_have_count(0)
 
 
 def point(page: Page, steps: float, score: float) -> tuple[float, float]:
@@ -264,6 +268,7 @@ def test_other_protocols_and_gifs_side_by_side_say_so(page: Page) -> None:
     page.locator(".card .score", has_text="11").click()
     expect(page.locator("#stage-hint")).to_contain_text("A GIF cannot be kept in step: both were started together")
     expect(page.locator("#slots img")).to_have_attribute("alt", re.compile(r"dueling-seed1, after 200,000 .* score 11$"))
+    until(page, "document.querySelector('#slots img').naturalWidth > 0")
 
 
 def test_filters_narrow_what_is_shown(shared: Page) -> None:

@@ -86,4 +86,4 @@ def read_evaluations(run: Path) -> dict[str, Any]:
 
 def _short(numbers: list[Any]) -> list[Any]:
     """Six significant digits are more than a screen shows."""
-    return [number if number is None or float(number).is_integer() else float(f"{number:.6g}") for number in numbers]
+    return [None if number is None else int(number) if number.is_integer() else float(f"{number:.6g}") for number in numbers]

@@ -36,6 +36,8 @@ def test_help_is_the_default_and_names_every_target() -> None:
         (["watch", "CKPT=c", "SEED=2"], "atari-dqn watch 'c' --seed '2'"),
         (["record", "CKPT=c", "OUT=a.gif"], "atari-dqn record 'c' --out 'a.gif'"),
         (["random", "GAME=pong"], "atari-dqn random --game 'pong'"),
+        (["gallery"], "atari-dqn gallery"),
+        (["gallery", "LIVE=1", "PORT=9000"], "atari-dqn gallery --live --port '9000'"),
     ],
 )
 def test_variables_become_options(arguments: list[str], command: str) -> None:

@@ -7,10 +7,19 @@
 
   const card = (one, place) => {
     const tags = [one.rank, one.source === "training" ? "training" : null, one.annotated ? "annotated" : null].filter(Boolean).join(", ");
+    const still = Gallery.still(one);
     const main = el(
       "button",
-      { type: "button", class: "card", tabindex: place === 0 ? "0" : "-1", "data-id": one.id, onclick: (event) => (event.shiftKey ? Gallery.player.beside(one) : Gallery.player.choose(one)) },
-      Gallery.still(one),
+      {
+        type: "button",
+        class: "card",
+        tabindex: place === 0 ? "0" : "-1",
+        "data-id": one.id,
+        onclick: (event) => (event.shiftKey ? Gallery.player.beside(one) : Gallery.player.choose(one)),
+        onpointerenter: (event) => event.pointerType === "mouse" && Gallery.enliven(still, true),
+        onpointerleave: () => Gallery.enliven(still, false),
+      },
+      still,
       el("span", { class: "score" }, text.number(one.score)),
       el("span", { class: "quiet" }, `${text.short(one.steps)} steps`),
       el("span", { class: "tag" }, tags || "\u00a0"),
@@ -189,7 +198,8 @@
     const note = el("p", { class: "note", role: "status" });
     const runs = el("div", { class: "runs" });
     const views = new Map();
-    const panel = el("div", { class: "panel" }, chart.place, legend, note);
+    const reading = el("p", { class: "quiet reading" }, "Lines: mean score of the last 100 training episodes. Circles: recorded episodes. A click plays the recording nearest in step.");
+    const panel = el("div", { class: "panel" }, chart.place, reading, legend, note);
     const root = el("section", { class: "game", "aria-labelledby": `game-${number}` }, el("h2", { id: `game-${number}` }, game.id), about, panel, runs);
     const update = (newer) => {
       const passing = newer.runs.filter(Gallery.passes.run);

@@ -2,6 +2,7 @@
 // Still pictures of recordings, loaded when they come into view and let go when they leave it.
 (() => {
   const { el, address } = Gallery;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   const loadVideo = (frame, one) => {
     const [path, seconds] = one.mp4;
@@ -55,6 +56,20 @@
     shown.set(frame, one);
     observer.observe(frame);
     return frame;
+  };
+
+  /** Lets a still picture move, or stand still again. */
+  Gallery.enliven = (frame, moving) => {
+    const [picture] = frame.children;
+    if (calm.matches || !picture) return;
+    if (picture instanceof HTMLVideoElement) {
+      if (moving) picture.play().catch(() => {});
+      else picture.pause();
+    } else {
+      for (const image of frame.querySelectorAll("img")) image.remove();
+      picture.hidden = moving;
+      if (moving) frame.append(el("img", { alt: "", src: address(shown.get(frame).gif[0]) }));
+    }
   };
 
   /** Lets go of what has left the page. */

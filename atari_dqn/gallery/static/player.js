@@ -10,6 +10,7 @@
   const slots = ["left", "right"].map((side) => ({ side, one: null, media: null, figure: null }));
   const player = { active: 0, comparing: false, playing: false, rate: 1 };
   let model = null;
+  let made = 0;
 
   const open = () => slots.filter((slot, place) => place === 0 || player.comparing);
   const videos = () => open().map((slot) => slot.media).filter((media) => media instanceof HTMLVideoElement && media.readyState > 0);
@@ -153,7 +154,9 @@
   };
   const activate = (place) => {
     player.active = place;
+    const held = byId("slots").contains(document.activeElement);
     showAll();
+    if (held) byId("slots").querySelectorAll(".pick-side")[place]?.focus();
   };
   const along = () => (current() ? current().run.recordings.filter(Gallery.passes.recording) : []);
   const move = (by) => {
@@ -193,8 +196,9 @@
 
   const showSlots = () => {
     const place = byId("slots");
+    const signature = JSON.stringify([player.active, open().map(({ one, media }) => [one?.id, media && (media.dataset.number ??= String((made += 1)))])]);
+    if (!Gallery.show(place, signature, () => open().map(figure))) return;
     place.dataset.count = String(open().length);
-    place.replaceChildren(...open().map(figure));
     // Moving a video within the page pauses it.
     if (player.playing) for (const video of videos()) if (!video.ended) video.play().catch(() => {});
   };

@@ -8,7 +8,7 @@
     ["Run, recipe", (one) => [one.run.name, el("span", { class: "quiet recipe" }, Gallery.recipeOf(one.run))]],
     ["Steps", (one) => (one.source === "random" ? "–" : text.short(one.steps)), "figure"],
     ["Episodes", (one) => text.whole(one.episodes), "figure"],
-    ["Mean ± standard error", (one) => [el("strong", {}, text.number(one.mean)), margin(one)], "figure"],
+    ["Mean ± SE", (one) => [el("strong", {}, text.number(one.mean)), margin(one)], "figure"],
     ["Median", (one) => text.number(one.median), "figure"],
     ["Range", (one) => `${text.number(one.min)} to ${text.number(one.max)}`, "figure"],
     ["Human-normalised", (one) => (one.human_normalised === null ? "–" : one.human_normalised.toFixed(2)), "figure"],
