@@ -286,6 +286,7 @@ def test_a_port_without_a_server_and_a_port_that_is_taken_are_errors(
         taken = str(server.server_port)
         assert main(["gallery", "--root", str(tmp_path), "--videos", str(tmp_path), "--live", "--port", taken]) == 2
     assert f"port {taken} cannot be used" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 # The server

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from atari_dqn import tasks
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.contract import MAX_BYTES, Evaluation, Recording, parse
 from atari_dqn.gallery.curves import read_curve, read_evaluations
@@ -123,12 +124,12 @@ def collect(root: Path, videos: Path) -> tuple[dict[str, Any], list[str]]:
     collection = Collection(videos)
     for config in sorted(root.glob("*/*/config.toml")):
         collection.add_run(config.parent)
-    described = set()
-    for path in _below(videos):
+    files = list(_below(videos))
+    for path in files:
         if path.suffix == ".json":
             collection.add_json(path)
-            described.add(path.with_suffix(""))
-    bare = sum(path.with_suffix("") not in described for path in _below(videos) if path.suffix.lower() in (".gif", ".mp4"))
+    described = {path.with_suffix("") for path in files if path.suffix == ".json"}
+    bare = sum(path.suffix.lower() in (".gif", ".mp4") and path.with_suffix("") not in described for path in files)
     if bare:
         collection.notes.append(f"{bare} GIF or MP4 files in '{videos}' have no JSON file beside them and are not shown")
     return collection.data(), collection.notes
@@ -211,6 +212,8 @@ def _first_start(directory: Path) -> dict[str, str | None]:
 
 
 def _rom(game: str) -> str | None:
+    if tasks.is_task(tasks.current(game)):  # to resolve it would make one
+        return None
     try:
         return resolve(game).rom
     except UserError:  # somebody's own environment

@@ -168,9 +168,9 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 def follow(root: Path, videos: Path, port: int) -> int:
     """Serves the page, and looks every other second for what runs have written; until Ctrl-C."""
-    data, notes = collect(root, videos)
-    write_page(videos, data, live=True)
     with Server(videos, port) as server:
+        data, notes = collect(root, videos)
+        write_page(videos, data, live=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(f"{server.address} follows the runs in '{root}' and the recordings in '{videos}'; Ctrl-C ends it", flush=True)
         said = _say(notes, set())

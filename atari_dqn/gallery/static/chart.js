@@ -79,6 +79,16 @@
     };
   };
 
+  /** Room for the lines of reference: they have no points of their own. */
+  const room = (shapes) => ({
+    x: shapes.map(() => 0),
+    y: shapes.map((shape) => shape.y0),
+    mode: "markers",
+    marker: { opacity: 0, size: 24 },
+    hoverinfo: "skip",
+    showlegend: false,
+  });
+
   const layout = (game, runs) => {
     const quiet = variable("--quiet");
     const axis = { gridcolor: variable("--line"), zeroline: false, linecolor: variable("--line"), ticks: "", automargin: true, fixedrange: true };
@@ -132,11 +142,12 @@
       chart.place.replaceChildren(el("p", { class: "empty" }, "The curves need gallery/plotly.min.js, which is missing."));
       return;
     }
-    const traces = [...runs.flatMap(lines), chosenMarks(runs)];
+    const look = layout(game, runs);
+    const traces = [room(look.shapes), ...runs.flatMap(lines), chosenMarks(runs)];
     const first = !chart.drawn;
     chart.drawn = true;
     if (first) chart.place.replaceChildren();
-    await Plotly.react(chart.place, traces, layout(game, runs), { displayModeBar: false, responsive: true, doubleClick: false });
+    await Plotly.react(chart.place, traces, look, { displayModeBar: false, responsive: true, doubleClick: false });
     if (first) chart.place.on("plotly_click", (event) => clicked(chart.game, event));
   };
 

@@ -198,7 +198,7 @@
     const note = el("p", { class: "note", role: "status" });
     const runs = el("div", { class: "runs" });
     const views = new Map();
-    const reading = el("p", { class: "quiet reading" }, "Lines: mean score of the last 100 training episodes. Circles: recorded episodes. A click plays the recording nearest in step.");
+    const reading = el("p", { class: "quiet reading" });
     const panel = el("div", { class: "panel" }, chart.place, reading, legend, note);
     const root = el("section", { class: "game", "aria-labelledby": `game-${number}` }, el("h2", { id: `game-${number}` }, game.id), about, panel, runs);
     const update = (newer) => {
@@ -210,6 +210,8 @@
       about.textContent = parts.join(" · ");
       Gallery.show(legend, JSON.stringify(passing.map((run) => [run.key, run.colour])), () => passing.map((run) => legendEntry(run, () => update(root.game))));
       panel.classList.toggle("no-curve", !passing.some((run) => run.curve?.steps.length || run.recordings.length));
+      const recorded = passing.some((run) => run.recordings.length) ? " Circles: recorded episodes. A click plays the recording nearest in step." : "";
+      reading.textContent = `Lines: mean score of the last 100 training episodes.${recorded}`;
       legend.hidden = passing.length < 2;
       note.textContent = protocolNote(shown);
       note.hidden = !note.textContent;

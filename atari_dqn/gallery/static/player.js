@@ -282,6 +282,7 @@
     byId("transport").dataset.clock = first || open().some((slot) => slot.media instanceof HTMLVideoElement) ? "yes" : "no";
     for (const id of ["play", "seek", "speed"]) byId(id).disabled = !first;
     byId("restart").disabled = !current();
+    byId("transport").hidden = open().every((slot) => !slot.one);
   };
 
   const showAll = () => {
