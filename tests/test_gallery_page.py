@@ -48,6 +48,7 @@ class Folder(NamedTuple):
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as started:
+        expect.set_options(timeout=20_000)  # far more than anything takes
         launched = started.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield launched
         launched.close()
@@ -86,7 +87,7 @@ def open_page(
     """A page, and what it complains about or asks any host for in COMPLAINTS."""
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(20_000)
     complaints = COMPLAINTS[page]
     page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -242,17 +243,18 @@ def test_two_recordings_are_kept_in_step(page: Page) -> None:
     page.locator(".beside").nth(2).click()
     expect(page.locator("#slots .slot")).to_have_count(2)
     playing(page)
-    for rate in ("4", "1"):
+    for rate in ("2", "0.5"):
         page.locator("#speed").select_option(rate)
         page.wait_for_timeout(300)
         left, right = times(page)
         assert abs(left - right) < 0.2
-    page.locator("#play").click()
+    if page.locator("#play").get_attribute("data-playing") == "true":  # it may have come to its end by now
+        page.locator("#play").click()
     page.wait_for_timeout(150)
     left, right = times(page)
     assert left == pytest.approx(right, abs=0.02)
     page.locator("#seek").fill("3.0")
-    assert times(page) == pytest.approx([3.0, 3.0])
+    assert times(page) == pytest.approx([3.0, 3.0], abs=0.02)
     expect(page.locator("#stage-note")).to_be_hidden()
 
 
@@ -326,11 +328,13 @@ def test_the_keyboard_does_it_all(page: Page) -> None:
     page.keyboard.press("n")
     expect(page.locator("#slots .score")).to_have_text("16")
     playing(page)
+    page.keyboard.press("0")
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Pause (Space)")
     page.keyboard.press(" ")
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play (Space)")
-    (before,) = times(page)
+    page.locator("#seek").fill("1")
     page.keyboard.press(".")
-    assert times(page)[0] == pytest.approx(before + 4 / 60, abs=0.01)
+    assert times(page) == pytest.approx([1 + 4 / 60], abs=0.01)
     page.keyboard.press("3")
     expect(page.locator("#speed")).to_have_value("2")
     page.keyboard.press("d")

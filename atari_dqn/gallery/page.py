@@ -13,7 +13,18 @@ from atari_dqn.errors import UserError
 from atari_dqn.gallery.collect import OWN_FOLDER
 
 STYLES = ("gallery.css",)
-SCRIPTS = ("dom.js", "model.js", "media.js", "player.js", "chart.js", "games.js", "results.js", "settings.js", "app.js")
+SCRIPTS = (
+    "dom.js",
+    "model.js",
+    "media.js",
+    "clock.js",
+    "player.js",
+    "chart.js",
+    "games.js",
+    "results.js",
+    "settings.js",
+    "app.js",
+)
 # Sets light or dark before anything is drawn.
 FIRST_SCRIPT = "theme.js"
 CHARTS = "plotly.min.js"

@@ -116,7 +116,7 @@
         end = Math.max(run.curve?.steps.at(-1) ?? 0, shown.at(-1)?.steps ?? 0, 1);
         path.setAttribute("d", [...new Set(shown.map((one) => Math.round((1000 * one.steps) / end)))].map((x) => `M${x} 5h0`).join(""));
         last.textContent = text.short(end);
-        track.hidden = shown.length < 2;
+        track.hidden = !shown.at(-1)?.steps; // random play has no training behind it
       },
     };
   };

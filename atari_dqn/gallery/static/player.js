@@ -1,20 +1,19 @@
 "use strict";
-// The player: one recording, or two kept in step. The longer video leads; the other follows its clock.
+// The player: one recording, or two kept in step by one clock.
 (() => {
   const { el, byId, text, address } = Gallery;
   const SKIP_SECONDS = 2;
   const STEP_SECONDS = 4 / 60; // of a game with the usual frame skip
-  const SEEK_BEYOND = 0.2; // seconds of drift; less is made up for by a slightly other speed
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   const slots = ["left", "right"].map((side) => ({ side, one: null, media: null, figure: null }));
-  const player = { active: 0, comparing: false, playing: false, rate: 1 };
+  const player = { active: 0, comparing: false };
   let model = null;
   let made = 0;
 
   const open = () => slots.filter((slot, place) => place === 0 || player.comparing);
   const videos = () => open().map((slot) => slot.media).filter((media) => media instanceof HTMLVideoElement && media.readyState > 0);
-  const leader = () => videos().reduce((long, video) => (long && long.duration >= video.duration ? long : video), null);
+  const clock = Gallery.clock(videos, (seconds) => showTime(seconds));
   const current = () => slots[player.active].one;
 
   // --- media
@@ -25,16 +24,9 @@
     if (!one.mp4) return el("img", { alt: label, src: `${address(one.gif[0])}?${Date.now()}` });
     const video = el("video", { playsinline: true, preload: "auto", "aria-label": label });
     video.muted = true;
-    video.playbackRate = player.rate;
-    video.addEventListener("loadedmetadata", () => {
-      const first = leader();
-      if (first && first !== video) video.currentTime = Math.min(first.currentTime, video.duration);
-      video.playbackRate = player.rate;
-      if (player.playing) play();
-      showTime();
-    });
+    video.addEventListener("loadedmetadata", () => clock.join(video));
     video.addEventListener("ended", () => {
-      if (video === leader()) pause();
+      if (video === clock.leader()) clock.pause();
     });
     video.addEventListener("error", () => {
       if (slot.media !== video) return;
@@ -53,67 +45,14 @@
     for (const { media, one } of open()) if (media instanceof HTMLImageElement) media.src = `${address(one.gif[0])}?${Date.now()}`;
   };
 
-  // --- the common clock
-
-  const play = () => {
-    const first = leader();
-    if (!first) return;
-    if (first.ended || first.currentTime >= first.duration - 0.01) seek(0);
-    player.playing = true;
-    for (const video of videos()) if (!video.ended) video.play().catch(() => {});
-    requestAnimationFrame(tick);
-    showTime();
-  };
-  const pause = () => {
-    player.playing = false;
-    for (const video of videos()) {
-      video.pause();
-      video.playbackRate = player.rate;
-    }
-    align();
-    showTime();
-  };
-  const seek = (seconds) => {
-    const first = leader();
-    if (!first) return;
-    const target = Math.min(Math.max(seconds, 0), first.duration);
-    for (const video of videos()) {
-      video.currentTime = Math.min(target, video.duration);
-      if (player.playing && video.paused && target < video.duration) video.play().catch(() => {});
-    }
-    showTime(target);
-  };
-  /** Puts whoever has strayed back beside the leader. */
-  const align = () => {
-    const first = leader();
-    for (const video of videos()) {
-      const target = Math.min(first.currentTime, video.duration);
-      if (video !== first && !video.seeking && Math.abs(video.currentTime - target) > 0.001) video.currentTime = target;
-    }
-  };
-  const tick = () => {
-    if (!player.playing) return;
-    const first = leader();
-    if (!first) return;
-    for (const video of videos()) {
-      if (video === first || video.seeking || first.currentTime >= video.duration) continue;
-      const drift = video.currentTime - first.currentTime;
-      if (Math.abs(drift) > SEEK_BEYOND) video.currentTime = first.currentTime;
-      video.playbackRate = player.rate * (1 - Math.min(Math.max(drift * 2, -0.2), 0.2));
-      if (video.paused && !video.ended) video.play().catch(() => {});
-    }
-    showTime();
-    requestAnimationFrame(tick);
-  };
   const restart = () => {
     restartGifs();
-    seek(0);
-    if (!calm.matches) play();
+    clock.seek(0);
+    if (!calm.matches) clock.play();
   };
   const setRate = (rate) => {
-    player.rate = rate;
+    clock.setRate(rate);
     byId("speed").value = String(rate);
-    for (const video of videos()) video.playbackRate = rate;
   };
 
   // --- what is chosen
@@ -127,13 +66,12 @@
 
   /** Shows a recording in the active slot. */
   const choose = (one, { start = true } = {}) => {
-    const before = leader()?.currentTime ?? 0;
     put(player.active, one);
     document.body.dataset.playing = "yes";
-    player.playing = start && !calm.matches;
-    if (player.comparing && before && player.playing) for (const video of videos()) video.currentTime = 0;
+    clock.playing = start && !calm.matches;
+    if (clock.playing) clock.seek(0);
     showAll();
-    if (player.playing) play();
+    if (clock.playing) clock.play();
   };
   /** Shows a recording beside the one that is there. */
   const beside = (one) => {
@@ -166,9 +104,10 @@
   };
   const close = () => {
     if (document.fullscreenElement) document.exitFullscreen();
-    pause();
+    clock.pause();
     delete document.body.dataset.playing;
   };
+  const toggle = () => (clock.playing ? clock.pause() : clock.play());
   const fullscreen = () => (document.fullscreenElement ? document.exitFullscreen() : byId("stage").requestFullscreen?.());
 
   // --- what is shown
@@ -199,8 +138,7 @@
     const signature = JSON.stringify([player.active, open().map(({ one, media }) => [one?.id, media && (media.dataset.number ??= String((made += 1)))])]);
     if (!Gallery.show(place, signature, () => open().map(figure))) return;
     place.dataset.count = String(open().length);
-    // Moving a video within the page pauses it.
-    if (player.playing) for (const video of videos()) if (!video.ended) video.play().catch(() => {});
+    clock.resume();
   };
 
   const warning = () => {
@@ -267,9 +205,8 @@
     slider.setAttribute("aria-valuetext", `${said}, score ${text.number(current().score)}`);
   };
 
-  const showTime = (seconds) => {
-    const first = leader();
-    const now = seconds ?? first?.currentTime ?? 0;
+  const showTime = (now = clock.now()) => {
+    const first = clock.leader();
     const length = first?.duration || 0;
     const slider = byId("seek");
     slider.max = String(length || 1);
@@ -277,8 +214,8 @@
     slider.style.setProperty("--part", `${length ? (100 * now) / length : 0}%`);
     slider.setAttribute("aria-valuetext", `${text.clock(now)} of ${text.clock(length)}`);
     byId("clock").textContent = length ? `${text.clock(now)} / ${text.clock(length)}` : "";
-    byId("play").dataset.playing = String(player.playing);
-    byId("play").setAttribute("aria-label", player.playing ? "Pause (Space)" : "Play (Space)");
+    byId("play").dataset.playing = String(clock.playing);
+    byId("play").setAttribute("aria-label", clock.playing ? "Pause (Space)" : "Play (Space)");
     byId("transport").dataset.clock = first || open().some((slot) => slot.media instanceof HTMLVideoElement) ? "yes" : "no";
     for (const id of ["play", "seek", "speed"]) byId(id).disabled = !first;
     byId("restart").disabled = !current();
@@ -309,9 +246,9 @@
   };
 
   const listen = () => {
-    byId("play").addEventListener("click", () => (player.playing ? pause() : play()));
+    byId("play").addEventListener("click", toggle);
     byId("restart").addEventListener("click", restart);
-    byId("seek").addEventListener("input", (event) => seek(Number(event.target.value)));
+    byId("seek").addEventListener("input", (event) => clock.seek(Number(event.target.value)));
     byId("speed").addEventListener("change", (event) => setRate(Number(event.target.value)));
     byId("compare").addEventListener("click", () => compare());
     byId("fullscreen").addEventListener("click", fullscreen);
@@ -334,11 +271,11 @@
     listen,
     move,
     showThrough,
-    toggle: () => (player.playing ? pause() : play()),
-    skip: (sign) => seek((leader()?.currentTime ?? 0) + sign * SKIP_SECONDS),
+    toggle,
+    skip: (sign) => clock.seek(clock.now() + sign * SKIP_SECONDS),
     step: (sign) => {
-      pause();
-      seek((leader()?.currentTime ?? 0) + sign * STEP_SECONDS);
+      clock.pause();
+      clock.seek(clock.now() + sign * STEP_SECONDS);
     },
     swap: () => player.comparing && activate(1 - player.active),
     chosen: () => open().map((slot) => slot.one).filter(Boolean),
