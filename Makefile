@@ -12,6 +12,7 @@ DEVELOPING := $(VENV)/.developing
 BENCHING := $(VENV)/.benching
 PLOTTING := $(VENV)/.plotting
 BOX2D := $(VENV)/.box2d
+GALLERY := $(VENV)/.gallery
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
 GAME ?=
@@ -27,6 +28,8 @@ OUT ?=
 INIT_FROM ?=
 REPLAY ?=
 ANNOTATED ?=
+LIVE ?=
+PORT ?=
 ARGS ?=
 
 # Passes an option on only where its variable was given.
@@ -46,7 +49,7 @@ $(call require,record,OUT,videos/episode.gif)
 $(call require,frames,OUT,frames.png)
 $(call require,plot,RUNS,checkpoints/...)
 
-.PHONY: help install develop train eval record random watch frames plot games tensorboard test test-slow torture bench docs lint format clean
+.PHONY: help install develop train eval record random watch frames plot gallery games tensorboard test test-slow torture bench docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -67,6 +70,8 @@ help:
 	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
 	@echo 'make frames GAME=ID OUT=FILE.png  draw raw frames above what the network sees   [STEPS=N] [SEED=N]'
 	@echo 'make plot RUNS="DIR ..."        draw their learning curves to curves.png and curves.svg   [OUT=STEM]'
+	@echo 'make gallery                   write videos/index.html: curves, recordings and results, to open, zip and send'
+	@echo '     [LIVE=1] [PORT=N]           serve it on this machine instead, and follow runs as they go on'
 	@echo 'make games                     list every game and the ids it answers to'
 	@echo 'make tensorboard               show the curves of all runs in checkpoints/ in a browser'
 	@echo 'make install                   build the environment in .venv; the other targets do so by themselves'
@@ -102,6 +107,10 @@ $(PLOTTING): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[plot]'
 	@touch $@
 
+$(GALLERY): $(INSTALLED)
+	$(PIP_INSTALL) -e '.[gallery]'
+	@touch $@
+
 $(BOX2D): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[box2d]'
 	@touch $@
@@ -135,6 +144,9 @@ frames: $(INSTALLED)
 
 plot: $(PLOTTING)
 	@$(BIN)/atari-dqn plot $(RUNS) $(call option,OUT,--out)
+
+gallery: $(GALLERY)
+	@$(BIN)/atari-dqn gallery $(if $(filter-out 0,$(LIVE)),--live) $(call option,PORT,--port) $(ARGS)
 
 games: $(INSTALLED)
 	@$(BIN)/atari-dqn games
