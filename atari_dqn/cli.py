@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from atari_dqn import commands
+from atari_dqn import commands, gallery
 from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, VECTOR_PROTOCOL, parse_value
 from atari_dqn.errors import UserError, nearest
 
@@ -93,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("plot", commands.plot)
     sub.add_argument("runs", nargs="+", metavar="RUN", help="run directories; those of one game and recipe become one curve")
     sub.add_argument("--out", default="curves", metavar="STEM", help="STEM.png and STEM.svg are written (default: %(default)s)")
+    sub = command("gallery", gallery.gallery, videos)
+    sub.add_argument("--root", default="checkpoints", metavar="DIR", help="where runs are kept (default: %(default)s)")
+    sub.add_argument("--live", action="store_true", help="serve the page on this machine and follow runs as they go on")
+    sub.add_argument("--port", type=lambda text: _whole_number(text, 0), metavar="N", help=f"of --live (default: {gallery.PORT})")
     command("digest", commands.digest, checkpoint)
     return parser
 

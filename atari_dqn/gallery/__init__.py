@@ -1,0 +1,40 @@
+"""The page for reviewing gameplay: learning curves, recordings by step, and results, in one folder that opens from disk."""
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from atari_dqn.errors import UserError
+from atari_dqn.runs import check_writable
+
+PORT = 8000
+
+
+def gallery(options: argparse.Namespace) -> int:
+    """Writes the page for reviewing runs and recordings, or serves it and follows a run."""
+    check_installed()
+    from atari_dqn.gallery.collect import collect
+    from atari_dqn.gallery.page import write_page
+    from atari_dqn.gallery.serve import follow
+
+    root, videos = Path(options.root), Path(options.videos)
+    if options.port is not None and not options.live:
+        raise UserError("--port is for --live, which serves the page")
+    check_writable(videos)
+    if options.live:
+        return follow(root, videos, PORT if options.port is None else options.port)
+    data, notes = collect(root, videos)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    if not data["runs"]:
+        raise UserError(f"no runs in '{root}' and no recordings in '{videos}': 'make train GAME=...' makes both")
+    page = write_page(videos, data)
+    print(f"{page}: {len(data['runs'])} runs, {len(data['recordings'])} recordings, {len(data['evaluations'])} evaluations")
+    return 0
+
+
+def check_installed() -> None:
+    """Raises a UserError that says how to install what the page is made with, where it is missing."""
+    if not all(find_spec(package) for package in ("jinja2", "plotly")):
+        raise UserError("the page needs jinja2 and plotly: 'make gallery' installs them, as does pip install 'atari-dqn[gallery]'")
