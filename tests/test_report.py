@@ -140,7 +140,8 @@ def test_published_scores_say_whether_their_protocol_is_the_same() -> None:
     for other in ({"steps": 1_000_000}, {"measure": EVALUATION}, {"conditions": tutorial}):
         (table,) = make_tables([result("default", "Pong", "pong", 14.0, **other)])
         assert not any(entry["same_protocol"] for entry in table["games"][0]["published"])
-        assert "[other protocol: training scores of protocol 'dopamine'" in as_text([table])
+        assert "another protocol (2)" in as_text([table])
+        assert "(2) training scores of protocol 'dopamine' (sticky 0.25, epsilon 0.01) at" in as_text([table])
 
 
 def test_games_without_human_scores_have_no_statistics() -> None:

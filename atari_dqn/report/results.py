@@ -1,5 +1,6 @@
 """The scores of runs, read from where training and evaluation left them."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -102,15 +103,11 @@ def _trained(run: Path, config: Config) -> Result | None:
     (logged,) = read_columns(run / "metrics.csv", ("steps",))
     steps, scores = read_columns(run / "episodes.csv", ("steps", "score"))
     total = config.training.total_steps
-    if (
-        not len(logged)
-        or logged[-1] < total - config.training.log_period
-        or not (last := steps > total * (1 - LAST_PART)).any()
-    ):
+    last = steps > total * (1 - LAST_PART)
+    if not len(logged) or logged[-1] < total - config.training.log_period or not last.any():
         return None
-    seen = config.environment.model_dump(exclude={"life_loss_ends_future"})
-    conditions = {name.replace("_", " "): str(value) for name, value in seen.items()}
-    conditions |= {"protocol": config.protocol, "epsilon": f"{config.exploration.epsilon_end:g}"}
+    seen = config.environment.model_dump(mode="json", exclude={"life_loss_ends_future"})
+    conditions = {"protocol": config.protocol} | {name.replace("_", " "): json.dumps(value) for name, value in seen.items()}
     names = (config.game, config.spec.rom, config.recipe, run.resolve().name, total, TRAINING)
     return Result(*names, float(scores[last].mean()), int(last.sum()), conditions)
 

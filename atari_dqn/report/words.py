@@ -23,10 +23,17 @@ def title(table: dict[str, Any]) -> str:
 
 def describe_conditions(conditions: dict[str, str]) -> str:
     """The rest of a protocol, in a line."""
-    return ", ".join(f"{name} {text}" for name, text in conditions.items() if name != "protocol")
+    told = {name: text for name, text in conditions.items() if name != "protocol" and text not in ("false", "{}")}
+    return ", ".join(name if text == "true" else f"{name} {text}" for name, text in told.items())
+
+
+def footnotes(table: dict[str, Any]) -> list[str]:
+    """The protocols of the published scores beside a table's own."""
+    return list(dict.fromkeys(entry["protocol"] for game in table["games"] for entry in game["published"]))
 
 
 def _table(table: dict[str, Any]) -> str:
+    notes = footnotes(table)
     lines = [title(table), describe_conditions(table["conditions"]), ""]
     for game in table["games"]:
         normal = {recipe: numbers["human_normalised"] for recipe, numbers in game["scores"].items()}
@@ -35,8 +42,9 @@ def _table(table: dict[str, Any]) -> str:
             human = "" if normal[recipe] is None else f", human-normalised {normal[recipe]:.3f}"
             lines.append(f"  {recipe:<22} {numbers['mean']:>10.1f}{spread(numbers)}{human}")
         for entry in game["published"]:
-            note = "" if entry["same_protocol"] else f"  [other protocol: {entry['protocol']}]"
-            lines.append(f"    {entry['agent']:<20} {entry['score']:>10.1f}{note}")
+            note = "this protocol" if entry["same_protocol"] else f"another protocol ({notes.index(entry['protocol']) + 1})"
+            lines.append(f"    {entry['agent']:<20} {entry['score']:>10.1f}  {note}")
+    lines += [f"({number}) {note}" for number, note in enumerate(notes, 1)]
     return "\n".join([*lines, *_overall(table["overall"])])
 
 
