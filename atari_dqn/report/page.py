@@ -53,6 +53,7 @@ def _draw_intervals(figure: Figure, overall: dict[str, Any]) -> None:
             low, high = entry["interval"]
             axes.barh(place, high - low, left=low, color=f"C{place}", alpha=0.5)
             axes.plot([entry["value"]] * 2, [place - 0.4, place + 0.4], color="black", linewidth=2)
+        axes.use_sticky_edges = False
         axes.set_title(name)
         axes.set_yticks(range(len(recipes)), recipes)
         axes.grid(axis="x", alpha=0.3)
