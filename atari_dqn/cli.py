@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from atari_dqn import commands, gallery, playing
+from atari_dqn import commands, gallery, playing, report
 from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, VECTOR_PROTOCOL, parse_value
 from atari_dqn.errors import UserError, nearest
 
@@ -114,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--port", type=lambda text: _whole_number(text, 0), metavar="N", help=f"of --live (default: {gallery.PORT})"
     )
+    sub = command("report", report.report, videos)
+    sub.add_argument("paths", nargs="+", metavar="PATH", help="runs, evaluations (JSON), or directories with such in them")
+    sub.add_argument("--out", metavar="STEM", help="also write STEM.html and STEM.json")
     command("digest", commands.digest, checkpoint)
     return parser
 

@@ -1,0 +1,43 @@
+"""What many runs say together: a table for each protocol, with intervals and published scores, as text, JSON and a page."""
+
+import argparse
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from atari_dqn.errors import UserError
+from atari_dqn.runs import check_writable
+
+
+def report(options: argparse.Namespace) -> int:
+    """Compares runs with each other and with published scores."""
+    from atari_dqn.report.results import read_results
+    from atari_dqn.report.tables import make_tables
+    from atari_dqn.report.words import as_text
+
+    if options.out:
+        _check_installed()
+        check_writable(Path(options.out).parent)
+    results, notes = read_results([Path(path) for path in options.paths], Path(options.videos))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    tables = make_tables(results)
+    print(as_text(tables))
+    if options.out:
+        from atari_dqn.report.page import as_page
+
+        for ending, text in ((".json", json.dumps(tables, indent=1) + "\n"), (".html", as_page(tables))):
+            path = Path(f"{options.out}{ending}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"written {path}")
+    return 0
+
+
+def _check_installed() -> None:
+    """Raises a UserError that says how to install what the page is made with, where it is missing."""
+    if not all(find_spec(package) for package in ("jinja2", "matplotlib")):
+        raise UserError(
+            "the page needs jinja2 and matplotlib: 'make report' installs them, as does pip install 'atari-dqn[gallery,plot]'"
+        )

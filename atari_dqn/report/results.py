@@ -1,0 +1,121 @@
+"""The scores of runs, read from where training and evaluation left them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from atari_dqn.config import read_config
+from atari_dqn.errors import UserError
+from atari_dqn.gallery.contract import Evaluation, parse
+from atari_dqn.gallery.curves import read_columns
+from atari_dqn.runs import CONFIG, game_directory
+from atari_dqn.settings import Config
+
+EVALUATION, TRAINING = "evaluation", "training"
+# Of a run, whose last training episodes are scored: of Dopamine's 10 million frames the last iteration (Castro et al. 2018).
+LAST_PART = 0.1
+
+
+class Result(NamedTuple):
+    """The score of one run."""
+
+    game: str
+    rom: str | None
+    recipe: str
+    run: str
+    steps: int  # agent steps of training
+    measure: str  # EVALUATION or TRAINING
+    score: float
+    episodes: int  # that the score is the mean of
+    conditions: dict[str, str]  # what must be the same for two scores to be comparable
+
+
+def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], list[str]]:
+    """The results of runs: of each its evaluation furthest on in training, and its training score when that was complete.
+
+    Args:
+        paths: run directories, JSON files of evaluations, or directories with such in them.
+        videos: where the evaluations of run directories lie.
+
+    Returns:
+        The results, and a note about each file that is left out.
+
+    Raises:
+        UserError: a path is missing or there is nothing in it.
+    """
+    found: dict[tuple[str, ...], list[Result]] = {}
+    notes: list[str] = []
+    for path in paths:
+        results = list(_results(path, videos, notes))
+        if not results:
+            raise UserError(f"'{path}' holds no complete run and no evaluation" if path.exists() else f"there is no '{path}'")
+        for result in results:
+            key = (result.game, result.recipe, result.run, result.measure, str(sorted(result.conditions.items())))
+            if result not in found.setdefault(key, []):
+                found[key].append(result)
+    return [_furthest(of_one) for of_one in found.values()], notes
+
+
+def _results(path: Path, videos: Path, notes: list[str]) -> Iterator[Result]:
+    if path.is_file():
+        yield _evaluated(path)
+        return
+    for config in sorted(path.rglob(CONFIG)):
+        if (config.parent / "episodes.csv").is_file():
+            yield from _of_run(config.parent, videos, notes)
+    yield from _evaluations_below(path, notes)
+
+
+def _of_run(run: Path, videos: Path, notes: list[str]) -> Iterator[Result]:
+    config = read_config(run / CONFIG)
+    trained = _trained(run, config)
+    if trained is None:
+        notes.append(f"'{run}' has not come to its end yet: its training score is left out")
+    else:
+        yield trained
+    yield from _evaluations_below(game_directory(videos, config.game) / run.resolve().name, notes)
+
+
+def _evaluations_below(directory: Path, notes: list[str]) -> Iterator[Result]:
+    for path in sorted(directory.rglob("*_evaluation_*.json")):
+        try:
+            yield _evaluated(path)
+        except UserError as error:
+            notes.append(f"'{path}' is skipped: {error}")
+
+
+def _evaluated(path: Path) -> Result:
+    try:
+        part = parse(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror}") from None
+    if not isinstance(part, Evaluation):
+        raise UserError(f"'{path}' is a recording, no evaluation")
+    names = (part.game, part.rom, part.recipe or "random play", part.run, part.steps, EVALUATION)
+    return Result(*names, part.statistics.mean, part.statistics.episodes, part.protocol.conditions())
+
+
+def _trained(run: Path, config: Config) -> Result | None:
+    """Mean score of the training episodes that ended in the last part of a run; None if it is not complete."""
+    (logged,) = read_columns(run / "metrics.csv", ("steps",))
+    steps, scores = read_columns(run / "episodes.csv", ("steps", "score"))
+    total = config.training.total_steps
+    last = steps > total * (1 - LAST_PART)
+    if not len(logged) or logged[-1] < total - config.training.log_period or not last.any():
+        return None
+    seen = config.environment.model_dump(mode="json", exclude={"life_loss_ends_future"})
+    conditions = {"protocol": config.protocol} | {name.replace("_", " "): json.dumps(value) for name, value in seen.items()}
+    names = (config.game, config.spec.rom, config.recipe, run.resolve().name, total, TRAINING)
+    return Result(*names, float(scores[last].mean()), int(last.sum()), conditions)
+
+
+def _furthest(results: Sequence[Result]) -> Result:
+    """Of several checkpoints the last; of several evaluations of it, with seeds of their own, the mean over all episodes."""
+    last = max(result.steps for result in results)
+    of_last = [result for result in results if result.steps == last]
+    episodes = [result.episodes for result in of_last]
+    score = float(np.average([result.score for result in of_last], weights=episodes))
+    return of_last[0]._replace(score=score, episodes=sum(episodes))
