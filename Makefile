@@ -48,8 +48,9 @@ $(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
 $(call require,frames,OUT,frames.png)
 $(call require,plot,RUNS,checkpoints/...)
+$(call require,report,RUNS,checkpoints)
 
-.PHONY: help install develop train eval record random watch frames plot gallery games tensorboard test test-slow torture bench docs lint format clean
+.PHONY: help install develop train eval record random watch frames plot report gallery games tensorboard test test-slow torture bench docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -70,6 +71,8 @@ help:
 	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
 	@echo 'make frames GAME=ID OUT=FILE.png  draw raw frames above what the network sees   [STEPS=N] [SEED=N]'
 	@echo 'make plot RUNS="DIR ..."        draw their learning curves to curves.png and curves.svg   [OUT=STEM]'
+	@echo 'make report RUNS="DIR ..."      compare runs with each other and with published scores, with intervals'
+	@echo '     [OUT=STEM]                  also write STEM.html and STEM.json'
 	@echo 'make gallery                   write videos/index.html: curves, recordings and results, to open, zip and send'
 	@echo '     [LIVE=1] [PORT=N]           serve it on this machine instead, and follow runs as they go on'
 	@echo 'make games                     list every game and the ids it answers to'
@@ -144,6 +147,9 @@ frames: $(INSTALLED)
 
 plot: $(PLOTTING)
 	@$(BIN)/atari-dqn plot $(RUNS) $(call option,OUT,--out)
+
+report: $(PLOTTING) $(GALLERY)
+	@$(BIN)/atari-dqn report $(RUNS) $(call option,OUT,--out)
 
 gallery: $(GALLERY)
 	@$(BIN)/atari-dqn gallery $(if $(filter-out 0,$(LIVE)),--live) $(call option,PORT,--port) $(ARGS)

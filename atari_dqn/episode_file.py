@@ -196,9 +196,16 @@ def recording_stem(game: str, origin: Origin, score: float, rank: str, suffix: s
     return f"{_beginning(game, origin)}_score{score:g}_{rank}_{suffix}"
 
 
-def evaluation_stem(game: str, origin: Origin, protocol: str, seed: int) -> str:
+def evaluation_stem(result: Evaluation, origin: Origin) -> str:
     """What the JSON of a whole evaluation is called, without its ending."""
-    return f"{_beginning(game, origin)}_evaluation_{protocol}_seed{seed}"
+    return f"{_beginning(result.config.game, origin)}_evaluation_{conditions_of(result, origin)}"
+
+
+def conditions_of(result: Evaluation, origin: Origin) -> str:
+    """What tells evaluations of one checkpoint apart in the names of their files."""
+    usual = 1.0 if origin == RANDOM_PLAY else result.config.evaluation.epsilon
+    epsilon = "" if result.epsilon == usual else f"_epsilon{result.epsilon:g}"
+    return f"{result.config.protocol}{epsilon}_seed{result.seed}"
 
 
 def evaluation_json(result: Evaluation, origin: Origin) -> dict[str, Any]:

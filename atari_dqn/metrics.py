@@ -158,7 +158,7 @@ def _clock(seconds: float) -> str:
 
 
 class RunLogs:
-    """All that a run writes as it goes: ``metrics.csv``, ``episodes.csv``, TensorBoard's event files, and the progress.
+    """All that a run writes as it goes: CSV files (``FILES``), TensorBoard's event files, and the progress.
 
     Args:
         directory: of the run.
@@ -168,13 +168,12 @@ class RunLogs:
     Every method raises a UserError where the disk takes no more.
     """
 
-    FILES = ("metrics.csv", "episodes.csv")
+    FILES = ("metrics.csv", "episodes.csv", "evaluations.csv")
 
     def __init__(self, directory: Path, step: int, total: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._metrics = CsvFile(directory / self.FILES[0])
-        self._episodes = CsvFile(directory / self.FILES[1])
+        self._metrics, self._episodes, self._evaluations = (CsvFile(directory / name) for name in self.FILES)
         self._board = TensorBoardFile(directory)
         self.progress = Progress(step, total)
 
@@ -194,6 +193,7 @@ class RunLogs:
     def evaluation(self, step: int, row: Row, note: str) -> None:
         """The statistics of an evaluation, and a line for the user."""
         with self._writing():
+            self._evaluations.write({"steps": step, **row})
             self._board.write("evaluation", step, row)
         self.progress.note(note)
 
@@ -219,7 +219,7 @@ class RunLogs:
         """Closes the files and ends the progress bar."""
         self.progress.close()
         with self._writing():
-            for sink in (self._metrics, self._episodes, self._board):
+            for sink in (self._metrics, self._episodes, self._evaluations, self._board):
                 sink.close()
 
     @contextmanager

@@ -167,10 +167,10 @@ def _write_result(
     directory: Path, result: "Evaluation", origin: "Origin", scale: int | None, annotated: "Show | None" = None
 ) -> None:
     """Records the episodes of an evaluation that are worth seeing, writes its JSON, and prints the paths."""
-    from atari_dqn.episode_file import evaluation_json, evaluation_stem
+    from atari_dqn.episode_file import conditions_of, evaluation_json, evaluation_stem
     from atari_dqn.recording import record_ranked
 
-    suffix = f"{result.config.protocol}_seed{result.seed}"
+    suffix = conditions_of(result, origin)
     wanted: list[tuple[Rank, str, Show | None]] = [(rank, suffix, None) for rank in result.ranked()]
     wanted += [("median", f"{suffix}_annotated", annotated)] if annotated else []
     for rank, name, show in wanted:
@@ -179,6 +179,6 @@ def _write_result(
         cut = "" if (shown := described.files["gif"].seconds) >= described.seconds - 0.1 else f"; the GIF {shown:.0f} s"
         what = f"{rank} episode, score {described.episode.score:g}, {described.seconds:.1f} s{cut}"
         print(f"{'recorded':<17} {stem}.gif, .mp4 ({what})")
-    path = directory / f"{evaluation_stem(result.config.game, origin, result.config.protocol, result.seed)}.json"
+    path = directory / f"{evaluation_stem(result, origin)}.json"
     path.write_text(json.dumps(evaluation_json(result, origin), indent=1) + "\n", encoding="utf-8")
     print(f"{'written':<17} {path}")

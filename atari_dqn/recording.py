@@ -1,6 +1,6 @@
 """From an episode (its seed and its actions) to a GIF and an MP4, in true colours and at true speed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,7 +166,6 @@ def record_ranked(
     origin: Origin,
     rank: Rank,
     suffix: str,
-    endings: Sequence[Ending] = ENDINGS,
     **options: Any,
 ) -> tuple[EpisodeFile, dict[Ending, Path]]:
     """Records an episode of an evaluation under the name that says which it is.
@@ -177,12 +176,11 @@ def record_ranked(
         origin: who played.
         rank: which of its episodes.
         suffix: end of the name.
-        endings: of the files to write.
         options: of ``record_episode``.
     """
     episode = result.ranked()[rank]
     stem = recording_stem(result.config.game, origin, episode.score, rank, suffix)
-    paths = {ending: directory / f"{stem}.{ending}" for ending in endings}
+    paths = {ending: directory / f"{stem}.{ending}" for ending in ENDINGS}
     return record_episode(paths, result, episode, origin, rank, **options), paths
 
 

@@ -21,6 +21,7 @@ from atari_dqn.settings import Config
 # Agent steps of the recorded episode whose values are shown as histograms.
 MOST_STEPS = 512
 TOGETHER = 32
+LOGGED = ("mean", "median", "min", "max", "episodes")
 
 
 def evaluate_shortly(agent: Agent, config: Config, origin: Origin, videos: Path, logs: RunLogs) -> float:
@@ -35,13 +36,13 @@ def evaluate_shortly(agent: Agent, config: Config, origin: Origin, videos: Path,
     """
     seed = config.machine.seed + origin.steps
     result = evaluate(agent.act, config, seed=seed, episodes=config.training.evaluation_episodes)
-    _, paths = record_ranked(videos, result, origin, "median", "training", ("gif",))
+    _, paths = record_ranked(videos, result, origin, "median", "training")
     numbers = result.statistics()
     note = f"step {origin.steps}: evaluation mean {numbers['mean']:.2f} over {numbers['episodes']} episodes"
     note += f"; recorded {paths['gif']}\nQ-values of the first state: {describe_first_values(agent.values, config)}"
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     values = values_of_episode(agent.values, game, result.representative())
-    logs.evaluation(origin.steps, {name: numbers[name] for name in ("mean", "median", "min", "max")}, note)
+    logs.evaluation(origin.steps, {name: numbers[name] for name in LOGGED}, note)
     logs.recording(origin.steps, paths["gif"], dict(zip(result.action_names, values.T, strict=True)))
     return float(numbers["mean"])
 

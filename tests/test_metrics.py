@@ -39,9 +39,11 @@ def test_logs_are_written_everywhere_and_cut_back_to_a_checkpoint(tmp_path: Path
     logs = RunLogs(tmp_path, 0, 100)
     logs.metrics(10, row(10))
     logs.episode(EpisodeRow(1, 10, 3.0, 3.0, 2, 8, 0, 11))
+    logs.evaluation(10, {"mean": 1.0}, "scored")
     positions = logs.positions()
     logs.metrics(20, row(20))
     logs.episode(EpisodeRow(2, 20, 4.0, 3.5, 2, 8, 0, 12))
+    logs.evaluation(20, {"mean": 2.0}, "scored")
     logs.close()
     (tmp_path / "events.out.tfevents.9999999999.later").write_text("written after the checkpoint")
     cut_logs(tmp_path, positions)
@@ -52,6 +54,7 @@ def test_logs_are_written_everywhere_and_cut_back_to_a_checkpoint(tmp_path: Path
         assert [line["steps"] for line in csv.DictReader(file)] == ["10", "30"]
     with (tmp_path / "episodes.csv").open() as file:
         assert [line["episode"] for line in csv.DictReader(file)] == ["1"]
+    assert (tmp_path / "evaluations.csv").read_text().splitlines() == ["steps,mean", "10,1"]
     board = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
     board.Reload()
     assert [event.step for event in board.Tensors("training/loss")] == [10, 30]

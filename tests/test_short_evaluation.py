@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 
@@ -23,10 +24,14 @@ def test_a_short_evaluation_is_logged_with_its_recording_and_q_values(tmp_path: 
     logs.settings(500, config.to_toml())
     mean = evaluate_shortly(agent, config, Origin("training", "run", "cartpole", None, 500), tmp_path / "videos", logs)
     logs.close()
-    gif, described = sorted((tmp_path / "videos").iterdir())
+    gif, described, mp4 = sorted((tmp_path / "videos").iterdir())
+    assert (mp4.stem, mp4.suffix) == (gif.stem, ".mp4")
     told = json.loads(described.read_text())
     assert gif.name == f"CartPole-v1_run_step000000500_score{told['episode']['score']:g}_median_training.gif"
-    assert (told["source"], told["steps"], told["checkpoint"], list(told["files"])) == ("training", 500, None, ["gif"])
+    assert (told["source"], told["steps"], told["checkpoint"], list(told["files"])) == ("training", 500, None, ["gif", "mp4"])
+    with (tmp_path / "evaluations.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["steps"], row["episodes"], float(row["mean"])) == ("500", "3", float(f"{mean:.6g}"))
 
     board = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0, "images": 0})
     board.Reload()

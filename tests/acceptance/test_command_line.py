@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from atari_dqn import load_agent
+from atari_dqn.gallery.collect import collect
 from tests.acceptance.commands import GAME, SMALL, run
 
 
@@ -58,6 +59,9 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
     ):
         assert part in answers[0]
     videos = trained / "videos" / GAME / "first"
+    collected, notes = collect(trained / "checkpoints", trained / "videos")
+    assert notes == []
+    assert {part["rank"] for part in collected["recordings"]} == {"median", "best", "worst"}
     (written,) = videos.glob(f"{GAME}_first_step000000960_evaluation_tutorial_seed1.json")
     result = json.loads(written.read_text())
     assert result["statistics"]["episodes"] == len(result["episodes"]) == 3

@@ -39,6 +39,7 @@ def test_help_is_the_default_and_names_every_target() -> None:
         (["record", "REPLAY=a.json", "OUT=a.gif"], "atari-dqn record --out 'a.gif' --replay 'a.json'"),
         (["frames", "GAME=pong", "OUT=a.png", "STEPS=3"], "atari-dqn frames --game 'pong' --out 'a.png' --steps '3'"),
         (["random", "GAME=pong"], "atari-dqn random --game 'pong'"),
+        (["report", "RUNS=checkpoints videos/x", "OUT=all"], "atari-dqn report checkpoints videos/x --out 'all'"),
         (["gallery"], "atari-dqn gallery"),
         (["gallery", "LIVE=1", "PORT=9000"], "atari-dqn gallery --live --port '9000'"),
     ],
