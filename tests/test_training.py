@@ -54,7 +54,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("head", ["q", "dueling"])
+@pytest.mark.parametrize("head", [pytest.param("q", marks=pytest.mark.slow), "dueling"])
 def test_it_learns_a_small_pixel_game(head: str, tmp_path: Path) -> None:
     """Random play scores about -0.7 a game, perfect play 1."""
     training = catch(tmp_path, config(network__head=head))
@@ -164,10 +164,10 @@ def everything(run: Path) -> str:
 
 @pytest.mark.parametrize(("storage", "precision"), [("memory", "float32"), ("compressed", "bfloat16"), ("disk", "float32")])
 def test_an_interrupted_run_ends_as_one_that_never_was(tmp_path: Path, storage: str, precision: str) -> None:
-    settings = {"training__checkpoint_period": 700, "replay__storage": storage, "replay__capacity": 1_000}
+    settings = {"training__checkpoint_period": 400, "replay__storage": storage, "replay__capacity": 600}
     settings |= {"machine__precision": precision}
-    catch(tmp_path, config(training__total_steps=3_000, **settings), "whole").run()
-    for total in (1_000, 2_200, 3_000):
+    catch(tmp_path, config(training__total_steps=1_800, **settings), "whole").run()
+    for total in (700, 1_300, 1_800):
         part = catch(tmp_path, config(training__total_steps=total, **settings), "parts")
         saved = checkpoint.in_run(tmp_path / "parts")
         if saved:
