@@ -84,7 +84,12 @@ def test_updates_for_each_agent_step_do_not_depend_on_the_number_of_environments
     )
     training = catch(tmp_path, settings)
     updates: list[int] = []
-    training.agent.update = lambda batch, count: updates.append(count) or (UpdateMetrics.joined([]), None)  # type: ignore
+
+    def counted(batch: Batch, count: int) -> tuple[UpdateMetrics, Any]:
+        updates.append(count)
+        return UpdateMetrics.joined([]), np.zeros(len(batch.action))
+
+    training.agent.update = counted  # type: ignore
     training.run()
     assert training.steps == -(-total // environments) * environments
     assert abs(sum(updates) - (training.steps - 200) / period) <= 1 + environments / period
@@ -200,7 +205,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(tmp_path: Path)
     update = training.agent.update
 
     def diverging(batch: Batch, count: int) -> tuple[UpdateMetrics, Any]:
-        return update(batch, count) if training.steps < 1_500 else (UpdateMetrics(*np.full((4, 1), np.nan)), None)
+        lost = UpdateMetrics(*np.full((4, 1), np.nan)), np.full(len(batch.action), np.nan)
+        return update(batch, count) if training.steps < 1_500 else lost
 
     training.agent.update = diverging  # type: ignore
     with pytest.raises(UserError, match=r"no number any more, near step 2000; a learning rate below 0.001"):
