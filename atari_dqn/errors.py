@@ -1,7 +1,8 @@
-"""The one error that a user can cause, and how a mistyped word is answered."""
+"""The one error that a user can cause, and how a mistyped word or a missing package is answered."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 
 class UserError(Exception):
@@ -19,3 +20,17 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     by_lower = {candidate.lower(): candidate for candidate in allowed}
     matches = get_close_matches(word.lower(), by_lower, n=1)
     return f"; did you mean '{by_lower[matches[0]]}'?" if matches else ""
+
+
+def check_installed(what: str, packages: Sequence[str], target: str, extras: str) -> None:
+    """Raises a UserError that says how to install packages of optional extras, where one of them is missing.
+
+    Args:
+        what: cannot do without them.
+        packages: by the names under which they are imported.
+        target: of make, which installs them.
+        extras: of this package that bring them.
+    """
+    if not all(find_spec(package) for package in packages):
+        names, them = " and ".join(packages), "them" if len(packages) > 1 else "it"
+        raise UserError(f"{what} needs {names}: 'make {target}' installs {them}, as does pip install 'atari-dqn[{extras}]'")

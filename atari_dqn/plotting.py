@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.config import read_config
-from atari_dqn.errors import UserError
+from atari_dqn.errors import UserError, check_installed
 
 POINTS = 500
 RESAMPLES = 2_000
@@ -78,8 +78,10 @@ def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
         UserError: something is no run, matplotlib is missing, or the files cannot be written.
     """
     curves = [read_curve(run) for run in runs]
-    figure_type = _figure_type()
-    figure = figure_type(figsize=(9, 5), layout="constrained")
+    check_installed("a plot", ("matplotlib",), "plot", "plot")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     groups = {label: [curve for curve in curves if curve.label == label] for label in dict.fromkeys(c.label for c in curves)}
     for number, (label, group) in enumerate(groups.items()):
@@ -107,11 +109,3 @@ def _draw(axes: Any, label: str, group: Sequence[Curve], colour: str, alone: boo
     if alone:
         axes.plot(curve.steps, curve.score, ".", color=colour, alpha=0.3, markersize=4, label="an episode")
     axes.plot(curve.steps, curve.mean_100, color=colour, label=f"{label}: mean of 100 episodes")
-
-
-def _figure_type() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as missing:
-        raise UserError("plots need matplotlib: 'make plot' installs it, as does pip install 'atari-dqn[plot]'") from missing
-    return Figure

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atari_dqn import gallery
+from atari_dqn import errors
 from atari_dqn.cli import main
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.collect import collect
@@ -270,7 +270,7 @@ def test_a_page_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 def test_without_its_packages_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(gallery, "find_spec", lambda name: None if name == "plotly" else name)
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "plotly" else name)
     assert main(["gallery", "--videos", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
         "error: the page needs jinja2 and plotly: 'make gallery' installs them, as does pip install 'atari-dqn[gallery]'\n"

@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-from atari_dqn.errors import UserError
+from atari_dqn.errors import UserError, check_installed
 from atari_dqn.runs import check_writable
 
 PORT = 8000
@@ -13,7 +12,7 @@ PORT = 8000
 
 def gallery(options: argparse.Namespace) -> int:
     """Writes the page for reviewing runs and recordings, or serves it and follows a run."""
-    check_installed()
+    check_installed("the page", ("jinja2", "plotly"), "gallery", "gallery")
     from atari_dqn.gallery.collect import collect
     from atari_dqn.gallery.page import write_page
     from atari_dqn.gallery.serve import follow
@@ -32,11 +31,3 @@ def gallery(options: argparse.Namespace) -> int:
     page = write_page(videos, data)
     print(f"{page}: {len(data['runs'])} runs, {len(data['recordings'])} recordings, {len(data['evaluations'])} evaluations")
     return 0
-
-
-def check_installed() -> None:
-    """Raises a UserError that says how to install what the page is made with, where it is missing."""
-    if not all(find_spec(package) for package in ("jinja2", "plotly")):
-        raise UserError(
-            "the page needs jinja2 and plotly: 'make gallery' installs them, as does pip install 'atari-dqn[gallery]'"
-        )

@@ -3,10 +3,9 @@
 import argparse
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-from atari_dqn.errors import UserError
+from atari_dqn.errors import check_installed
 from atari_dqn.runs import check_writable
 
 
@@ -17,7 +16,7 @@ def report(options: argparse.Namespace) -> int:
     from atari_dqn.report.words import as_text
 
     if options.out:
-        _check_installed()
+        check_installed("the page", ("jinja2", "matplotlib"), "report", "gallery,plot")
         check_writable(Path(options.out).parent)
     results, notes = read_results([Path(path) for path in options.paths], Path(options.videos))
     for note in notes:
@@ -33,11 +32,3 @@ def report(options: argparse.Namespace) -> int:
             path.write_text(text, encoding="utf-8")
             print(f"written {path}")
     return 0
-
-
-def _check_installed() -> None:
-    """Raises a UserError that says how to install what the page is made with, where it is missing."""
-    if not all(find_spec(package) for package in ("jinja2", "matplotlib")):
-        raise UserError(
-            "the page needs jinja2 and matplotlib: 'make report' installs them, as does pip install 'atari-dqn[gallery,plot]'"
-        )
