@@ -48,7 +48,7 @@ def write(path: Path, document: dict[str, Any]) -> Path:
 
 def result(recipe: str, game: str, rom: str, score: float, **changes: Any) -> Result:
     numbers = {"run": "r", "steps": 2_500_000, "measure": TRAINING, "episodes": 9, "conditions": {"frame skip": "4"}}
-    conditions = {"conditions": {"protocol": "dopamine", "frame skip": "4"}}
+    conditions = {"conditions": {"protocol": "dopamine", "frame skip": "4", "exploration": "epsilon 0.01"}}
     return Result(game=game, rom=rom, recipe=recipe, score=score, **{**numbers, **conditions, **changes})
 
 
@@ -57,6 +57,7 @@ def test_a_training_score_is_the_mean_of_the_last_tenth(tmp_path: Path) -> None:
     (found,), notes = read_results([run], tmp_path / "videos")
     assert (found.measure, found.score, found.episodes, found.steps) == (TRAINING, 4.0, 2, 1000)
     assert found.conditions["sticky probability"] == "0.25"
+    assert found.conditions["exploration"] == "epsilon 0.05 to 0.008"
     assert notes == []
 
 
@@ -137,7 +138,8 @@ def test_published_scores_say_whether_their_protocol_is_the_same() -> None:
     assert not entries["human"]["same_protocol"]
     assert not entries["Rainbow, paper"]["same_protocol"]
     tutorial = {"protocol": "tutorial", "frame skip": "4"}
-    for other in ({"steps": 1_000_000}, {"measure": EVALUATION}, {"conditions": tutorial}):
+    explored = {"protocol": "dopamine", "frame skip": "4", "exploration": "epsilon 0.05 to 0.008"}
+    for other in ({"steps": 1_000_000}, {"measure": EVALUATION}, {"conditions": tutorial}, {"conditions": explored}):
         (table,) = make_tables([result("default", "Pong", "pong", 14.0, **other)])
         assert not any(entry["same_protocol"] for entry in table["games"][0]["published"])
         assert "another protocol (2)" in as_text([table])

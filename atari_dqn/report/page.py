@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from matplotlib.figure import Figure
 
 from atari_dqn.report.tables import AGGREGATES
-from atari_dqn.report.words import describe_conditions, footnotes, spread, title
+from atari_dqn.report.words import describe_conditions, exploring, footnotes, spread, title
 
 
 def as_page(tables: Sequence[dict[str, Any]]) -> str:
@@ -17,12 +17,8 @@ def as_page(tables: Sequence[dict[str, Any]]) -> str:
     environment = Environment(
         loader=PackageLoader("atari_dqn.report"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
     )
-    environment.globals |= {
-        "title": title,
-        "describe_conditions": describe_conditions,
-        "spread": spread,
-        "footnotes": footnotes,
-    }
+    words = (title, describe_conditions, exploring, footnotes, spread)
+    environment.globals |= {word.__name__: word for word in words}
     pictures = [_pictures(table["overall"]) if table["overall"] else None for table in tables]
     shown = list(zip(tables, pictures, strict=True))
     return environment.get_template("report.html").render(tables=shown, aggregates=AGGREGATES)

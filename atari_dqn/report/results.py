@@ -108,8 +108,18 @@ def _trained(run: Path, config: Config) -> Result | None:
         return None
     seen = config.environment.model_dump(mode="json", exclude={"life_loss_ends_future"})
     conditions = {"protocol": config.protocol} | {name.replace("_", " "): json.dumps(value) for name, value in seen.items()}
+    conditions["exploration"] = _describe_exploration(config)
     names = (config.game, config.spec.rom, config.recipe, run.resolve().name, total, TRAINING)
     return Result(*names, float(scores[last].mean()), int(last.sum()), conditions)
+
+
+def _describe_exploration(config: Config) -> str:
+    """How often the actions of the last training episodes were random."""
+    settings = config.exploration
+    least = settings.epsilon_end ** (1 + settings.spread)
+    epsilon = f"epsilon {settings.epsilon_end:g}" + (f" to {least:.1g}" if settings.spread else "")
+    parts = [epsilon, *(["Boltzmann"] if settings.policy == "boltzmann" else []), *(["noise"] if config.network.noisy else [])]
+    return ", ".join(parts)
 
 
 def _furthest(results: Sequence[Result]) -> Result:

@@ -12,8 +12,10 @@ from atari_dqn.games import human_normalised_score, reference_scores
 from atari_dqn.published import DOPAMINE_MILLIONS, DOPAMINE_PROTOCOL, at_200_million, dopamine
 from atari_dqn.report.results import TRAINING, Result
 
-# Ids decide these for a single game; they are no reason to tell two protocols apart.
+# Ids decide the first two for a single game, recipes the last; they are no reason to tell two protocols apart.
 OF_THE_GAME = ("actions", "frame skip")
+OF_THE_RECIPE = "exploration"
+DOPAMINE_EXPLORATION = "epsilon 0.01"
 AGGREGATES: dict[str, Callable[[statistics.Scores], NDArray[np.float64]]] = {
     "mean": statistics.mean,
     "median": statistics.median,
@@ -29,7 +31,7 @@ def make_tables(results: Sequence[Result]) -> list[dict[str, Any]]:
     """One table for each measure, protocol and length of training; those with most runs first."""
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
-        shared = {name: text for name, text in result.conditions.items() if name not in OF_THE_GAME}
+        shared = _shared(result)
         groups.setdefault((result.measure, result.steps, *sorted(shared.items())), []).append(result)
     return [_table(group) for group in sorted(groups.values(), key=len, reverse=True)]
 
@@ -42,7 +44,7 @@ def _table(results: Sequence[Result]) -> dict[str, Any]:
     return {
         "measure": first.measure,
         "protocol": first.conditions.get("protocol", ""),
-        "conditions": {name: text for name, text in first.conditions.items() if name not in OF_THE_GAME},
+        "conditions": _shared(first),
         "steps": first.steps,
         "runs": len(results),
         "recipes": recipes,
@@ -51,10 +53,16 @@ def _table(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
+def _shared(result: Result) -> dict[str, str]:
+    """The conditions that all runs of a table have in common."""
+    return {name: text for name, text in result.conditions.items() if name not in (*OF_THE_GAME, OF_THE_RECIPE)}
+
+
 def _game_row(game: str, rom: str, results: Sequence[Result]) -> dict[str, Any]:
     scores = {}
     for recipe in sorted({result.recipe for result in results}):
-        runs = np.array([result.score for result in results if result.recipe == recipe])
+        own = [result for result in results if result.recipe == recipe]
+        runs = np.array([result.score for result in own])
         low, high = statistics.interval(statistics.mean, [runs])
         scores[recipe] = {
             "runs": len(runs),
@@ -63,26 +71,29 @@ def _game_row(game: str, rom: str, results: Sequence[Result]) -> dict[str, Any]:
             "min": float(runs.min()),
             "max": float(runs.max()),
             "human_normalised": human_normalised_score(rom or None, float(runs.mean())),
+            "exploration": ", or ".join(sorted({result.conditions.get(OF_THE_RECIPE, "") for result in own} - {""})),
         }
     return {
         "game": game,
         "rom": rom or None,
         "conditions": {name: text for name, text in results[0].conditions.items() if name in OF_THE_GAME},
         "scores": scores,
-        "published": _published(rom, results[0]),
+        "published": _published(rom, results),
     }
 
 
-def _published(rom: str, result: Result) -> list[dict[str, Any]]:
-    """Scores to stand beside, each with its protocol and whether that is the table's own."""
+def _published(rom: str, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Scores to stand beside, each with its protocol and whether that is the table's own, exploration included."""
     if rom not in reference_scores():
         return []
+    result, explorations = results[0], {result.conditions.get(OF_THE_RECIPE) for result in results}
     random, human = reference_scores()[rom]
     entries = [("random", random, "no-op starts", False), ("human", human, "no-op starts", False)]
     frames = result.steps * _frame_skip(result) / 1e6
     nearest = min(DOPAMINE_MILLIONS, key=lambda millions: abs(millions - frames))
     under = f"training scores of protocol '{DOPAMINE_PROTOCOL}' (sticky 0.25, epsilon 0.01) at {nearest} million frames"
     same = result.measure == TRAINING and result.conditions.get("protocol") == DOPAMINE_PROTOCOL and nearest == round(frames)
+    same = same and explorations == {DOPAMINE_EXPLORATION}
     found = dopamine(rom, nearest)
     entries += [(f"Dopamine {agent}", found[agent], under, same) for agent in DOPAMINE_AGENTS if agent in found]
     papers = at_200_million(rom)

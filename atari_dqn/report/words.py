@@ -40,7 +40,7 @@ def _table(table: dict[str, Any]) -> str:
         lines.append(game["game"])
         for recipe, numbers in game["scores"].items():
             human = "" if normal[recipe] is None else f", human-normalised {normal[recipe]:.3f}"
-            lines.append(f"  {recipe:<22} {numbers['mean']:>10.1f}{spread(numbers)}{human}")
+            lines.append(f"  {recipe:<22} {numbers['mean']:>10.1f}{spread(numbers)}{human}{exploring(numbers)}")
         for entry in game["published"]:
             note = "this protocol" if entry["same_protocol"] else f"another protocol ({notes.index(entry['protocol']) + 1})"
             lines.append(f"    {entry['agent']:<20} {entry['score']:>10.1f}  {note}")
@@ -54,6 +54,11 @@ def spread(numbers: dict[str, Any]) -> str:
         return " (one run)"
     low, high = numbers["interval"]
     return f" [{low:.1f}, {high:.1f}] ({numbers['runs']} runs from {numbers['min']:.1f} to {numbers['max']:.1f})"
+
+
+def exploring(numbers: dict[str, Any]) -> str:
+    """How training scores were explored with; nothing for evaluations, where the protocol says it."""
+    return f"; {numbers['exploration']}" if numbers["exploration"] else ""
 
 
 def _overall(overall: dict[str, Any] | None) -> list[str]:
