@@ -11,6 +11,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.evaluation import Episode, Evaluation, Rank
 from atari_dqn.games import resolve
 from atari_dqn.settings import Config, EnvironmentSettings, EvaluationSettings
+from atari_dqn.writing import write_whole
 
 FORMAT: Literal[1] = 1
 # An episode of 108,000 emulator frames, each with a choice of its own, stays far below.
@@ -134,9 +135,7 @@ class EpisodeFile(_Part):
         ).items():
             text = json.dumps(value, indent=None if name == "actions" else 1)
             lines.append(f" {json.dumps(name)}: {text.replace(chr(10), chr(10) + ' ')}")
-        temporary = path.with_name(f".writing-{path.name}")
-        temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def describe_episode(

@@ -18,6 +18,7 @@ from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.settings import SECTIONS, Config
 from atari_dqn.tensorflow_setup import resolve_precision
+from atari_dqn.writing import write_whole
 
 CONFIG = "config.toml"
 LOCK = "run.lock"
@@ -180,13 +181,10 @@ def _with_value(config: Config, name: str, value: Any) -> Config:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Writes a file so that whatever interrupts this leaves the old one or the new one."""
-    temporary = path.with_name(f".writing-{path.name}")
+    """Writes a file as a whole or not at all; a UserError where that is not possible."""
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"'{path}' could not be written: {error.strerror}") from error
 
 

@@ -1,7 +1,6 @@
 """The page as files: a template, scripts and styles, and what they show as data in a script."""
 
 import json
-import shutil
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.collect import OWN_FOLDER
+from atari_dqn.writing import write_whole
 
 STYLES = ("gallery.css",)
 SCRIPTS = (
@@ -104,15 +104,11 @@ def _copy_charts(path: Path) -> None:
     assert spec.origin is not None
     source = Path(spec.origin).parent / "package_data" / CHARTS
     if not path.exists() or path.stat().st_size != source.stat().st_size:
-        temporary = path.with_name(f".writing-{path.name}")
-        shutil.copyfile(source, temporary)
-        temporary.replace(path)
+        write_whole(path, source.read_bytes())
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Writes a file in one go, so that a page that is open never reads half of it; one that is the same stays."""
+    """Writes a file that a page may be reading; one that is the same stays."""
     if path.is_file() and path.read_bytes() == content:
         return
-    temporary = path.with_name(f".writing-{path.name}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    write_whole(path, content)
