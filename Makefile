@@ -13,9 +13,14 @@ BENCHING := $(VENV)/.benching
 PLOTTING := $(VENV)/.plotting
 BOX2D := $(VENV)/.box2d
 GALLERY := $(VENV)/.gallery
+DISTRIBUTED := $(VENV)/.distributed
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
 GAME ?=
+GAMES ?=
+SEEDS ?=
+SEARCH ?=
+ADDRESS ?=
 CKPT ?=
 CONFIG ?=
 PROTOCOL ?=
@@ -35,8 +40,9 @@ ARGS ?=
 # Passes an option on only where its variable was given.
 option = $(if $($(1)),$(2) '$($(1))')
 ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
+comma := ,
 # What a game needs beside the rest: these are simulated by Box2D.
-GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,$(GAME) $(subst /, ,$(CKPT) $(REPLAY))),$(BOX2D))
+GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,$(GAME) $(subst $(comma), ,$(GAMES)) $(subst /, ,$(CKPT) $(REPLAY))),$(BOX2D))
 # Says what is missing before anything is installed.
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
@@ -49,8 +55,9 @@ $(call require,record,OUT,videos/episode.gif)
 $(call require,frames,OUT,frames.png)
 $(call require,plot,RUNS,checkpoints/...)
 $(call require,report,RUNS,checkpoints)
+$(if $(or $(OUT),$(ARGS)),,$(call require,sweep,GAMES,pong,breakout))
 
-.PHONY: help install develop train eval record random watch frames plot report gallery games tensorboard test test-slow torture bench docs lint format clean
+.PHONY: help install develop train sweep eval record random watch frames plot report gallery games tensorboard test test-slow torture bench docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -60,6 +67,9 @@ help:
 	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game, or name the run directory'
 	@echo '     [INIT_FROM=DIR]             begin with the weights of another run, of this game or another'
 	@echo '     [ARGS="--section.key VALUE ..."]  any setting'
+	@echo 'make sweep GAMES=ID,ID SEEDS=N  train many runs, as many at a time as there are cores; stops and continues at will'
+	@echo '     [CONFIG=NAME,NAME] [PROTOCOL=NAME] [STEPS=N] [EPISODES=N] [OUT=DIR] [ADDRESS=HOST:PORT|auto]'
+	@echo '     [ARGS="--set section.key=V,V"]  values to try; with SEARCH=N so many candidates, also from LOW..HIGH'
 	@echo 'make eval CKPT=DIR             score a run or one of its checkpoints; GIFs, MP4s and JSON into videos/'
 	@echo '     [EPISODES=N] [SEED=N] [GAME=ID] [PROTOCOL=NAME|FILE] [ARGS="--epsilon P --annotated"]'
 	@echo 'make record CKPT=DIR OUT=FILE  render one episode to a .gif or .mp4'
@@ -114,6 +124,10 @@ $(GALLERY): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[gallery]'
 	@touch $@
 
+$(DISTRIBUTED): $(INSTALLED)
+	$(PIP_INSTALL) -e '.[distributed]'
+	@touch $@
+
 $(BOX2D): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[box2d]'
 	@touch $@
@@ -144,6 +158,11 @@ random: $(INSTALLED) $(GAME_NEEDS)
 frames: $(INSTALLED)
 	@$(BIN)/atari-dqn frames --game '$(GAME)' --out '$(OUT)' $(call option,PROTOCOL,--protocol) $(call option,STEPS,--steps) \
 	  $(call option,SEED,--seed) $(ARGS)
+
+sweep: $(DISTRIBUTED) $(GAME_NEEDS)
+	@$(BIN)/atari-dqn sweep $(call option,GAMES,--games) $(call option,SEEDS,--seeds) $(call option,CONFIG,--config) \
+	  $(call option,PROTOCOL,--protocol) $(call option,STEPS,--total-steps) $(call option,EPISODES,--episodes) \
+	  $(call option,SEARCH,--search) $(call option,ADDRESS,--address) $(call option,OUT,--out) $(ARGS)
 
 plot: $(PLOTTING)
 	@$(BIN)/atari-dqn plot $(RUNS) $(call option,OUT,--out)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from atari_dqn import commands, gallery, playing, report
+from atari_dqn import commands, gallery, playing, report, sweeping
 from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, VECTOR_PROTOCOL, parse_value
 from atari_dqn.errors import UserError, nearest
 
@@ -117,8 +117,29 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("report", report.report, videos)
     sub.add_argument("paths", nargs="+", metavar="PATH", help="runs, evaluations (JSON), or directories with such in them")
     sub.add_argument("--out", metavar="STEM", help="also write STEM.html and STEM.json")
+    _sweep_options(command("sweep", sweeping.sweep))
     command("digest", commands.digest, checkpoint)
     return parser
+
+
+def _sweep_options(sub: argparse.ArgumentParser) -> None:
+    groups = ", ".join(sweeping.GROUPS)
+    sub.set_defaults(takes_settings=True)
+    sub.add_argument("--plan", metavar="FILE.toml", help="the same in a file (default: what --out was begun with)")
+    sub.add_argument("--games", type=_words, metavar="ID,...", help=f"environment ids, names of games, or {groups}")
+    sub.add_argument("--seeds", type=_seeds, metavar="N|N,N", help="so many, or these (default: 1)")
+    sub.add_argument("--config", dest="configs", type=_words, metavar="NAME|FILE,...", help="recipes (default: the game's own)")
+    sub.add_argument("--protocol", metavar="NAME|FILE", help="environment and evaluation of all runs")
+    sub.add_argument("--total-steps", type=_positive, metavar="N", help="agent steps of each run (default: the recipe's)")
+    sub.add_argument("--set", action="append", metavar="section.key=V,V", help="values to try, each with each of the others")
+    sub.add_argument("--search", type=_positive, metavar="N", help="candidates to draw, of which only the best are finished")
+    sub.add_argument(
+        "--episodes", type=lambda text: _whole_number(text, 0), metavar="N", help="to evaluate each run on; 0: none"
+    )
+    sub.add_argument("--cpus", type=_positive, default=1, metavar="N", help="of each run (default: %(default)s)")
+    sub.add_argument("--gpus", type=_share, default=0.0, metavar="X", help="of each run, also a part of one (default: 0)")
+    sub.add_argument("--address", metavar="HOST:PORT|auto", help="of a Ray cluster (default: this machine alone)")
+    sub.add_argument("--out", default="checkpoints/sweep", metavar="DIR", help="the folder of results (default: %(default)s)")
 
 
 def _game_options(required: bool) -> argparse.ArgumentParser:
@@ -154,6 +175,27 @@ def _whole_number(text: str, least: int, most: int = 2**31 - 1) -> int:
 
 def _positive(text: str) -> int:
     return _whole_number(text, 1)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    """A number of seeds, or several seeds."""
+    if "," in text:
+        return [_whole_number(word, 0) for word in _words(text)]
+    return list(range(1, _positive(text) + 1))
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 64:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of GPUs from 0 to 64")
+    return value
 
 
 def _probability(text: str) -> float:

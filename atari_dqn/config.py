@@ -55,7 +55,7 @@ def load_config(
     spec = resolve(game)
     recipe = recipe or default_recipe(spec)
     usual = VECTOR_PROTOCOL if spec.vectors else DEFAULT_PROTOCOL
-    learnt = _read(recipe, "", (*RECIPE_SECTIONS, *PROTOCOL_SECTIONS), "recipe")
+    learnt = recipe_tables(recipe)
     played = _read(protocol or usual, "protocols", PROTOCOL_SECTIONS, "protocol")
     first, second = (learnt, played) if protocol else (played, learnt)
     tables = {section: first.get(section, {}) | second.get(section, {}) for section in {**first, **second}}
@@ -88,6 +88,15 @@ def default_recipe(spec: GameSpec) -> str:
     """The recipe that is named after a task, or else that for all games."""
     own = recipe_name(spec.id)
     return own if (config_directory() / f"{own}.toml").is_file() else DEFAULT_RECIPE
+
+
+def recipe_tables(recipe: str) -> dict[str, Any]:
+    """What the TOML file of a recipe says, by section.
+
+    Raises:
+        UserError: there is no such recipe, or it sets something that is not its own.
+    """
+    return _read(recipe, "", (*RECIPE_SECTIONS, *PROTOCOL_SECTIONS), "recipe")
 
 
 def _check_suits(config: Config, spec: GameSpec) -> None:

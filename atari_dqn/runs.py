@@ -104,6 +104,20 @@ def held(run_directory: Path) -> Iterator[None]:
                         path.rmdir()
 
 
+def is_held(run_directory: Path) -> bool:
+    """Whether a process holds a run directory."""
+    try:
+        lock = (run_directory / LOCK).open("a+")
+    except OSError:
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def existing(directory: Path) -> list[Path]:
     """The runs in a game's directory, the one written to last at the end."""
     return sorted((path.parent for path in directory.glob(f"*/{CONFIG}")), key=lambda path: path.stat().st_mtime)

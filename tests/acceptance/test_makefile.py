@@ -40,6 +40,12 @@ def test_help_is_the_default_and_names_every_target() -> None:
         (["frames", "GAME=pong", "OUT=a.png", "STEPS=3"], "atari-dqn frames --game 'pong' --out 'a.png' --steps '3'"),
         (["random", "GAME=pong"], "atari-dqn random --game 'pong'"),
         (["report", "RUNS=checkpoints videos/x", "OUT=all"], "atari-dqn report checkpoints videos/x --out 'all'"),
+        (
+            ["sweep", "GAMES=pong,breakout", "SEEDS=3", "CONFIG=default,iqn"],
+            "--games 'pong,breakout' --seeds '3' --config 'default,iqn'",
+        ),
+        (["sweep", "OUT=checkpoints/sweep", "ADDRESS=auto"], "atari-dqn sweep --address 'auto' --out 'checkpoints/sweep'"),
+        (["sweep", "GAMES=pong", "SEARCH=9", "STEPS=900"], "--games 'pong' --total-steps '900' --search '9'"),
         (["gallery"], "atari-dqn gallery"),
         (["gallery", "LIVE=1", "PORT=9000"], "atari-dqn gallery --live --port '9000'"),
     ],
@@ -50,7 +56,8 @@ def test_variables_become_options(arguments: list[str], command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "variable"), [("train", "GAME"), ("random", "GAME"), ("eval", "CKPT"), ("watch", "CKPT"), ("record", "CKPT")]
+    ("target", "variable"),
+    [("train", "GAME"), ("random", "GAME"), ("eval", "CKPT"), ("watch", "CKPT"), ("record", "CKPT"), ("sweep", "GAMES")],
 )
 def test_a_missing_variable_is_named_before_anything_is_installed(target: str, variable: str) -> None:
     answer = make(target)

@@ -1,0 +1,234 @@
+"""Sweeps on Ray: what they leave, what they do not repeat, and what they survive."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.acceptance.commands import SMALL, run
+
+# As the command line starts Ray: for nobody but this machine.
+ALONE = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "COLUMNS": "200"}
+SHORT = ["--training.evaluation_period", "0", "--episodes", "2"]
+
+
+def table(folder: Path) -> dict[str, dict[str, str]]:
+    if not (folder / "results.csv").exists():
+        return {}
+    with (folder / "results.csv").open(newline="") as file:
+        return {row["run"]: row for row in csv.DictReader(file)}
+
+
+def begin(command: list[str], cwd: Path) -> subprocess.Popen[str]:
+    """A sweep into the folder ``s``, in a process group of its own."""
+    words = [sys.executable, "-m", "atari_dqn.cli", *command, "--out", "s"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(words, cwd=cwd, env=ALONE, start_new_session=True, **pipes)
+
+
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 300) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.2)
+    raise AssertionError(f"waited {seconds} s")
+
+
+def listening_elsewhere(process: psutil.Process) -> list[str]:
+    """Addresses at which a process and its children could be reached from other machines."""
+    found = []
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            found += [
+                f"{one.name()} {there.laddr.ip}"
+                for there in one.net_connections("inet")
+                if there.status == psutil.CONN_LISTEN and not there.laddr.ip.removeprefix("::ffff:").startswith("127.")
+            ]
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_sweep_runs_each_combination_once_and_not_again(tmp_path: Path) -> None:
+    command = ["sweep", "--games", "CartPole-v1", "--set", "agent.n_step=1,3", "--total-steps", "600", *SHORT]
+    process = begin(command, tmp_path)
+    wait_for(lambda: list(tmp_path.glob("s/*/*/worker.json")), process)
+    assert listening_elsewhere(psutil.Process(process.pid)) == []
+    out, errors = process.communicate(timeout=500)
+    assert process.returncode == 0, errors
+    assert "2 done" in out
+
+    rows = table(tmp_path / "s")
+    assert set(rows) == {f"CartPole-v1/cartpole,n_step={n}-seed1" for n in (1, 3)}
+    assert {row["state"] for row in rows.values()} == {"done"}
+    assert all(float(row["evaluation"]) > 0 for row in rows.values())
+    recipe = tmp_path / "s" / "recipes" / "cartpole,n_step=3.toml"
+    assert "n_step = 3" in run("config", str(recipe), "--game", "CartPole-v1", cwd=tmp_path).stdout
+
+    # Started again from what the folder says: nothing is repeated, and what was changed since is noticed.
+    logs = {path: path.read_bytes() for path in tmp_path.glob("s/*/*/train.log")}
+    assert len(logs) == 2
+    again = run("sweep", "--out", "s", cwd=tmp_path, env=ALONE)
+    assert "2 done" in again.stdout
+    assert {path: path.read_bytes() for path in logs} == logs
+
+    report = run("report", "s", cwd=tmp_path).stdout
+    assert "cartpole,n_step=3" in report
+
+
+def test_what_is_wrong_with_a_sweep_is_said_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text('games = ["pong"]\nseed = 3\n')
+    cases = {
+        (): "--games",
+        ("--games", "pnog"): "did you mean 'pong",
+        ("--games", "pong", "--config", "rainbwo"): "did you mean 'rainbow'",
+        ("--games", "pong", "--set", "agent.n_setp=1,3"): "did you mean 'agent.n_step'",
+        ("--games", "pong", "--set", "agent.n_step=1,1000"): "less than or equal to 100",
+        ("--games", "pong", "--set", "agent.n_step"): "section.key=VALUE",
+        ("--games", "pong", "--set", "optimizer.learning_rate=1e-5..1e-3"): "--search",
+        ("--games", "pong", "--seeds", "0"): "from 1",
+        ("--games", "pong,CartPole-v1", "--config", "default"): "shows vectors",
+        ("--plan", "plan.toml"): "did you mean 'seeds'",
+        ("--plan", "none.toml"): "there is no plan",
+        ("--games", "pong", "--address", "127.0.0.1:1"): "no Ray cluster",
+        ("--games", "pong", "--address", "here"): "HOST:PORT",
+        ("--games", "pong", "--cpus", "4000"): "no machine of the cluster",
+    }
+    for arguments, expected in cases.items():
+        answer = run("sweep", *arguments, "--out", "s", cwd=tmp_path, expect=2, env=ALONE)
+        assert expected in answer.stderr, arguments
+        assert answer.stderr.count("\n") == 1, answer.stderr
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Two nodes of two CPUs each, beside a head without any, on this machine."""
+    names = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_USAGE_STATS_ENABLED")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setenv(name, ALONE[name])
+        from ray.cluster_utils import Cluster
+
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        try:
+            for _ in range(2):
+                made.add_node(num_cpus=2)
+            yield made
+        finally:
+            made.shutdown()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -> None:
+    settings = [*SMALL, "--training.evaluation_period", "0", "--training.checkpoint_period", "200"]
+    settings += ["--training.environments", "4", "--total-steps", "2000"]
+    games = ("Pong", "Breakout", "Boxing")
+    command = ["sweep", "--games", ",".join(games), "--seeds", "2", "--episodes", "1", *settings, "--address", cluster.address]
+    process = begin(command, tmp_path)
+    out = tmp_path / "s"
+
+    def done() -> list[str]:
+        return [name for name, row in table(out).items() if row["state"] == "done"]
+
+    def half_way() -> tuple[str, psutil.Process] | None:
+        for name, row in table(out).items():
+            if row["state"] == "running" and 0 < int(row["steps"]) <= 1000 and list((out / name).glob("step-*")):
+                return name, psutil.Process(json.loads((out / name / "worker.json").read_bytes())["process"])
+        return None
+
+    wait_for(done, process, 900)
+    finished = {name: (out / name / "train.log").read_bytes() for name in done()}
+
+    name, worker = wait_for(half_way, process)
+    raylet = worker.parent()
+    assert raylet is not None
+    assert "raylet" in raylet.name()
+    for lost in [raylet, *raylet.children(recursive=True)]:
+        lost.send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=1200)
+    assert process.returncode == 0, errors
+
+    rows = table(out)
+    assert sorted(done()) == sorted(f"{game}/default-seed{seed}" for game in games for seed in (1, 2))
+    assert int(rows[name]["deaths"]) >= 1
+    assert {before: (out / before / "train.log").read_bytes() for before in finished} == finished
+
+    threads = [f"--machine.{kind}_threads=1" for kind in ("intra_op", "inter_op", "environment")]
+    for name in rows:
+        game, _, seed = name.replace("/default-seed", " ").partition(" ")
+        options = ["--game", game, "--seed", seed, *settings, *threads]
+        run("train", *options, "--run-dir", f"alone/{name}", cwd=tmp_path)
+        digests = [run("digest", f"{folder}/{name}", cwd=tmp_path).stdout for folder in ("s", "alone")]
+        assert digests[0] == digests[1], name
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_every_run_and_the_folder_says_how_to_go_on(tmp_path: Path) -> None:
+    command = ["sweep", "--games", "CartPole-v1", "--seeds", "3", "--cpus", "1", "--total-steps", "30000", *SHORT]
+    process = begin(command, tmp_path)
+    out = tmp_path / "s"
+    wait_for(lambda: sum(row["state"] == "running" and int(row["steps"]) > 0 for row in table(out).values()) == 2, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everything that was started from it
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, errors
+    assert "stopping: each run ends its step and saves" in errors
+    assert "to go on: atari-dqn sweep --out s" in errors
+    assert sorted(row["state"] for row in table(out).values()) == ["stopped", "stopped", "stopped"]
+    assert len(list(out.glob("*/*/step-*"))) == 2, "the third had not begun"
+    # A shorter plan, so that it soon ends: what is beyond it is complete.
+    again = run(
+        "sweep",
+        "--games",
+        "CartPole-v1",
+        "--seeds",
+        "3",
+        "--total-steps",
+        "2500",
+        *SHORT,
+        "--out",
+        "s",
+        cwd=tmp_path,
+        env=ALONE,
+    )
+    assert "3 done" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_search_finishes_only_the_best_and_names_the_recipe(tmp_path: Path) -> None:
+    tried = ["--set", "optimizer.learning_rate=1e-9..1e-2:log", "--set", "agent.n_step=1..5"]
+    command = [
+        "sweep",
+        "--games",
+        "CartPole-v1",
+        "--search",
+        "5",
+        *tried,
+        "--total-steps",
+        "4500",
+        *SHORT,
+        "--training.log_period",
+        "100",
+    ]
+    answer = run(*command, "--out", "s", cwd=tmp_path, env=ALONE)
+    rows = table(tmp_path / "s")
+    assert len(rows) == 5
+    assert {row["state"] for row in rows.values()} == {"dropped", "done"}
+    finished = [row for row in rows.values() if row["state"] == "done"]
+    assert all(int(row["steps"]) >= 4500 and row["evaluation"] for row in finished)
+    assert all(int(row["steps"]) < 4500 for row in rows.values() if row["state"] == "dropped")
+    best = max(finished, key=lambda row: float(row["evaluation"]))
+    recipe = best["run"].removeprefix("CartPole-v1/").removesuffix("-seed1")
+    assert f"best: {tmp_path / 's' / 'recipes' / recipe}.toml" in answer.stdout
+    again = run("sweep", "--out", "s", cwd=tmp_path, env=ALONE)
+    assert f"best: {tmp_path / 's' / 'recipes' / recipe}.toml" in again.stdout
