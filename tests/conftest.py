@@ -1,5 +1,7 @@
 import signal
 
+import hypothesis
+
 from atari_dqn import tensorflow_setup
 
 # Once, before any test module imports TensorFlow by itself.
@@ -7,3 +9,7 @@ tensorflow_setup.start()
 
 # A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test sends it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")

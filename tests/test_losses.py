@@ -21,7 +21,7 @@ from atari_dqn.losses import (
 errors = st.floats(-100, 100, width=32)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(error=errors, delta=st.floats(0.125, 10, width=32))
 def test_huber_is_the_textbook_formula_and_its_gradient_the_clipped_error(error: float, delta: float) -> None:
     with tf.GradientTape() as tape:
@@ -110,7 +110,7 @@ def naive_projection(samples: np.ndarray, probabilities: np.ndarray, support: np
 distributions = st.lists(st.tuples(st.floats(-15, 15), st.floats(0.01, 1)), min_size=1, max_size=12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(distribution=distributions, atoms=st.integers(2, 51))
 def test_projections_agree_with_the_papers_loop_and_keep_mass_and_mean(
     distribution: list[tuple[float, float]], atoms: int

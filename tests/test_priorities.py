@@ -33,7 +33,7 @@ def drawable_when_uniform(replay: ReplayMemory) -> set[int]:
     return places
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     steps=st.integers(0, 80),
     seed=st.integers(0, 1000),

@@ -102,7 +102,7 @@ one_step = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_every_row_that_may_be_sampled_gives_the_naive_transition(data: Any) -> None:
     envs = data.draw(st.integers(1, 3), "environments")
@@ -245,7 +245,7 @@ def grow(ring: ReplayMemory, random: np.random.Generator, steps: int) -> None:
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_memory_written_in_parts_comes_back_in_any_storage_and_goes_on_the_same(data: st.DataObject) -> None:
     rows, envs = data.draw(st.integers(12, 60), "rows"), data.draw(st.integers(1, 3), "envs")

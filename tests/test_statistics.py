@@ -27,7 +27,7 @@ def naive_interquartile_mean(scores: list[NDArray[np.float64]]) -> float:
     return plain.fmean(runs[cut : len(runs) - cut])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(some_scores)
 def test_the_statistics_agree_with_their_definitions(scores: list[NDArray[np.float64]]) -> None:
     means = [plain.fmean(game.tolist()) for game in scores]
@@ -41,7 +41,7 @@ def test_the_statistics_agree_with_their_definitions(scores: list[NDArray[np.flo
     np.testing.assert_allclose(performance_profile(scores, thresholds), shares)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(some_scores)
 def test_an_improvement_and_its_opposite_are_certain_together(scores: list[NDArray[np.float64]]) -> None:
     others = [game[::-1] + 0.1 for game in scores]

@@ -7,7 +7,7 @@ from atari_dqn.replay.sum_tree import SumTree
 sizes = st.integers(1, 70)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(size=sizes, seed=st.integers(0, 10_000), changes=st.integers(1, 12))
 def test_a_tree_agrees_with_a_plain_array_after_any_changes(size: int, seed: int, changes: int) -> None:
     random = np.random.default_rng(seed)
@@ -27,7 +27,7 @@ def test_a_tree_agrees_with_a_plain_array_after_any_changes(size: int, seed: int
     np.testing.assert_array_equal(tree.find(position), expected)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(size=sizes, seed=st.integers(0, 10_000))
 def test_a_tree_built_anew_is_equal_to_the_last_bit(size: int, seed: int) -> None:
     random = np.random.default_rng(seed)
