@@ -34,6 +34,7 @@ INIT_FROM ?=
 REPLAY ?=
 ANNOTATED ?=
 LIVE ?=
+ACTORS ?=
 PORT ?=
 ARGS ?=
 
@@ -66,6 +67,7 @@ help:
 	@echo '     [STEPS=N] [SEED=N]          agent steps and seed (default: the recipe'"'"'s, and 1)'
 	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game, or name the run directory'
 	@echo '     [INIT_FROM=DIR]             begin with the weights of another run, of this game or another'
+	@echo '     [ACTORS=N] [ADDRESS=HOST:PORT|auto]  so many processes act, on this machine or a Ray cluster'
 	@echo '     [ARGS="--section.key VALUE ..."]  any setting'
 	@echo 'make sweep GAMES=ID,ID SEEDS=N  train many runs, as many at a time as there are cores; stops and continues at will'
 	@echo '     [CONFIG=NAME,NAME] [PROTOCOL=NAME] [STEPS=N] [EPISODES=N] [OUT=DIR] [ADDRESS=HOST:PORT|auto]'
@@ -136,10 +138,10 @@ $(BENCHING): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[bench]'
 	@touch $@
 
-train: $(INSTALLED) $(GAME_NEEDS)
+train: $(INSTALLED) $(GAME_NEEDS) $(if $(ACTORS),$(DISTRIBUTED))
 	@$(BIN)/atari-dqn train --game '$(GAME)' $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
 	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
-	  $(call option,INIT_FROM,--init-from) $(ARGS)
+	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(ARGS)
 
 eval: $(INSTALLED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn eval '$(CKPT)' $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)

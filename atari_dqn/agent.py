@@ -116,12 +116,7 @@ class Agent:
 
     def reset(self) -> None:
         """Draws the head's weights anew, and mixes new ones into the torso's (Schwarzer et al. 2023, "BBF", section 3)."""
-        fresh, keep = self._build("fresh", "float32", self.updates), self.settings.reset_keep
-        for layer, new in zip(self.online.weights.layers, fresh.layers, strict=True):
-            kept = 0.0 if layer.name in HEAD_LAYERS else keep
-            for weight, value in zip(layer.trainable_weights, new.trainable_weights, strict=True):
-                weight.assign(kept * weight + (1 - kept) * value)
-        self.online.round()
+        self.online.mix(self._build("fresh", "float32", self.updates), self.settings.reset_keep, HEAD_LAYERS)
         self.target.follow(self.online)
         for variable in self.optimizer.variables:
             if len(variable.shape):  # the moments; its counters and rates have none
@@ -167,11 +162,11 @@ class Agent:
     def _compute_update(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
         if self.settings.random_shift:
             views = ((batch.observation, 4), (batch.next_observation, 5))
-            seen, after = (random_shift(frames, self.settings.random_shift, self._update_key(key)) for frames, key in views)
+            seen, after = (random_shift(frames, self.settings.random_shift, self.update_key(key)) for frames, key in views)
             batch = batch._replace(observation=seen, next_observation=after)
-        target = self._compute_target(batch)
+        target = self.compute_target(batch)
         with tf.GradientTape() as tape:
-            outputs, fractions = self.outputs(self.online, batch.observation, self._update_key(1), self.settings.samples)
+            outputs, fractions = self.outputs(self.online, batch.observation, self.update_key(1), self.settings.samples)
             losses = self.rule.loss(select(outputs, batch.action), fractions, target)
             loss = tf.add_n([tf.reduce_mean(batch.weight * losses), *self.online.computing.losses])
         gradients = tape.gradient(loss, self.online.computing.trainable_variables)
@@ -187,23 +182,25 @@ class Agent:
         # Schaul et al. 2016, section 3.3: the TD error; Hessel et al. 2018, section 4: of a distribution, the loss.
         return metrics, td_error if self.config.network.returns == "mean" else losses
 
-    def _compute_target(self, batch: Batch) -> tf.Tensor:
+    def compute_target(self, batch: Batch) -> tf.Tensor:
+        """What the outputs (B, K) for the actions of B transitions should have been."""
         settings, rule, reward, next_observation = self.settings, self.rule, batch.reward, batch.next_observation
-        next_outputs, _ = self.outputs(self.target, next_observation, self._update_key(2), settings.target_samples)
+        next_outputs, _ = self.outputs(self.target, next_observation, self.update_key(2), settings.target_samples)
         next_values = rule.values(next_outputs)
         if settings.munchausen:
-            now, _ = self.outputs(self.target, batch.observation, self._update_key(3), settings.target_samples)
+            now, _ = self.outputs(self.target, batch.observation, self.update_key(3), settings.target_samples)
             preferred, next_preferred = (scaled_log_policy(v, settings.temperature) for v in (rule.values(now), next_values))
             reward = munchausen_reward(reward, preferred, batch.action, settings.munchausen, settings.lowest_bonus)
             policy, bonus = tf.exp(next_preferred / settings.temperature), -next_preferred
         elif settings.double:
-            selecting, _ = self.outputs(self.online, next_observation, self._update_key(3), settings.target_samples)
+            selecting, _ = self.outputs(self.online, next_observation, self.update_key(3), settings.target_samples)
             policy, bonus = greedy_policy(rule.values(selecting)), tf.zeros_like(next_values)
         else:
             policy, bonus = greedy_policy(next_values), tf.zeros_like(next_values)
         return rule.target(policy, reward, batch.discount, next_outputs, bonus)
 
-    def _update_key(self, purpose: int) -> tf.Tensor:
+    def update_key(self, purpose: int) -> tf.Tensor:
+        """A key (2,) for one pass of the next update."""
         return self._key(purpose, tf.cast(self.optimizer.iterations, tf.int32))
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -16,6 +16,8 @@ def settings_of(options: argparse.Namespace) -> tuple[Config, list[str], set[str
         overrides["training.total_steps"] = parse_value(options.total_steps)
     if options.command == "train" and options.seed is not None:
         overrides["machine.seed"] = parse_value(options.seed)
+    if options.command == "train" and options.actors is not None:
+        overrides["machine.actors"] = parse_value(options.actors)
     config, notes = load_config(options.game, options.config, options.protocol, overrides)
     given = {name for name in ("recipe", "protocol") if getattr(options, "config" if name == "recipe" else name) is not None}
     return config, notes, given | set(overrides)

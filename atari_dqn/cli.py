@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     where = "a path, a name under checkpoints/<game>/, or 'last'; an existing run is continued"
     sub.add_argument("--run-dir", metavar="DIR", help=where)
     sub.add_argument("--root", default="checkpoints", metavar="DIR", help="where runs are kept (default: %(default)s)")
+    sub.add_argument("--actors", metavar="N", help="processes that act, on Ray (default: 0, the learner)")
+    sub.add_argument("--address", metavar="HOST:PORT|auto", help="of the Ray cluster of --actors (default: this machine alone)")
     sub.add_argument("--init-from", metavar="CKPT", help="begin with the weights of another run, of this game or another")
     sub = command("eval", playing.evaluate, checkpoint, elsewhere, epsilon, seed, videos, picture)
     sub.add_argument("--episodes", type=_positive, metavar="N", help="default: the protocol's")

@@ -1,7 +1,10 @@
 """What the commands that train and list do. TensorFlow is imported only by those that need it."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atari_dqn import checkpoint, games, runs
 from atari_dqn.asked import say, settings_of, start_tensorflow, video_directory
@@ -11,11 +14,16 @@ from atari_dqn.settings import Config
 from atari_dqn.settings_page import as_markdown, as_toml
 from atari_dqn.timing import shares
 
+if TYPE_CHECKING:
+    from atari_dqn.training import Training
+
 
 def train(options: argparse.Namespace) -> int:
     """Starts a run, or continues one."""
     config, notes, given = settings_of(options)
     config = runs.for_this_machine(config)
+    if options.address and not config.machine.actors:
+        raise UserError("--address is of the Ray cluster that actors run on: it wants --actors N")
     directory = runs.choose(Path(options.root), config, options.run_dir)
     videos = video_directory(options, config, directory.name)
     runs.check_writable(videos)
@@ -34,7 +42,23 @@ def train(options: argparse.Namespace) -> int:
             )
         origin = checkpoint.find(Path(options.init_from)) if options.init_from else None
         say(*(f"note: {note}" for note in notes), _describe_game(config), f"run directory: {directory}")
-        return _train(config, directory, videos, stored, origin)
+        with _games_elsewhere(config, options.address):
+            return _train(config, directory, videos, stored, origin)
+
+
+@contextmanager
+def _games_elsewhere(config: Config, address: str | None) -> Iterator[None]:
+    """Ray, where a run has actors."""
+    if not config.machine.actors:
+        yield
+        return
+    from atari_dqn.cluster import connect
+
+    ray = connect(address, "training with actors", config.machine.actors)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def _newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
@@ -56,7 +80,7 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
     from atari_dqn.metrics import cut_logs
     from atari_dqn.training import Training
 
-    training = Training(config, directory, videos)
+    training = _with_actors(config, directory, videos) if config.machine.actors else Training(config, directory, videos)
     if origin is not None:
         everything = start_from(training.agent, load_agent(origin))
         say(f"weights from {origin}" + ("" if everything else "; the output layers start anew: the actions differ"))
@@ -84,6 +108,12 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
     print("time:", ", ".join(f"{name} {share:.1%}" for name, share in spent.items()))
     print(f"checkpoint: {checkpoint.find(directory)}")
     return 0
+
+
+def _with_actors(config: Config, directory: Path, videos: Path) -> "Training":
+    from atari_dqn.distributed import DistributedTraining
+
+    return DistributedTraining(config, directory, videos)
 
 
 def list_games(options: argparse.Namespace) -> int:

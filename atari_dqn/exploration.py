@@ -97,10 +97,22 @@ class Explorer:
         num_envs: environments.
         num_actions: to choose from.
         seed: of its random numbers.
+        first: where these environments begin among all of the run, each of which may have an epsilon of its own.
+        of: how many there are in all; None: these.
     """
 
-    def __init__(self, settings: ExplorationSettings, warmup_steps: int, num_envs: int, num_actions: int, seed: int) -> None:
+    def __init__(
+        self,
+        settings: ExplorationSettings,
+        warmup_steps: int,
+        num_envs: int,
+        num_actions: int,
+        seed: int,
+        first: int = 0,
+        of: int | None = None,
+    ) -> None:
         self.settings, self.warmup_steps, self.num_envs, self.num_actions = settings, warmup_steps, num_envs, num_actions
+        self._first, self._of = first, of or num_envs
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"exploration"])))
 
     def choose(self, agent: Chooser, observation: NDArray[Any], steps: int, episodes: int) -> NDArray[np.int32]:
@@ -108,7 +120,8 @@ class Explorer:
         if steps < self.warmup_steps:
             preferred, epsilon = np.zeros(self.num_envs, np.int32), np.ones(self.num_envs)
         else:
-            epsilon = spread(self.epsilon(steps, episodes), self.num_envs, self.settings.spread)
+            epsilons = spread(self.epsilon(steps, episodes), self._of, self.settings.spread)
+            epsilon = epsilons[self._first : self._first + self.num_envs]
             if self.settings.policy == "boltzmann":
                 preferred = boltzmann(agent.values(observation), self.settings.temperature, self.random)
             else:

@@ -55,13 +55,17 @@ class EpisodeTracker:
         self._frames += frames
         rows = []
         for env in np.flatnonzero(ended):
-            self.count += 1
-            self.scores.append(float(self._score[env]))
-            self.lengths.append(float(self._length[env]))
-            numbers = (float(self._score[env]), self.mean_score, int(self._length[env]), int(self._frames[env]))
-            rows.append(EpisodeRow(self.count, steps, *numbers, int(env), int(seed[env])))
+            numbers = float(self._score[env]), int(self._length[env]), int(self._frames[env])
+            rows.append(self.ended(steps, *numbers, int(env), int(seed[env])))
             self._score[env] = self._length[env] = self._frames[env] = 0
         return rows
+
+    def ended(self, steps: int, score: float, length: int, frames: int, environment: int, seed: int) -> EpisodeRow:
+        """Remembers an episode that ended after so many agent steps of the run."""
+        self.count += 1
+        self.scores.append(score)
+        self.lengths.append(length)
+        return EpisodeRow(self.count, steps, score, self.mean_score, length, frames, environment, seed)
 
     @property
     def mean_score(self) -> float:

@@ -1,6 +1,6 @@
 """The Q-network: a torso that sees, and a head that values actions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,6 +89,14 @@ class QNetwork:
     def _means(self) -> list[keras.Variable]:
         layers = [layer for layer in self.weights.layers if isinstance(layer, ByteConvolution)]
         return [layer.mean for layer in layers if layer.mean is not None]
+
+    def mix(self, fresh: keras.Model, keep: float, forgotten: Collection[str]) -> None:
+        """Keeps so much of the weights and takes the rest from new ones; of the layers named ``forgotten`` it keeps nothing."""
+        for layer, new in zip(self.weights.layers, fresh.layers, strict=True):
+            kept = 0.0 if layer.name in forgotten else keep
+            for weight, value in zip(layer.trainable_weights, new.trainable_weights, strict=True):
+                weight.assign(kept * weight + (1 - kept) * value)
+        self.round()
 
     def follow(self, other: "QNetwork", rate: float = 1.0) -> None:
         """Moves the weights towards those of another network of the same layers; 1: copies them."""

@@ -110,6 +110,13 @@ class MachineSettings(Section):
         "of an update's computation; acting, the weights that learn, targets and loss are float32 always; auto: bfloat16 "
         "where the processor, or the GPU, has fast units for it",
     )
+    actors: int = setting(
+        0,
+        "processes that step the environments, on Ray; 0: the learner does",
+        source="Horgan et al. 2018, section 3",
+        ge=0,
+        le=1024,
+    )
     environment_threads: int = setting(0, "threads that step the emulators; 0: one for each core", ge=0, le=1024)
     intra_op_threads: int = setting(0, "TensorFlow's threads inside one operation; 0: one for each core", ge=0, le=1024)
     inter_op_threads: int = setting(0, "TensorFlow's operations at a time; 0: one for each core", ge=0, le=1024)
@@ -132,6 +139,13 @@ class Config(Section):
     replay: ReplaySettings = ReplaySettings()
     recording: RecordingSettings = RecordingSettings()
     machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _actors_share_equally(self) -> "Config":
+        environments, actors = self.training.environments, self.machine.actors
+        if actors and environments % actors:
+            raise ValueError(f"training.environments = {environments} cannot be divided equally among {actors} actors")
+        return self
 
     @property
     def spec(self) -> GameSpec:

@@ -57,7 +57,7 @@ class Training:
         self.explorer = Explorer(
             config.exploration, settings.warmup_steps, games.num_envs, self.agent.num_actions, machine.seed
         )
-        self.steps = self.frames = self.steps_owed = 0
+        self.steps, self.frames, self.steps_owed, self.advance = 0, 0, 0, games.num_envs  # the last: of one step
         self.vectors, self.reward_clip = config.spec.vectors, config.agent.reward_clip or np.inf
         self.episodes, self.stopwatch = EpisodeTracker(games.num_envs), Stopwatch(PARTS)
         self.trace, self.frame_files = Trace(run_directory, machine.trace_updates), FrameFiles(run_directory)
@@ -95,7 +95,7 @@ class Training:
 
     def due(self, period: int) -> bool:
         """Whether the last step completed a period of so many agent steps; 0 never comes due."""
-        return period > 0 and self.steps // period > (self.steps - self.environments.count) // period
+        return period > 0 and self.steps // period > (self.steps - self.advance) // period
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
         """One agent step in every environment, and the updates that are due; returns what to act on next."""
@@ -124,7 +124,7 @@ class Training:
             return 0, partial(self.memory.sample, 0)
         if self.agent.updates == 0 and self.agent.online.wants_center:
             self.agent.center(self.memory.mean_frame())
-        due, self.steps_owed = divmod(self.steps_owed + self.environments.count, self.config.training.update_period)
+        due, self.steps_owed = divmod(self.steps_owed + self.advance, self.config.training.update_period)
         progress = min(self.steps / self.config.replay.importance_steps, 1.0)
         draw = partial(self.memory.sample, self.config.agent.batch_size, progress, due)
         # Vectors are drawn sooner than another thread would have begun to.
@@ -164,9 +164,14 @@ class Training:
             "replay_fill": len(self.memory) / self.config.replay.capacity,
             "wall_seconds": self.stopwatch.wall,
             **self.stopwatch.lap(self.steps),
+            **self.more_metrics(),
         }
         self.recent.clear()
         self.logs.metrics(self.steps, row)
+
+    def more_metrics(self) -> dict[str, float]:
+        """What other kinds of training have to say in a row of metrics."""
+        return {}
 
     def check_finite(self) -> None:
         """Raises a UserError where the loss is no number any more: that is not worth saving."""

@@ -23,14 +23,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from atari_dqn.errors import UserError
-from atari_dqn.preprocessing import aligned_empty, frames_last, observation_dtype
+from atari_dqn.preprocessing import aligned_empty, frames_last
 from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
 from atari_dqn.replay.capacity import choose_storage
 from atari_dqn.replay.frames import Storage, gather_stacks, make_frames
 from atari_dqn.replay.priorities import Priorities
-from atari_dqn.settings import Config
 
 
 class ReplayMemory:
@@ -49,8 +48,7 @@ class ReplayMemory:
         n_step: rewards summed before bootstrapping (Sutton 1988).
         gamma: discount of one step.
         seed: of the sampling.
-        priority_exponent: how much more often surprising transitions are drawn (Schaul et al. 2016, equation 1); 0: all
-            equally often.
+        priority_exponent: how much more often surprising transitions are drawn (Schaul et al. 2016, equation 1); 0: not.
         importance_exponent: how far weights make up for that at first (Schaul et al. 2016, section 3.4, beta).
 
     Raises:
@@ -74,8 +72,7 @@ class ReplayMemory:
         directory: Path | None = None,
     ) -> None:
         self.num_envs, self.stack, self.n_step, self.gamma = num_envs, stack, n_step, gamma
-        self.rows = capacity // num_envs
-        self._window = stack + n_step
+        self.rows, self._window = capacity // num_envs, stack + n_step
         if self.rows < 2 * self._window:
             raise UserError(
                 f"replay.capacity = {capacity} leaves {self.rows} frames to each of {num_envs} environments; "
@@ -84,7 +81,8 @@ class ReplayMemory:
         directory = directory or Path(tempfile.gettempdir())
         frame_bytes = int(np.prod(frame_shape)) * np.dtype(dtype).itemsize
         self.storage = choose_storage(storage, capacity, num_envs, frame_bytes, self._window, directory)
-        self._blank = np.zeros(frame_shape, dtype)
+        self._blank, self._all = np.zeros(frame_shape, dtype), np.arange(num_envs)
+        self.frame_shape, self.dtype = self._blank.shape, self._blank.dtype
         self._frames = make_frames(self.storage, num_envs, self.rows, self._window, frame_shape, dtype, directory)
         self._action = np.zeros((num_envs, self.rows), np.int32)
         self._reward, self._discount = (np.zeros((num_envs, self.rows), np.float32) for _ in range(2))
@@ -109,9 +107,15 @@ class ReplayMemory:
         """Number of frames held."""
         return int(self._size.sum())
 
-    def start(self, frames: NDArray[Any]) -> None:
-        """Adds the first frame (num_envs, *frame_shape) of a new episode in every environment."""
-        self._append(np.ones(self.num_envs, np.bool_), frames, age=np.zeros(self.num_envs, np.uint8))
+    def start(self, frames: NDArray[Any], envs: NDArray[np.int64] | None = None) -> None:
+        """Adds the first frame (E, *frame_shape) of a new episode in environments ``envs`` (E,), or in all of them.
+
+        An episode that is under way ends there, as if it had been truncated.
+        """
+        envs = self._all if envs is None else envs
+        begun = envs[self._added[envs] > 0]
+        self._last[begun, self._newest[begun]] = True
+        self._append(envs, frames, age=np.zeros(len(envs), np.uint8))
 
     def add(
         self,
@@ -121,8 +125,9 @@ class ReplayMemory:
         frame: NDArray[Any],
         ended: NDArray[np.bool_],
         first_frame: NDArray[Any],
+        envs: NDArray[np.int64] | None = None,
     ) -> None:
-        """Adds one step of every environment; arrays have num_envs rows.
+        """Adds one step of environments ``envs`` (E,), or of all; the other arrays have E rows.
 
         Args:
             action: what was executed.
@@ -131,13 +136,28 @@ class ReplayMemory:
             frame: the frame it led to.
             ended: whether that was the episode's last.
             first_frame: where it was, the first frame of the next episode; other rows are not read.
+            envs: which; None: all.
         """
-        at = np.arange(self.num_envs), self._newest
+        envs = self._all if envs is None else envs
+        at = envs, self._newest[envs]
         self._action[at], self._reward[at], self._discount[at], age = action, reward, discount, self._age[at]
-        self._append(np.ones(self.num_envs, np.bool_), frame, age=np.where(age < 255, age + 1, age).astype(np.uint8))
+        self._append(envs, frame, age=np.where(age < 255, age + 1, age).astype(np.uint8))
         if ended.any():
-            self._last[at[0], self._newest] = ended
-            self._append(ended, first_frame, age=np.zeros(self.num_envs, np.uint8))
+            over = envs[ended]
+            self._last[over, self._newest[over]] = True
+            self._append(over, first_frame[ended], age=np.zeros(len(over), np.uint8))
+
+    def added(self, envs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Frames of environments (E,) since the run began."""
+        return self._added[envs]
+
+    def completed(self, envs: NDArray[np.int64], since: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Places of the transitions of environments (E,) that became complete since they had so many frames, oldest first."""
+        places = []
+        for env, before in zip(envs.tolist(), since.tolist(), strict=True):
+            rows = np.arange(max(before - self.n_step, 0), max(int(self._added[env]) - self.n_step, 0)) % self.rows
+            places.append(env * self.rows + rows[~self._last[env, rows]])
+        return places
 
     def can_sample(self) -> bool:
         """Whether at least one transition is complete."""
@@ -271,12 +291,11 @@ class ReplayMemory:
         lost = np.where(self._size == self.rows, self.stack - 1, 0)
         return np.maximum(self._size - lost - self.n_step, 0)
 
-    def _append(self, mask: NDArray[np.bool_], frames: NDArray[Any], age: NDArray[np.uint8]) -> None:
-        envs = np.flatnonzero(mask)
+    def _append(self, envs: NDArray[np.int64], frames: NDArray[Any], age: NDArray[np.uint8]) -> None:
         self._added[envs] += 1
         rows = self._newest[envs]
-        self._frames.append(envs, rows, frames[envs])
-        self._last[envs, rows], self._age[envs, rows] = False, age[envs]
+        self._frames.append(envs, rows, frames)
+        self._last[envs, rows], self._age[envs, rows] = False, age
         if self.priorities is not None:
             self._prioritize(envs, rows)
 
@@ -289,22 +308,3 @@ class ReplayMemory:
         complete = (rows - self.n_step) % self.rows
         ready = (self._added[envs] > self.n_step) & ~self._last[envs, complete]
         self.priorities.add((envs * self.rows + complete)[ready])
-
-
-def make_memory(config: Config, num_envs: int, observation_shape: tuple[int, ...], directory: Path) -> ReplayMemory:
-    """The replay memory that the settings describe, of observations (stack, *frame_shape); ``directory`` is the run's."""
-    stack, *frame_shape = observation_shape
-    return ReplayMemory(
-        config.replay.capacity,
-        num_envs,
-        tuple(frame_shape),
-        stack=stack,
-        n_step=config.agent.n_step,
-        gamma=config.agent.gamma,
-        seed=config.machine.seed,
-        priority_exponent=config.replay.priority_exponent,
-        importance_exponent=config.replay.importance_exponent,
-        dtype=observation_dtype(observation_shape),
-        storage=config.replay.storage,
-        directory=directory,
-    )

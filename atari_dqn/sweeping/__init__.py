@@ -33,8 +33,8 @@ PLAN = "sweep.toml"
 
 def sweep(options: argparse.Namespace) -> int:
     """Trains many runs: games times recipes times settings times seeds, or a search; on one machine or a cluster."""
+    from atari_dqn.cluster import check_room, connect
     from atari_dqn.sweeping.candidates import check_comparable, draw
-    from atari_dqn.sweeping.cluster import check_room, connect
 
     out = Path(options.out)
     check_writable(out)
@@ -44,7 +44,7 @@ def sweep(options: argparse.Namespace) -> int:
         if plan.search:
             check_comparable(runs[0])
         write_whole(out / PLAN, tomli_w.dumps(plan.model_dump(exclude_none=True)).encode())
-        ray = connect(options.address)
+        ray = connect(options.address, "a sweep")
         try:
             room = check_room(ray, options.cpus, options.gpus)
             say(f"{sum(map(len, runs))} runs, {room} at a time; results: {out}")

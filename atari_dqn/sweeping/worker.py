@@ -86,6 +86,8 @@ def _training_options(run: Run, threads: int) -> argparse.Namespace:
         root=str(Path(run.directory).parents[1]),
         videos=run.videos,
         init_from=None,
+        actors=None,
+        address=None,
     )
 
 

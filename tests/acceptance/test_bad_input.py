@@ -23,6 +23,8 @@ from atari_dqn import checkpoint
 from tests.acceptance.commands import GAME, SMALL, run
 
 BAD_WORDS = [
+    (["train", "--game", "pong", "--actors", "3"], "training.environments = 16 cannot be divided equally among 3 actors"),
+    (["train", "--game", "pong", "--address", "auto"], "it wants --actors N"),
     (["train", "--game", "BrekoutDeterministic-v4"], "did you mean 'BreakoutDeterministic-v4'?"),
     (["train", "--game", "BreakoutDeterministic-v7"], "Breakout is known as Breakout, BreakoutDeterministic-v0,"),
     (["train", "--game", "os:system"], "unknown game 'os:system'"),

@@ -46,6 +46,7 @@ def test_help_is_the_default_and_names_every_target() -> None:
         ),
         (["sweep", "OUT=checkpoints/sweep", "ADDRESS=auto"], "atari-dqn sweep --address 'auto' --out 'checkpoints/sweep'"),
         (["sweep", "GAMES=pong", "SEARCH=9", "STEPS=900"], "--games 'pong' --total-steps '900' --search '9'"),
+        (["train", "GAME=pong", "ACTORS=4", "ADDRESS=auto"], "--game 'pong' --actors '4' --address 'auto'"),
         (["gallery"], "atari-dqn gallery"),
         (["gallery", "LIVE=1", "PORT=9000"], "atari-dqn gallery --live --port '9000'"),
     ],

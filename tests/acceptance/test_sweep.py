@@ -232,3 +232,66 @@ def test_a_search_finishes_only_the_best_and_names_the_recipe(tmp_path: Path) ->
     assert f"best: {tmp_path / 's' / 'recipes' / recipe}.toml" in answer.stdout
     again = run("sweep", "--out", "s", cwd=tmp_path, env=ALONE)
     assert f"best: {tmp_path / 's' / 'recipes' / recipe}.toml" in again.stdout
+
+
+def train_with_actors(tmp_path: Path, steps: int, *more: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A run of CartPole with two actors that has begun to learn, and its actors."""
+    log = tmp_path / "run" / "metrics.csv"
+    command = ["train", "--game", "CartPole-v1", "--actors", "2", "--total-steps", str(steps), "--run-dir", "./run", *more]
+    command += ["--training.evaluation_period", "0", "--training.log_period", "1000"]
+    words = [sys.executable, "-m", "atari_dqn.cli", *command]
+    process = subprocess.Popen(words, cwd=tmp_path, env=ALONE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 3, process)
+    return process, [one for one in psutil.Process().children(recursive=True) if "_Actor" in " ".join(words_of(one))]
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty if it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def last_metrics(tmp_path: Path) -> dict[str, float]:
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        return {name: float(value) for name, value in list(csv.DictReader(file))[-1].items()}
+
+
+@pytest.mark.slow
+def test_actors_may_die_and_the_learner_keeps_its_pace(tmp_path: Path) -> None:
+    process, actors = train_with_actors(tmp_path, 20_000)
+    assert len(actors) == 2
+    assert listening_elsewhere(psutil.Process(process.pid)) == []
+    actors[0].send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=500)
+    assert process.returncode == 0, errors
+    assert "died and is replaced" in errors
+    last = last_metrics(tmp_path)
+    assert last["actor_deaths"] == 1
+    # Recipe cartpole: batches of 64 for every agent step.
+    assert last["samples_per_step"] == pytest.approx(64, rel=0.05)
+    assert last["score"] > 60, "random play: 22"
+
+    continued = run(
+        "train", "--game", "CartPole-v1", "--run-dir", "./run", "--actors", "2", "--total-steps", "21000", cwd=tmp_path
+    )
+    assert "complete: 21" in continued.stdout
+    other = run("train", "--game", "CartPole-v1", "--run-dir", "./run", "--actors", "4", cwd=tmp_path, expect=2)
+    assert "machine.actors" in other.stderr
+
+
+@pytest.mark.slow
+def test_the_machine_of_an_actor_may_die(tmp_path: Path, cluster: Any) -> None:
+    process, actors = train_with_actors(tmp_path, 20_000, "--address", cluster.address)
+    raylet = actors[0].parent()
+    assert raylet is not None
+    assert "raylet" in raylet.name()
+    for lost in [raylet, *raylet.children(recursive=True)]:
+        lost.send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=500)
+    assert process.returncode == 0, errors
+    last = last_metrics(tmp_path)
+    assert last["actor_deaths"] in (1, 2), "both may have been on that machine"
+    assert last["samples_per_step"] == pytest.approx(64, rel=0.05)
+    assert last["score"] > 60, "random play: 22"

@@ -11,18 +11,20 @@ from atari_dqn.errors import UserError, check_installed
 OBJECT_STORE_BYTES = 200_000_000
 
 
-def connect(address: str | None) -> Any:
+def connect(address: str | None, what: str, at_least: int = 0) -> Any:
     """Joins the cluster at an address, or starts one on this machine, and returns the package.
 
     Without an address everything listens on 127.0.0.1 only.
 
     Args:
         address: ``HOST:PORT``, or ``auto`` for the cluster that this machine belongs to; None for one of its own.
+        what: wants it.
+        at_least: CPUs that a cluster of this machine's own is to count, even where it has fewer.
 
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.
     """
-    check_installed("a sweep", ["ray"], "sweep", "distributed")
+    check_installed(what, ["ray"], "sweep", "distributed")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Once for each worker it would say that it leaves the GPUs alone.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -36,7 +38,8 @@ def connect(address: str | None) -> Any:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
-            ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+            cpus = max(os.cpu_count() or 1, at_least)
+            ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         else:
             ray.init(address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -1,0 +1,120 @@
+"""The actors of a run as the learner sees them: what each has done, whoever is ready first; new ones for the dead."""
+
+from typing import Any
+
+import numpy as np
+
+from atari_dqn.agent import Agent
+from atari_dqn.asked import say
+from atari_dqn.distributed.experience import Experience
+from atari_dqn.settings import Config
+from atari_dqn.tensorflow_setup import start
+
+# One that dies before it has done anything will not do better for ever.
+DEATHS_IN_A_ROW = 3
+# Horgan et al. 2018, appendix C: an actor copies the learner's weights every 400 frames of its own; here agent steps.
+WEIGHTS_PERIOD = 400
+
+
+class _Actor:
+    """An ``Actor`` in a process of Ray's, where TensorFlow has not been started yet."""
+
+    def __init__(self, config: Config, index: int, generation: int, threads: int) -> None:
+        start(threads, 1)
+        from atari_dqn.distributed.actor import Actor
+
+        self._actor = Actor(config, index, generation, threads)
+
+    def work(self, weights: Any, steps: int, episodes: int) -> Experience:
+        """See ``Actor.work``."""
+        return self._actor.work(weights, steps, episodes)
+
+
+class Actors:
+    """Ray actors, each busy with one piece of experience at a time.
+
+    An actor gets its next order when what it sent is taken over, so the learner, which makes all updates that are due before it
+    takes over more, sets the pace, however many actors there are.
+
+    Args:
+        config: of the run.
+        cpus: of each actor.
+        agent: the learner's.
+    """
+
+    def __init__(self, config: Config, cpus: float, agent: Agent) -> None:
+        import ray
+
+        self._ray, self._config, self._agent = ray, config, agent
+        # The last: what an actor had done went with its machine before it arrived.
+        self._died = ray.exceptions.RayActorError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError
+        self._class = ray.remote(num_cpus=cpus, max_restarts=0)(_Actor)
+        count = config.machine.actors
+        self._generation, self._failures = [0] * count, [0] * count
+        self._actors: list[Any] = [None] * count
+        self._since_weights = [0] * count  # agent steps of each actor since it was given weights
+        self._running: dict[Any, int] = {}
+        self._published: tuple[int, Any] = (-1, None)  # number of updates, and the weights after them
+        self._weight_bytes = sum(np.asarray(variable).nbytes for variable in agent.online.weights.variables)
+        self.deaths = self.bytes_received = self.bytes_sent = 0
+
+    def start(self, steps: int, episodes: int) -> None:
+        """Starts all of them."""
+        for index in range(len(self._actors)):
+            self._begin(index, steps, episodes)
+
+    def next(self, seconds: float, steps: int, episodes: int) -> tuple[int, Experience] | None:
+        """The next piece of experience and the actor that made it, which is given its next order; None if none came in time.
+
+        Raises:
+            RuntimeError: an actor died again and again before it had done anything.
+        """
+        ready, _ = self._ray.wait(list(self._running), timeout=seconds)
+        for reference in ready:
+            index = self._running.pop(reference)
+            try:
+                experience: Experience = self._ray.get(reference)
+            except self._died as error:
+                self._replace(index, steps, episodes, error)
+                continue
+            self._failures[index] = 0
+            self._since_weights[index] += experience.steps
+            self.bytes_received += experience.nbytes
+            self._order(index, steps, episodes)
+            return index, experience
+        return None
+
+    def stop(self) -> None:
+        """Ends them; what they were busy with is lost."""
+        for actor in self._actors:
+            if actor is not None:
+                self._ray.kill(actor)
+        self._running.clear()
+
+    def _begin(self, index: int, steps: int, episodes: int) -> None:
+        self._actors[index] = self._class.remote(self._config, index, self._generation[index], 1)
+        self._since_weights[index] = WEIGHTS_PERIOD
+        self._order(index, steps, episodes)
+
+    def _order(self, index: int, steps: int, episodes: int) -> None:
+        weights = None
+        if self._since_weights[index] >= WEIGHTS_PERIOD:
+            weights, self._since_weights[index] = self._newest_weights(), 0
+            self.bytes_sent += self._weight_bytes
+        self._running[self._actors[index].work.remote(weights, steps, episodes)] = index
+
+    def _newest_weights(self) -> Any:
+        if self._published[0] != self._agent.updates:
+            weights = [variable.numpy() for variable in self._agent.online.weights.variables]
+            self._published = self._agent.updates, self._ray.put(weights)
+        return self._published[1]
+
+    def _replace(self, index: int, steps: int, episodes: int, error: Exception) -> None:
+        self.deaths += 1
+        self._failures[index] += 1
+        self._generation[index] += 1
+        if self._failures[index] == DEATHS_IN_A_ROW:
+            raise RuntimeError(f"actor {index} died {DEATHS_IN_A_ROW} times before it had done anything") from error
+        say(f"note: actor {index} died and is replaced; what it was busy with is lost")
+        self._ray.kill(self._actors[index])  # it may only have been out of reach
+        self._begin(index, steps, episodes)

@@ -1,0 +1,109 @@
+"""A learner that owns memory and networks, and is sent experience by actors (Horgan et al. 2018, "Ape-X", section 3)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.distributed.actor import STEPS_AT_A_TIME
+from atari_dqn.distributed.actors import Actors
+from atari_dqn.distributed.experience import Experience, insert
+from atari_dqn.environments import Transitions, make_games
+from atari_dqn.preprocessing import observation_dtype
+from atari_dqn.settings import Config
+from atari_dqn.training import Training
+
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class Elsewhere:
+    """The games of all actors, for those who only want to know what they look like."""
+
+    seed_steps = 0
+
+    def __init__(self, config: Config) -> None:
+        one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
+        self.num_envs = config.training.environments
+        self.action_names, self.observation_shape = one.action_names, one.observation_shape
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        """Blank pictures: the actors begin their episodes themselves."""
+        blank = np.zeros((self.num_envs, *self.observation_shape), observation_dtype(self.observation_shape))
+        return blank, np.zeros(self.num_envs, np.int32)
+
+    def send(self, actions: NDArray[np.int32]) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def recv(self) -> Transitions:
+        """Never asked for."""
+        raise NotImplementedError
+
+
+class DistributedTraining(Training):
+    """``Training`` whose environments are stepped by Ray actors, each with a copy of the network.
+
+    Each of N actors has the N-th part of the environments. Which experience comes first is decided by time, so a run does not
+    repeat exactly, and one that is continued begins new episodes; everything else is that of ``Training``.
+
+    Args:
+        config: all settings; ``machine.actors`` is N.
+        run_directory: where checkpoints and logs go.
+        video_directory: where recordings go.
+        cpus: that each actor takes of the cluster.
+    """
+
+    def __init__(self, config: Config, run_directory: Path, video_directory: Path, cpus: float = 1.0) -> None:
+        super().__init__(config, run_directory, video_directory, Elsewhere(config))
+        self.actors = Actors(config, cpus, self.agent)
+        self.observation = self.environments.reset()
+
+    def run(self) -> bool:
+        """As ``Training.run``."""
+        self.begun_at = self.steps, self.agent.updates
+        self.actors.start(self.steps, self.episodes.count)
+        try:
+            return super().run()
+        finally:
+            self.actors.stop()
+
+    def step(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """Takes over what one actor has done, and makes the updates that are due."""
+        with self.stopwatch.part("environment"):
+            done = self.actors.next(SECONDS_BETWEEN_LOOKS, self.steps, self.episodes.count)
+        self.advance = 0 if done is None else done[1].steps
+        if done is not None:
+            self.take_over(*done)
+            count, draw = self.draw_batches()
+            if count:
+                self.learn(count, draw)
+        return observation
+
+    def take_over(self, index: int, experience: Experience) -> None:
+        """Stores and counts what an actor has done."""
+        with self.stopwatch.part("sample"):
+            count = self.config.training.environments // self.config.machine.actors
+            insert(self.memory, index * count + np.arange(count), experience)
+        with self.stopwatch.part("log"):
+            self.steps += experience.steps
+            self.frames += experience.emulator_frames
+            self.logs.progress.advance(experience.steps)
+            for episode in experience.episodes:
+                place = index * count + episode.environment
+                self.logs.episode(self.episodes.ended(self.steps, *episode._replace(environment=place)))
+        if experience.episodes and not self.config.agent.target_period_updates:
+            self.agent.sync_target()
+
+    def more_metrics(self) -> dict[str, float]:
+        """How the actors do, since this process began: what is lost with one that died is at most ``STEPS_AT_A_TIME``."""
+        steps = max(self.steps - self.begun_at[0], 1)
+        trained = (self.agent.updates - self.begun_at[1]) * self.config.agent.batch_size
+        learning = max(self.steps - max(self.begun_at[0], self.config.training.warmup_steps), 1)
+        return {
+            "actor_deaths": self.actors.deaths,
+            "steps_lost": self.actors.deaths * STEPS_AT_A_TIME,
+            "bytes_received_per_step": self.actors.bytes_received / steps,
+            "bytes_sent_per_step": self.actors.bytes_sent / steps,
+            "samples_per_step": trained / learning,
+        }
