@@ -14,6 +14,7 @@ PLOTTING := $(VENV)/.plotting
 BOX2D := $(VENV)/.box2d
 GALLERY := $(VENV)/.gallery
 DISTRIBUTED := $(VENV)/.distributed
+ONNX := $(VENV)/.onnx
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
 GAME ?=
@@ -54,11 +55,13 @@ $(if $(REPLAY),,$(call require,record,CKPT,checkpoints/...))
 $(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
 $(call require,frames,OUT,frames.png)
+$(call require,export,CKPT,checkpoints/...)
+$(call require,export,OUT,agent.onnx)
 $(call require,plot,RUNS,checkpoints/...)
 $(call require,report,RUNS,checkpoints)
 $(if $(or $(OUT),$(ARGS)),,$(call require,sweep,GAMES,pong,breakout))
 
-.PHONY: help install develop train sweep eval record random watch frames plot report gallery games tensorboard test test-slow torture bench docs lint format clean
+.PHONY: help install develop train sweep eval record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -87,6 +90,7 @@ help:
 	@echo '     [OUT=STEM]                  also write STEM.html and STEM.json'
 	@echo 'make gallery                   write videos/index.html: curves, recordings and results, to open, zip and send'
 	@echo '     [LIVE=1] [PORT=N]           serve it on this machine instead, and follow runs as they go on'
+	@echo 'make export CKPT=DIR OUT=NAME.onnx  write its network for other programs: .keras, .onnx, or a SavedModel'
 	@echo 'make games                     list every game and the ids it answers to'
 	@echo 'make tensorboard               show the curves of all runs in checkpoints/ in a browser'
 	@echo 'make install                   build the environment in .venv; the other targets do so by themselves'
@@ -128,6 +132,10 @@ $(GALLERY): $(INSTALLED)
 
 $(DISTRIBUTED): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[distributed]'
+	@touch $@
+
+$(ONNX): $(INSTALLED)
+	$(PIP_INSTALL) -e '.[onnx]'
 	@touch $@
 
 $(BOX2D): $(INSTALLED)
@@ -174,6 +182,9 @@ report: $(PLOTTING) $(GALLERY)
 
 gallery: $(GALLERY)
 	@$(BIN)/atari-dqn gallery $(if $(filter-out 0,$(LIVE)),--live) $(call option,PORT,--port) $(ARGS)
+
+export: $(INSTALLED) $(GAME_NEEDS) $(if $(filter %.onnx,$(OUT)),$(ONNX))
+	@$(BIN)/atari-dqn export '$(CKPT)' --out '$(OUT)'
 
 games: $(INSTALLED)
 	@$(BIN)/atari-dqn games

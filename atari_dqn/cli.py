@@ -120,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("paths", nargs="+", metavar="PATH", help="runs, evaluations (JSON), or directories with such in them")
     sub.add_argument("--out", metavar="STEM", help="also write STEM.html and STEM.json")
     _sweep_options(command("sweep", sweeping.sweep))
+    sub = command("export", playing.export, checkpoint)
+    sub.add_argument("--out", required=True, metavar="NAME[.keras|.onnx]", help="without an ending: a TensorFlow SavedModel")
+    sub.set_defaults(game=None, protocol=None)
     command("digest", commands.digest, checkpoint)
     return parser
 

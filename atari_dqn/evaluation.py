@@ -131,6 +131,17 @@ def play(policy: Policy, environments: Environments, episodes: int, epsilon: flo
     return finished
 
 
+def observe(policy: Policy, config: Config, steps: int, seed: int) -> NDArray[Any]:
+    """What the policy sees in 8 environments from their beginning on: observations (8 * (steps + 1), *observation_shape)."""
+    games = make_games(config.spec, config.environment, 8, config.evaluation.frame_cap)
+    environments = Environments(games, config.environment, seed)
+    seen = [environments.reset()]
+    for _ in range(steps):
+        environments.send(policy(seen[-1]))
+        seen.append(environments.recv().current)
+    return np.concatenate(seen)
+
+
 def evaluate(
     policy: Policy, config: Config, *, seed: int, episodes: int | None = None, epsilon: float | None = None
 ) -> Evaluation:

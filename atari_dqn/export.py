@@ -1,18 +1,82 @@
 """A trained network for other programs: Keras's own layers alone, from frames to Q-values."""
 
+import logging
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from atari_dqn.agent import EVALUATION_SAMPLES, Agent
 from atari_dqn.heads import FractionEmbedding, NoisyDense
+from atari_dqn.preprocessing import stacks_last
 from atari_dqn.rules import fixed_fractions, support
 from atari_dqn.torsos import PIXELS, ByteConvolution, SpectralConvolution
+
+# Of Q-values that are computed in another order, as a part of the largest.
+ROUNDING = 1e-3
+
+
+def export_network(agent: Agent, out: Path, observations: NDArray[Any]) -> float:
+    """Writes the online network for other programs, and has the file answer as they would.
+
+    It maps ``frames`` (B, height, width, stack), bytes, to Q-values (B, actions), as ``save_network`` says.
+
+    Args:
+        agent: whose network.
+        out: what to write: a Keras file, ONNX (``.onnx``), or without an ending the folder of a TensorFlow SavedModel.
+        observations: to try it on (N, *observation_shape).
+
+    Returns:
+        The largest difference between its answers and the agent's.
+
+    Raises:
+        RuntimeError: they differ by more than rounding. Nothing is written then.
+    """
+    frames, expected = stacks_last(observations), agent.values(observations)
+    with TemporaryDirectory(dir=out.parent, prefix=".writing-") as directory:
+        made = Path(directory) / out.name
+        if out.suffix == ".keras":
+            save_network(agent, made)
+            answers = np.asarray(keras.models.load_model(made)(frames))
+        elif out.suffix == ".onnx":
+            answers = _save_onnx(agent, made, frames)
+        else:
+            stock_network(agent).export(made, format="tf_saved_model", verbose=False)
+            loaded = tf.saved_model.load(made)  # its function does not keep its weights alive
+            answers = loaded.serve(frames).numpy()
+        difference = float(np.abs(answers - expected).max())
+        if not difference <= ROUNDING * max(float(np.abs(expected).max()), 1.0):
+            raise RuntimeError(f"what was written to '{out}' differs from the agent by {difference:g}")
+        made.replace(out)
+    return difference
+
+
+def _save_onnx(agent: Agent, path: Path, frames: NDArray[Any]) -> NDArray[Any]:
+    import onnx
+    import onnxruntime
+
+    network = stock_network(agent)
+    network(frames[:1])  # Keras refuses to export what was never called
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    network.export(path, format="onnx", verbose=False)
+    model = onnx.load(path)
+    (output,) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["values" if name == output.name else name for name in node.output]
+    output.name = "values"
+    for array in (*model.graph.input, output):
+        array.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["values"], {session.get_inputs()[0].name: frames})[0])
 
 
 def save_network(agent: Agent, path: Path) -> None:
@@ -71,11 +135,9 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
     """A layer of Keras's own that computes the same, and its weights."""
     if isinstance(layer, ByteConvolution):
         plain = keras.layers.Conv2D.from_config(layer.get_config())
-        scaling, weights = [keras.layers.Rescaling(PIXELS)], [np.asarray(layer.kernel), np.asarray(layer.bias)]
-        if layer.mean is not None:
-            mean = np.broadcast_to(layer.mean[0], layer.input.shape[1:])
-            scaling.insert(0, keras.layers.Normalization(axis=(1, 2, 3), mean=mean, variance=np.ones_like(mean)))
-        return keras.Sequential([*scaling, plain], name=layer.name), weights
+        offset = 0.0 if layer.mean is None else -PIXELS * np.asarray(layer.mean[0])
+        scaling, weights = keras.layers.Rescaling(PIXELS, offset), [np.asarray(layer.kernel), np.asarray(layer.bias)]
+        return keras.Sequential([scaling, plain], name=layer.name), weights
     if isinstance(layer, SpectralConvolution):
         kernel = np.asarray(layer.normalized_kernel())
         return keras.layers.Conv2D.from_config(layer.get_config()), [kernel, np.asarray(layer.bias)]

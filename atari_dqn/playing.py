@@ -1,4 +1,4 @@
-"""What the commands that play do: score, record, watch, look at frames. TensorFlow is imported only by those that need it."""
+"""What commands do with an agent: score, record, watch, export. TensorFlow is imported only by those that need it."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from atari_dqn import checkpoint, runs
 from atari_dqn.asked import say, settings_of, start_tensorflow, video_directory
 from atari_dqn.config import load_config, read_config
-from atari_dqn.errors import UserError
+from atari_dqn.errors import UserError, check_installed
 from atari_dqn.settings import Config
 
 if TYPE_CHECKING:
@@ -109,6 +109,22 @@ def watch(options: argparse.Namespace) -> int:
     return 0
 
 
+def export(options: argparse.Namespace) -> int:
+    """Writes a checkpoint's network for other programs, and compares what it answers there."""
+    out = Path(options.out)
+    _check_export(out)
+    runs.check_writable(out.parent)
+    _, agent, config = _load(options)
+    from atari_dqn.evaluation import observe
+    from atari_dqn.export import export_network
+
+    seen = observe(agent.act, config, steps=32, seed=1)
+    difference = export_network(agent, out, seen)
+    print(f"{out}: Q-values of {', '.join(agent.action_names)}")
+    print(f"on {len(seen)} observations of {config.game} it differs from the agent by {difference:.1g} at most")
+    return 0
+
+
 def frames(options: argparse.Namespace) -> int:
     """Draws the emulator's frames of a few agent steps above what the network sees of them."""
     from atari_dqn.frames_picture import draw_frames
@@ -120,6 +136,15 @@ def frames(options: argparse.Namespace) -> int:
     draw_frames(out, config, options.steps, options.after, options.seed)
     print(out)
     return 0
+
+
+def _check_export(out: Path) -> None:
+    if out.suffix not in (".keras", ".onnx", ""):
+        raise UserError(f"'{out}': wanted is NAME.keras, NAME.onnx, or a name without a dot for a TensorFlow SavedModel")
+    if out.suffix == ".onnx":
+        check_installed("ONNX", ["onnx", "onnxruntime", "tf2onnx"], "export OUT=NAME.onnx", "onnx")
+    if out.is_dir():
+        raise UserError(f"there is a folder '{out}' already")
 
 
 def _load(options: argparse.Namespace) -> tuple[Path, Any, Config]:

@@ -143,6 +143,17 @@ def test_the_digest_is_of_the_arrays(trained: Path) -> None:
     assert len(one.strip()) == 64
 
 
+def test_a_network_is_exported_for_other_programs(trained: Path, tmp_path: Path) -> None:
+    checkpoint = str(trained / "checkpoints" / GAME / "first")
+    for name in ("agent.keras", "agent.onnx", "agent"):
+        answer = run("export", checkpoint, "--out", name, cwd=tmp_path).stdout
+        assert f"{name}: Q-values of NOOP, FIRE, RIGHT, LEFT" in answer
+        assert f"on 264 observations of {GAME} it differs from the agent by" in answer
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent", "agent.keras", "agent.onnx"]
+    again = run("export", checkpoint, "--out", "agent", cwd=tmp_path, expect=2)
+    assert "there is a folder 'agent' already" in again.stderr
+
+
 def test_with_one_thread_a_run_repeats_exactly(tmp_path: Path) -> None:
     threads = ("--machine.intra_op_threads", "1", "--machine.inter_op_threads", "1", "--training.evaluation_period", "0")
     digests = []

@@ -47,6 +47,7 @@ def test_help_is_the_default_and_names_every_target() -> None:
         (["sweep", "OUT=checkpoints/sweep", "ADDRESS=auto"], "atari-dqn sweep --address 'auto' --out 'checkpoints/sweep'"),
         (["sweep", "GAMES=pong", "SEARCH=9", "STEPS=900"], "--games 'pong' --total-steps '900' --search '9'"),
         (["train", "GAME=pong", "ACTORS=4", "ADDRESS=auto"], "--game 'pong' --actors '4' --address 'auto'"),
+        (["export", "CKPT=checkpoints/x", "OUT=a.onnx"], "atari-dqn export 'checkpoints/x' --out 'a.onnx'"),
         (["gallery"], "atari-dqn gallery"),
         (["gallery", "LIVE=1", "PORT=9000"], "atari-dqn gallery --live --port '9000'"),
     ],
@@ -58,7 +59,15 @@ def test_variables_become_options(arguments: list[str], command: str) -> None:
 
 @pytest.mark.parametrize(
     ("target", "variable"),
-    [("train", "GAME"), ("random", "GAME"), ("eval", "CKPT"), ("watch", "CKPT"), ("record", "CKPT"), ("sweep", "GAMES")],
+    [
+        ("train", "GAME"),
+        ("random", "GAME"),
+        ("eval", "CKPT"),
+        ("watch", "CKPT"),
+        ("record", "CKPT"),
+        ("sweep", "GAMES"),
+        ("export", "CKPT"),
+    ],
 )
 def test_a_missing_variable_is_named_before_anything_is_installed(target: str, variable: str) -> None:
     answer = make(target)
