@@ -70,6 +70,16 @@ def test_a_run_that_goes_on_has_no_training_score_yet(tmp_path: Path) -> None:
     assert notes == [f"'{running}' has not come to its end yet: its training score is left out"]
 
 
+def test_a_run_whose_last_part_ended_no_episode_has_no_training_score(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "Pong", "a", [1.0] * 20)
+    lines = (run / "episodes.csv").read_text().splitlines(keepends=True)
+    (run / "episodes.csv").write_text("".join(lines[:10]))
+    make_run(tmp_path, "Pong", "b", [1.0] * 20)
+    found, notes = read_results([tmp_path], tmp_path / "videos")
+    assert [part.run for part in found] == ["b"]
+    assert notes == [f"'{run}' ended no episode in its last 10%: its training score is left out"]
+
+
 def test_evaluations_count_from_the_last_checkpoint_on_and_their_seeds_together(tmp_path: Path) -> None:
     run, videos = make_run(tmp_path, "Pong", "a", [1.0] * 20), tmp_path / "videos"
     for number, (steps, seed, mean) in enumerate([(500, 1, -20.0), (1000, 1, 10.0), (1000, 2, 12.0)]):

@@ -72,8 +72,8 @@ def _results(path: Path, videos: Path, notes: list[str]) -> Iterator[Result]:
 def _of_run(run: Path, videos: Path, notes: list[str]) -> Iterator[Result]:
     config = read_config(run / CONFIG)
     trained = _trained(run, config)
-    if trained is None:
-        notes.append(f"'{run}' has not come to its end yet: its training score is left out")
+    if isinstance(trained, str):
+        notes.append(f"'{run}' {trained}: its training score is left out")
     else:
         yield trained
     yield from _evaluations_below(game_directory(videos, config.game) / run.resolve().name, notes)
@@ -98,14 +98,16 @@ def _evaluated(path: Path) -> Result:
     return Result(*names, part.statistics.mean, part.statistics.episodes, part.protocol.conditions())
 
 
-def _trained(run: Path, config: Config) -> Result | None:
-    """Mean score of the training episodes that ended in the last part of a run; None if it is not complete."""
+def _trained(run: Path, config: Config) -> Result | str:
+    """Mean score of the training episodes that ended in the last part of a run, or why it has none."""
     (logged,) = read_columns(run / "metrics.csv", ("steps",))
     steps, scores = read_columns(run / "episodes.csv", ("steps", "score"))
     total = config.training.total_steps
     last = steps > total * (1 - LAST_PART)
-    if not len(logged) or logged[-1] < total - config.training.log_period or not last.any():
-        return None
+    if not len(logged) or logged[-1] < total - config.training.log_period:
+        return "has not come to its end yet"
+    if not last.any():
+        return f"ended no episode in its last {LAST_PART:.0%}"
     seen = config.environment.model_dump(mode="json", exclude={"life_loss_ends_future"})
     conditions = {"protocol": config.protocol} | {name.replace("_", " "): json.dumps(value) for name, value in seen.items()}
     conditions["exploration"] = _describe_exploration(config)

@@ -65,7 +65,8 @@ def _overall(overall: dict[str, Any] | None) -> list[str]:
     if overall is None:
         return []
     names = ", ".join(overall["games"])
-    lines = ["", f"Human-normalised, over {len(overall['games'])} games ({names}); 95 % stratified bootstrap intervals"]
+    count = "1 game" if len(overall["games"]) == 1 else f"{len(overall['games'])} games"
+    lines = ["", f"Human-normalised, over {count} ({names}); 95 % stratified bootstrap intervals"]
     for recipe, numbers in overall["recipes"].items():
         texts = [
             f"{name} {entry['value']:.3f} [{entry['interval'][0]:.3f}, {entry['interval'][1]:.3f}]"
