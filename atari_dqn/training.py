@@ -42,24 +42,22 @@ class Training:
         config: all settings.
         run_directory: where checkpoints and logs go.
         video_directory: where recordings go.
-        games: the emulators, or None for those that the settings name.
+        games: the emulators of ``training.environments`` games, or None for those that the settings name.
     """
 
     def __init__(self, config: Config, run_directory: Path, video_directory: Path, games: VectorGame | None = None) -> None:
         self.config, self.run_directory, self.video_directory = config, run_directory, video_directory
-        settings, machine = config.training, config.machine
+        settings, machine, count = config.training, config.machine, config.training.environments
         if games is None:
             cap, threads = config.environment.frame_cap, machine.environment_threads
-            games = make_games(config.spec, config.environment, settings.environments, cap, threads)
+            games = make_games(config.spec, config.environment, count, cap, threads)
         self.environments = Environments(games, config.environment, config.machine.seed, games.seed_steps)
-        self.memory = make_memory(config, games.num_envs, games.observation_shape, run_directory)
+        self.memory = make_memory(config, count, games.observation_shape, run_directory)
         self.agent = Agent(config, games.observation_shape, games.action_names)
-        self.explorer = Explorer(
-            config.exploration, settings.warmup_steps, games.num_envs, self.agent.num_actions, machine.seed
-        )
-        self.steps, self.frames, self.steps_owed, self.advance = 0, 0, 0, games.num_envs  # the last: of one step
+        self.explorer = Explorer(config.exploration, settings.warmup_steps, count, self.agent.num_actions, machine.seed)
+        self.steps, self.frames, self.steps_owed, self.advance = 0, 0, 0, count  # the last: of one step
         self.vectors, self.reward_clip = config.spec.vectors, config.agent.reward_clip or np.inf
-        self.episodes, self.stopwatch = EpisodeTracker(games.num_envs), Stopwatch(PARTS)
+        self.episodes, self.stopwatch = EpisodeTracker(count), Stopwatch(PARTS)
         self.trace, self.frame_files = Trace(run_directory, machine.trace_updates), FrameFiles(run_directory)
         self.recent: list[UpdateMetrics] = []
         self.evaluated_at, self.evaluation = -1, float("nan")
@@ -142,9 +140,9 @@ class Training:
 
     def count(self, step: Step) -> None:
         """Advances the counters, and logs the episodes that ended."""
-        self.steps += self.environments.count
+        self.steps += self.advance
         self.frames += int(step.frames.sum())
-        self.logs.progress.advance(self.environments.count)
+        self.logs.progress.advance(self.advance)
         for row in self.episodes.add(self.steps, step.reward, step.frames, step.ended, step.seed):
             self.logs.episode(row)
 

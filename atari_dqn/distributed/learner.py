@@ -6,39 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atari_dqn import checkpoint
+from atari_dqn.asked import say
 from atari_dqn.distributed.actor import STEPS_AT_A_TIME
 from atari_dqn.distributed.actors import Actors
 from atari_dqn.distributed.experience import Experience, insert
-from atari_dqn.environments import Transitions, make_games
-from atari_dqn.preprocessing import observation_dtype
+from atari_dqn.environments import make_games
 from atari_dqn.settings import Config
 from atari_dqn.training import Training
 
 SECONDS_BETWEEN_LOOKS = 1.0
-
-
-class Elsewhere:
-    """The games of all actors, for those who only want to know what they look like."""
-
-    seed_steps = 0
-
-    def __init__(self, config: Config) -> None:
-        one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
-        self.num_envs = config.training.environments
-        self.action_names, self.observation_shape = one.action_names, one.observation_shape
-
-    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        """Blank pictures: the actors begin their episodes themselves."""
-        blank = np.zeros((self.num_envs, *self.observation_shape), observation_dtype(self.observation_shape))
-        return blank, np.zeros(self.num_envs, np.int32)
-
-    def send(self, actions: NDArray[np.int32]) -> None:
-        """Never asked for."""
-        raise NotImplementedError
-
-    def recv(self) -> Transitions:
-        """Never asked for."""
-        raise NotImplementedError
 
 
 class DistributedTraining(Training):
@@ -55,7 +32,9 @@ class DistributedTraining(Training):
     """
 
     def __init__(self, config: Config, run_directory: Path, video_directory: Path, cpus: float = 1.0) -> None:
-        super().__init__(config, run_directory, video_directory, Elsewhere(config))
+        # What the actors' games look like; they begin their episodes themselves.
+        one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
+        super().__init__(config, run_directory, video_directory, one)
         self.actors = Actors(config, cpus, self.agent)
         self.observation = self.environments.reset()
 
@@ -67,6 +46,12 @@ class DistributedTraining(Training):
             return super().run()
         finally:
             self.actors.stop()
+
+    def restore(self, stored: checkpoint.Checkpoint) -> bool:
+        """As ``Training.restore``; there are no running episodes to play again."""
+        super().restore(stored)
+        say("note: the actors begin new episodes")
+        return True
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
         """Takes over what one actor has done, and makes the updates that are due."""

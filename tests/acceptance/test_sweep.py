@@ -129,6 +129,15 @@ def cluster() -> Iterator[Any]:
             made.shutdown()  # type: ignore[no-untyped-call]
 
 
+def kill_node_of(worker: psutil.Process) -> None:
+    """Kills a Ray node with all that runs on it."""
+    raylet = worker.parent()
+    assert raylet is not None
+    assert "raylet" in raylet.name()
+    for lost in [raylet, *raylet.children(recursive=True)]:
+        lost.send_signal(signal.SIGKILL)
+
+
 @pytest.mark.slow
 def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -> None:
     settings = [*SMALL, "--training.evaluation_period", "0", "--training.checkpoint_period", "200"]
@@ -151,11 +160,7 @@ def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -
     finished = {name: (out / name / "train.log").read_bytes() for name in done()}
 
     name, worker = wait_for(half_way, process)
-    raylet = worker.parent()
-    assert raylet is not None
-    assert "raylet" in raylet.name()
-    for lost in [raylet, *raylet.children(recursive=True)]:
-        lost.send_signal(signal.SIGKILL)
+    kill_node_of(worker)
     _, errors = process.communicate(timeout=1200)
     assert process.returncode == 0, errors
 
@@ -277,6 +282,7 @@ def test_actors_may_die_and_the_learner_keeps_its_pace(tmp_path: Path) -> None:
         "train", "--game", "CartPole-v1", "--run-dir", "./run", "--actors", "2", "--total-steps", "21000", cwd=tmp_path
     )
     assert "complete: 21" in continued.stdout
+    assert "the actors begin new episodes" in continued.stderr
     other = run("train", "--game", "CartPole-v1", "--run-dir", "./run", "--actors", "4", cwd=tmp_path, expect=2)
     assert "machine.actors" in other.stderr
 
@@ -284,11 +290,7 @@ def test_actors_may_die_and_the_learner_keeps_its_pace(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_machine_of_an_actor_may_die(tmp_path: Path, cluster: Any) -> None:
     process, actors = train_with_actors(tmp_path, 20_000, "--address", cluster.address)
-    raylet = actors[0].parent()
-    assert raylet is not None
-    assert "raylet" in raylet.name()
-    for lost in [raylet, *raylet.children(recursive=True)]:
-        lost.send_signal(signal.SIGKILL)
+    kill_node_of(actors[0])
     _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors
     last = last_metrics(tmp_path)
