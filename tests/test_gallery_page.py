@@ -1,7 +1,6 @@
 """The gallery in a real browser, opened from disk as a reader opens it."""
 
 import io
-import os
 import re
 import shutil
 import threading
@@ -20,9 +19,10 @@ from atari_dqn.gallery.collect import collect
 from atari_dqn.gallery.page import write_data, write_page
 from atari_dqn.gallery.serve import Server
 from tests import gallery_samples as samples
+from tests.programs import missing
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None and "CI" not in os.environ:  # there it must not be missing
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+if missing(*BROWSERS):
     pytest.skip("the page is tested in Chromium, which is not installed", allow_module_level=True)
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -50,7 +50,7 @@ class Folder(NamedTuple):
 def browser() -> Iterator[Browser]:
     with sync_playwright() as started:
         expect.set_options(timeout=20_000)  # far more than anything takes
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        launched = started.chromium.launch(executable_path=next(filter(None, map(shutil.which, BROWSERS)), None), args=QUIET)
         yield launched
         launched.close()
 

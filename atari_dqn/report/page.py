@@ -62,7 +62,7 @@ def _draw_profiles(figure: Figure, overall: dict[str, Any]) -> None:
     for place, (recipe, profile) in enumerate(overall["profiles"].items()):
         axes.step(scores, profile["share"], color=f"C{place}", label=recipe, where="post")
         axes.fill_between(scores, profile["low"], profile["high"], color=f"C{place}", alpha=0.2, linewidth=0, step="post")
-        reached = max(reached, *(score for score, share in zip(scores, profile["high"], strict=True) if share > 0), 0.0)
+        reached = max([reached, *(score for score, share in zip(scores, profile["high"], strict=True) if share > 0)])
     axes.set(xlabel="human-normalised score", ylabel="share of runs above it", xlim=(0, reached * 1.05), ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     axes.legend()

@@ -1,7 +1,6 @@
 """The window, on a virtual screen."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +12,9 @@ import numpy as np
 import pytest
 
 from tests.acceptance.commands import GAME, run
+from tests.programs import missing
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("Xvfb") is None and "CI" not in os.environ,  # there it must not be missing
-    reason="there is no virtual screen (Debian's xvfb)",
-)
+pytestmark = pytest.mark.skipif(missing("Xvfb"), reason="there is no virtual screen (Debian's xvfb)")
 
 PROTOCOL = "[environment]\nframe_skip = 4\nmax_pool = false\n[evaluation]\nframe_cap = {}\n"
 # The six rows of Breakout's wall, from red to blue.
