@@ -105,7 +105,7 @@ class NetworkSettings(Section):
     mlp_l2: float = setting(0.0, "mlp: part of the sum of its kernels' squares that is added to the loss", ge=0)
     center: bool = setting(
         False,
-        "nature, impala: take the mean picture of the warm-up off every frame",
+        "nature, impala: take the background, the median of the warm-up's pixels, off every pixel",
         source="LeCun et al. 1998, Efficient BackProp, section 4.3",
     )
     layer_norm: bool = setting(

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from atari_dqn import checkpoint
 from atari_dqn.agent import Agent
 from atari_dqn.config import read_config
@@ -50,7 +48,4 @@ def start_from(agent: Agent, other: Agent) -> bool:
             mine.set_weights(its.get_weights())
     agent.online.round()
     agent.target.follow(agent.online)
-    game, other_game = (config.spec.rom or config.game for config in (agent.config, other.config))
-    if game != other_game:  # whose frames have another mean: it is found anew
-        agent.center(np.zeros(agent.observation_shape[1:], np.float32))
     return everything

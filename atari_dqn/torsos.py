@@ -20,30 +20,31 @@ class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 
     Args:
         arguments: of a convolution.
-        centered: as if the mean picture had been taken off each frame, too: it is the bias that the mean's features are taken
-            off. The mean is 0 until it is set.
+        centered: as if the background's gray had been taken off each pixel, too: it is the bias that its features are taken
+            off. It is 0 until it is set.
         options: of a convolution.
     """
 
     def __init__(self, *arguments: Any, centered: bool = False, **options: Any) -> None:
         # The kernel is scaled before it is rounded to the precision of the computation.
         self._precision = keras.config.dtype_policy().compute_dtype
-        self.mean: Any = None
+        self.background: Any = None
         self._centered = centered
         super().__init__(*arguments, **{**options, "dtype": "float32"})
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Makes kernel and bias, and the mean picture (1, height, width, 1)."""
+        """Makes kernel and bias, and the background's gray ()."""
         super().build(shape)
         if self._centered:
-            self.mean = self.add_weight(shape=(1, *shape[1:3], 1), initializer="zeros", trainable=False, name="mean")
+            self.background = self.add_weight(shape=(), initializer="zeros", trainable=False, name="background")
 
     def call(self, frames: Any) -> Any:
         """From bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
         kernel, bias = self.kernel * PIXELS, self.bias
-        if self.mean is not None:
+        if self.background is not None:
             of_all_frames = keras.ops.sum(kernel, axis=2, keepdims=True)
-            bias = bias - keras.ops.conv(self.mean, of_all_frames, self.strides, self.padding)
+            picture = keras.ops.broadcast_to(self.background, (1, *frames.shape[1:3], 1))  # whose padding is 0
+            bias = bias - keras.ops.conv(picture, of_all_frames, self.strides, self.padding)
         kernel, bias = (keras.ops.cast(part, self._precision) for part in (kernel, bias))
         features = keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, self.strides, self.padding)
         return self.activation(keras.ops.add(features, bias))  # whose gradient, unlike that of +, needs no pass of its own

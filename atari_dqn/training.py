@@ -121,7 +121,7 @@ class Training:
         if self.steps < self.config.training.warmup_steps or not self.memory.can_sample():
             return 0, partial(self.memory.sample, 0)
         if self.agent.updates == 0 and self.agent.online.wants_center:
-            self.agent.center(self.memory.mean_frame())
+            self.agent.center(self.memory.median_pixel())
         due, self.steps_owed = divmod(self.steps_owed + self.advance, self.config.training.update_period)
         progress = min(self.steps / self.config.replay.importance_steps, 1.0)
         draw = partial(self.memory.sample, self.config.agent.batch_size, progress, due)

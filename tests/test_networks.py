@@ -103,18 +103,18 @@ def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("torso", "precision", "tolerance"), [("nature", "float32", 1e-5), ("impala", "float32", 1e-4)])
-def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(
+def test_a_centered_network_sees_what_another_sees_of_frames_without_the_background(
     torso: str, precision: str, tolerance: float
 ) -> None:
     """At the borders too, where the padding of a centred picture is 0."""
     settings = NetworkSettings(torso=torso, hidden_units=8)
     network = build_network(settings.model_copy(update={"center": True}), (84, 84, 4), 4, 1, "online", precision)
     plain = build_network(settings, (84, 84, 4), 4, 1, "online", dtype="float32")
-    seen, mean = frames(), np.random.default_rng(5).integers(256, size=(84, 84)).astype(np.float32)
+    seen, background = frames(), 87.0
     np.testing.assert_array_equal(network({"frames": seen}), plain({"frames": seen.astype(np.float32)}))
     (layer,) = [layer for layer in network.layers if isinstance(layer, ByteConvolution)]
-    layer.mean.assign(mean[None, :, :, None])
-    expected = plain({"frames": seen - mean[None, :, :, None]})
+    layer.background.assign(background)
+    expected = plain({"frames": seen - np.float32(background)})
     np.testing.assert_allclose(network({"frames": seen}), expected, rtol=tolerance, atol=tolerance)
 
 

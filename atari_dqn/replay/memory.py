@@ -198,11 +198,11 @@ class ReplayMemory:
         if self.priorities is not None:
             self.priorities.set(batch.place, np.asarray(surprise))
 
-    def mean_frame(self) -> NDArray[np.float32]:
-        """The mean (*frame_shape) of 2,000 of the frames held, evenly spaced."""
+    def median_pixel(self) -> float:
+        """The median of the pixels of 2,000 of the frames held, evenly spaced."""
         rows = np.linspace(0, int(self._size.min()) - 1, -(-2000 // self.num_envs)).astype(np.int64).tolist()
         frames = [self._frames.window(env, row)[0] for env in range(self.num_envs) for row in rows]
-        return np.asarray(np.mean(frames, axis=0, dtype=np.float32))
+        return float(np.median(frames))
 
     def newest_frames(self) -> NDArray[Any]:
         """The newest frame of each environment, (num_envs, *frame_shape)."""

@@ -117,7 +117,7 @@ def test_a_run_begins_with_the_weights_of_another(trained: Path, tmp_path: Path,
         np.array_equal(a, b)
         for a, b in zip(theirs.online.weights.get_weights(), ours.online.weights.get_weights(), strict=False)
     ]
-    # Kernel and bias of three convolutions, two hidden and two output layers; in the same game, the mean picture too.
+    # Kernel and bias of three convolutions, two hidden and two output layers, and the background.
     assert sum(same) == (15 if game == GAME else 10)
 
 
