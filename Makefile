@@ -193,7 +193,7 @@ tensorboard: $(INSTALLED)
 	$(BIN)/tensorboard --logdir checkpoints --host 127.0.0.1
 
 test: $(DEVELOPING)
-	$(BIN)/pytest -m 'not slow' -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -m 'not slow' -n auto --dist worksteal $(ARGS)
 
 test-slow: $(DEVELOPING)
 	$(BIN)/pytest -m slow $(ARGS)

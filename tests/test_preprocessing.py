@@ -92,9 +92,9 @@ def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_see_the_same(rom: st
     ],
 )
 def test_both_paths_agree_under_every_setting(rom: str, settings: EnvironmentSettings) -> None:
-    cap, seeds = 600, [3, 2**31 - 200_000, 77]
-    fast = play(CppGames(rom, settings, 3, cap, threads=2), 620, 1, seeds)
-    readable = play(reference_games(rom, settings, 3, cap), 620, 1, seeds)
+    cap, seeds = 300, [3, 2**31 - 200_000, 77]
+    fast = play(CppGames(rom, settings, 3, cap, threads=2), 320, 1, seeds)
+    readable = play(reference_games(rom, settings, 3, cap), 320, 1, seeds)
     assert_same(fast, readable)
     assert any(answer.truncated.any() or answer.terminated.any() for answer in fast)
 

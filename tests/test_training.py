@@ -189,15 +189,15 @@ def test_an_interrupted_run_ends_as_one_that_never_was(tmp_path: Path, storage: 
 
 def test_a_run_goes_on_from_before_its_last_lines(tmp_path: Path) -> None:
     """As after a kill: the logs are ahead of the newest checkpoint, and what they are ahead is written again."""
-    settings = {"training__checkpoint_period": 1_000}
-    catch(tmp_path, config(training__total_steps=3_000, **settings), "whole").run()
-    killed = catch(tmp_path, config(training__total_steps=3_000, **settings), "killed")
-    killed.learn = lambda *due: 1 / 0 if killed.steps == 2_600 else type(killed).learn(killed, *due)  # type: ignore
+    settings = {"training__checkpoint_period": 600}
+    catch(tmp_path, config(training__total_steps=1_600, **settings), "whole").run()
+    killed = catch(tmp_path, config(training__total_steps=1_600, **settings), "killed")
+    killed.learn = lambda *due: 1 / 0 if killed.steps == 1_400 else type(killed).learn(killed, *due)  # type: ignore
     with pytest.raises(ZeroDivisionError):
         killed.run()
-    again = catch(tmp_path, config(training__total_steps=3_000, **settings), "killed")
+    again = catch(tmp_path, config(training__total_steps=1_600, **settings), "killed")
     again.restore(checkpoint.load(tmp_path / "killed"))
-    assert again.steps == 2_000
+    assert again.steps == 1_200
     again.run()
     assert everything(tmp_path / "killed") == everything(tmp_path / "whole")
     assert len(rows(tmp_path / "killed" / "episodes.csv")) == len(rows(tmp_path / "whole" / "episodes.csv"))
@@ -230,11 +230,11 @@ def test_an_environment_that_crashes_leaves_the_last_checkpoint(tmp_path: Path) 
     training = Training(config(training__checkpoint_period=500), tmp_path / "run", tmp_path / "videos", games=CrashingGames(4))
     with pytest.raises(RuntimeError, match="the emulator is gone"):
         training.run()
-    again = catch(tmp_path, config(training__total_steps=2_000))
+    again = catch(tmp_path, config(training__total_steps=1_400))
     again.restore(checkpoint.load(tmp_path / "run"))
     assert again.steps == 1_000
     again.run()
-    catch(tmp_path, config(training__total_steps=2_000), "whole").run()
+    catch(tmp_path, config(training__total_steps=1_400), "whole").run()
     assert everything(tmp_path / "run") == everything(tmp_path / "whole")
 
 
@@ -250,17 +250,17 @@ def test_games_that_do_not_repeat_themselves_are_noticed(tmp_path: Path) -> None
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    catch(tmp_path, config(training__total_steps=2_000), "steady").run()
+    catch(tmp_path, config(training__total_steps=1_000), "steady").run()
     jumps = itertools.cycle([0.0, 4e9, 1e9])
     monkeypatch.setattr(time, "time", lambda: next(jumps))
-    training = catch(tmp_path, config(training__total_steps=2_000), "jumping")
+    training = catch(tmp_path, config(training__total_steps=1_000), "jumping")
     training.run()
     assert everything(tmp_path / "jumping") == everything(tmp_path / "steady")
     assert 0 < training.stopwatch.wall < 600
 
 
 def test_the_time_is_accounted_for(tmp_path: Path) -> None:
-    training = catch(tmp_path, config(training__total_steps=2_000))
+    training = catch(tmp_path, config(training__total_steps=1_000))
     training.run()
     for row in rows(tmp_path / "run" / "metrics.csv"):
         assert sum(float(row[name]) for name in SHARES) == pytest.approx(1, abs=1e-4)

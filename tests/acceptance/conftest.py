@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "game: BreakoutDeterministic-v4 (rom breakout); protocol tutorial: frame skip 4, sticky 0" in answer.stderr
     assert "Total params: " in answer.stderr
     return directory
+
+
+@pytest.fixture(scope="session")
+def continued(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with a run that has two checkpoints."""
+    user = shutil.copytree(trained, tmp_path_factory.mktemp("continued") / "user")
+    run("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040", cwd=user)
+    return user

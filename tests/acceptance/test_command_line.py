@@ -34,19 +34,20 @@ def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
     circumstances = json.loads((run_directory / "run.json").read_text())["starts"]
     assert circumstances[0]["packages"]["tensorflow"]
     assert set(circumstances[0]) == {"time", "command", "commit", "python", "platform", "packages"}
-    (gif,) = (trained / "videos" / GAME / "first").glob(f"{GAME}_first_step000000960_score*_median_training.gif")
-    with Image.open(gif) as image:
-        assert image.size == (160, 210)
-    assert json.loads(gif.with_suffix(".json").read_text())["source"] == "training"
 
 
 def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it(trained: Path, tmp_path: Path) -> None:
     user = shutil.copytree(trained, tmp_path / "user")
     command = ("train", "--game", GAME, "--run-dir", "first", *SMALL)
     assert "is complete: 960 agent steps" in run(*command, "--total-steps", "960", cwd=user).stdout
-    extended = run(*command, "--total-steps", "1040", cwd=user)
+    evaluated = ("--training.evaluation_period", "1040", "--training.evaluation_episodes", "2")
+    extended = run(*command, "--total-steps", "1040", *evaluated, cwd=user)
     assert "continuing at step 960" in extended.stderr
     assert "complete: 1040 agent steps" in extended.stdout
+    (gif,) = (user / "videos" / GAME / "first").glob(f"{GAME}_first_step000001040_score*_median_training.gif")
+    with Image.open(gif) as image:
+        assert image.size == (160, 210)
+    assert json.loads(gif.with_suffix(".json").read_text())["source"] == "training"
 
 
 def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) -> None:
@@ -97,7 +98,7 @@ def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Pat
 )
 def test_a_run_begins_with_the_weights_of_another(trained: Path, tmp_path: Path, game: str, said: str) -> None:
     origin = trained / "checkpoints" / GAME / "first"
-    idle = ("--training.evaluation_period", "0", "--training.warmup_steps", "480")
+    idle = ("--training.warmup_steps", "480")
     command = (
         "train",
         "--game",
@@ -155,13 +156,12 @@ def test_a_network_is_exported_for_other_programs(trained: Path, tmp_path: Path)
 
 
 def test_with_one_thread_a_run_repeats_exactly(tmp_path: Path) -> None:
-    threads = ("--machine.intra_op_threads", "1", "--machine.inter_op_threads", "1", "--training.evaluation_period", "0")
+    threads = ("--machine.intra_op_threads", "1", "--machine.inter_op_threads", "1")
     digests = []
-    for name, seed in (("one", "1"), ("two", "1"), ("three", "2")):
-        command = ("train", "--game", GAME, "--total-steps", "800", "--run-dir", name, "--seed", seed, *SMALL, *threads)
-        run(*command, cwd=tmp_path)
+    for name in ("one", "two"):
+        run("train", "--game", GAME, "--total-steps", "800", "--run-dir", name, *SMALL, *threads, cwd=tmp_path)
         digests.append(run("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout)
-    assert digests[0] == digests[1] != digests[2]
+    assert digests[0] == digests[1]
 
 
 def test_a_reader_who_has_seen_enough_causes_no_traceback(tmp_path: Path) -> None:

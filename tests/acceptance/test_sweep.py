@@ -140,7 +140,7 @@ def kill_node_of(worker: psutil.Process) -> None:
 
 @pytest.mark.slow
 def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -> None:
-    settings = [*SMALL, "--training.evaluation_period", "0", "--training.checkpoint_period", "200"]
+    settings = [*SMALL, "--training.checkpoint_period", "200"]
     settings += ["--training.environments", "4", "--total-steps", "2000"]
     games = ("Pong", "Breakout", "Boxing")
     command = ["sweep", "--games", ",".join(games), "--seeds", "2", "--episodes", "1", *settings, "--address", cluster.address]
