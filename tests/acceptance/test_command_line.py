@@ -40,11 +40,15 @@ def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it
     user = shutil.copytree(trained, tmp_path / "user")
     command = ("train", "--game", GAME, "--run-dir", "first", *SMALL)
     assert "is complete: 960 agent steps" in run(*command, "--total-steps", "960", cwd=user).stdout
-    evaluated = ("--training.evaluation_period", "1040", "--training.evaluation_episodes", "2")
-    extended = run(*command, "--total-steps", "1040", *evaluated, cwd=user)
+    extended = run(*command, "--total-steps", "1040", cwd=user)
     assert "continuing at step 960" in extended.stderr
     assert "complete: 1040 agent steps" in extended.stdout
-    (gif,) = (user / "videos" / GAME / "first").glob(f"{GAME}_first_step000001040_score*_median_training.gif")
+
+
+def test_an_evaluation_in_training_is_recorded(tmp_path: Path) -> None:
+    command = ("train", "--game", GAME, "--run-dir", "seen", "--total-steps", "400", *SMALL)
+    run(*command, "--training.evaluation_period", "400", cwd=tmp_path)
+    (gif,) = (tmp_path / "videos" / GAME / "seen").glob(f"{GAME}_seen_step000000400_score*_median_training.gif")
     with Image.open(gif) as image:
         assert image.size == (160, 210)
     assert json.loads(gif.with_suffix(".json").read_text())["source"] == "training"

@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", *arguments], cwd=cwd, capture_output=True, text=True)
+    """As from a shell, even where the tests themselves were started by ``make test ARGS=...``, which hands that on."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")}
+    return subprocess.run(["make", *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
 
 
 def test_help_is_the_default_and_names_every_target() -> None:
