@@ -42,12 +42,17 @@ class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
         """From bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
         kernel, bias = self.kernel * PIXELS, self.bias
         if self.background is not None:
-            of_all_frames = keras.ops.sum(kernel, axis=2, keepdims=True)
-            picture = keras.ops.broadcast_to(self.background, (1, *frames.shape[1:3], 1))  # whose padding is 0
-            bias = bias - keras.ops.conv(picture, of_all_frames, self.strides, self.padding)
+            bias = bias - self._features_of_background(kernel, frames.shape[1:3])
         kernel, bias = (keras.ops.cast(part, self._precision) for part in (kernel, bias))
         features = keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, self.strides, self.padding)
         return self.activation(keras.ops.add(features, bias))  # whose gradient, unlike that of +, needs no pass of its own
+
+    def _features_of_background(self, kernel: Any, size: tuple[int, ...]) -> Any:
+        """What an empty frame of this size gives: (filters), or (1, rows, columns, filters) where the borders differ."""
+        if self.padding == "valid":
+            return self.background * keras.ops.sum(kernel, axis=(0, 1, 2))
+        picture = keras.ops.broadcast_to(self.background, (1, *size, 1))  # whose padding is 0
+        return keras.ops.conv(picture, keras.ops.sum(kernel, axis=2, keepdims=True), self.strides, self.padding)
 
 
 class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]

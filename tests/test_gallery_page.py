@@ -22,8 +22,7 @@ from tests import gallery_samples as samples
 from tests.programs import missing
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-if missing(*BROWSERS):
-    pytest.skip("the page is tested in Chromium, which is not installed", allow_module_level=True)
+pytestmark = pytest.mark.skipif(missing(*BROWSERS), reason="there is no browser for the page (Debian's chromium)")
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 QUIET += ["--disable-background-networking", "--disable-component-update"]

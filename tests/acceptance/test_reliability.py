@@ -171,7 +171,7 @@ def test_settings_that_name_a_module_import_nothing(run_directory: Path, tmp_pat
 
 def test_a_killed_run_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
     """The short form of 'make torture', on a game with sticky actions that cannot be restored by copying its emulator."""
-    outcome = torture("QbertDeterministic-v0", "default", steps=1_200, kills=3, seed=1, directory=tmp_path)
+    outcome = torture("QbertDeterministic-v0", "default", steps=2_000, kills=3, seed=1, directory=tmp_path)
     assert outcome.kills >= 3
     assert outcome.while_writing >= 1
     assert outcome.same
