@@ -1,6 +1,7 @@
 """The agent: an online network that acts and learns, a target network that it learns from, and their optimizer."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,12 @@ class Agent:
         observations, count = tf.TensorSpec([None, *frames_last], dtype), tf.TensorSpec([], tf.int32)
         # Networks of vectors are so small that starting each operation would take longer than computing it.
         compiled = len(observation_shape) == 2
-        self._values = tf.function(self._compute_values, input_signature=[observations], jit_compile=compiled)
-        self._noisy_values = tf.function(self._compute_values, input_signature=[observations, count])
-        self._follow = tf.function(lambda: self.target.follow(self.online, self.settings.target_rate))
-        self._learn = tf.function(self._compute_updates, jit_compile=compiled)
+        # Without AutoGraph, which starts four times as slowly: which way is taken depends on settings alone, never on tensors.
+        graph = partial(tf.function, autograph=False)
+        self._values = graph(self._compute_values, input_signature=[observations], jit_compile=compiled)
+        self._noisy_values = graph(self._compute_values, input_signature=[observations, count])
+        self._follow = graph(lambda: self.target.follow(self.online, self.settings.target_rate))
+        self._learn = graph(self._compute_updates, jit_compile=compiled)
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Q-values (N, actions) of observations (N, *observation_shape)."""

@@ -42,7 +42,7 @@ class Explainer:
         self.distributional = agent.config.network.returns != "mean"
         dtype = tf.as_dtype(np.uint8 if len(agent.observation_shape) == 3 else np.float32)
         shape = [None, *agent.observation_shape[1:], agent.observation_shape[0]]
-        self._compute = tf.function(self._explain, input_signature=[tf.TensorSpec(shape, dtype)])
+        self._compute = tf.function(self._explain, autograph=False, input_signature=[tf.TensorSpec(shape, dtype)])
 
     def __call__(self, observations: NDArray[Any]) -> Explanation:
         """Explains observations (N, *observation_shape)."""

@@ -17,7 +17,8 @@ ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 
 
 def config(**overrides: object) -> Config:
-    defaults = {"agent.batch_size": 8, "agent.n_step": 3, "network.hidden_units": 16, "agent.target_period_updates": 1000}
+    defaults: dict[str, object] = {"agent.batch_size": 8, "agent.n_step": 3, "agent.target_period_updates": 1000}
+    defaults |= {"network.hidden_units": 16, "network.returns": "mean"}
     return load_config(
         "breakout", overrides={**defaults, **{name.replace("__", "."): value for name, value in overrides.items()}}
     )[0]

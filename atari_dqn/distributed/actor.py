@@ -114,5 +114,5 @@ def surprise_of(agent: Agent) -> Callable[[Batch], tf.Tensor]:
             return tf.abs(agent.rule.mean(target) - select(agent.rule.values(outputs), batch.action))
         return agent.rule.loss(select(outputs, batch.action), fractions, target)
 
-    function: Callable[[Batch], tf.Tensor] = tf.function(compute, reduce_retracing=True)
+    function: Callable[[Batch], tf.Tensor] = tf.function(compute, autograph=False, reduce_retracing=True)
     return function

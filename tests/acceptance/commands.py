@@ -8,7 +8,8 @@ from typing import Any
 GAME = "BreakoutDeterministic-v4"
 SMALL = [
     *("--training.warmup_steps", "400", "--training.log_period", "200", "--training.evaluation_period", "0"),
-    *("--training.evaluation_episodes", "2", "--replay.capacity", "5000", "--agent.batch_size", "32"),
+    *("--training.evaluation_episodes", "2", "--training.environments", "8", "--replay.capacity", "5000"),
+    *("--agent.batch_size", "8", "--network.hidden_units", "32"),
 ]
 
 
