@@ -1,5 +1,6 @@
 """The classic tasks reach what their recipes promise, with four of five seeds."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,40 @@ from atari_dqn.config import load_config
 from atari_dqn.evaluation import evaluate
 from atari_dqn.training import Training
 
+ENOUGH = [
+    ("CartPole-v1", "cartpole", 475),
+    ("MountainCar-v0", "mountaincar", -120),
+    ("MountainCar-v0", "mountaincar-boltzmann", -150),
+]
+
+
+def trained(game: str, recipe: str, seed: int, directory: Path) -> Training:
+    short = {"machine.seed": seed, "training.evaluation_period": 0, "training.checkpoint_period": 0}
+    config, _ = load_config(game, recipe, overrides=short)
+    training = Training(config, directory / str(seed), directory)
+    assert training.run()
+    return training
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("game", "enough"), [("CartPole-v1", 475), ("MountainCar-v0", -120)])
-def test_four_of_five_seeds_are_good_enough_in_a_hundred_episodes(game: str, enough: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("game", "recipe", "enough"), ENOUGH)
+def test_four_of_five_seeds_are_good_enough_in_a_hundred_episodes(
+    game: str, recipe: str, enough: float, tmp_path: Path
+) -> None:
     scores = []
     for seed in range(1, 6):
-        short = {"machine.seed": seed, "training.evaluation_period": 0, "training.checkpoint_period": 0}
-        config, _ = load_config(game, overrides=short)
-        training = Training(config, tmp_path / str(seed), tmp_path)
-        assert training.run()
-        scores.append(evaluate(training.agent.act, config, seed=seed, episodes=100).statistics()["mean"])
+        training = trained(game, recipe, seed, tmp_path)
+        scores.append(evaluate(training.agent.act, training.config, seed=seed, episodes=100).statistics()["mean"])
     assert sum(score >= enough for score in scores) >= 4, scores
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_lunar_lander_is_solved_within_six_hundred_episodes_with_four_of_five_seeds(tmp_path: Path) -> None:
+    best = []
+    for seed in range(1, 6):
+        trained("LunarLander-v3", "lunarlander", seed, tmp_path)
+        with (tmp_path / str(seed) / "episodes.csv").open() as file:
+            best.append(max(float(row["mean_100"]) for row in list(csv.DictReader(file))[99:600]))
+    assert sum(mean >= 200 for mean in best) >= 4, best
