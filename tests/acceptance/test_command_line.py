@@ -26,7 +26,7 @@ def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
     assert list(run_directory.glob("events.out.tfevents.*"))
     with (run_directory / "metrics.csv").open() as file:
         metrics = list(csv.DictReader(file))
-    assert [row["steps"] for row in metrics] == ["208", "400", "608", "800", "960"][: len(metrics)]
+    assert [row["steps"] for row in metrics] == ["200", "400", "600", "800", "960"][: len(metrics)]
     assert int(metrics[-1]["frames"]) == pytest.approx(4 * int(metrics[-1]["steps"]), rel=0.01)
     assert int(metrics[-1]["updates"]) > 0
     settings = tomllib.loads((run_directory / "config.toml").read_text())
