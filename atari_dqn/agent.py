@@ -59,7 +59,7 @@ class Agent:
         observations, count = tf.TensorSpec([None, *frames_last], dtype), tf.TensorSpec([], tf.int32)
         # Networks of vectors are so small that starting each operation would take longer than computing it.
         compiled = len(observation_shape) == 2
-        # Without AutoGraph, which starts four times as slowly: which way is taken depends on settings alone, never on tensors.
+        # Which way is taken depends on settings alone, never on tensors: AutoGraph would only make the start slower.
         graph = partial(tf.function, autograph=False)
         self._values = graph(self._compute_values, input_signature=[observations], jit_compile=compiled)
         self._noisy_values = graph(self._compute_values, input_signature=[observations, count])
