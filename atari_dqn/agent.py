@@ -1,7 +1,6 @@
 """The agent: an online network that acts and learns, a target network that it learns from, and their optimizer."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from atari_dqn.augmentation import random_shift
 from atari_dqn.errors import UserError
+from atari_dqn.graphs import Graph
 from atari_dqn.heads import HEAD_LAYERS
 from atari_dqn.losses import greedy_policy, munchausen_reward, scaled_log_policy, select
 from atari_dqn.networks import QNetwork, build_network
@@ -59,16 +59,14 @@ class Agent:
         observations, count = tf.TensorSpec([None, *frames_last], dtype), tf.TensorSpec([], tf.int32)
         # Networks of vectors are so small that starting each operation would take longer than computing it.
         compiled = len(observation_shape) == 2
-        # Which way is taken depends on settings alone, never on tensors: AutoGraph would only make the start slower.
-        graph = partial(tf.function, autograph=False)
-        self._values = graph(self._compute_values, input_signature=[observations], jit_compile=compiled)
-        self._noisy_values = graph(self._compute_values, input_signature=[observations, count])
-        self._follow = graph(lambda: self.target.follow(self.online, self.settings.target_rate))
-        self._learn = graph(self._compute_updates, jit_compile=compiled)
+        self._values = Graph(self._compute_values, compiled, [observations])
+        self._noisy_values = Graph(lambda inputs: self._compute_values(*inputs), False, [(observations, count)])
+        self._follow = tf.function(lambda: self.target.follow(self.online, self.settings.target_rate), autograph=False)
+        self._learn = Graph(self._compute_updates, compiled)
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Q-values (N, actions) of observations (N, *observation_shape)."""
-        return np.asarray(self._values(as_tensor(stacks_last(observations))))
+        return np.asarray(self._values(as_tensor(stacks_last(observations)))[0])
 
     def act(self, observations: NDArray[Any]) -> NDArray[np.int32]:
         """Action of highest Q-value (N,) for each observation (N, *observation_shape)."""
@@ -79,7 +77,7 @@ class Agent:
         if not self.config.network.noisy:
             return self.act(observations)
         self.explorations += 1
-        values = self._noisy_values(as_tensor(stacks_last(observations)), self.explorations).numpy()
+        values = self._noisy_values((as_tensor(stacks_last(observations)), tf.constant(self.explorations)))[0].numpy()
         return np.asarray(np.argmax(values, axis=-1), np.int32)
 
     def center(self, background: float) -> None:

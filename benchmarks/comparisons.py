@@ -12,9 +12,11 @@ PLAIN = (
 )
 
 
-# Its CartPole there, but for Double DQN and the loss, which are settings of ours.
+# As it learns CartPole there.
 CARTPOLE = (
-    "--game CartPole-v1 --agent.double false --agent.loss huber --exploration.epsilon_start 0.05 --exploration.epsilon_end 0.05"
+    "--game CartPole-v1 --agent.double false --agent.loss huber --agent.n_step 1 --network.mlp_activation relu "
+    "--optimizer.learning_rate 1e-3 --optimizer.decay_updates 0 --replay.capacity 50000 "
+    "--exploration.epsilon_start 0.05 --exploration.epsilon_end 0.05"
 )
 
 

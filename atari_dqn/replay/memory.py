@@ -172,26 +172,21 @@ class ReplayMemory:
             count: of batches of B transitions, which are returned as one.
         """
         if self.priorities is None:
-            return self.gather(*np.concatenate([self._draw(size) for _ in range(count)], axis=1))
+            return self.gather(*self._draw(size * count))
         drawn = [self.priorities.draw(size, progress, self.random) for _ in range(count)]
         place, weight = (np.concatenate(part) for part in zip(*drawn, strict=True))
         return self.gather(*np.divmod(place, self.rows))._replace(weight=weight)
 
     def gather(self, env: NDArray[np.int64], row: NDArray[np.int64]) -> Batch:
         """Builds the transitions that start at the given rows, with weight 1."""
-        reward = np.zeros(len(env), np.float32)
-        discount = np.ones(len(env), np.float32)
-        offset = np.zeros(len(env), np.int32)
-        going = np.ones(len(env), np.bool_)
-        for step in range(self.n_step):
-            at = (row + step) % self.rows
-            going &= ~self._last[env, at]
-            reward += np.where(going, discount * self._reward[env, at], np.float32(0))
-            discount *= np.where(going, np.float32(self.gamma) * self._discount[env, at], np.float32(1))
-            offset += going
-        observation, next_observation = self._observations(env, row, offset)
-        weight, place, action = np.ones(len(env), np.float32), env * self.rows + row, self._action[env, row]
-        return Batch(observation, action, reward, discount, next_observation, weight, place)
+        at = env * self.rows + (row + np.arange(self.n_step)[:, np.newaxis]) % self.rows  # (n, B)
+        going = ~np.logical_or.accumulate(self._last.take(at))
+        worth = np.where(going, np.float32(self.gamma) * self._discount.take(at), np.float32(1)).cumprod(axis=0)
+        reward = np.where(going, self._reward.take(at), np.float32(0))
+        reward[1:] *= worth[:-1]
+        observation, next_observation = self._observations(env, row, going.sum(axis=0, dtype=np.int32))
+        weight, action = np.ones(len(env), np.float32), self._action.take(at[0])
+        return Batch(observation, action, reward.sum(axis=0), worth[-1], next_observation, weight, at[0])
 
     def set_priorities(self, batch: Batch, surprise: Any) -> None:
         """How much the transitions of a batch surprised the learner, (B,)."""
