@@ -80,10 +80,10 @@ class Agent:
         values = self._noisy_values((as_tensor(stacks_last(observations)), tf.constant(self.explorations)))[0].numpy()
         return np.asarray(np.argmax(values, axis=-1), np.int32)
 
-    def center(self, background: float) -> None:
-        """Takes the background's gray off every pixel from now on."""
+    def center(self, mean: NDArray[np.float32]) -> None:
+        """Takes the mean picture (height, width) off every frame from now on."""
         for network in (self.online, self.target):
-            network.center(background)
+            network.center(mean)
 
     def update(self, batch: Batch, count: int = 1) -> tuple[UpdateMetrics, NDArray[np.float32]]:
         """Takes gradient steps; syncs the target network, and resets, when that is due.

@@ -135,7 +135,7 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
     """A layer of Keras's own that computes the same, and its weights."""
     if isinstance(layer, ByteConvolution):
         plain = keras.layers.Conv2D.from_config(layer.get_config())
-        offset = 0.0 if layer.background is None else -PIXELS * float(layer.background)
+        offset = 0.0 if layer.mean is None else -PIXELS * np.asarray(layer.mean[0])
         scaling, weights = keras.layers.Rescaling(PIXELS, offset), [np.asarray(layer.kernel), np.asarray(layer.bias)]
         return keras.Sequential([scaling, plain], name=layer.name), weights
     if isinstance(layer, SpectralConvolution):

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from atari_dqn.errors import nearest
 
@@ -96,16 +96,23 @@ class NetworkSettings(Section):
     hidden_units: int = setting(
         512, "width of the dense layer below the outputs; 0: there is none", source="Mnih et al. 2015, Methods", ge=0
     )
+    nature_channels: list[PositiveInt] = setting(
+        [32, 64, 64],
+        "nature: channels of its three convolutions",
+        source="Mnih et al. 2015, Methods",
+        min_length=3,
+        max_length=3,
+    )
     impala_width: int = setting(1, "impala: multiple of 16, 32 and 32 channels", source="Espeholt et al. 2018", ge=1, le=16)
     spectral_norm: bool = setting(
         False, "impala: divide the kernels of the residual blocks by their largest singular value", source="Gogianu et al. 2021"
     )
-    mlp_layers: list[int] = setting([64, 64], "mlp: units of each layer")
+    mlp_layers: list[PositiveInt] = setting([64, 64], "mlp: units of each layer")
     mlp_activation: Literal["relu", "tanh", "elu", "linear"] = setting("relu", "mlp: what follows each layer")
     mlp_l2: float = setting(0.0, "mlp: part of the sum of its kernels' squares that is added to the loss", ge=0)
     center: bool = setting(
         False,
-        "nature, impala: take the background, the median of the warm-up's pixels, off every pixel",
+        "nature, impala: take the mean picture of the warm-up off every frame",
         source="LeCun et al. 1998, Efficient BackProp, section 4.3",
     )
     layer_norm: bool = setting(
@@ -142,7 +149,12 @@ class OptimizerSettings(Section):
     name: Literal["adam", "rmsprop"] = setting("adam", "Adam, or RMSprop divided by the centred second moment")
     learning_rate: float = setting(2.5e-4, "step size", source=NATURE, gt=0)
     learning_rate_end: float = setting(0.0, "step size after decay_updates", ge=0)
-    decay_updates: int = setting(0, "linear decay of the step size from the first update on; 0: none", unit="updates", ge=0)
+    decay_updates: int = setting(0, "decay of the step size, from the first update on; 0: none", unit="updates", ge=0)
+    decay_shape: Literal["linear", "cosine"] = setting(
+        "linear",
+        "of that decay: by a line, or by half a wave, slowly at first and at the end",
+        source="Loshchilov and Hutter 2017, SGDR, equation 5",
+    )
     epsilon: float = setting(1e-8, "added to the denominator (rmsprop: under the square root)", gt=0)
     decay: float = setting(
         0.95,
@@ -203,6 +215,12 @@ class ReplaySettings(Section):
     )
     importance_steps: int = setting(
         50_000_000, "prioritized: until weights make up for it wholly", unit="agent steps", source="Schaul et al. 2016", ge=1
+    )
+    priority_steps: int = setting(
+        0,
+        "prioritized: the share of a batch that goes by priorities falls to 0 by a line for so long; 0: all of it always does",
+        unit="agent steps",
+        ge=0,
     )
     storage: Literal["auto", "memory", "compressed", "disk"] = setting(
         "auto",

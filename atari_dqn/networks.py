@@ -78,17 +78,17 @@ class QNetwork:
     @property
     def wants_center(self) -> bool:
         """Whether frames are to be centred."""
-        return bool(self._backgrounds())
+        return bool(self._means())
 
-    def center(self, background: float) -> None:
-        """Takes the background's gray off every pixel from now on."""
-        for variable in self._backgrounds():
-            variable.assign(background)
+    def center(self, mean: Any) -> None:
+        """Takes the mean picture (height, width) off every frame from now on."""
+        for variable in self._means():
+            variable.assign(mean[np.newaxis, :, :, np.newaxis])
         self.round()
 
-    def _backgrounds(self) -> list[keras.Variable]:
+    def _means(self) -> list[keras.Variable]:
         layers = [layer for layer in self.weights.layers if isinstance(layer, ByteConvolution)]
-        return [layer.background for layer in layers if layer.background is not None]
+        return [layer.mean for layer in layers if layer.mean is not None]
 
     def mix(self, fresh: keras.Model, keep: float, forgotten: Collection[str]) -> None:
         """Keeps so much of the weights and takes the rest from new ones; of the layers named ``forgotten`` it keeps nothing."""

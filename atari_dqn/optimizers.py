@@ -60,9 +60,11 @@ class FusedCenteredRMSprop(keras.optimizers.RMSprop):
 
 def make_optimizer(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
     """The optimizer that the settings name."""
-    rate = settings.learning_rate
-    if settings.decay_updates:
-        rate = keras.optimizers.schedules.PolynomialDecay(rate, settings.decay_updates, settings.learning_rate_end)
+    rate, end, updates = settings.learning_rate, settings.learning_rate_end, settings.decay_updates
+    if updates and settings.decay_shape == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, updates, end / rate)
+    elif updates:
+        rate = keras.optimizers.schedules.PolynomialDecay(rate, updates, end)
     options = {"epsilon": settings.epsilon, "weight_decay": settings.weight_decay or None, "name": settings.name}
     if settings.name == "adam":
         optimizer = FusedAdam(rate, beta_1=settings.beta1, beta_2=settings.beta2, **options)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import tomli_w
+from pydantic import PositiveInt
 from pydantic.fields import FieldInfo
 
 from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS, Config
@@ -20,7 +21,7 @@ _TYPES: dict[Any, str] = {
     int: "whole number",
     float: "number",
     str: "name",
-    list[int]: "list of whole numbers",
+    list[PositiveInt]: "list of whole numbers > 0",
     dict[str, Any]: "table",
 }
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

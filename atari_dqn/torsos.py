@@ -20,39 +20,33 @@ class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 
     Args:
         arguments: of a convolution.
-        centered: as if the background's gray had been taken off each pixel, too: it is the bias that its features are taken
-            off. It is 0 until it is set.
+        centered: as if the mean picture had been taken off each frame, too: it is the bias that its features are taken off.
+            It is 0 until it is set.
         options: of a convolution.
     """
 
     def __init__(self, *arguments: Any, centered: bool = False, **options: Any) -> None:
         # The kernel is scaled before it is rounded to the precision of the computation.
         self._precision = keras.config.dtype_policy().compute_dtype
-        self.background: Any = None
+        self.mean: Any = None
         self._centered = centered
         super().__init__(*arguments, **{**options, "dtype": "float32"})
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Makes kernel and bias, and the background's gray ()."""
+        """Makes kernel and bias, and the mean picture (1, height, width, 1)."""
         super().build(shape)
         if self._centered:
-            self.background = self.add_weight(shape=(), initializer="zeros", trainable=False, name="background")
+            self.mean = self.add_weight(shape=(1, *shape[1:3], 1), initializer="zeros", trainable=False, name="mean")
 
     def call(self, frames: Any) -> Any:
         """From bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
         kernel, bias = self.kernel * PIXELS, self.bias
-        if self.background is not None:
-            bias = bias - self._features_of_background(kernel, frames.shape[1:3])
+        if self.mean is not None:
+            of_all_frames = keras.ops.sum(kernel, axis=2, keepdims=True)
+            bias = bias - keras.ops.conv(self.mean, of_all_frames, self.strides, self.padding)
         kernel, bias = (keras.ops.cast(part, self._precision) for part in (kernel, bias))
         features = keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, self.strides, self.padding)
         return self.activation(keras.ops.add(features, bias))  # whose gradient, unlike that of +, needs no pass of its own
-
-    def _features_of_background(self, kernel: Any, size: tuple[int, ...]) -> Any:
-        """What an empty frame of this size gives: (filters), or (1, rows, columns, filters) where the borders differ."""
-        if self.padding == "valid":
-            return self.background * keras.ops.sum(kernel, axis=(0, 1, 2))
-        picture = keras.ops.broadcast_to(self.background, (1, *size, 1))  # whose padding is 0
-        return keras.ops.conv(picture, keras.ops.sum(kernel, axis=2, keepdims=True), self.strides, self.padding)
 
 
 class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
@@ -81,9 +75,9 @@ class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 
 def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings) -> keras.KerasTensor:
     """The convolutions of Mnih et al. 2015, Methods, Model architecture, on bytes scaled to 0..1."""
-    layer_norm = settings.layer_norm
-    features = frames
-    for index, (filters, kernel, stride) in enumerate([(32, 8, 4), (64, 4, 2), (64, 3, 1)], start=1):
+    layer_norm, features = settings.layer_norm, frames
+    layers = zip(settings.nature_channels, [(8, 4), (4, 2), (3, 1)], strict=True)
+    for index, (filters, (kernel, stride)) in enumerate(layers, start=1):
         kind, name = _first_kind(settings) if index == 1 else keras.layers.Conv2D, f"convolution_{index}"
         activation, scale = None if layer_norm else "relu", initializer(seeds)
         features = kind(filters, kernel, stride, activation=activation, kernel_initializer=scale, name=name)(features)

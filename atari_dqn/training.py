@@ -21,7 +21,7 @@ from atari_dqn.export import save_network
 from atari_dqn.interruption import StopOnSignals
 from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
 from atari_dqn.random_state import generator_from_array, generator_to_array
-from atari_dqn.replay import Batch, FrameFiles, make_memory
+from atari_dqn.replay import Batch, FrameFiles, make_memory, priority_schedule
 from atari_dqn.settings import Config
 from atari_dqn.short_evaluation import evaluate_shortly
 from atari_dqn.tensorflow_setup import Trace
@@ -121,10 +121,10 @@ class Training:
         if self.steps < self.config.training.warmup_steps or not self.memory.can_sample():
             return 0, partial(self.memory.sample, 0)
         if self.agent.updates == 0 and self.agent.online.wants_center:
-            self.agent.center(self.memory.median_pixel())
+            self.agent.center(self.memory.mean_frame())
         due, self.steps_owed = divmod(self.steps_owed + self.advance, self.config.training.update_period)
-        progress = min(self.steps / self.config.replay.importance_steps, 1.0)
-        draw = partial(self.memory.sample, self.config.agent.batch_size, progress, due)
+        schedule = priority_schedule(self.config.replay, self.steps)
+        draw = partial(self.memory.sample, self.config.agent.batch_size, due, *schedule)
         # Vectors are drawn sooner than another thread would have begun to.
         return due, self.sampler.submit(draw).result if due and not self.vectors else draw
 

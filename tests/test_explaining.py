@@ -8,7 +8,7 @@ from atari_dqn.evaluation import evaluate
 from atari_dqn.explaining import Explainer
 from atari_dqn.short_evaluation import values_of_episode
 
-ATOMS = {"double": 1, "default": None, "c51": 51, "qrdqn": None, "iqn": 32}
+ATOMS = {"double": 1, "default": 1, "c51": 51, "qrdqn": None, "iqn": 32}
 
 
 @pytest.mark.parametrize("recipe", ATOMS)
@@ -24,7 +24,7 @@ def test_what_is_explained_is_what_the_agent_acts_on(recipe: str) -> None:
     np.testing.assert_allclose((returns * probabilities).sum(axis=-1), values, atol=1e-4)
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
     assert returns.shape == probabilities.shape == (5, 4, ATOMS[recipe] or config.network.atoms)
-    assert explainer.distributional == (recipe != "double")
+    assert explainer.distributional == (ATOMS[recipe] != 1)
 
     (episode,) = evaluate(agent.act, config, seed=1, episodes=1).episodes
     survey = explainer.survey(game, episode)

@@ -34,7 +34,7 @@ def test_the_saved_file_opens_with_keras_alone_and_answers_as_the_agent_does(tmp
         for variable in agent.online.weights.trainable_variables:  # so that no bias is zero
             variable.assign_add(0.01 * np.random.default_rng(number).normal(size=variable.shape))
         if agent.online.wants_center:
-            agent.center(87.0)
+            agent.center(observations[0, 0].astype(np.float32))
         save_network(agent, tmp_path / f"{number}.keras")
     script = (
         "import keras, numpy, sys\n"
@@ -72,7 +72,7 @@ ANSWER = {
 def test_other_programs_answer_as_the_agent_does(tmp_path: Path, name: str, kind: int) -> None:
     agent = Agent(config(**{f"network__{name}": value for name, value in KINDS[kind].items()}), SHAPE, ACTIONS)
     if agent.online.wants_center:
-        agent.center(40.0)
+        agent.center(np.full(SHAPE[1:], 40, np.float32))
     observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
     difference = export_network(agent, tmp_path / name, observations)
     assert [path.name for path in tmp_path.iterdir()] == [name]

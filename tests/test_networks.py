@@ -103,19 +103,27 @@ def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("torso", "precision", "tolerance"), [("nature", "float32", 1e-5), ("impala", "float32", 1e-4)])
-def test_a_centered_network_sees_what_another_sees_of_frames_without_the_background(
+def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(
     torso: str, precision: str, tolerance: float
 ) -> None:
     """At the borders too, where the padding of a centred picture is 0."""
     settings = NetworkSettings(torso=torso, hidden_units=8)
     network = build_network(settings.model_copy(update={"center": True}), (84, 84, 4), 4, 1, "online", precision)
     plain = build_network(settings, (84, 84, 4), 4, 1, "online", dtype="float32")
-    seen, background = frames(), 87.0
+    seen, mean = frames(), np.random.default_rng(5).integers(256, size=(84, 84)).astype(np.float32)
     np.testing.assert_array_equal(network({"frames": seen}), plain({"frames": seen.astype(np.float32)}))
     (layer,) = [layer for layer in network.layers if isinstance(layer, ByteConvolution)]
-    layer.background.assign(background)
-    expected = plain({"frames": seen - np.float32(background)})
+    layer.mean.assign(mean[None, :, :, None])
+    expected = plain({"frames": seen - mean[None, :, :, None]})
     np.testing.assert_allclose(network({"frames": seen}), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_the_nature_torso_has_the_papers_channels_or_those_that_are_asked_for() -> None:
+    for channels in ([32, 64, 64], [16, 32, 48]):
+        network = build_network(NetworkSettings(nature_channels=channels, hidden_units=8), (84, 84, 4), 4, 1, "online")
+        convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+        assert [layer.filters for layer in convolutions] == channels
+        assert network.get_layer("features").output.shape == (None, 7 * 7 * channels[-1])
 
 
 def test_the_impala_torso_has_the_papers_shape() -> None:

@@ -1,3 +1,5 @@
+from typing import Literal
+
 import keras
 import numpy as np
 import pytest
@@ -50,15 +52,20 @@ def test_gradients_are_scaled_together_and_only_when_too_long() -> None:
         np.testing.assert_allclose(untouched[1], [0.0, 4.0])
 
 
-def test_the_step_size_decays_linearly_to_its_end() -> None:
+@pytest.mark.parametrize(
+    ("shape", "steps"),
+    # 0.2 + 0.8 (1 + cos(pi t / 4)) / 2
+    [("linear", [1.0, 0.8, 0.6, 0.4, 0.2, 0.2]), ("cosine", [1.0, 0.882843, 0.6, 0.317157, 0.2, 0.2])],
+)
+def test_the_step_size_decays_to_its_end(shape: Literal["linear", "cosine"], steps: list[float]) -> None:
     """Adam's first steps under a constant gradient are of the learning rate's size."""
-    settings = OptimizerSettings(learning_rate=1.0, learning_rate_end=0.2, decay_updates=4)
+    settings = OptimizerSettings(learning_rate=1.0, learning_rate_end=0.2, decay_updates=4, decay_shape=shape)
     optimizer, weight = make_optimizer(settings), keras.Variable(np.zeros(1, np.float32))
     places = [0.0]
     for _ in range(6):
         optimizer.apply([tf.ones(1)], [weight])
         places.append(float(weight.numpy()[0]))
-    np.testing.assert_allclose(np.diff(places), [-1.0, -0.8, -0.6, -0.4, -0.2, -0.2], rtol=1e-5)
+    np.testing.assert_allclose(-np.diff(places), steps, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["adam", "rmsprop"])

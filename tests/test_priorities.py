@@ -89,15 +89,45 @@ def test_new_transitions_have_the_largest_priority_so_far() -> None:
     np.testing.assert_allclose(priorities._tree.leaves[:2], [0.5, 5.0], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("share", "by_priority"), [(1.0, 8), (0.5, 4), (0.2, 2), (0.0, 0)])
+def test_only_a_share_of_each_batch_goes_by_priorities(share: float, by_priority: int) -> None:
+    """One transition has all the priority there is; the others are drawn where priorities do not count."""
+    replay = memory()
+    play(replay, 50, seed=1)
+    assert replay.priorities is not None
+    places = np.array(sorted(drawable_when_uniform(replay)))
+    replay.priorities.forget(places)
+    replay.priorities.add(places[3:4])
+    rest = np.zeros(48)
+    for _ in range(200):
+        batch = replay.sample(8, 3, share=share)
+        np.testing.assert_array_equal(batch.weight, 1)
+        each = batch.place.reshape(3, 8)
+        np.testing.assert_array_equal(each[:, :by_priority], places[3])
+        rest += np.bincount(each[:, by_priority:].ravel(), minlength=48)
+    np.testing.assert_allclose(rest[places], 600 * (8 - by_priority) / len(places), atol=50)
+
+
+def test_weights_make_up_for_priorities_only_where_they_count() -> None:
+    replay = memory()
+    play(replay, 50, seed=1)
+    replay.set_priorities(replay.sample(8), np.linspace(1, 9, 8))
+    weight = replay.sample(8, 2, progress=1.0, share=0.5).weight.reshape(2, 8)
+    np.testing.assert_array_equal(weight[:, 4:], 1)
+    np.testing.assert_array_equal(weight[:, :4].max(axis=1), 1)
+    assert weight[:, :4].min() < 1
+
+
 def test_a_restored_memory_draws_the_same() -> None:
     one, other = memory(), memory()
     play(one, 60, seed=2)
-    batch = one.sample(8, 0.5)
+    batch = one.sample(8, progress=0.5)
     assert one.priorities is not None
     one.priorities.set(batch.place, np.linspace(0, 3, 8))
     other.restore(one.arrays(), one.filled(np.zeros(2, np.int64)))
     for _ in range(5):
-        for left, right in zip(one.sample(16, 0.7), other.sample(16, 0.7), strict=True):
+        samples = (replay.sample(16, 2, 0.7, share=0.5) for replay in (one, other))
+        for left, right in zip(*samples, strict=True):
             np.testing.assert_array_equal(left, right)
 
 

@@ -107,24 +107,21 @@ def test_the_warmup_is_random_and_unlearnt(tmp_path: Path) -> None:
     assert set(np.unique(actions)) == {0, 1, 2}
 
 
-def test_frames_are_centred_on_the_background_of_the_warmup_and_a_continued_run_keeps_it(tmp_path: Path) -> None:
-    class GrayCatch(CatchGames):
-        def _push(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-            return super()._push(mask) // 2 + np.uint8(40)
-
-    def gray_catch(steps: int) -> Training:
-        settings = config(network__center=True, training__total_steps=steps)
-        return Training(settings, tmp_path / "run", tmp_path / "videos", games=GrayCatch(4))
-
-    training = gray_catch(520)
-    assert training.agent.online.weights.layers[1].background == 0
+def test_frames_are_centred_on_the_mean_of_the_warmup_and_a_continued_run_keeps_it(tmp_path: Path) -> None:
+    training = catch(tmp_path, config(network__center=True, training__total_steps=520))
+    means: list[NDArray[np.float32]] = []
+    learn = training.agent.center
+    training.agent.center = lambda mean: (means.append(mean), learn(mean))[1]  # type: ignore
     training.run()
-    again = gray_catch(700)
+    (mean,) = means
+    seen = training.memory._frames._frames[:, :110]  # type: ignore[attr-defined]
+    assert mean.shape == (36, 36)
+    np.testing.assert_allclose(mean, seen.mean(axis=(0, 1)), atol=4)
+    again = catch(tmp_path, config(network__center=True, training__total_steps=700))
     assert again.restore(checkpoint.load(tmp_path / "run"))
-    again.agent.center = lambda background: pytest.fail("once is enough")  # type: ignore
     again.run()
     for network in (again.agent.online, again.agent.target):
-        assert network.weights.layers[1].background == 40
+        np.testing.assert_array_equal(network.weights.layers[1].mean[0, :, :, 0], mean)
 
 
 def test_rewards_are_clipped_for_learning_and_logged_raw(tmp_path: Path) -> None:

@@ -163,19 +163,24 @@ class ReplayMemory:
         """Whether at least one transition is complete."""
         return bool((self._sampleable() > 0).any()) if self.priorities is None else self.priorities.any()
 
-    def sample(self, size: int, progress: float = 0.0, count: int = 1) -> Batch:
+    def sample(self, size: int, count: int = 1, progress: float = 0.0, share: float = 1.0) -> Batch:
         """Draws transitions, with replacement, equally often or by their priorities.
 
         Args:
             size: B.
-            progress: of the weights' exponent on its way to 1, 0 to 1.
             count: of batches of B transitions, which are returned as one.
+            progress: of the weights' exponent on its way to 1, 0 to 1.
+            share: of each batch that goes by priorities, if there are any, 0 to 1.
         """
-        if self.priorities is None:
-            return self.gather(*self._draw(size * count))
-        drawn = [self.priorities.draw(size, progress, self.random) for _ in range(count)]
-        place, weight = (np.concatenate(part) for part in zip(*drawn, strict=True))
-        return self.gather(*np.divmod(place, self.rows))._replace(weight=weight)
+        surprising = round(size * share) if self.priorities else 0
+        env, row = self._draw((size - surprising) * count)
+        if not (self.priorities and surprising):
+            return self.gather(env, row)
+        drawn = [self.priorities.draw(surprising, progress, self.random) for _ in range(count)]
+        place, weight = (np.stack(part) for part in zip(*drawn, strict=True))
+        place = np.concatenate([place, (env * self.rows + row).reshape(count, -1)], axis=1)
+        weight = np.pad(weight, ((0, 0), (0, size - surprising)), constant_values=1)
+        return self.gather(*np.divmod(place.ravel(), self.rows))._replace(weight=weight.ravel())
 
     def gather(self, env: NDArray[np.int64], row: NDArray[np.int64]) -> Batch:
         """Builds the transitions that start at the given rows, with weight 1."""
@@ -193,11 +198,11 @@ class ReplayMemory:
         if self.priorities is not None:
             self.priorities.set(batch.place, np.asarray(surprise))
 
-    def median_pixel(self) -> float:
-        """The median of the pixels of 2,000 of the frames held, evenly spaced."""
+    def mean_frame(self) -> NDArray[np.float32]:
+        """The mean (*frame_shape) of 2,000 of the frames held, evenly spaced."""
         rows = np.linspace(0, int(self._size.min()) - 1, -(-2000 // self.num_envs)).astype(np.int64).tolist()
         frames = [self._frames.window(env, row)[0] for env in range(self.num_envs) for row in rows]
-        return float(np.median(frames))
+        return np.asarray(np.mean(frames, axis=0, dtype=np.float32))
 
     def newest_frames(self) -> NDArray[Any]:
         """The newest frame of each environment, (num_envs, *frame_shape)."""

@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atari_dqn.learning_settings import ReplaySettings
 from atari_dqn.replay.sum_tree import SumTree
+
+
+def priority_schedule(settings: ReplaySettings, steps: int) -> tuple[float, float]:
+    """After so many agent steps: of the weights' exponent on its way to 1, and of a batch that goes by priorities, 0 to 1 each.
+
+    >>> priority_schedule(ReplaySettings(importance_steps=100, priority_steps=40), 30)
+    (0.3, 0.25)
+    """
+    share = max(1 - steps / settings.priority_steps, 0.0) if settings.priority_steps else 1.0
+    return min(steps / settings.importance_steps, 1.0), share
 
 
 class Priorities:
