@@ -57,11 +57,13 @@ $(call require,record,OUT,videos/episode.gif)
 $(call require,frames,OUT,frames.png)
 $(call require,export,CKPT,checkpoints/...)
 $(call require,export,OUT,agent.onnx)
+$(call require,release,CKPT,checkpoints/...)
+$(call require,release,OUT,checkpoints/released/pong)
 $(call require,plot,RUNS,checkpoints/...)
 $(call require,report,RUNS,checkpoints)
 $(if $(or $(OUT),$(ARGS)),,$(call require,sweep,GAMES,pong,breakout))
 
-.PHONY: help install develop train sweep eval record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
+.PHONY: help install develop train sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train; stops and continues at will'
@@ -91,6 +93,8 @@ help:
 	@echo 'make gallery                   write videos/index.html: curves, recordings and results, to open, zip and send'
 	@echo '     [LIVE=1] [PORT=N]           serve it on this machine instead, and follow runs as they go on'
 	@echo 'make export CKPT=DIR OUT=NAME.onnx  write its network for other programs: .keras, .onnx, or a SavedModel'
+	@echo 'make release CKPT=DIR OUT=DIR  write what it takes to play it, its score, a recording and a model card'
+	@echo '     [EPISODES=N] [SEED=N]'
 	@echo 'make games                     list every game and the ids it answers to'
 	@echo 'make tensorboard               show the curves of all runs in checkpoints/ in a browser'
 	@echo 'make install                   build the environment in .venv; the other targets do so by themselves'
@@ -185,6 +189,9 @@ gallery: $(GALLERY)
 
 export: $(INSTALLED) $(GAME_NEEDS) $(if $(filter %.onnx,$(OUT)),$(ONNX))
 	@$(BIN)/atari-dqn export '$(CKPT)' --out '$(OUT)'
+
+release: $(INSTALLED) $(GAME_NEEDS)
+	@$(BIN)/atari-dqn release '$(CKPT)' --out '$(OUT)' $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
 
 games: $(INSTALLED)
 	@$(BIN)/atari-dqn games

@@ -123,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("export", playing.export, checkpoint)
     sub.add_argument("--out", required=True, metavar="NAME[.keras|.onnx]", help="without an ending: a TensorFlow SavedModel")
     sub.set_defaults(game=None, protocol=None)
+    sub = command("release", playing.release, checkpoint, seed, videos)
+    sub.add_argument("--out", required=True, metavar="DIR", help="to make, such as checkpoints/released/pong")
+    sub.add_argument("--episodes", type=_positive, metavar="N", help="default: the protocol's")
     command("digest", commands.digest, checkpoint)
     return parser
 

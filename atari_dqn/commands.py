@@ -32,6 +32,7 @@ def train(options: argparse.Namespace) -> int:
         if stored is not None:
             if options.init_from:
                 raise UserError(f"'{directory}' has begun already, so --init-from comes too late; choose another run directory")
+            _check_whole(stored)
             config = runs.merge(read_config(directory / runs.CONFIG), config, given)
             if stored.step >= config.training.total_steps:
                 print(f"{directory} is complete: {stored.step} agent steps; a larger number of steps extends it")
@@ -71,6 +72,13 @@ def _newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
                 raise
             say(f"note: {error}; the checkpoint before it is used")
     return None
+
+
+def _check_whole(stored: checkpoint.Checkpoint) -> None:
+    """Raises a UserError for a checkpoint that holds only an agent."""
+    if "counters" not in stored.arrays:
+        wanted = "INIT_FROM= (--init-from) begins another run with its weights"
+        raise UserError(f"'{stored.path}' holds an agent and nothing to continue its run with; {wanted}")
 
 
 def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Checkpoint | None, origin: Path | None) -> int:
@@ -145,6 +153,7 @@ def digest(options: argparse.Namespace) -> int:
     from atari_dqn.replay import FrameFiles
 
     stored = checkpoint.load(Path(options.checkpoint))
+    _check_whole(stored)
     # How frames are spread over files depends on when checkpoints were written; nothing else does.
     arrays = {name: array for name, array in stored.arrays.items() if name != "frame_files"}
     files = FrameFiles(stored.path.parent)

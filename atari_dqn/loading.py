@@ -1,12 +1,19 @@
 """Agents that others trained: from a checkpoint, and as the beginning of another run."""
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from atari_dqn import checkpoint
 from atari_dqn.agent import Agent
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.heads import OUTPUT_LAYERS
+
+# The note of a checkpoint that holds no more than it takes to play.
+RELEASED = "released"
 
 
 def load_agent(path: str | Path) -> Agent:
@@ -21,8 +28,28 @@ def load_agent(path: str | Path) -> Agent:
     stored = checkpoint.load(Path(path), shared=False)
     config = read_config(stored.path / "config.toml")
     agent = Agent(config, tuple(stored.notes["observation_shape"]), stored.notes["actions"])
-    agent.restore(checkpoint.part(stored.arrays, "agent"))
+    arrays = checkpoint.part(stored.arrays, "agent")
+    agent.restore(_whole(agent, arrays, stored) if stored.notes.get(RELEASED) else arrays)
     return agent
+
+
+def compact_arrays(agent: Agent) -> dict[str, NDArray[np.float16]]:
+    """The weights that act, rounded to 16 bits: 11 of precision, which is more than networks are trained in."""
+    return {f"agent/{name}": np.asarray(weight, np.float16) for name, weight in _acting(agent).items()}
+
+
+def _whole(agent: Agent, compact: dict[str, NDArray[Any]], stored: checkpoint.Checkpoint) -> dict[str, NDArray[Any]]:
+    """What an untrained agent of the same settings would be restored from, but for the weights."""
+    weights = _acting(agent)
+    if compact.keys() != weights.keys():
+        raise UserError(f"damaged checkpoint: {stored.path} lacks weights of its network")
+    beside = {name: array for name, array in agent.arrays().items() if not name.startswith(("online/", "target/"))}
+    return {**beside, **{f"{owner}/{name.split('/')[1]}": compact[name] for name in weights for owner in ("online", "target")}}
+
+
+def _acting(agent: Agent) -> dict[str, Any]:
+    """The online network's variables, by their number: Keras's names for nameless layers differ between processes."""
+    return {f"online/{number:02d}": variable for number, variable in enumerate(agent.online.weights.variables)}
 
 
 def start_from(agent: Agent, other: Agent) -> bool:

@@ -125,6 +125,24 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
+def release(options: argparse.Namespace) -> int:
+    """Writes what it takes to play an agent, without what it takes to train on, with its score and a model card."""
+    out = Path(options.out)
+    gif = Path(options.videos) / "released" / f"{out.name}.gif"
+    for directory in (out.parent, gif.parent):
+        runs.check_writable(directory)
+    source = checkpoint.find(Path(options.checkpoint))
+    start_tensorflow(read_config(source / runs.CONFIG))
+    from atari_dqn.evaluation import describe
+    from atari_dqn.releasing import release
+
+    result, step = release(source, out, gif, options.seed, options.episodes), checkpoint.step_of(source)
+    print(describe(result, agent=f"{out}, {step} agent steps"))
+    print(f"{'recorded':<17} {gif}")
+    print(f"{'written':<17} {out}")
+    return 0
+
+
 def frames(options: argparse.Namespace) -> int:
     """Draws the emulator's frames of a few agent steps above what the network sees of them."""
     from atari_dqn.frames_picture import draw_frames

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from atari_dqn import checkpoint
 from atari_dqn.config import read_config
@@ -170,6 +173,7 @@ def write_circumstances(run_directory: Path, config: Config) -> None:
             "commit": _commit(),
             "python": platform.python_version(),
             "platform": platform.platform(),
+            "machine": _machine(),
             "packages": {name: _version(name) for name in PACKAGES},
         }
     )
@@ -200,6 +204,15 @@ def _replace(path: Path, text: str) -> None:
         write_whole(path, text.encode())
     except OSError as error:
         raise UserError(f"'{path}' could not be written: {error.strerror}") from error
+
+
+def _machine() -> str:
+    """The processor, how many cores of it, and the memory."""
+    names: list[str] = []
+    with suppress(OSError):
+        names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
 
 
 def _version(package: str) -> str | None:

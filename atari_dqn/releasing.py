@@ -1,0 +1,126 @@
+"""Agents to give away: what it takes to play them, how they were trained, and how well they play."""
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from atari_dqn import checkpoint, runs
+from atari_dqn.config import load_config, read_config
+from atari_dqn.episode_file import Origin, evaluation_json, evaluation_stem
+from atari_dqn.errors import UserError
+from atari_dqn.evaluation import Evaluation, describe, evaluate
+from atari_dqn.loading import RELEASED, compact_arrays, load_agent
+from atari_dqn.recording import check_beside, record_episode
+from atari_dqn.settings import SECTIONS, Config
+
+CURVES = ("episodes.csv", "metrics.csv")
+CARD = "README.md"
+
+
+def release(source: Path, out: Path, gif: Path, seed: int, episodes: int | None) -> Evaluation:
+    """Writes an agent without what it would take to train on, scores what was written, and records its median episode.
+
+    Args:
+        source: a checkpoint in its run's directory.
+        out: the directory to make, laid out as a run's: settings, learning curves, one checkpoint with weights of 16 bits;
+            and the evaluation as JSON, and a model card.
+        gif: the recording, with a JSON beside it.
+        seed: of the evaluation.
+        episodes: of the evaluation; None: the protocol's.
+
+    Raises:
+        UserError: ``out`` is there already, or the checkpoint is damaged or no longer in its run's directory.
+    """
+    if out.exists():
+        raise UserError(f"there is '{out}' already: choose another name, or delete it first")
+    run, stored, config = source.parent, checkpoint.load(source, shared=False), read_config(source / runs.CONFIG)
+    lacking = [name for name in (*CURVES, "run.json") if not (run / name).is_file()]
+    if lacking:
+        raise UserError(f"'{run}' lacks {', '.join(lacking)}: a checkpoint is released from the directory of its run")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    check_beside(gif)
+    with TemporaryDirectory(dir=out.parent, prefix=".writing-") as name:
+        made = Path(name) / out.name
+        notes = {key: stored.notes[key] for key in ("observation_shape", "actions", "time")} | {RELEASED: True}
+        settings: dict[str, Callable[[Path], Any]] = {runs.CONFIG: lambda path: shutil.copy(source / runs.CONFIG, path)}
+        written = checkpoint.save(made, stored.step, compact_arrays(load_agent(source)), settings, notes)
+        result = evaluate(load_agent(written).act, config, seed=seed, episodes=episodes)
+        origin = Origin("evaluation", out.name, config.recipe, (out / written.name).as_posix(), stored.step)
+        shutil.copy(source / runs.CONFIG, made / runs.CONFIG)
+        for curve in CURVES:
+            (made / curve).write_bytes((run / curve).read_bytes()[: stored.notes["logs"][curve]])
+        answer = json.dumps(evaluation_json(result, origin), indent=1) + "\n"
+        (made / f"{evaluation_stem(result, origin)}.json").write_text(answer, encoding="utf-8")
+        starts = json.loads((run / "run.json").read_text(encoding="utf-8"))["starts"]
+        (made / CARD).write_text(model_card(out, gif, stored, config, result, starts), encoding="utf-8")
+        made.rename(out)
+    gif.parent.mkdir(parents=True, exist_ok=True)
+    record_episode({"gif": gif}, result, result.representative(), origin, "median")
+    return result
+
+
+def model_card(
+    out: Path, gif: Path, stored: checkpoint.Checkpoint, config: Config, result: Evaluation, starts: list[dict[str, Any]]
+) -> str:
+    """What to know of an agent before it is used or quoted: score, protocol, command, commit, machine, time."""
+    seconds = stored.notes["time"]["wall"]
+    commits = dict.fromkeys(start["commit"] or "unknown" for start in starts)
+    machines = dict.fromkeys(start.get("machine", start["platform"]) for start in starts)
+    packages = ("tensorflow", "keras", "ale-py", "gymnasium")
+    rows = {
+        "trained with": f"`{training_command(config)}`",
+        "recipe, protocol": f"`{config.recipe}`, `{config.protocol}`; every setting: [{runs.CONFIG}]({runs.CONFIG})",
+        "seed": config.machine.seed,
+        "agent steps": f"{stored.step:,}",
+        "wall time": f"{timedelta(seconds=round(seconds))} in {len(starts)} start{'s'[: len(starts) > 1]} "
+        f"({stored.step / seconds:.0f} agent steps a second, evaluations and recordings included)",
+        "machine": "; ".join(machines),
+        "commit": ", ".join(f"`{commit}`" for commit in commits),
+        "packages": ", ".join(f"{name} {starts[-1]['packages'][name]}" for name in packages)
+        + f"; Python {starts[-1]['python']}",
+        "weights": "rounded to 16 bits (the score is theirs)",
+    }
+    return "\n".join(
+        [
+            f"# {config.game}",
+            "",
+            f"Its own evaluation, of the weights as they are stored: `make eval CKPT={out.as_posix()}`",
+            "",
+            "```",
+            describe(result, agent=f"{out.as_posix()}, {stored.step} agent steps"),
+            "```",
+            "",
+            "| | |",
+            "| --- | --- |",
+            *(f"| {name} | {value} |" for name, value in rows.items()),
+            "",
+            f"Learning curve: [{CURVES[0]}]({CURVES[0]}), [{CURVES[1]}]({CURVES[1]}). Its median episode: `{gif.as_posix()}`.",
+            "",
+        ]
+    )
+
+
+def training_command(config: Config) -> str:
+    """The command that trains with these settings, whatever differs from the recipe's named; threads are the machine's.
+
+    Raises:
+        UserError: the recipe or the protocol was a file of one's own.
+    """
+    usual, _ = load_config(config.game, config.recipe, config.protocol)
+    named = {"machine.seed": "SEED", "training.total_steps": "STEPS"}
+    words = [f"GAME={config.game}", f"CONFIG={config.recipe}", f"PROTOCOL={config.protocol}"]
+    arguments = []
+    for section in SECTIONS:
+        before, values = getattr(usual, section).model_dump(), getattr(config, section).model_dump()
+        for key, value in values.items():
+            name = f"{section}.{key}"
+            if name in named:
+                words.append(f"{named[name]}={value}")
+            elif value != before[key] and name not in runs.THREADS:
+                text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+                arguments.append(f"--{name} {text}")
+    return " ".join(["make train", *words, *([f"ARGS='{' '.join(arguments)}'"] if arguments else [])])
