@@ -115,6 +115,13 @@ class NetworkSettings(Section):
         "nature, impala: take the mean picture of the warm-up off every frame",
         source="LeCun et al. 1998, Efficient BackProp, section 4.3",
     )
+    input_scale: float = setting(
+        1.0,
+        "nature, impala: multiplies frames, which are 0..1, or that less their mean",
+        source="LeCun et al. 1998, Efficient BackProp, section 4.3",
+        gt=0,
+        le=1000,
+    )
     layer_norm: bool = setting(
         False, "normalize what the nature torso's convolutions and the hidden layer compute", source="Ba et al. 2016"
     )
