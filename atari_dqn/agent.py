@@ -53,8 +53,8 @@ class Agent:
 
         self._build, precision = build, resolve_precision(config.machine.precision)
         self.online, self.target = (QNetwork(build, name, precision) for name in ("online", "target"))
-        self.optimizer = make_optimizer(config.optimizer)
-        self.optimizer.build(self.online.weights.trainable_variables)
+        self.acting = self.target if self.settings.act_with_target else self.online
+        self.optimizer = make_optimizer(config.optimizer, self.online.weights.trainable_variables)
         self.updates = self.explorations = 0
         observations, count = tf.TensorSpec([None, *frames_last], dtype), tf.TensorSpec([], tf.int32)
         # Networks of vectors are so small that starting each operation would take longer than computing it.
@@ -152,7 +152,7 @@ class Agent:
     def _compute_values(self, observations: tf.Tensor, count: tf.Tensor | None = None) -> tf.Tensor:
         key = None if count is None else self._key(0, count)
         # In float32: the best two actions often differ by less than bfloat16 can tell.
-        return self.rule.values(self.outputs(self.online, observations, key, EVALUATION_SAMPLES, exact=True)[0])
+        return self.rule.values(self.outputs(self.acting, observations, key, EVALUATION_SAMPLES, exact=True)[0])
 
     def _compute_updates(self, batches: Batch, count: int) -> tuple[tf.Tensor, tf.Tensor]:
         """What ``count`` steps measured (metrics, count), and how much each transition surprised."""

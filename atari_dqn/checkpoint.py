@@ -3,7 +3,7 @@
 A checkpoint is a directory ``step-000123456`` inside a run's directory:
 
     arrays.npz      every array that a continued run depends on; NumPy's own format, pickle refused
-    network.keras   the online network for other programs; never read by this one
+    network.keras   the network that plays, for other programs; never read by this one
     config.toml     the resolved settings
     manifest.json   size and SHA-256 of each file above, and notes, under a SHA-256 of its own; written last, so that its
                     presence marks completeness

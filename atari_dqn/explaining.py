@@ -61,7 +61,7 @@ class Explainer:
         return Survey(np.concatenate(values), min(lows), max(highs))
 
     def _explain(self, observations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        outputs, _ = self.agent.outputs(self.agent.online, observations, None, EVALUATION_SAMPLES, exact=True)
+        outputs, _ = self.agent.outputs(self.agent.acting, observations, None, EVALUATION_SAMPLES, exact=True)
         return self.agent.rule.values(outputs), *self.agent.rule.distribution(outputs)
 
 

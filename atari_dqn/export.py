@@ -17,14 +17,14 @@ from atari_dqn.agent import EVALUATION_SAMPLES, Agent
 from atari_dqn.heads import FractionEmbedding, NoisyDense
 from atari_dqn.preprocessing import stacks_last
 from atari_dqn.rules import fixed_fractions, support
-from atari_dqn.torsos import ByteConvolution, SpectralConvolution
+from atari_dqn.torsos import PIXELS, ByteConvolution, SpectralConvolution
 
 # Of Q-values that are computed in another order, as a part of the largest.
 ROUNDING = 1e-3
 
 
 def export_network(agent: Agent, out: Path, observations: NDArray[Any]) -> float:
-    """Writes the online network for other programs, and has the file answer as they would.
+    """Writes the network that plays for other programs, and has the file answer as they would.
 
     It maps ``frames`` (B, height, width, stack), bytes, to Q-values (B, actions), as ``save_network`` says.
 
@@ -80,7 +80,7 @@ def _save_onnx(agent: Agent, path: Path, frames: NDArray[Any]) -> NDArray[Any]:
 
 
 def save_network(agent: Agent, path: Path) -> None:
-    """Writes the online network as a ``.keras`` file, which Keras opens without this package.
+    """Writes the network that plays as a ``.keras`` file, which Keras opens without this package.
 
     It maps frames (B, height, width, stack), bytes, to the Q-values (B, actions) that ``Agent.values`` returns, in float32.
     """
@@ -104,7 +104,7 @@ def _zip_dates() -> Iterator[None]:
 
 
 def stock_network(agent: Agent) -> keras.Model:
-    """The online network, without noise, made of Keras's own layers."""
+    """The network that plays, without noise, made of Keras's own layers."""
     made: list[tuple[keras.layers.Layer, list[Any]]] = []
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -116,7 +116,7 @@ def stock_network(agent: Agent) -> keras.Model:
             return layer(arguments[0][0])  # beside the features were noise or fractions
         return layer(*arguments, **{name: value for name, value in options.items() if name != "training"})
 
-    network = keras.models.clone_model(agent.online.weights, clone_function=clone, call_function=call)
+    network = keras.models.clone_model(agent.acting.weights, clone_function=clone, call_function=call)
     outputs, settings = network.output, agent.config.network
     weights = [layer_and_weights for layer_and_weights in made if layer_and_weights[1]]
     if settings.returns == "categorical":
@@ -128,15 +128,15 @@ def stock_network(agent: Agent) -> keras.Model:
     values = keras.layers.Reshape((agent.num_actions,), name="values")(outputs)
     for layer, arrays in weights:
         layer.set_weights(arrays)
-    return keras.Model(network.input["frames"], values, name=agent.online.weights.name)
+    return keras.Model(network.input["frames"], values, name=agent.acting.weights.name)
 
 
 def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
     """A layer of Keras's own that computes the same, and its weights."""
     if isinstance(layer, ByteConvolution):
         plain = keras.layers.Conv2D.from_config(layer.get_config())
-        offset = 0.0 if layer.mean is None else -layer.scale * np.asarray(layer.mean[0])
-        scaling, weights = keras.layers.Rescaling(layer.scale, offset), [np.asarray(layer.kernel), np.asarray(layer.bias)]
+        offset = 0.0 if layer.mean is None else -PIXELS * np.asarray(layer.mean[0])
+        scaling, weights = keras.layers.Rescaling(PIXELS, offset), [np.asarray(layer.kernel), np.asarray(layer.bias)]
         return keras.Sequential([scaling, plain], name=layer.name), weights
     if isinstance(layer, SpectralConvolution):
         kernel = np.asarray(layer.normalized_kernel())

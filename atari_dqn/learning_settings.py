@@ -49,6 +49,9 @@ class AgentSettings(Section):
     target_rate: float = setting(
         1.0, "how far it then goes; 1: a copy", source="Lillicrap et al. 2016, Algorithm 1 (tau)", gt=0, le=1
     )
+    act_with_target: bool = setting(
+        False, "play with the target network's weights, not with the newest", source="Schwarzer et al. 2023, settings of BBF"
+    )
     random_shift: int = setting(
         0,
         "observations learnt from are shifted at random by at most so many",
@@ -115,13 +118,6 @@ class NetworkSettings(Section):
         "nature, impala: take the mean picture of the warm-up off every frame",
         source="LeCun et al. 1998, Efficient BackProp, section 4.3",
     )
-    input_scale: float = setting(
-        1.0,
-        "nature, impala: multiplies frames, which are 0..1, or that less their mean",
-        source="LeCun et al. 1998, Efficient BackProp, section 4.3",
-        gt=0,
-        le=1000,
-    )
     layer_norm: bool = setting(
         False, "normalize what the nature torso's convolutions and the hidden layer compute", source="Ba et al. 2016"
     )
@@ -175,6 +171,7 @@ class OptimizerSettings(Section):
     weight_decay: float = setting(
         0.0, "part of each kernel taken off in each update, times the step size", source="Loshchilov and Hutter 2019", ge=0
     )
+    weight_decay_first: bool = setting(True, "whether that goes for the kernel of the first layer, too")
     clip_norm: float = setting(
         10.0, "global norm to which gradients are scaled down; 0: never", source="Wang et al. 2016", ge=0
     )

@@ -34,22 +34,22 @@ def load_agent(path: str | Path) -> Agent:
 
 
 def compact_arrays(agent: Agent) -> dict[str, NDArray[np.float16]]:
-    """The weights that act, rounded to 16 bits: 11 of precision, which is more than networks are trained in."""
-    return {f"agent/{name}": np.asarray(weight, np.float16) for name, weight in _acting(agent).items()}
+    """The weights that play, rounded to 16 bits: 11 of precision, which is more than networks are trained in."""
+    return {f"agent/{name}": np.asarray(weight, np.float16) for name, weight in _playing(agent).items()}
 
 
 def _whole(agent: Agent, compact: dict[str, NDArray[Any]], stored: checkpoint.Checkpoint) -> dict[str, NDArray[Any]]:
     """What an untrained agent of the same settings would be restored from, but for the weights."""
-    weights = _acting(agent)
+    weights = _playing(agent)
     if compact.keys() != weights.keys():
         raise UserError(f"damaged checkpoint: {stored.path} lacks weights of its network")
     beside = {name: array for name, array in agent.arrays().items() if not name.startswith(("online/", "target/"))}
     return {**beside, **{f"{owner}/{name.split('/')[1]}": compact[name] for name in weights for owner in ("online", "target")}}
 
 
-def _acting(agent: Agent) -> dict[str, Any]:
-    """The online network's variables, by their number: Keras's names for nameless layers differ between processes."""
-    return {f"online/{number:02d}": variable for number, variable in enumerate(agent.online.weights.variables)}
+def _playing(agent: Agent) -> dict[str, Any]:
+    """The variables of the network that plays, by their number: Keras's names for nameless layers differ between processes."""
+    return {f"online/{number:02d}": variable for number, variable in enumerate(agent.acting.weights.variables)}
 
 
 def start_from(agent: Agent, other: Agent) -> bool:
@@ -70,7 +70,7 @@ def start_from(agent: Agent, other: Agent) -> bool:
         if theirs[name] != value:
             raise UserError(f"weights of another network: its {name} is {theirs[name]}, this run's {value}")
     everything = agent.action_names == other.action_names
-    for mine, its in zip(agent.online.weights.layers, other.online.weights.layers, strict=True):
+    for mine, its in zip(agent.online.weights.layers, other.acting.weights.layers, strict=True):
         if everything or mine.name not in OUTPUT_LAYERS:
             mine.set_weights(its.get_weights())
     agent.online.round()

@@ -3,6 +3,8 @@
 Keras applies Adam as a dozen element-wise passes over every weight; TensorFlow has the same update as a single kernel.
 """
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -58,8 +60,8 @@ class FusedCenteredRMSprop(keras.optimizers.RMSprop):
         )
 
 
-def make_optimizer(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
-    """The optimizer that the settings name."""
+def make_optimizer(settings: OptimizerSettings, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
+    """The optimizer that the settings name, of these variables; the first of them is the first layer's kernel."""
     rate, end, updates = settings.learning_rate, settings.learning_rate_end, settings.decay_updates
     if updates and settings.decay_shape == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, updates, end / rate)
@@ -71,7 +73,9 @@ def make_optimizer(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
     else:
         optimizer = FusedCenteredRMSprop(rate, rho=settings.decay, momentum=0.0, centered=True, **options)
     if settings.weight_decay:  # of kernels: what is added or multiplied by itself is not to shrink
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "_scale"])
+        first = [] if settings.weight_decay_first else variables[:1]
+        optimizer.exclude_from_weight_decay(first, ["bias", "gamma", "beta", "_scale"])
+    optimizer.build(variables)
     return optimizer
 
 

@@ -16,22 +16,20 @@ SQUARINGS = 6
 
 
 class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
-    """A convolution of bytes as if they had been scaled: it is the kernel that is, which has fewer numbers.
+    """A convolution of bytes as if they had been scaled to 0..1: it is the kernel that is scaled, which has fewer numbers.
 
     Args:
         arguments: of a convolution.
         centered: as if the mean picture had been taken off each frame, too: it is the bias that its features are taken off.
             It is 0 until it is set.
-        scale: of what would be 0..1 else.
         options: of a convolution.
     """
 
-    def __init__(self, *arguments: Any, centered: bool = False, scale: float = 1.0, **options: Any) -> None:
+    def __init__(self, *arguments: Any, centered: bool = False, **options: Any) -> None:
         # The kernel is scaled before it is rounded to the precision of the computation.
         self._precision = keras.config.dtype_policy().compute_dtype
         self.mean: Any = None
         self._centered = centered
-        self.scale = scale * PIXELS
         super().__init__(*arguments, **{**options, "dtype": "float32"})
 
     def build(self, shape: tuple[int | None, ...]) -> None:
@@ -42,7 +40,7 @@ class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 
     def call(self, frames: Any) -> Any:
         """From bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
-        kernel, bias = self.kernel * self.scale, self.bias
+        kernel, bias = self.kernel * PIXELS, self.bias
         if self.mean is not None:
             of_all_frames = keras.ops.sum(kernel, axis=2, keepdims=True)
             bias = bias - keras.ops.conv(self.mean, of_all_frames, self.strides, self.padding)
@@ -166,7 +164,7 @@ def normalized(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _first_kind(settings: NetworkSettings) -> Callable[..., keras.layers.Layer]:
-    return partial(ByteConvolution, centered=settings.center, scale=settings.input_scale)
+    return partial(ByteConvolution, centered=settings.center)
 
 
 def _same(kind: Callable[..., keras.layers.Layer], channels: int, seeds: Iterator[int], name: str) -> keras.layers.Layer:

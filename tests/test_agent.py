@@ -18,7 +18,7 @@ ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 
 def config(**overrides: object) -> Config:
     defaults: dict[str, object] = {"agent.batch_size": 8, "agent.n_step": 3, "agent.target_period_updates": 1000}
-    defaults |= {"network.hidden_units": 16, "optimizer.epsilon": 1e-8}
+    defaults |= {"agent.target_rate": 1.0, "network.hidden_units": 16, "optimizer.epsilon": 1e-8}
     return load_config(
         "breakout", overrides={**defaults, **{name.replace("__", "."): value for name, value in overrides.items()}}
     )[0]
@@ -191,6 +191,19 @@ def test_in_another_game_the_output_layers_start_anew(head: str, outputs: set[st
     for path, value in ((variable.path, variable.numpy()) for variable in agent.online.weights.variables):
         expected = before if path.split("/")[0] in outputs else theirs
         np.testing.assert_array_equal(value, expected[path], err_msg=path)
+
+
+@pytest.mark.parametrize("with_target", [True, False])
+def test_either_network_can_be_the_one_that_plays_and_that_others_start_from(with_target: bool) -> None:
+    agent = Agent(config(agent__act_with_target=with_target), SHAPE, ACTIONS)
+    data = batch()
+    agent.update(data)
+    online, target = (networks_values(network, data.observation) for network in (agent.online, agent.target))
+    assert not np.allclose(online, target, atol=1e-5)
+    np.testing.assert_allclose(agent.values(np.moveaxis(data.observation, -1, 1)), target if with_target else online, atol=1e-6)
+    heir = Agent(config(machine__seed=2), SHAPE, ACTIONS)
+    start_from(heir, agent)
+    np.testing.assert_allclose(networks_values(heir.online, data.observation), target if with_target else online, atol=1e-6)
 
 
 def agent_pairs(agent: Agent) -> "zip[tuple[keras.Variable, keras.Variable]]":

@@ -16,7 +16,7 @@ from tests.test_agent import ACTIONS, SHAPE, config
 
 KINDS: list[dict[str, Any]] = [
     {"head": "q"},
-    {"head": "q", "center": True, "input_scale": 8.0},
+    {"head": "q", "center": True},
     {"head": "dueling", "returns": "categorical", "noisy": True},
     {"head": "dueling", "returns": "quantile", "layer_norm": True},
     {"head": "q", "returns": "implicit"},
@@ -31,7 +31,7 @@ def test_the_saved_file_opens_with_keras_alone_and_answers_as_the_agent_does(tmp
     np.save(tmp_path / "frames.npy", np.moveaxis(observations, 1, -1))
     agents = [Agent(config(**{f"network__{name}": value for name, value in kind.items()}), SHAPE, ACTIONS) for kind in KINDS]
     for number, agent in enumerate(agents):
-        for variable in agent.online.weights.trainable_variables:  # so that no bias is zero
+        for variable in agent.acting.weights.trainable_variables:  # so that no bias is zero
             variable.assign_add(0.01 * np.random.default_rng(number).normal(size=variable.shape))
         if agent.online.wants_center:
             agent.center(observations[0, 0].astype(np.float32))
@@ -98,7 +98,7 @@ def test_a_rounding_agents_file_has_the_weights_that_learn(tmp_path: Path) -> No
     agent = Agent(config(machine__precision="bfloat16"), SHAPE, ACTIONS)
     save_network(agent, tmp_path / "network.keras")
     stored = keras.models.load_model(tmp_path / "network.keras").get_weights()
-    for mine, its in zip(agent.online.weights.trainable_variables, stored, strict=True):
+    for mine, its in zip(agent.acting.weights.trainable_variables, stored, strict=True):
         np.testing.assert_array_equal(mine, its)
 
 

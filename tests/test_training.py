@@ -31,6 +31,7 @@ SMALL = {
     "agent.batch_size": 32,
     "agent.n_step": 2,
     "agent.target_period_updates": 100,
+    "agent.target_rate": 1.0,
     "network.hidden_units": 64,
     "optimizer.learning_rate": 1e-3,
     "exploration.decay_steps": 3_000,

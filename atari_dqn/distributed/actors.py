@@ -105,7 +105,7 @@ class Actors:
 
     def _newest_weights(self) -> Any:
         if self._published[0] != self._agent.updates:
-            weights = [variable.numpy() for variable in self._agent.online.weights.variables]
+            weights = [variable.numpy() for variable in self._agent.acting.weights.variables]
             self._published = self._agent.updates, self._ray.put(weights)
         return self._published[1]
 

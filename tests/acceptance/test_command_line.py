@@ -33,7 +33,7 @@ def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
     assert (settings["training"]["total_steps"], settings["replay"]["capacity"]) == (960, 5000)
     circumstances = json.loads((run_directory / "run.json").read_text())["starts"]
     assert circumstances[0]["packages"]["tensorflow"]
-    assert set(circumstances[0]) == {"time", "command", "commit", "python", "platform", "packages"}
+    assert set(circumstances[0]) == {"time", "command", "commit", "python", "platform", "machine", "packages"}
 
 
 def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it(trained: Path, tmp_path: Path) -> None:
