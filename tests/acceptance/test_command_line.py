@@ -120,7 +120,7 @@ def test_a_run_begins_with_the_weights_of_another(trained: Path, tmp_path: Path,
     theirs, ours = load_agent(origin), load_agent(tmp_path / "checkpoints" / game / "second")
     same = [
         np.array_equal(a, b)
-        for a, b in zip(theirs.online.weights.get_weights(), ours.online.weights.get_weights(), strict=False)
+        for a, b in zip(theirs.acting.weights.get_weights(), ours.online.weights.get_weights(), strict=False)
     ]
     # Kernel and bias of three convolutions, two hidden and two output layers; and the mean picture, until the first update.
     assert sum(same) == (15 if game == GAME else 11)
