@@ -171,6 +171,7 @@ class OptimizerSettings(Section):
     weight_decay: float = setting(
         0.0, "part of each kernel taken off in each update, times the step size", source="Loshchilov and Hutter 2019", ge=0
     )
+    weight_decay_end: float = setting(0.0, "weight decay after decay_updates, by the same shape", ge=0)
     weight_decay_first: bool = setting(True, "whether that goes for the kernel of the first layer, too")
     clip_norm: float = setting(
         10.0, "global norm to which gradients are scaled down; 0: never", source="Wang et al. 2016", ge=0

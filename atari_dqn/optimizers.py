@@ -3,7 +3,8 @@
 Keras applies Adam as a dozen element-wise passes over every weight; TensorFlow has the same update as a single kernel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,7 +12,20 @@ import tensorflow as tf
 from atari_dqn.learning_settings import OptimizerSettings
 
 
-class FusedAdam(keras.optimizers.Adam):
+class DecaysWeights:
+    """Weight decay (Loshchilov and Hutter 2019, algorithm 2) with a schedule of its own, in one pass over a variable."""
+
+    decay_schedule: Callable[[keras.Variable], tf.Tensor] | float = 0.0
+
+    def _apply_weight_decay(self: Any, variables: Sequence[keras.Variable]) -> None:
+        schedule = self.decay_schedule
+        share = self.learning_rate * (schedule(self.iterations) if callable(schedule) else schedule)
+        for variable in variables if schedule else ():
+            if self._use_weight_decay(variable):
+                variable.value.assign_sub(variable.value * share)
+
+
+class FusedAdam(DecaysWeights, keras.optimizers.Adam):
     """Adam (Kingma and Ba 2015, section 2, last paragraph): epsilon is added to the root of the uncorrected second moment."""
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
@@ -32,7 +46,7 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
 
-class FusedCenteredRMSprop(keras.optimizers.RMSprop):
+class FusedCenteredRMSprop(DecaysWeights, keras.optimizers.RMSprop):
     """RMSprop divided by the square root of the centred second moment plus epsilon, without momentum.
 
     Graves 2013, "Generating Sequences With Recurrent Neural Networks", equations 38 to 40; what Mnih et al. 2015 use.
@@ -62,21 +76,27 @@ class FusedCenteredRMSprop(keras.optimizers.RMSprop):
 
 def make_optimizer(settings: OptimizerSettings, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
     """The optimizer that the settings name, of these variables; the first of them is the first layer's kernel."""
-    rate, end, updates = settings.learning_rate, settings.learning_rate_end, settings.decay_updates
-    if updates and settings.decay_shape == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, updates, end / rate)
-    elif updates:
-        rate = keras.optimizers.schedules.PolynomialDecay(rate, updates, end)
-    options = {"epsilon": settings.epsilon, "weight_decay": settings.weight_decay or None, "name": settings.name}
+    rate = _schedule(settings.learning_rate, settings.learning_rate_end, settings)
+    options = {"epsilon": settings.epsilon, "name": settings.name}
     if settings.name == "adam":
         optimizer = FusedAdam(rate, beta_1=settings.beta1, beta_2=settings.beta2, **options)
     else:
         optimizer = FusedCenteredRMSprop(rate, rho=settings.decay, momentum=0.0, centered=True, **options)
+    optimizer.decay_schedule = _schedule(settings.weight_decay, settings.weight_decay_end, settings)
     if settings.weight_decay:  # of kernels: what is added or multiplied by itself is not to shrink
         first = [] if settings.weight_decay_first else variables[:1]
         optimizer.exclude_from_weight_decay(first, ["bias", "gamma", "beta", "_scale"])
     optimizer.build(variables)
     return optimizer
+
+
+def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
+    """A number, or Keras's schedule from it to another."""
+    if not (settings.decay_updates and start):
+        return start
+    if settings.decay_shape == "cosine":
+        return keras.optimizers.schedules.CosineDecay(start, settings.decay_updates, end / start)
+    return keras.optimizers.schedules.PolynomialDecay(start, settings.decay_updates, end)
 
 
 def clip_by_global_norm(gradients: list[tf.Tensor], limit: float) -> tuple[list[tf.Tensor], tf.Tensor]:

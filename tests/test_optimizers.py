@@ -69,6 +69,20 @@ def test_the_step_size_decays_to_its_end(shape: Literal["linear", "cosine"], ste
     np.testing.assert_allclose(-np.diff(places), steps, rtol=1e-5)
 
 
+def test_weight_decay_decays_to_its_end() -> None:
+    """By the same shape as the step size."""
+    settings = OptimizerSettings(
+        learning_rate=0.5, learning_rate_end=0.5, weight_decay=0.8, weight_decay_end=0.2, decay_updates=2, decay_shape="cosine"
+    )
+    weight = keras.Variable(np.ones(1, np.float32))
+    optimizer = make_optimizer(settings, [weight])
+    weights = [1.0]
+    for _ in range(4):
+        optimizer.apply([tf.zeros(1)], [weight])
+        weights.append(float(weight.numpy()[0]))
+    np.testing.assert_allclose(1 - np.divide(weights[1:], weights[:-1]), [0.4, 0.25, 0.1, 0.1], rtol=1e-5)
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("name", ["adam", "rmsprop"])
 def test_weight_decay_shrinks_kernels_and_nothing_else(name: str, first: bool) -> None:
