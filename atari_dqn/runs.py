@@ -29,6 +29,7 @@ PACKAGES = ("atari-dqn", "ale-py", "gymnasium", "imageio", "keras", "lz4", "nump
 # What a continued run may be given anew, because nothing that it learns depends on it.
 CHANGEABLE = ("training.total_steps", "replay.storage", "machine.trace_updates")
 THREADS = ("machine.environment_threads", "machine.intra_op_threads", "machine.inter_op_threads")
+SMALL_BATCH = 64
 
 
 def game_directory(root: Path, game: str) -> Path:
@@ -155,8 +156,12 @@ def merge(stored: Config, asked: Config, given: set[str]) -> Config:
 
 def for_this_machine(config: Config) -> Config:
     """Settings with the machine's thread counts and precision named: with others, sums round differently."""
+    cores = os.cpu_count() or 1
+    # Small operations beside each other keep two cores busier than one of them shared out: docs/performance.md.
+    shared = cores if config.agent.batch_size > SMALL_BATCH else max(1, cores // 2)
     for name in THREADS:
-        config = _with_value(config, name, _value(config, name) or os.cpu_count() or 1)
+        automatic = shared if name == "machine.intra_op_threads" else cores
+        config = _with_value(config, name, _value(config, name) or automatic)
     return _with_value(config, "machine.precision", resolve_precision(config.machine.precision))
 
 

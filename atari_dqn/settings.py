@@ -118,7 +118,9 @@ class MachineSettings(Section):
         le=1024,
     )
     environment_threads: int = setting(0, "threads that step the emulators; 0: one for each core", ge=0, le=1024)
-    intra_op_threads: int = setting(0, "TensorFlow's threads inside one operation; 0: one for each core", ge=0, le=1024)
+    intra_op_threads: int = setting(
+        0, "TensorFlow's threads inside one operation; 0: one for each core, in batches of up to 64 for each two", ge=0, le=1024
+    )
     inter_op_threads: int = setting(0, "TensorFlow's operations at a time; 0: one for each core", ge=0, le=1024)
     trace_updates: int = setting(0, "updates to trace for TensorBoard's profiler, once 100 are done; 0: none", ge=0, le=1000)
 

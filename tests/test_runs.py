@@ -66,9 +66,16 @@ def test_a_run_may_be_continued_in_another_storage() -> None:
     assert merged == config(replay__storage="disk")
 
 
-def test_thread_counts_are_named() -> None:
-    machine = runs.for_this_machine(config(machine__intra_op_threads=3)).machine
-    assert (machine.intra_op_threads, machine.inter_op_threads) == (3, os.cpu_count())
+@pytest.mark.parametrize(
+    ("cores", "batch_size", "asked", "threads"),
+    [(8, 32, 3, 3), (8, 32, 0, 4), (8, 64, 0, 4), (8, 65, 0, 8), (2, 32, 0, 1), (1, 32, 0, 1), (1, 256, 0, 1)],
+)
+def test_thread_counts_are_named(
+    cores: int, batch_size: int, asked: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    machine = runs.for_this_machine(config(machine__intra_op_threads=asked, agent__batch_size=batch_size)).machine
+    assert (machine.intra_op_threads, machine.inter_op_threads, machine.environment_threads) == (threads, cores, cores)
 
 
 @pytest.mark.parametrize(
