@@ -152,7 +152,7 @@ class OptimizerSettings(Section):
     name: Literal["adam", "rmsprop"] = setting("adam", "Adam, or RMSprop divided by the centred second moment")
     learning_rate: float = setting(2.5e-4, "step size", source=NATURE, gt=0)
     learning_rate_end: float = setting(0.0, "step size after decay_updates", ge=0)
-    decay_updates: int = setting(0, "decay of the step size, from the first update on; 0: none", unit="updates", ge=0)
+    decay_updates: int = setting(0, "decay of both step size and weight decay; 0: none", unit="updates", ge=0)
     decay_shape: Literal["linear", "cosine"] = setting(
         "linear",
         "of that decay: by a line, or by half a wave, slowly at first and at the end",

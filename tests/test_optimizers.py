@@ -70,7 +70,7 @@ def test_the_step_size_decays_to_its_end(shape: Literal["linear", "cosine"], ste
 
 
 def test_weight_decay_decays_to_its_end() -> None:
-    """By the same shape as the step size."""
+    """By the same shape as the step size, and times it."""
     settings = OptimizerSettings(
         learning_rate=0.5, learning_rate_end=0.5, weight_decay=0.8, weight_decay_end=0.2, decay_updates=2, decay_shape="cosine"
     )
