@@ -38,18 +38,17 @@ class Agent:
     """
 
     def __init__(self, config: Config, observation_shape: tuple[int, ...], action_names: Sequence[str]) -> None:
-        self.config = config
-        self.settings = config.agent
-        self.action_names = tuple(action_names)
-        self.num_actions = num_actions = len(action_names)
+        self.config, self.settings = config, config.agent
+        self.action_names, self.num_actions = tuple(action_names), len(action_names)
         self.observation_shape = observation_shape
         self._clip_norm = config.optimizer.clip_norm
+        self._periods = self.settings.target_period_updates, self.settings.reset_period_updates
         self.rule = make_rule(config)
         frames_last, dtype = (*observation_shape[1:], observation_shape[0]), observation_dtype(observation_shape).__name__
 
         def build(name: str, precision: str = "float32", *seeds: int) -> Any:
             all_seeds = (config.machine.seed, *seeds)
-            return build_network(config.network, frames_last, num_actions, all_seeds, name, precision, dtype)
+            return build_network(config.network, frames_last, self.num_actions, all_seeds, name, precision, dtype)
 
         self._build, precision = build, resolve_precision(config.machine.precision)
         self.online, self.target = (QNetwork(build, name, precision) for name in ("online", "target"))
@@ -95,11 +94,10 @@ class Agent:
         Returns:
             What each step measured, and how much each transition surprised, (count * B,).
         """
-        sync, reset = self.settings.target_period_updates, self.settings.reset_period_updates
-        size, done = len(batch.action) // count, 0
+        (sync, reset), size, done = self._periods, len(batch.action) // count, 0
         metrics, surprise = [], []
         while done < count:
-            together = min([UPDATES_TOGETHER, count - done, *(p - self.updates % p for p in (sync, reset) if p > 1)])
+            together = min([UPDATES_TOGETHER, count - done, *(p - self.updates % p for p in self._periods if p > 1)])
             now = Batch(*(as_tensor(array[done * size : (done + together) * size]) for array in batch))
             measured, surprising = self._learn(now, together)
             metrics.append(UpdateMetrics(*measured.numpy()))
@@ -110,6 +108,10 @@ class Agent:
             if sync > 1 and self.updates % sync == 0:
                 self.sync_target()
         return UpdateMetrics.joined(metrics), np.concatenate(surprise)
+
+    def changes_acting(self, count: int) -> bool:
+        """Whether the next updates, so many, change the network that acts."""
+        return self.acting is self.online or any(p and self.updates % p + count >= p for p in self._periods)
 
     def sync_target(self) -> None:
         """Moves the target network to the online network, or part of the way."""

@@ -1,9 +1,7 @@
 """The training loop: act, send, learn, receive, remember; and what happens every so many steps."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,10 @@ from atari_dqn.errors import UserError
 from atari_dqn.exploration import Explorer
 from atari_dqn.export import save_network
 from atari_dqn.interruption import StopOnSignals
+from atari_dqn.learning import Learning
 from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
 from atari_dqn.random_state import generator_from_array, generator_to_array
-from atari_dqn.replay import Batch, FrameFiles, make_memory, priority_schedule
+from atari_dqn.replay import FrameFiles, make_memory
 from atari_dqn.settings import Config
 from atari_dqn.short_evaluation import evaluate_shortly
 from atari_dqn.tensorflow_setup import Trace
@@ -34,9 +33,9 @@ PARTS = ("act", "environment", "sample", "update", "log", "checkpoint", "evaluat
 class Training:
     """Deep Q-learning with several environments (Mnih et al. 2015, Algorithm 1).
 
-    The emulators step in their own threads while the agent learns, and batches are drawn in another. The order is fixed, so
-    that timing decides nothing: the updates that are due see the memory as it was when the actions were chosen, and what these
-    led to is received and stored when the updates are done.
+    The emulators step in their own threads, the agent learns in another, and batches are drawn in a third. Timing decides
+    nothing: the updates that are due see the memory as it was when the actions were chosen, their surprise counts from the next
+    draw on, and an action waits for them only where they change the network that acts.
 
     Args:
         config: all settings.
@@ -55,11 +54,11 @@ class Training:
         self.memory = make_memory(config, count, games.observation_shape, run_directory)
         self.agent = Agent(config, games.observation_shape, games.action_names)
         self.explorer = Explorer(config.exploration, settings.warmup_steps, count, self.agent.num_actions, machine.seed)
-        self.steps, self.frames, self.steps_owed, self.advance = 0, 0, 0, count  # the last: of one step
-        self.vectors, self.reward_clip = config.spec.vectors, config.agent.reward_clip or np.inf
+        self.steps, self.frames, self.advance = 0, 0, count  # the last: of one step
+        self.reward_clip = config.agent.reward_clip or np.inf
         self.episodes, self.stopwatch = EpisodeTracker(count), Stopwatch(PARTS)
         self.trace, self.frame_files = Trace(run_directory, machine.trace_updates), FrameFiles(run_directory)
-        self.recent: list[UpdateMetrics] = []
+        self.learning = Learning(config, self.agent, self.memory, self.trace, self.stopwatch)
         self.evaluated_at, self.evaluation = -1, float("nan")
         self.observation: NDArray[Any] | None = None
         self.periodic: list[tuple[int, str, Callable[[], None]]] = [
@@ -74,7 +73,7 @@ class Training:
         self.logs = RunLogs(self.run_directory, self.steps, total)
         self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
-        with closing(self.logs), closing(self.trace), ThreadPoolExecutor(1) as self.sampler, StopOnSignals() as stop:
+        with closing(self.logs), closing(self.trace), closing(self.learning), StopOnSignals() as stop:
             if self.observation is None:
                 self.observation = self.environments.reset()
                 self.memory.start(self.observation[:, -1])
@@ -82,8 +81,10 @@ class Training:
                 self.observation = self.step(self.observation)
                 for period, part, task in self.periodic:
                     if self.due(period):
+                        self.learning.finish()
                         with self.stopwatch.part(part):
                             task()
+            self.learning.finish()
             if self.config.training.evaluation_period and not stop.requested and self.evaluated_at != self.steps:
                 with self.stopwatch.part("evaluation"):
                     self.evaluate()
@@ -97,46 +98,25 @@ class Training:
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
         """One agent step in every environment, and the updates that are due; returns what to act on next."""
-        count, draw = self.draw_batches()
+        if self.learning.changes_acting:
+            self.learning.finish()
+        count, draw = self.learning.draw(self.steps, self.advance)
         with self.stopwatch.part("act"):
             executed = self.environments.send(self.explorer.choose(self.agent, observation, self.steps, self.episodes.count))
+        self.learning.finish()
         if count:
-            self.learn(count, draw)
+            self.learning.begin(count, draw)
         with self.stopwatch.part("environment"):
             step = self.environments.recv()
         with self.stopwatch.part("sample"):
             reward = np.clip(step.reward, -self.reward_clip, self.reward_clip)
             self.memory.add(executed, reward, step.discount, step.observation[:, -1], step.ended, step.current[:, -1])
         if step.ended.any() and not self.config.agent.target_period_updates:
+            self.learning.finish()
             self.agent.sync_target()
         with self.stopwatch.part("log"):
             self.count(step)
         return step.current
-
-    def draw_batches(self) -> tuple[int, Callable[[], Batch]]:
-        """Has batches drawn for the updates that are due: pictures in a thread of its own while the agent acts.
-
-        There is one update for every ``update_period`` agent steps since learning began, whatever the number of environments.
-        """
-        if self.steps < self.config.training.warmup_steps or not self.memory.can_sample():
-            return 0, partial(self.memory.sample, 0)
-        if self.agent.updates == 0 and self.agent.online.wants_center:
-            self.agent.center(self.memory.mean_frame())
-        due, self.steps_owed = divmod(self.steps_owed + self.advance, self.config.training.update_period)
-        schedule = priority_schedule(self.config.replay, self.steps)
-        draw = partial(self.memory.sample, self.config.agent.batch_size, due, *schedule)
-        # Vectors are drawn sooner than another thread would have begun to.
-        return due, self.sampler.submit(draw).result if due and not self.vectors else draw
-
-    def learn(self, count: int, draw: Callable[[], Batch]) -> None:
-        """So many updates."""
-        with self.stopwatch.part("sample"):
-            batch = draw()
-        with self.stopwatch.part("update"):
-            metrics, surprise = self.agent.update(batch, count)
-            self.recent.append(metrics)
-            self.memory.set_priorities(batch, surprise)
-            self.trace.advance(count)
 
     def count(self, step: Step) -> None:
         """Advances the counters, and logs the episodes that ended."""
@@ -157,14 +137,14 @@ class Training:
             "epsilon": self.explorer.epsilon(self.steps, self.episodes.count),
             "score": self.episodes.mean_score,
             "length": self.episodes.mean_length,
-            **UpdateMetrics.joined(self.recent).means(),
+            **UpdateMetrics.joined(self.learning.recent).means(),
             "resident_memory_mb": psutil.Process().memory_info().rss / 1e6,
             "replay_fill": len(self.memory) / self.config.replay.capacity,
             "wall_seconds": self.stopwatch.wall,
             **self.stopwatch.lap(self.steps),
             **self.more_metrics(),
         }
-        self.recent.clear()
+        self.learning.recent.clear()
         self.logs.metrics(self.steps, row)
 
     def more_metrics(self) -> dict[str, float]:
@@ -173,7 +153,7 @@ class Training:
 
     def check_finite(self) -> None:
         """Raises a UserError where the loss is no number any more: that is not worth saving."""
-        if not np.isfinite(UpdateMetrics.joined(self.recent)).all():
+        if not np.isfinite(UpdateMetrics.joined(self.learning.recent)).all():
             wanted = f"a learning rate below {self.config.optimizer.learning_rate:g} may help"
             raise UserError(f"the loss is no number any more, near step {self.steps}; {wanted}")
 
@@ -207,10 +187,10 @@ class Training:
         parts = ("agent", "episodes", "environments", "memory")
         arrays = {f"{part}/{name}": array for part in parts for name, array in getattr(self, part).arrays().items()}
         return arrays | {
-            "counters": np.array([self.steps, self.frames, self.steps_owed, self.evaluated_at]),
+            "counters": np.array([self.steps, self.frames, self.learning.steps_owed, self.evaluated_at]),
             "evaluation": np.array(self.evaluation),
             "frame_files": self.frame_files.ends(),
-            "recent": np.stack(UpdateMetrics.joined(self.recent), axis=1),
+            "recent": np.stack(UpdateMetrics.joined(self.learning.recent), axis=1),
             "random": generator_to_array(self.explorer.random),
         }
 
@@ -228,9 +208,9 @@ class Training:
         self.episodes.restore(checkpoint.part(arrays, "episodes"))
         self.frame_files.restore(stored.shared, arrays["frame_files"])
         self.memory.restore(checkpoint.part(arrays, "memory"), self.frame_files.read())
-        self.steps, self.frames, self.steps_owed, self.evaluated_at = (int(number) for number in arrays["counters"])
+        self.steps, self.frames, self.learning.steps_owed, self.evaluated_at = (int(number) for number in arrays["counters"])
         self.evaluation = float(arrays["evaluation"])
-        self.recent = [UpdateMetrics(*arrays["recent"].T)]
+        self.learning.recent = [UpdateMetrics(*arrays["recent"].T)]
         generator_from_array(self.explorer.random, arrays["random"])
         self.observation = self.environments.restore(checkpoint.part(arrays, "environments"))
         self.stopwatch.restore(notes["time"])

@@ -89,6 +89,16 @@ def test_new_transitions_have_the_largest_priority_so_far() -> None:
     np.testing.assert_allclose(priorities._tree.leaves[:2], [0.5, 5.0], rtol=1e-5)
 
 
+def test_what_was_forgotten_since_it_was_drawn_stays_so() -> None:
+    priorities = Priorities(4, exponent=1.0)
+    priorities.add(np.arange(3))
+    priorities.forget(np.array([1]))
+    priorities.set(np.array([0, 1]), np.array([2.0, 7.0]))
+    np.testing.assert_allclose(priorities._tree.leaves[:4], [2, 0, 1, 0], rtol=1e-5)
+    priorities.set(np.array([1]), np.array([7.0]))
+    assert priorities._tree.leaves[1] == 0
+
+
 @pytest.mark.parametrize(("share", "by_priority"), [(1.0, 8), (0.5, 4), (0.2, 2), (0.0, 0)])
 def test_only_a_share_of_each_batch_goes_by_priorities(share: float, by_priority: int) -> None:
     """One transition has all the priority there is; the others are drawn where priorities do not count."""

@@ -168,10 +168,23 @@ def everything(run: Path) -> str:
     return checkpoint.digest(arrays | {"frames": files.digest(arrays["memory/added"], rows)})
 
 
-@pytest.mark.parametrize(("storage", "precision"), [("memory", "float32"), ("compressed", "bfloat16"), ("disk", "float32")])
-def test_an_interrupted_run_ends_as_one_that_never_was(tmp_path: Path, storage: str, precision: str) -> None:
-    settings = {"training__checkpoint_period": 400, "replay__storage": storage, "replay__capacity": 600}
-    settings |= {"machine__precision": precision}
+# The target network plays, so that acting and learning overlap; surprise counts until half of the run is over.
+OVERLAPPING = {"agent__act_with_target": True, "agent__target_period_updates": 4, "agent__target_rate": 0.1}
+SURPRISING = {"replay__priority_exponent": 0.5, "replay__priority_steps": 900}
+
+
+@pytest.mark.parametrize(
+    "special",
+    [
+        {"replay__storage": "memory"},
+        {"replay__storage": "compressed", "machine__precision": "bfloat16"},
+        {"replay__storage": "disk"},
+        OVERLAPPING | SURPRISING,
+    ],
+    ids=["memory", "compressed", "disk", "overlapping"],
+)
+def test_an_interrupted_run_ends_as_one_that_never_was(tmp_path: Path, special: dict[str, object]) -> None:
+    settings = {"training__checkpoint_period": 400, "replay__capacity": 600, **special}
     catch(tmp_path, config(training__total_steps=1_800, **settings), "whole").run()
     for total in (700, 1_300, 1_800):
         part = catch(tmp_path, config(training__total_steps=total, **settings), "parts")
@@ -185,12 +198,33 @@ def test_an_interrupted_run_ends_as_one_that_never_was(tmp_path: Path, storage: 
         assert whole == parts
 
 
+def test_what_overlaps_learns_as_what_does_not(tmp_path: Path) -> None:
+    settings = config(**OVERLAPPING, replay__priority_exponent=0)  # a new transition's priority is the largest known by then
+    together, alone = (catch(tmp_path, settings, name) for name in ("together", "alone"))
+    begin, overlapped, waited = together.learning.begin, [], alone.learning.begin
+
+    def watched(*due: Any) -> None:
+        begin(*due)
+        overlapped.append(not together.learning.changes_acting)
+
+    def waiting(*due: Any) -> None:
+        waited(*due)
+        alone.learning.finish()
+
+    together.learning.begin, alone.learning.begin = watched, waiting  # type: ignore
+    together.run()
+    alone.run()
+    assert everything(tmp_path / "together") == everything(tmp_path / "alone")
+    assert 0 < sum(overlapped) < len(overlapped)
+
+
 def test_a_run_goes_on_from_before_its_last_lines(tmp_path: Path) -> None:
     """As after a kill: the logs are ahead of the newest checkpoint, and what they are ahead is written again."""
     settings = {"training__checkpoint_period": 600}
     catch(tmp_path, config(training__total_steps=1_600, **settings), "whole").run()
     killed = catch(tmp_path, config(training__total_steps=1_600, **settings), "killed")
-    killed.learn = lambda *due: 1 / 0 if killed.steps == 1_400 else type(killed).learn(killed, *due)  # type: ignore
+    begin = killed.learning.begin
+    killed.learning.begin = lambda *due: 1 / 0 if killed.steps == 1_400 else begin(*due)  # type: ignore
     with pytest.raises(ZeroDivisionError):
         killed.run()
     again = catch(tmp_path, config(training__total_steps=1_600, **settings), "killed")

@@ -60,9 +60,10 @@ class DistributedTraining(Training):
         self.advance = 0 if done is None else done[1].steps
         if done is not None:
             self.take_over(*done)
-            count, draw = self.draw_batches()
+            count, draw = self.learning.draw(self.steps, self.advance)
             if count:
-                self.learn(count, draw)
+                self.learning.begin(count, draw)
+                self.learning.finish()
         return observation
 
     def take_over(self, index: int, experience: Experience) -> None:

@@ -47,9 +47,14 @@ class Priorities:
         self._set(place, np.zeros(len(place)))
 
     def set(self, place: NDArray[np.int64], surprise: NDArray[np.floating[Any]]) -> None:
-        """What transitions (B,) turned out to be worth: absolute TD errors, or losses of distributions."""
+        """What transitions (B,) turned out to be worth: absolute TD errors, or losses of distributions.
+
+        Those that were forgotten after they had been drawn stay so.
+        """
+        held = self._tree.leaves[place] > 0
+        place, surprise = place[held], surprise[held]
         priority = np.abs(surprise).astype(np.float64) + self.LEAST
-        self._largest = max(self._largest, float(priority.max()))
+        self._largest = max(self._largest, float(priority.max(initial=0)))
         self._set(place, priority)
 
     def draw(self, size: int, progress: float, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

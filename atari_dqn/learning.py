@@ -1,0 +1,88 @@
+"""Updates that are made while the environments step, and the batches for them."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from atari_dqn.agent import Agent
+from atari_dqn.replay import Batch, ReplayMemory, priority_schedule
+from atari_dqn.settings import Config
+from atari_dqn.tensorflow_setup import Trace
+from atari_dqn.timing import Stopwatch
+from atari_dqn.update_metrics import UpdateMetrics
+
+
+class Learning:
+    """Makes an agent's updates in one thread, and draws batches for the next in another.
+
+    Timing decides nothing: whoever changes what an update or a draw depends on waits for it first, by the order of calls
+    ``finish`` (if the updates change what acts), ``draw``, act, ``finish``, ``begin``, remember.
+
+    Args:
+        config: all settings.
+        agent: that learns.
+        memory: that it learns from.
+        trace: of its updates.
+        stopwatch: where waiting for batches counts as "sample", and for updates as "update".
+    """
+
+    def __init__(self, config: Config, agent: Agent, memory: ReplayMemory, trace: Trace, stopwatch: Stopwatch) -> None:
+        self._config, self._agent, self._memory, self._trace, self._stopwatch = config, agent, memory, trace, stopwatch
+        self._threads = ThreadPoolExecutor(2)
+        self._finish: Callable[[], None] | None = None
+        self.changes_acting = False  # whether the updates that have begun do
+        self.steps_owed = 0  # agent steps since the last update
+        self.recent: list[UpdateMetrics] = []
+
+    def draw(self, steps: int, advance: int) -> tuple[int, Callable[[], Batch]]:
+        """Has batches drawn for the updates that are due.
+
+        There is one update for every ``update_period`` agent steps since learning began, whatever the number of environments.
+
+        Args:
+            steps: agent steps so far.
+            advance: those of them that were the last to be remembered.
+
+        Returns:
+            How many updates are due, and a function that waits for their batches.
+        """
+        memory, agent, settings = self._memory, self._agent, self._config
+        if steps < settings.training.warmup_steps or not memory.can_sample():
+            return 0, partial(memory.sample, 0)
+        if not (self._finish or agent.updates) and agent.online.wants_center:
+            agent.center(memory.mean_frame())
+        due, self.steps_owed = divmod(self.steps_owed + advance, settings.training.update_period)
+        progress, share = priority_schedule(settings.replay, steps)
+        draw = partial(memory.sample, settings.agent.batch_size, due, progress, share)
+        by_surprise = share and settings.replay.priority_exponent
+        # Vectors are drawn sooner than another thread would have begun to.
+        if not due or settings.spec.vectors or (self._finish and by_surprise):
+            return due, draw
+        return due, self._threads.submit(draw).result
+
+    def begin(self, count: int, draw: Callable[[], Batch]) -> None:
+        """Begins so many updates, with batches that ``draw`` promised."""
+        with self._stopwatch.part("sample"):
+            batch = draw()
+        self.changes_acting = self._agent.changes_acting(count)
+        update = partial(self._agent.update, batch, count)
+        updated = update if self._config.spec.vectors else self._threads.submit(update).result
+
+        def finish() -> None:
+            metrics, surprise = updated()
+            self.recent.append(metrics)
+            self._memory.set_priorities(batch, surprise)
+            self._trace.advance(count)
+
+        self._finish = finish
+
+    def finish(self) -> None:
+        """Waits for the updates that have begun, and takes over what they measured."""
+        if self._finish:
+            with self._stopwatch.part("update"):
+                self._finish()
+            self._finish, self.changes_acting = None, False
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._threads.shutdown()
