@@ -54,9 +54,10 @@ class Learning:
         due, self.steps_owed = divmod(self.steps_owed + advance, settings.training.update_period)
         progress, share = priority_schedule(settings.replay, steps)
         draw = partial(memory.sample, settings.agent.batch_size, due, progress, share)
-        by_surprise = share and settings.replay.priority_exponent
+        if not share:  # nor ever again: keeping them would cost a part in thirty of a run's time
+            memory.priorities = None
         # Vectors are drawn sooner than another thread would have begun to.
-        if not due or settings.spec.vectors or (self._finish and by_surprise):
+        if not due or settings.spec.vectors or (self._finish and memory.priorities):
             return due, draw
         return due, self._threads.submit(draw).result
 

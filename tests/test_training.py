@@ -218,6 +218,13 @@ def test_what_overlaps_learns_as_what_does_not(tmp_path: Path) -> None:
     assert 0 < sum(overlapped) < len(overlapped)
 
 
+def test_priorities_are_kept_as_long_as_they_count(tmp_path: Path) -> None:
+    for total, kept in ((800, True), (1_200, False)):
+        training = catch(tmp_path, config(training__total_steps=total, **SURPRISING), f"until-{total}")
+        training.run()
+        assert ("memory/priorities" in training.arrays()) == kept
+
+
 def test_a_run_goes_on_from_before_its_last_lines(tmp_path: Path) -> None:
     """As after a kill: the logs are ahead of the newest checkpoint, and what they are ahead is written again."""
     settings = {"training__checkpoint_period": 600}

@@ -90,8 +90,7 @@ class ReplayMemory:
         self._age = np.zeros((num_envs, self.rows), np.uint8)  # rows since the episode's first, at most 255
         self._added = np.zeros(num_envs, np.int64)  # frames since the run began; the newest has row (added - 1) % rows
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"replay"])))
-        places = num_envs * self.rows
-        self.priorities = Priorities(places, priority_exponent, importance_exponent) if priority_exponent else None
+        self.priorities = Priorities(self._last.size, priority_exponent, importance_exponent) if priority_exponent else None
 
     @property
     def _newest(self) -> NDArray[np.int64]:
@@ -228,6 +227,7 @@ class ReplayMemory:
         for env, count in enumerate(self._unfinished().tolist()):
             for row in range(int(self._newest[env]) - count + 1, int(self._newest[env]) + 1):
                 self._frames.append(np.array([env]), np.array([row]), next(tail)[np.newaxis])
+        self.priorities = self.priorities if "priorities" in arrays else None  # where they count no more
         if self.priorities is not None:  # after the tail, which was appended once more
             self.priorities.restore(arrays)
         generator_from_array(self.random, arrays["random"])
