@@ -20,7 +20,7 @@ OUTSIDE_CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.E
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code: 0 done, 2 bad input, 130 interrupted (training: and saved)."""
     try:
-        options, rest = _parser().parse_known_args(arguments)
+        options, rest = _parser().parse_known_args(_settings_joined(sys.argv[1:] if arguments is None else arguments))
         options.overrides = _overrides(rest, options)
         code: int = options.run(options)
         sys.stdout.flush()
@@ -158,20 +158,32 @@ def _game_options(required: bool) -> argparse.ArgumentParser:
     return parser
 
 
-def _overrides(rest: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """``--section.key VALUE`` and ``--section.key=VALUE`` pairs."""
-    overrides: dict[str, Any] = {}
-    words = iter(rest)
+def _settings_joined(words: list[str]) -> list[str]:
+    """Makes one word of each ``--section.key VALUE``: a command that takes a name would take the value for it.
+
+    >>> _settings_joined(["config", "--agent.n_step", "5", "nature"])
+    ['config', '--agent.n_step=5', 'nature']
+    """
+    joined: list[str] = []
     for word in words:
-        name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or "." not in name or not options.takes_settings:
+        if joined and joined[-1].startswith("--") and "." in joined[-1] and "=" not in joined[-1] and not word.startswith("--"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _overrides(rest: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Settings of words such as ``--section.key=VALUE``."""
+    overrides: dict[str, Any] = {}
+    for word in rest:
+        option, _, value = word.partition("=")
+        if not option.startswith("--") or "." not in option or not options.takes_settings:
             known = [f"--{known.replace('_', '-')}" for known in vars(options)]
-            raise UserError(f"unknown argument '{word}'{nearest(word, known)}")
-        if not equals:
-            value = next(words, "")
-            if not value or value.startswith("--"):
-                raise UserError(f"--{name} wants a value")
-        overrides[name.replace("-", "_")] = parse_value(value)
+            raise UserError(f"unknown argument '{option}'{nearest(option, known)}")
+        if not value:
+            raise UserError(f"{option} wants a value")
+        overrides[option.removeprefix("--").replace("-", "_")] = parse_value(value)
     return overrides
 
 

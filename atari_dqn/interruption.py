@@ -1,9 +1,12 @@
 """Stopping on request: Ctrl-C and SIGTERM end a loop where it may be left, not where it happens to be."""
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+STOPPING = b"\nstopping after this step and saving; once more stops at once, and what came after the last checkpoint is lost\n"
 
 
 class StopOnSignals:
@@ -23,6 +26,7 @@ class StopOnSignals:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+        os.write(2, STOPPING)  # a print that the signal interrupts may not be entered again
         self._put_back()
 
     def _put_back(self) -> None:

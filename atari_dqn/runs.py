@@ -27,7 +27,10 @@ CONFIG = "config.toml"
 LOCK = "run.lock"
 PACKAGES = ("atari-dqn", "ale-py", "gymnasium", "imageio", "keras", "lz4", "numpy", "opencv-python", "tensorflow")
 # What a continued run may be given anew, because nothing that it learns depends on it.
-CHANGEABLE = ("training.total_steps", "replay.storage", "machine.trace_updates")
+CHANGEABLE = (
+    *("training.total_steps", "training.evaluation_period", "training.evaluation_episodes", "training.log_period"),
+    *("training.checkpoint_period", "training.keep_period", "replay.storage", "machine.trace_updates"),
+)
 THREADS = ("machine.environment_threads", "machine.intra_op_threads", "machine.inter_op_threads")
 SMALL_BATCH = 64
 

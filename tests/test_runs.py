@@ -66,6 +66,12 @@ def test_a_run_may_be_continued_in_another_storage() -> None:
     assert merged == config(replay__storage="disk")
 
 
+@pytest.mark.parametrize("what", ["log_period", "checkpoint_period", "keep_period", "evaluation_period", "evaluation_episodes"])
+def test_how_often_a_run_tells_and_saves_may_change(what: str) -> None:
+    asked = config(**{f"training__{what}": 7})
+    assert runs.merge(config(), asked, {f"training.{what}"}) == asked
+
+
 @pytest.mark.parametrize(
     ("cores", "batch_size", "asked", "threads"),
     [(8, 32, 3, 3), (8, 32, 0, 4), (8, 64, 0, 4), (8, 65, 0, 8), (2, 32, 0, 1), (1, 32, 0, 1), (1, 256, 0, 1)],

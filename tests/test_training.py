@@ -71,6 +71,17 @@ def test_it_learns_a_small_pixel_game(head: str, tmp_path: Path) -> None:
     assert len(rows(tmp_path / "run" / "episodes.csv")) == training.episodes.count == 4 * (2_000 // 8)
 
 
+def test_nothing_that_is_learnt_depends_on_how_often_a_run_tells_and_saves(tmp_path: Path) -> None:
+    seldom = catch(tmp_path, config(training__total_steps=1_200), "seldom")
+    often = {"training__log_period": 50, "training__checkpoint_period": 100, "training__keep_period": 300}
+    talkative = catch(tmp_path, config(training__total_steps=1_200, **often), "often")
+    for training in (seldom, talkative):
+        assert training.run()
+    assert len(rows(tmp_path / "often" / "metrics.csv")) > len(rows(tmp_path / "seldom" / "metrics.csv"))
+    for name, array in seldom.agent.arrays().items():
+        np.testing.assert_array_equal(talkative.agent.arrays()[name], array)
+
+
 @pytest.mark.parametrize(
     ("environments", "period", "total"), [(1, 4, 1000), (4, 4, 1000), (8, 4, 1000), (8, 16, 1000), (3, 2, 999), (8, 3, 1000)]
 )

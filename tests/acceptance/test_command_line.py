@@ -196,7 +196,7 @@ def test_a_signal_saves_and_says_how_to_continue(tmp_path: Path, number: signal.
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "and saved; to continue:" in errors
+    assert errors.index("stopping after this step") < errors.index("and saved; to continue:")
     assert f"make train GAME={GAME} RUN=checkpoints/{GAME}/stopped" in errors
     (saved,) = (tmp_path / "checkpoints" / GAME / "stopped").glob("step-*/manifest.json")
     step = int(saved.parent.name.removeprefix("step-"))
@@ -212,7 +212,7 @@ def test_the_games_are_listed(tmp_path: Path) -> None:
 
 
 def test_the_settings_are_shown_and_can_be_read_back(tmp_path: Path) -> None:
-    text = run("config", "nature", "--agent.gamma", "0.5", cwd=tmp_path).stdout
+    text = run("config", "--agent.gamma", "0.5", "nature", cwd=tmp_path).stdout
     settings = tomllib.loads(text)
     assert settings["agent"]["gamma"] == 0.5
     assert settings["replay"]["capacity"] == 1_000_000
