@@ -7,11 +7,12 @@ TRAINING_STEPS = 12_000
 FAMILY = ("nature", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow")
 # Plain DQN as Stable-Baselines3 runs it in benchmarks/peer.py.
 PLAIN = (
-    "--config nature --training.environments 8 --optimizer.name adam --optimizer.learning_rate 1e-4 --replay.capacity 100000 "
-    "--agent.target_period_updates 2500 --exploration.epsilon_start 0.05 --exploration.epsilon_end 0.05"
+    "--config nature --training.environments 8 --optimizer.name adam --optimizer.learning_rate 1e-4 "
+    "--optimizer.clip_norm 10 --replay.capacity 100000 --agent.target_period_updates 2500 "
+    "--exploration.epsilon_start 0.05 --exploration.epsilon_end 0.05"
 )
-
-
+# Over the default recipe: as many trained samples for each agent step as in plain DQN.
+EIGHT_SAMPLES = "--training.update_period 4 --agent.target_period_updates 32"
 # As it learns CartPole there.
 CARTPOLE = (
     "--game CartPole-v1 --agent.double false --agent.loss huber --agent.n_step 1 --network.mlp_activation relu "
@@ -56,7 +57,11 @@ COMPARISONS = [
             Contender("Stable-Baselines3, 1 environment", f"{PEER} --environments 1"),
             Contender("ours, float32", training(f"{PLAIN} --machine.precision float32")),
             Contender("ours, bfloat16", training(f"{PLAIN} --machine.precision bfloat16")),
-            Contender("ours, the default recipe", training()),
+            *(
+                Contender(f"the default recipe, {about}{precision}", training(f"{options} --machine.precision {precision}"))
+                for about, options in (("", ""), ("8 samples a step, ", EIGHT_SAMPLES))
+                for precision in ("float32", "bfloat16")
+            ),
         ],
     ),
     Comparison(

@@ -47,16 +47,20 @@ def transitions(batch: int) -> tuple[NDArray[Any], ...]:
 
 
 def our_agent(options: argparse.Namespace) -> Any:
-    """Our agent; ``options.recipe`` is "plain" or the name of one of ours."""
-    from atari_dqn.agent import Agent
+    """Our agent as a run has it; ``options.recipe`` is "plain" or the name of one of ours."""
     from atari_dqn.config import load_config
+    from atari_dqn.runs import for_this_machine
 
     changes: dict[str, object] = {"machine.precision": options.precision}
     if options.batch:
         changes["agent.batch_size"] = options.batch
     if options.recipe == "plain":
-        changes |= {"agent.double": False, "network.head": "q", "optimizer.learning_rate": LEARNING_RATE}
-    config, _ = load_config(GAME, "default" if options.recipe == "plain" else options.recipe, overrides=changes)
+        changes |= {"optimizer.name": "adam", "optimizer.learning_rate": LEARNING_RATE}
+    config, _ = load_config(GAME, "nature" if options.recipe == "plain" else options.recipe, overrides=changes)
+    machine = for_this_machine(config).machine
+    tensorflow_setup.start(machine.intra_op_threads, machine.inter_op_threads)
+    from atari_dqn.agent import Agent
+
     return Agent(config, (4, 84, 84), ACTIONS)
 
 
@@ -264,8 +268,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.who not in PARTS[options.part]:
         parser.error(f"{options.part} has only {', '.join(PARTS[options.part])}")
-    if options.who == "ours":  # with what that costs: operations that add up in a fixed order
-        tensorflow_setup.start()
     print(PARTS[options.part][options.who](options))
 
 
