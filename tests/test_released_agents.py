@@ -1,0 +1,49 @@
+"""The agents that come with the project: they play as their model cards say, and are small."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from atari_dqn.config import read_config
+from atari_dqn.evaluation import evaluate
+from atari_dqn.games import reference_scores
+from atari_dqn.loading import load_agent
+
+ROOT = Path(__file__).parent.parent
+RELEASED = sorted(path.parent for path in (ROOT / "checkpoints/released").glob("*/README.md"))
+MEGABYTE = 10**6
+
+
+@pytest.mark.parametrize("agent", RELEASED, ids=lambda path: path.name)
+def test_a_released_agent_is_far_better_than_random_play(agent: Path) -> None:
+    published = _published(agent)["mean"]
+    config = read_config(agent / "config.toml")
+    random, _ = reference_scores()[str(config.spec.rom)]
+    score = evaluate(load_agent(agent).act, config, seed=2, episodes=4).statistics()["mean"]
+    assert score > random + (published - random) / 4
+
+
+@pytest.mark.parametrize("agent", RELEASED, ids=lambda path: path.name)
+def test_card_results_and_evaluation_name_the_same_score(agent: Path) -> None:
+    statistics = _published(agent)
+    assert statistics["episodes"] >= 30
+    mean, error = statistics["mean"], statistics["standard_error"]
+    assert f"mean {mean:.2f} +- {error:.2f}" in (agent / "README.md").read_text(encoding="utf-8")
+    results = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    lines = [line for line in results.splitlines() if f"checkpoints/released/{agent.name}/" in line]
+    assert lines
+    assert all(f"{mean:.1f} +- {error:.1f}" in line for line in lines)
+    assert (ROOT / "videos/released" / f"{agent.name}.gif").is_file()
+
+
+def test_released_agents_are_small() -> None:
+    sizes = [file.stat().st_size for agent in RELEASED for file in agent.rglob("*") if file.is_file()]
+    assert RELEASED
+    assert max(sizes) < 8 * MEGABYTE
+    assert sum(sizes) < 60 * MEGABYTE
+
+
+def _published(agent: Path) -> dict[str, float]:
+    [file] = agent.glob("*_evaluation_*.json")
+    return dict(json.loads(file.read_text(encoding="utf-8"))["statistics"])
