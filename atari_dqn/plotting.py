@@ -1,6 +1,8 @@
 """Learning curves of runs as pictures, from the ``episodes.csv`` that each run keeps."""
 
 import csv
+import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,18 +12,22 @@ from numpy.typing import NDArray
 
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError, check_installed
+from atari_dqn.runs import CHANGEABLE, THREADS
+from atari_dqn.settings import SECTIONS, Config
 
 POINTS = 500
 RESAMPLES = 2_000
+ENDINGS = (".png", ".svg")
 
 
 class Curve(NamedTuple):
     """The training episodes of a run."""
 
-    label: str  # game and recipe; runs that share it differ in their seed
+    label: str  # game and recipe
     steps: NDArray[np.float64]  # (episodes,) agent steps of the run when each ended
     score: NDArray[np.float64]  # (episodes,)
     mean_100: NDArray[np.float64]  # (episodes,) of the last 100
+    settings: dict[str, str]  # by their full name; without seed, threads and what a continued run may change
 
 
 class Band(NamedTuple):
@@ -48,7 +54,28 @@ def read_curve(run: Path) -> Curve:
     if not rows:
         raise UserError(f"no episode has ended in '{run}' yet")
     steps, score, mean = (np.array([float(row[name]) for row in rows]) for name in ("steps", "score", "mean_100"))
-    return Curve(f"{config.game}, {config.recipe}", steps, score, mean)
+    return Curve(f"{config.game}, {config.recipe}", steps, score, mean, _settings(config))
+
+
+def _settings(config: Config) -> dict[str, str]:
+    sections = {section: getattr(config, section).model_dump() for section in SECTIONS}
+    every = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
+    incidental = {*CHANGEABLE, *THREADS, "machine.seed"}
+    return {name: json.dumps(value).strip('"') for name, value in every.items() if name not in incidental}
+
+
+def named_apart(curves: Sequence[Curve]) -> list[Curve]:
+    """Adds to the label of a run what it sets otherwise than most runs of its game and recipe, or than the first of them.
+
+    So runs that share a label differ in their seed, and can be one curve.
+    """
+    result = []
+    for curve in curves:
+        alike = [other.settings for other in curves if other.label == curve.label]
+        usual = {name: Counter(settings.get(name) for settings in alike).most_common(1)[0][0] for name in curve.settings}
+        other = "".join(f", {name} {value}" for name, value in curve.settings.items() if value != usual[name])
+        result.append(curve._replace(label=curve.label + other))
+    return result
 
 
 def confidence_band(curves: Sequence[Curve]) -> Band:
@@ -69,7 +96,7 @@ def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
     """Draws the learning curves of runs to ``stem.png`` and ``stem.svg``.
 
     A run alone shows the score of each episode and the mean of the last 100. Several runs of one game and recipe become one
-    curve with a band; different games or recipes stand beside each other.
+    curve with a band; different games, recipes or settings stand beside each other.
 
     Returns:
         What was written.
@@ -77,7 +104,8 @@ def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
     Raises:
         UserError: something is no run, matplotlib is missing, or the files cannot be written.
     """
-    curves = [read_curve(run) for run in runs]
+    curves = named_apart([read_curve(run) for run in runs])
+    stem = stem.with_suffix("") if stem.suffix in ENDINGS else stem
     check_installed("a plot", ("matplotlib",), "plot", "plot")
     from matplotlib.figure import Figure
 
@@ -87,9 +115,10 @@ def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
     for number, (label, group) in enumerate(groups.items()):
         _draw(axes, label, group, colour=f"C{number}", alone=len(curves) == 1)
     axes.set(xlabel="agent steps", ylabel="score of training episodes")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
-    paths = [stem.with_name(f"{stem.name}{ending}") for ending in (".png", ".svg")]
+    paths = [stem.with_name(f"{stem.name}{ending}") for ending in ENDINGS]
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         for path in paths:

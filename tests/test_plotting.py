@@ -1,5 +1,6 @@
 import csv
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,14 +9,14 @@ import pytest
 from atari_dqn.cli import main
 from atari_dqn.config import load_config
 from atari_dqn.errors import UserError
-from atari_dqn.plotting import Curve, confidence_band, plot_runs, read_curve
+from atari_dqn.plotting import Curve, confidence_band, named_apart, plot_runs, read_curve
 
 COLUMNS = ("episode", "steps", "score", "mean_100", "length")
 
 
-def write_run(directory: Path, scores: list[float], recipe: str = "default") -> Path:
+def write_run(directory: Path, scores: list[float], recipe: str = "default", overrides: dict[str, Any] | None = None) -> Path:
     directory.mkdir()
-    (directory / "config.toml").write_text(load_config("breakout", recipe)[0].to_toml(), encoding="utf-8")
+    (directory / "config.toml").write_text(load_config("breakout", recipe, overrides=overrides)[0].to_toml(), encoding="utf-8")
     with (directory / "episodes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -47,10 +48,20 @@ def test_runs_of_one_recipe_share_a_curve_and_other_recipes_stand_beside_it(tmp_
     assert "Breakout, nature: mean of 100 episodes" in together
 
 
+def test_runs_with_other_settings_stand_beside_those_of_their_recipe(tmp_path: Path) -> None:
+    usual = [write_run(tmp_path / name, [1.0, 2.0], overrides={"machine.seed": seed}) for seed, name in enumerate("ab")]
+    other = write_run(tmp_path / "c", [3.0, 4.0], overrides={"agent.n_step": 1, "training.total_steps": 77})
+    labels = [curve.label for curve in named_apart([read_curve(run) for run in (other, *usual)])]
+    assert labels == ["Breakout, default, agent.n_step 1", "Breakout, default", "Breakout, default"]
+    drawn = plot_runs([*usual, other], tmp_path / "curves.png")
+    assert [path.name for path in drawn] == ["curves.png", "curves.svg"]
+    assert "Breakout, default: mean of 2 runs" in drawn[1].read_text(encoding="utf-8")
+
+
 def test_the_band_is_the_bootstrap_of_the_mean_over_the_steps_that_all_runs_have() -> None:
     random = np.random.default_rng(3)
     levels = random.normal(size=8)
-    curves = [Curve("x", np.array([k, 100.0 + k]), np.zeros(2), np.full(2, level)) for k, level in enumerate(levels)]
+    curves = [Curve("x", np.array([k, 100.0 + k]), np.zeros(2), np.full(2, level), {}) for k, level in enumerate(levels)]
     band = confidence_band(curves)
     assert (band.steps[0], band.steps[-1]) == (7, 100)
     means = [random.choice(levels, 8).mean() for _ in range(20_000)]
