@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from atari_dqn.agent import Agent
-from tests.test_agent import ACTIONS, SHAPE, batch, config
+from atari_dqn.replay import Batch
+from atari_dqn.replay.making import make_memory
+from tests.test_agent import ACTIONS, SHAPE, config
 
 Combination = dict[str, Any]
 
@@ -17,6 +19,8 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "network__noisy": (False, True),
     "target": ("plain", "double", "munchausen"),
     "agent__loss": ("huber", "squared"),
+    "agent__n_step": (1, 3),
+    "replay__priority_exponent": (0.0, 0.5),
     "machine__precision": ("float32", "bfloat16"),
     "network__torso": ("nature", "mlp", "impala"),
     "network__layer_norm": (False, True),
@@ -62,13 +66,28 @@ def pairs_of(combination: Combination, names: list[str]) -> set[tuple[str, Any, 
 
 def agent_of(combination: Combination) -> Agent:
     settings = {name: value for name, value in combination.items() if name != "target"}
-    learning = {"optimizer__learning_rate": 1e-3, "agent__samples": 8, "agent__target_samples": 8}
+    learning = {"optimizer__learning_rate": 1e-3, "agent__samples": 8, "agent__target_samples": 8, "replay__capacity": 200}
     return Agent(config(**learning, **TARGETS[combination["target"]], **settings), SHAPE, ACTIONS)
+
+
+def sampled(agent: Agent) -> Batch:
+    """Eight transitions out of the replay memory that the settings describe, after 50 steps of two environments of noise."""
+    random, memory = np.random.default_rng(0), make_memory(agent.config, 2, SHAPE, None)
+    frames = random.integers(256, size=(51, 2, *SHAPE[1:]), dtype=np.uint8)
+    memory.start(frames[0])
+    for frame in frames[1:]:
+        action, reward = random.integers(len(ACTIONS), size=2).astype(np.int32), random.normal(size=2).astype(np.float32)
+        ended = random.random(2) < 0.1
+        memory.add(action, reward, np.where(ended, np.float32(0), np.float32(1)), frame, ended, frame[::-1])
+    if memory.priorities is not None:
+        memory.set_priorities(memory.sample(8), random.random(8))
+    return memory.sample(8)
 
 
 def improves_and_repeats(combination: Combination, updates: int) -> None:
     """The loss of a few transitions into the end shrinks; and after any transitions, what was stored goes on as it would."""
-    agent, data = agent_of(combination), batch()
+    agent = agent_of(combination)
+    data = sampled(agent)
     losses = []
     for _ in range(updates):
         metrics, surprise = agent.update(data._replace(discount=np.zeros(8, np.float32)))
@@ -104,9 +123,9 @@ def test_a_pairwise_cover_of_the_family_learns(number: int) -> None:
 @pytest.mark.parametrize("returns", VARIANTS["network__returns"])
 @pytest.mark.parametrize("torso", VARIANTS["network__torso"])
 def test_the_whole_family_learns(returns: str, torso: str) -> None:
-    """Every combination of what is said about returns with head, noise, target, loss and precision."""
+    """Every combination of what is said about returns with head, noise, target, number of steps, loss and precision."""
     fixed = {name: values[0] for name, values in VARIANTS.items()} | {"network__returns": returns, "network__torso": torso}
-    varied = ("network__head", "network__noisy", "target", "machine__precision")
+    varied = ("network__head", "network__noisy", "target", "agent__n_step", "machine__precision")
     losses = VARIANTS["agent__loss"] if returns == "mean" else ("huber",)
     for *values, loss in product(*(VARIANTS[name] for name in varied), losses):
         improves_and_repeats({**fixed, **dict(zip(varied, values, strict=True)), "agent__loss": loss}, updates=120)
