@@ -1,8 +1,6 @@
 """Learning curves of runs as pictures, from the ``episodes.csv`` that each run keeps."""
 
 import csv
-import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +10,8 @@ from numpy.typing import NDArray
 
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError, check_installed
-from atari_dqn.runs import CHANGEABLE, THREADS
-from atari_dqn.settings import SECTIONS, Config
+from atari_dqn.runs import what_differs
+from atari_dqn.settings import Config
 
 POINTS = 500
 RESAMPLES = 2_000
@@ -27,7 +25,7 @@ class Curve(NamedTuple):
     steps: NDArray[np.float64]  # (episodes,) agent steps of the run when each ended
     score: NDArray[np.float64]  # (episodes,)
     mean_100: NDArray[np.float64]  # (episodes,) of the last 100
-    settings: dict[str, str]  # by their full name; without seed, threads and what a continued run may change
+    config: Config
 
 
 class Band(NamedTuple):
@@ -54,28 +52,16 @@ def read_curve(run: Path) -> Curve:
     if not rows:
         raise UserError(f"no episode has ended in '{run}' yet")
     steps, score, mean = (np.array([float(row[name]) for row in rows]) for name in ("steps", "score", "mean_100"))
-    return Curve(f"{config.game}, {config.recipe}", steps, score, mean, _settings(config))
-
-
-def _settings(config: Config) -> dict[str, str]:
-    sections = {section: getattr(config, section).model_dump() for section in SECTIONS}
-    every = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
-    incidental = {*CHANGEABLE, *THREADS, "machine.seed"}
-    return {name: json.dumps(value).strip('"') for name, value in every.items() if name not in incidental}
+    return Curve(f"{config.game}, {config.recipe}", steps, score, mean, config)
 
 
 def named_apart(curves: Sequence[Curve]) -> list[Curve]:
-    """Adds to the label of a run what it sets otherwise than most runs of its game and recipe, or than the first of them.
-
-    So runs that share a label differ in their seed, and can be one curve.
-    """
-    result = []
-    for curve in curves:
-        alike = [other.settings for other in curves if other.label == curve.label]
-        usual = {name: Counter(settings.get(name) for settings in alike).most_common(1)[0][0] for name in curve.settings}
-        other = "".join(f", {name} {value}" for name, value in curve.settings.items() if value != usual[name])
-        result.append(curve._replace(label=curve.label + other))
-    return result
+    """Adds to the labels of runs of one game and recipe what they set otherwise, so that those with equal labels are alike."""
+    told: dict[int, str] = {}
+    for label in {curve.label for curve in curves}:
+        alike = [number for number, curve in enumerate(curves) if curve.label == label]
+        told |= zip(alike, what_differs([curves[number].config for number in alike]), strict=True)
+    return [curve._replace(label=curve.label + told[number]) for number, curve in enumerate(curves)]
 
 
 def confidence_band(curves: Sequence[Curve]) -> Band:

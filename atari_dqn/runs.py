@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -155,6 +156,18 @@ def merge(stored: Config, asked: Config, given: set[str]) -> Config:
     for name in given & set(CHANGEABLE):
         stored = _with_value(stored, name, _value(asked, name))
     return stored
+
+
+def what_differs(configs: Sequence[Config], sections: Collection[str] = tuple(SECTIONS)) -> list[str]:
+    """Of each run what it sets otherwise than most of them, or where none are most, than the first: ", agent.n_step=1".
+
+    Runs with the same words differ in no more than their seed, threads and what a continued run may change.
+    """
+    every = [f"{section}.{key}" for section in sections for key in SECTIONS[section].model_fields]
+    names = [name for name in every if name not in (*CHANGEABLE, *THREADS, "machine.seed")]
+    values = [{name: json.dumps(_value(config, name)).strip('"') for name in names} for config in configs]
+    usual = {name: Counter(run[name] for run in values).most_common(1)[0][0] for name in names} if values else {}
+    return ["".join(f", {name}={run[name]}" for name in names if run[name] != usual[name]) for run in values]
 
 
 def for_this_machine(config: Config) -> Config:

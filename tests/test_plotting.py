@@ -52,7 +52,7 @@ def test_runs_with_other_settings_stand_beside_those_of_their_recipe(tmp_path: P
     usual = [write_run(tmp_path / name, [1.0, 2.0], overrides={"machine.seed": seed}) for seed, name in enumerate("ab")]
     other = write_run(tmp_path / "c", [3.0, 4.0], overrides={"agent.n_step": 1, "training.total_steps": 77})
     labels = [curve.label for curve in named_apart([read_curve(run) for run in (other, *usual)])]
-    assert labels == ["Breakout, default, agent.n_step 1", "Breakout, default", "Breakout, default"]
+    assert labels == ["Breakout, default, agent.n_step=1", "Breakout, default", "Breakout, default"]
     drawn = plot_runs([*usual, other], tmp_path / "curves.png")
     assert [path.name for path in drawn] == ["curves.png", "curves.svg"]
     assert "Breakout, default: mean of 2 runs" in drawn[1].read_text(encoding="utf-8")
@@ -61,7 +61,10 @@ def test_runs_with_other_settings_stand_beside_those_of_their_recipe(tmp_path: P
 def test_the_band_is_the_bootstrap_of_the_mean_over_the_steps_that_all_runs_have() -> None:
     random = np.random.default_rng(3)
     levels = random.normal(size=8)
-    curves = [Curve("x", np.array([k, 100.0 + k]), np.zeros(2), np.full(2, level), {}) for k, level in enumerate(levels)]
+    curves = [
+        Curve("x", np.array([k, 100.0 + k]), np.zeros(2), np.full(2, level), load_config("breakout")[0])
+        for k, level in enumerate(levels)
+    ]
     band = confidence_band(curves)
     assert (band.steps[0], band.steps[-1]) == (7, 100)
     means = [random.choice(levels, 8).mean() for _ in range(20_000)]

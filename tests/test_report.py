@@ -15,11 +15,18 @@ from atari_dqn.report.words import as_text
 
 
 def make_run(
-    root: Path, game: str, name: str, scores: list[float], protocol: str = "dopamine", recipe: str = "default"
+    root: Path,
+    game: str,
+    name: str,
+    scores: list[float],
+    protocol: str = "dopamine",
+    recipe: str = "default",
+    learnt: dict[str, Any] | None = None,
 ) -> Path:
     """A run of 1,000 agent steps whose episodes ended at even distances."""
     total, run = 1000, root / game / name
-    config, _ = load_config(game, recipe, protocol, {"training.total_steps": total, "training.log_period": 100})
+    overrides = {"training.total_steps": total, "training.log_period": 100} | (learnt or {})
+    config, _ = load_config(game, recipe, protocol, overrides)
     run.mkdir(parents=True)
     (run / "config.toml").write_text(config.to_toml())
     ends = np.linspace(total / len(scores), total, len(scores)).astype(int)
@@ -90,6 +97,19 @@ def test_evaluations_count_from_the_last_checkpoint_on_and_their_seeds_together(
     assert scores == {TRAINING: (1.0, 2), EVALUATION: (11.0, 60)}
     assert len(notes) == 1
     assert "9_evaluation_broken.json' is skipped" in notes[0]
+
+
+def test_runs_that_learnt_with_other_settings_are_no_runs_of_the_recipe(tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        make_run(tmp_path, "Pong", name, [1.0] * 20, learnt={"machine.seed": seed})
+    make_run(tmp_path, "Pong", "c", [9.0] * 20, learnt={"agent.n_step": 1})
+    write(tmp_path / "videos" / "Pong" / "c" / "1_evaluation_x.json", evaluation("c", 8.0))
+    found, _ = read_results([tmp_path / "Pong"], tmp_path / "videos")
+    assert sorted((part.recipe, part.measure, part.score) for part in found) == [
+        *[("default", TRAINING, 1.0)] * 2,
+        ("default, agent.n_step=1", EVALUATION, 8.0),
+        ("default, agent.n_step=1", TRAINING, 9.0),
+    ]
 
 
 @pytest.mark.parametrize("given_twice", [False, True])

@@ -1,7 +1,7 @@
 """The scores of runs, read from where training and evaluation left them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.contract import Evaluation, parse
 from atari_dqn.gallery.curves import read_columns
-from atari_dqn.runs import CONFIG, game_directory
-from atari_dqn.settings import Config
+from atari_dqn.runs import CONFIG, game_directory, what_differs
+from atari_dqn.settings import RECIPE_SECTIONS, Config
 
 EVALUATION, TRAINING = "evaluation", "training"
 # Of a run, whose last training episodes are scored: of Dopamine's 10 million frames the last iteration (Castro et al. 2018).
@@ -47,30 +47,41 @@ def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], lis
         UserError: a path is missing or there is nothing in it.
     """
     found: dict[tuple[str, ...], list[Result]] = {}
+    configs: dict[tuple[str, str], Config] = {}
     notes: list[str] = []
     for path in paths:
-        results = list(_results(path, videos, notes))
+        results = list(_results(path, videos, configs, notes))
         if not results:
             raise UserError(f"'{path}' holds no complete run and no evaluation" if path.exists() else f"there is no '{path}'")
         for result in results:
             key = (result.game, result.recipe, result.run, result.measure, str(sorted(result.conditions.items())))
             if result not in found.setdefault(key, []):
                 found[key].append(result)
-    return [_furthest(of_one) for of_one in found.values()], notes
+    return _named_apart([_furthest(of_one) for of_one in found.values()], configs), notes
 
 
-def _results(path: Path, videos: Path, notes: list[str]) -> Iterator[Result]:
+def _named_apart(results: Sequence[Result], configs: Mapping[tuple[str, str], Config]) -> list[Result]:
+    """Runs of one recipe that learnt with other settings get a name that says which; protocols divide by themselves."""
+    told: dict[tuple[str, str], str] = {}
+    for recipe in {config.recipe for config in configs.values()}:
+        runs = [run for run, config in configs.items() if config.recipe == recipe]
+        told |= zip(runs, what_differs([configs[run] for run in runs], (*RECIPE_SECTIONS, "machine")), strict=True)
+    return [result._replace(recipe=result.recipe + told.get((result.game, result.run), "")) for result in results]
+
+
+def _results(path: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]) -> Iterator[Result]:
     if path.is_file():
         yield _evaluated(path)
         return
     for config in sorted(path.rglob(CONFIG)):
         if (config.parent / "episodes.csv").is_file():
-            yield from _of_run(config.parent, videos, notes)
+            yield from _of_run(config.parent, videos, configs, notes)
     yield from _evaluations_below(path, notes)
 
 
-def _of_run(run: Path, videos: Path, notes: list[str]) -> Iterator[Result]:
+def _of_run(run: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]) -> Iterator[Result]:
     config = read_config(run / CONFIG)
+    configs[config.game, run.resolve().name] = config
     trained = _trained(run, config)
     if isinstance(trained, str):
         notes.append(f"'{run}' {trained}: its training score is left out")
