@@ -103,7 +103,7 @@ def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
     axes.set(xlabel="agent steps", ylabel="score of training episodes")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside upper left", fontsize="small", frameon=False)
     paths = [stem.with_name(f"{stem.name}{ending}") for ending in ENDINGS]
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
