@@ -18,6 +18,9 @@ SQUARINGS = 6
 class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
     """A convolution of bytes as if they had been scaled to 0..1: it is the kernel that is scaled, which has fewer numbers.
 
+    In bfloat16, where strides divide kernel and frames, it goes over the strides' blocks as if their pixels were channels:
+    matrix units multiply 64 channels well and 4 badly.
+
     Args:
         arguments: of a convolution.
         centered: as if the mean picture had been taken off each frame, too: it is the bias that its features are taken off.
@@ -35,6 +38,10 @@ class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Makes kernel and bias, and the mean picture (1, height, width, 1)."""
         super().build(shape)
+        sizes = (*self.kernel_size, *shape[1:3])
+        (size, across), valid = self.strides, self.padding == "valid"
+        divides = 1 < size == across and valid and not any(length % size for length in sizes)
+        self._block = size if divides and self._precision == "bfloat16" else 1
         if self._centered:
             self.mean = self.add_weight(shape=(1, *shape[1:3], 1), initializer="zeros", trainable=False, name="mean")
 
@@ -45,8 +52,22 @@ class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
             of_all_frames = keras.ops.sum(kernel, axis=2, keepdims=True)
             bias = bias - keras.ops.conv(self.mean, of_all_frames, self.strides, self.padding)
         kernel, bias = (keras.ops.cast(part, self._precision) for part in (kernel, bias))
-        features = keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, self.strides, self.padding)
+        strides, size = self.strides, self._block
+        if size > 1:
+            rows, columns, channels, filters = kernel.shape
+            kernel = blocks_as_channels(keras.ops.reshape(kernel, (1, rows, columns, channels * filters)), size)
+            kernel = keras.ops.reshape(kernel, (rows // size, columns // size, size * size * channels, filters))
+            frames, strides = blocks_as_channels(frames, size), (1, 1)
+        features = keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, strides, self.padding)
         return self.activation(keras.ops.add(features, bias))  # whose gradient, unlike that of +, needs no pass of its own
+
+
+def blocks_as_channels(images: Any, size: int) -> Any:
+    """From images (B, H, W, channels) to their blocks of pixels, (B, H / size, W / size, size * size * channels)."""
+    _, height, width, channels = images.shape
+    rows = keras.ops.reshape(images, (-1, size, width // size, size * channels))
+    blocks = keras.ops.transpose(rows, (0, 2, 1, 3))
+    return keras.ops.reshape(blocks, (-1, height // size, width // size, size * size * channels))
 
 
 class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
