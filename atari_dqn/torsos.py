@@ -15,11 +15,37 @@ PIXELS = 1 / 255
 SQUARINGS = 6
 
 
-class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
-    """A convolution of bytes as if they had been scaled to 0..1: it is the kernel that is scaled, which has fewer numbers.
+class StridedConvolution(keras.layers.Conv2D):  # type: ignore[misc]
+    """A convolution that takes the pixels of a stride as channels of one, where strides divide widths of kernel and features.
 
-    In bfloat16, where strides divide kernel and frames, it goes over the strides' blocks as if their pixels were channels:
-    matrix units multiply 64 channels well and 4 badly.
+    They are the same numbers in the same order, so nothing is moved, and the units that multiply matrices are better filled.
+    """
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Makes kernel and bias for features of a shape (B, height, width, channels)."""
+        super().build(shape)
+        across = self.strides[1]
+        divides = self.padding == "valid" and not (self.kernel_size[1] % across or shape[2] % across)
+        self.joined = across if divides else 1  # pixels that are one
+
+    def call(self, features: Any) -> Any:
+        """From features (B, height, width, channels) to features (B, rows, columns, filters)."""
+        return self.activated(self.convolved(features, self.kernel), self.bias)
+
+    def convolved(self, features: Any, kernel: Any) -> Any:
+        """With this kernel, without a bias."""
+        (rows, columns), (height, width, channels), joined = self.kernel_size, features.shape[1:], self.joined
+        kernel = keras.ops.reshape(kernel, (rows, columns // joined, channels * joined, self.filters))
+        features = keras.ops.reshape(features, (-1, height, width // joined, channels * joined))
+        return keras.ops.conv(features, kernel, (self.strides[0], self.strides[1] // joined), self.padding)
+
+    def activated(self, features: Any, bias: Any) -> Any:
+        """With this bias, and the activation."""
+        return self.activation(keras.ops.add(features, bias))  # whose gradient, unlike that of +, needs no pass of its own
+
+
+class ByteConvolution(StridedConvolution):
+    """A convolution of bytes as if they had been scaled to 0..1: it is the kernel that is scaled, which has fewer numbers.
 
     Args:
         arguments: of a convolution.
@@ -38,10 +64,6 @@ class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Makes kernel and bias, and the mean picture (1, height, width, 1)."""
         super().build(shape)
-        sizes = (*self.kernel_size, *shape[1:3])
-        (size, across), valid = self.strides, self.padding == "valid"
-        divides = 1 < size == across and valid and not any(length % size for length in sizes)
-        self._block = size if divides and self._precision == "bfloat16" else 1
         if self._centered:
             self.mean = self.add_weight(shape=(1, *shape[1:3], 1), initializer="zeros", trainable=False, name="mean")
 
@@ -51,23 +73,8 @@ class ByteConvolution(keras.layers.Conv2D):  # type: ignore[misc]
         if self.mean is not None:
             of_all_frames = keras.ops.sum(kernel, axis=2, keepdims=True)
             bias = bias - keras.ops.conv(self.mean, of_all_frames, self.strides, self.padding)
-        kernel, bias = (keras.ops.cast(part, self._precision) for part in (kernel, bias))
-        strides, size = self.strides, self._block
-        if size > 1:
-            rows, columns, channels, filters = kernel.shape
-            kernel = blocks_as_channels(keras.ops.reshape(kernel, (1, rows, columns, channels * filters)), size)
-            kernel = keras.ops.reshape(kernel, (rows // size, columns // size, size * size * channels, filters))
-            frames, strides = blocks_as_channels(frames, size), (1, 1)
-        features = keras.ops.conv(keras.ops.cast(frames, self._precision), kernel, strides, self.padding)
-        return self.activation(keras.ops.add(features, bias))  # whose gradient, unlike that of +, needs no pass of its own
-
-
-def blocks_as_channels(images: Any, size: int) -> Any:
-    """From images (B, H, W, channels) to their blocks of pixels, (B, H / size, W / size, size * size * channels)."""
-    _, height, width, channels = images.shape
-    rows = keras.ops.reshape(images, (-1, size, width // size, size * channels))
-    blocks = keras.ops.transpose(rows, (0, 2, 1, 3))
-    return keras.ops.reshape(blocks, (-1, height // size, width // size, size * size * channels))
+        frames, kernel, bias = (keras.ops.cast(part, self._precision) for part in (frames, kernel, bias))
+        return self.activated(self.convolved(frames, kernel), bias)
 
 
 class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
@@ -99,7 +106,7 @@ def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: Netw
     layer_norm, features = settings.layer_norm, frames
     layers = zip(settings.nature_channels, [(8, 4), (4, 2), (3, 1)], strict=True)
     for index, (filters, (kernel, stride)) in enumerate(layers, start=1):
-        kind, name = _first_kind(settings) if index == 1 else keras.layers.Conv2D, f"convolution_{index}"
+        kind, name = _first_kind(settings) if index == 1 else StridedConvolution, f"convolution_{index}"
         activation, scale = None if layer_norm else "relu", initializer(seeds)
         features = kind(filters, kernel, stride, activation=activation, kernel_initializer=scale, name=name)(features)
         features = normalized(features, name) if layer_norm else features

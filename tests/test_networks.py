@@ -10,7 +10,7 @@ from atari_dqn import learning_settings, torsos
 from atari_dqn.heads import OUTPUT_LAYERS, FractionEmbedding, NoisyDense
 from atari_dqn.learning_settings import NetworkSettings
 from atari_dqn.networks import QNetwork, build_network
-from atari_dqn.torsos import ByteConvolution, SpectralConvolution, blocks_as_channels, impala_torso, register_torso
+from atari_dqn.torsos import ByteConvolution, SpectralConvolution, impala_torso, register_torso
 
 
 def frames(count: int = 3) -> np.ndarray:
@@ -116,43 +116,33 @@ def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(to
     np.testing.assert_allclose(network({"frames": seen}), expected, rtol=tolerance, atol=tolerance)
 
 
-def test_blocks_as_channels_are_blocks_of_pixels_row_by_row() -> None:
-    images = np.arange(2 * 6 * 9 * 2).reshape(2, 6, 9, 2)
-    blocks = np.asarray(blocks_as_channels(images, 3))
-    assert blocks.shape == (2, 2, 3, 18)
-    for number, row, column in np.ndindex(2, 2, 3):
-        block = images[number, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3]
-        np.testing.assert_array_equal(blocks[number, row, column], block.ravel())
-
-
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize(
-    ("kernel", "strides", "shape"), [(8, 4, (84, 84, 4)), (4, 2, (36, 40, 2)), (8, 4, (85, 84, 4)), (3, 1, (20, 20, 4))]
+    ("kernel", "strides", "shape", "joined"),
+    [(8, 4, (84, 84, 4), 4), (4, 2, (37, 40, 2), 2), (8, 4, (84, 85, 4), 1), (3, 2, (20, 20, 4), 1), (3, 1, (20, 20, 4), 1)],
 )
-def test_a_convolution_over_blocks_computes_what_that_over_pixels_does(
-    kernel: int, strides: int, shape: tuple[int, ...], centered: bool
+def test_a_convolution_over_joined_columns_computes_what_that_over_pixels_does(
+    kernel: int, strides: int, shape: tuple[int, ...], joined: int, centered: bool, precision: str
 ) -> None:
-    """The gradient of the kernel too; where blocks do not fit it goes over pixels."""
-    seen = np.random.default_rng(3).integers(256, size=(5, *shape), dtype=np.uint8)
-    layers = [
-        ByteConvolution(16, kernel, strides, centered=centered, kernel_initializer=keras.initializers.HeUniform(1))
-        for _ in "ab"
-    ]
-    layers[1]._precision = "bfloat16"
-    features, gradients = [], []
-    for layer in layers:
-        layer.build((None, *shape))
-        if centered:
-            layer.mean.assign(np.full((1, *shape[:2], 1), 100.0))
-        with tf.GradientTape() as tape:
-            features.append(layer(seen))
-            loss = tf.reduce_sum(tf.cast(features[-1], tf.float32) ** 2)
-        gradients.append(tape.gradient(loss, layer.kernel))
-    assert layers[0]._block == 1
-    assert layers[1]._block == (strides if shape[0] % strides == 0 else 1)
-    for exact, rounded in (features, gradients):
-        error = np.linalg.norm(np.asarray(exact) - np.asarray(tf.cast(rounded, tf.float32))) / np.linalg.norm(exact)
-        assert 1e-5 < error < 0.01
+    """The gradient of the kernel too; where strides divide no widths, none are joined."""
+    seen, start = np.random.default_rng(3).integers(256, size=(5, *shape), dtype=np.uint8), keras.initializers.HeUniform(1)
+    layer = ByteConvolution(16, kernel, strides, centered=centered, kernel_initializer=start)
+    layer._precision = precision
+    layer.build((None, *shape))
+    mean = 100.0 if centered else 0.0
+    if centered:
+        layer.mean.assign(np.full((1, *shape[:2], 1), mean))
+    assert layer.joined == joined
+    with tf.GradientTape(persistent=True) as tape:
+        features = tf.cast(layer(seen), tf.float32)
+        loss = tf.reduce_sum(features**2)
+        expected = tf.nn.conv2d((seen.astype(np.float32) - mean) / 255, layer.kernel, strides, "VALID")
+        expected_loss = tf.reduce_sum(expected**2)
+    gradient, expected_gradient = (tape.gradient(value, layer.kernel) for value in (loss, expected_loss))
+    for found, wanted in ((features, expected), (gradient, expected_gradient)):
+        error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
+        assert error < 1e-5 if precision == "float32" else 1e-5 < error < 0.01
 
 
 def test_the_nature_torso_has_the_papers_channels_or_those_that_are_asked_for() -> None:
