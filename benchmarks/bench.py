@@ -1,6 +1,6 @@
 """All speed benchmarks: one table, and the same numbers as JSON.
 
-    make bench                                   everything, about an hour and a half on two cores
+    make bench                                   everything, about two hours on two cores
     make bench ARGS="--only training update"     some of it
 
 Every number is measured in a process of its own. The contenders of a comparison run in turns, so that a machine that slows down
