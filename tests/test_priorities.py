@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from atari_dqn.replay import ReplayMemory
 from atari_dqn.replay.priorities import Priorities
 
+NONE = np.empty(0, np.int64)
+
 
 def memory(num_envs: int = 2, rows: int = 24, stack: int = 3, n_step: int = 2, exponent: float = 0.6) -> ReplayMemory:
     return ReplayMemory(
@@ -66,33 +68,33 @@ def test_equal_priorities_draw_every_transition_equally_often_with_weight_one() 
 
 def test_surprise_decides_how_often_and_weights_make_up_for_it() -> None:
     priorities = Priorities(4, exponent=0.5, importance_exponent=0.0)
-    priorities.add(np.array([0, 1, 3]))
+    priorities.replace(NONE, np.array([0, 1, 3]))
     priorities.set(np.array([0, 1, 3]), np.array([1.0, -4.0, 16.0]))
     random = np.random.default_rng(0)
     place, weight = (
-        np.concatenate(parts) for parts in zip(*(priorities.draw(70, 1.0, random) for _ in range(300)), strict=True)
+        np.concatenate(parts).ravel() for parts in zip(*(priorities.draw(70, 4, 1.0, random) for _ in range(75)), strict=True)
     )
     shares = np.bincount(place, minlength=4) / len(place)
     np.testing.assert_allclose(shares, np.array([1, 2, 0, 4]) / 7, atol=0.01)
     # Weighted, every place counts the same again.
     np.testing.assert_allclose([weight[place == k].sum() / len(place) for k in (0, 1, 3)], 1 / 7, atol=0.01)
-    half = priorities.draw(70, 0.5, random)
+    half = priorities.draw(70, 1, 0.5, random)
     np.testing.assert_allclose(half[1], np.array([1, 2**-0.5, 0, 0.5])[half[0]], rtol=1e-5)
 
 
 def test_new_transitions_have_the_largest_priority_so_far() -> None:
     priorities = Priorities(8, exponent=1.0)
-    priorities.add(np.array([0]))
+    priorities.replace(NONE, np.array([0]))
     priorities.set(np.array([0]), np.array([5.0]))
     priorities.set(np.array([0]), np.array([0.5]))
-    priorities.add(np.array([1]))
+    priorities.replace(NONE, np.array([1]))
     np.testing.assert_allclose(priorities._tree.leaves[:2], [0.5, 5.0], rtol=1e-5)
 
 
 def test_what_was_forgotten_since_it_was_drawn_stays_so() -> None:
     priorities = Priorities(4, exponent=1.0)
-    priorities.add(np.arange(3))
-    priorities.forget(np.array([1]))
+    priorities.replace(NONE, np.arange(3))
+    priorities.replace(np.array([1]), NONE)
     priorities.set(np.array([0, 1]), np.array([2.0, 7.0]))
     np.testing.assert_allclose(priorities._tree.leaves[:4], [2, 0, 1, 0], rtol=1e-5)
     priorities.set(np.array([1]), np.array([7.0]))
@@ -106,8 +108,8 @@ def test_only_a_share_of_each_batch_goes_by_priorities(share: float, by_priority
     play(replay, 50, seed=1)
     assert replay.priorities is not None
     places = np.array(sorted(drawable_when_uniform(replay)))
-    replay.priorities.forget(places)
-    replay.priorities.add(places[3:4])
+    replay.priorities.replace(places, NONE)
+    replay.priorities.replace(NONE, places[3:4])
     rest = np.zeros(48)
     for _ in range(200):
         batch = replay.sample(8, 3, share=share)
@@ -148,3 +150,10 @@ def test_uniform_memories_have_no_priorities() -> None:
     np.testing.assert_array_equal(replay.sample(16).weight, 1)
     with pytest.raises(KeyError):
         replay.arrays()["priorities"]
+
+
+def test_of_a_place_that_was_drawn_twice_the_last_surprise_counts() -> None:
+    priorities = Priorities(4, exponent=1.0)
+    priorities.replace(NONE, np.arange(3))
+    priorities.set(np.array([2, 0, 2]), np.array([9.0, 1.0, 3.0]))
+    np.testing.assert_allclose(priorities._tree.leaves[:4], [1, 1, 3, 0], rtol=1e-5)

@@ -175,10 +175,9 @@ class ReplayMemory:
         env, row = self._draw((size - surprising) * count)
         if not (self.priorities and surprising):
             return self.gather(env, row)
-        drawn = [self.priorities.draw(surprising, progress, self.random) for _ in range(count)]
-        place, weight = (np.stack(part) for part in zip(*drawn, strict=True))
+        place, weight = self.priorities.draw(surprising, count, progress, self.random)
         place = np.concatenate([place, (env * self.rows + row).reshape(count, -1)], axis=1)
-        weight = np.pad(weight, ((0, 0), (0, size - surprising)), constant_values=1)
+        weight = np.concatenate([weight, np.ones((count, size - surprising), np.float32)], axis=1)
         return self.gather(*np.divmod(place.ravel(), self.rows))._replace(weight=weight.ravel())
 
     def gather(self, env: NDArray[np.int64], row: NDArray[np.int64]) -> Batch:
@@ -302,9 +301,9 @@ class ReplayMemory:
     def _prioritize(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         """New frames lie in these rows: some transitions are complete now, others have lost part of their stack."""
         assert self.priorities is not None
-        for ahead in range(self.stack):  # the new rows; in a full ring, the oldest too, whose stacks reach back into these
-            lost = envs * self.rows + (rows + ahead) % self.rows
-            self.priorities.forget(lost if ahead == 0 else lost[self._added[envs] >= self.rows])
+        full = self._added[envs] >= self.rows
+        reaching = (rows[full] + np.arange(1, self.stack)[:, np.newaxis]) % self.rows  # the oldest, whose stacks reach back
+        gone = np.concatenate([envs * self.rows + rows, (envs[full] * self.rows + reaching).ravel()])
         complete = (rows - self.n_step) % self.rows
         ready = (self._added[envs] > self.n_step) & ~self._last[envs, complete]
-        self.priorities.add((envs * self.rows + complete)[ready])
+        self.priorities.replace(gone, (envs * self.rows + complete)[ready])

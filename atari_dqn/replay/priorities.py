@@ -38,40 +38,44 @@ class Priorities:
         self._largest = 1.0
         self._count = 0  # places that can be drawn
 
-    def add(self, place: NDArray[np.int64]) -> None:
-        """New transitions (K,): they get the largest priority so far, so that each is soon seen once."""
-        self._set(place, np.full(len(place), self._largest))
+    def replace(self, gone: NDArray[np.int64], new: NDArray[np.int64]) -> None:
+        """Places (G,) that must not be drawn any more, and (K,) of new transitions; all of them different.
 
-    def forget(self, place: NDArray[np.int64]) -> None:
-        """Places (K,) that must not be drawn."""
-        self._set(place, np.zeros(len(place)))
+        New ones get the largest priority so far, so that each is soon seen once.
+        """
+        place = np.concatenate([gone, new])
+        self._count += len(new) - int((self._tree.leaves[place] > 0).sum())
+        self._tree.set(place, np.repeat([0.0, self._largest**self.exponent], [len(gone), len(new)]))
 
     def set(self, place: NDArray[np.int64], surprise: NDArray[np.floating[Any]]) -> None:
         """What transitions (B,) turned out to be worth: absolute TD errors, or losses of distributions.
 
-        Those that were forgotten after they had been drawn stay so.
+        Those that have gone since they were drawn stay so; of one that is named twice, the last counts.
         """
         held = self._tree.leaves[place] > 0
         place, surprise = place[held], surprise[held]
         priority = np.abs(surprise).astype(np.float64) + self.LEAST
         self._largest = max(self._largest, float(priority.max(initial=0)))
-        self._set(place, priority)
+        self._tree.set(place, priority**self.exponent)
 
-    def draw(self, size: int, progress: float, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Places (B,), one from each of B equal parts of the priorities' sum, and their weights (B,).
+    def draw(
+        self, size: int, count: int, progress: float, random: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Places (count, B), in each row one from each of B equal parts of the priorities' sum, and their weights (count, B).
 
-        The weights are (N P) ** -beta, N places of probability P, divided by the largest of them: section 3.4.
+        The weights are (N P) ** -beta, N places of probability P, divided by the largest in their row: section 3.4.
 
         Args:
             size: B.
+            count: of rows.
             progress: of beta on its way from ``importance_exponent`` to 1, 0 to 1.
-            random: generator, advanced by B draws.
+            random: generator, advanced by count * B draws.
         """
         beta = self.importance_exponent + progress * (1 - self.importance_exponent)
-        position = (np.arange(size) + random.random(size)) * (self._tree.total / size)
-        place = self._tree.find(position)
+        position = (np.arange(size) + random.random((count, size))) * (self._tree.total / size)
+        place = self._tree.find(position.ravel()).reshape(count, size)
         weight = (self._count * self._tree.leaves[place] / self._tree.total) ** -beta
-        return place, (weight / weight.max()).astype(np.float32)
+        return place, (weight / weight.max(axis=1, keepdims=True)).astype(np.float32)
 
     def any(self) -> bool:
         """Whether there is a place to draw."""
@@ -85,9 +89,3 @@ class Priorities:
         """Takes over what ``arrays`` returned."""
         self._tree.set_all(arrays["priorities"])
         self._largest, self._count = float(arrays["largest_priority"]), int((arrays["priorities"] > 0).sum())
-
-    def _set(self, place: NDArray[np.int64], priority: NDArray[np.float64]) -> None:
-        place, first = np.unique(place[::-1], return_index=True)  # of a place that is named twice, the last value
-        priority = priority[::-1][first]
-        self._count += int((priority > 0).sum()) - int((self._tree.leaves[place] > 0).sum())
-        self._tree.set(place, priority**self.exponent)

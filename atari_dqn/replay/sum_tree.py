@@ -22,7 +22,9 @@ class SumTree:
     def __init__(self, size: int) -> None:
         self.size = size
         self._leaves = 1 << max(size - 1, 0).bit_length()
+        self._levels = self._leaves.bit_length() - 1  # above the leaves
         self._nodes = np.zeros(2 * self._leaves, np.float64)  # node k has the children 2 k and 2 k + 1; the root is 1
+        self._children = self._nodes.reshape(-1, 2)
 
     @property
     def total(self) -> float:
@@ -38,9 +40,10 @@ class SumTree:
         """Sets leaves (K,); where one is named twice, the last value counts."""
         nodes = index + self._leaves
         self._nodes[nodes] = value
-        while len(nodes) and nodes[0] > 1:
-            nodes = np.unique(nodes // 2)
-            self._nodes[nodes] = self._nodes[2 * nodes] + self._nodes[2 * nodes + 1]
+        for _ in range(self._levels):
+            nodes >>= 1
+            children = self._children.take(nodes, axis=0)
+            self._nodes[nodes] = children[:, 0] + children[:, 1]
 
     def set_all(self, values: NDArray[np.float64]) -> None:
         """Sets every leaf, (size,)."""
@@ -58,10 +61,11 @@ class SumTree:
         """
         position = position.copy()
         nodes = np.ones(len(position), np.int64)
-        while nodes[0] < self._leaves:
-            left, right = self._nodes[2 * nodes], self._nodes[2 * nodes + 1]
+        for _ in range(self._levels):
+            children = self._children.take(nodes, axis=0)
+            left = children[:, 0]
             # Rounding may leave a position a little beyond the sum of all that is above 0.
-            goes_right = (position >= left) & (right > 0)
-            position -= np.where(goes_right, left, 0.0)
-            nodes = 2 * nodes + goes_right
+            goes_right = (position >= left) & (children[:, 1] > 0)
+            position -= left * goes_right
+            nodes += nodes + goes_right
         return nodes - self._leaves
