@@ -106,7 +106,18 @@ class NetworkSettings(Section):
         min_length=3,
         max_length=3,
     )
-    impala_width: int = setting(1, "impala: multiple of 16, 32 and 32 channels", source="Espeholt et al. 2018", ge=1, le=16)
+    impala_channels: list[PositiveInt] = setting(
+        [16, 32, 32],
+        "impala: channels of its sections, each of which halves the picture",
+        source="Espeholt et al. 2018",
+        min_length=1,
+        max_length=5,
+    )
+    impala_width: int = setting(1, "impala: multiple of these channels", source="Espeholt et al. 2018", ge=1, le=16)
+    impala_blocks: int = setting(2, "impala: residual blocks in a section", source="Espeholt et al. 2018", ge=0, le=8)
+    impala_stride: int = setting(
+        1, "impala: of the first convolution, whose kernel is twice as wide unless this is 1", unit="pixels", ge=1, le=8
+    )
     spectral_norm: bool = setting(
         False, "impala: divide the kernels of the residual blocks by their largest singular value", source="Gogianu et al. 2021"
     )

@@ -116,21 +116,21 @@ def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: Netw
 def impala_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings) -> keras.KerasTensor:
     """The residual network of Espeholt et al. 2018, "IMPALA", figure 3 (right), on bytes scaled to 0..1.
 
+    A first convolution with a stride sees a smaller picture: its kernel is twice as wide as the stride, or 3 where that is 1.
     With spectral norm the residual blocks' convolutions have it: Gogianu et al. 2021, "Spectral Normalisation for Deep
     Reinforcement Learning".
     """
-    width = settings.impala_width
     features, inner = frames, SpectralConvolution if settings.spectral_norm else keras.layers.Conv2D
-    for section, channels in enumerate((16, 32, 32), start=1):
-        kind = _first_kind(settings) if section == 1 else keras.layers.Conv2D
-        features = _same(kind, channels * width, seeds, f"section_{section}")(features)
-        features = keras.layers.MaxPooling2D(3, 2, "same", name=f"section_{section}_pool")(features)
-        for block in (1, 2):
-            inside, name = features, f"section_{section}_block_{block}"
-            for part in (1, 2):
-                inside = keras.layers.ReLU(name=f"{name}_relu_{part}")(inside)
-                inside = _same(inner, channels * width, seeds, f"{name}_convolution_{part}")(inside)
-            features = keras.layers.Add(name=name)([features, inside])
+    stride = settings.impala_stride
+    for section, base in enumerate(settings.impala_channels, start=1):
+        channels, name = base * settings.impala_width, f"section_{section}"
+        if section == 1:
+            features = _same(_first_kind(settings), channels, seeds, name, 3 if stride == 1 else 2 * stride, stride)(features)
+        else:
+            features = _same(keras.layers.Conv2D, channels, seeds, name)(features)
+        features = keras.layers.MaxPooling2D(3, 2, "same", name=f"{name}_pool")(features)
+        for block in range(1, settings.impala_blocks + 1):
+            features = _residual(inner, features, seeds, f"{name}_block_{block}")
     return keras.layers.Flatten(name="features")(keras.layers.ReLU(name="relu")(features))
 
 
@@ -195,7 +195,22 @@ def _first_kind(settings: NetworkSettings) -> Callable[..., keras.layers.Layer]:
     return partial(ByteConvolution, centered=settings.center)
 
 
-def _same(kind: Callable[..., keras.layers.Layer], channels: int, seeds: Iterator[int], name: str) -> keras.layers.Layer:
-    """A 3x3 convolution that keeps height and width, with weights that residual sums do not grow by much."""
+def _residual(
+    kind: Callable[..., keras.layers.Layer], features: keras.KerasTensor, seeds: Iterator[int], name: str
+) -> keras.KerasTensor:
+    inside, channels = features, features.shape[-1]
+    for part in (1, 2):
+        inside = keras.layers.ReLU(name=f"{name}_relu_{part}")(inside)
+        inside = _same(kind, channels, seeds, f"{name}_convolution_{part}")(inside)
+    return keras.layers.Add(name=name)([features, inside])
+
+
+def _same(
+    kind: Callable[..., keras.layers.Layer], channels: int, seeds: Iterator[int], name: str, kernel: int = 3, stride: int = 1
+) -> keras.layers.Layer:
+    """A convolution that keeps height and width, or divides them by its stride.
+
+    Its weights are such that residual sums do not grow by much.
+    """
     scale = keras.initializers.LecunNormal(seed=next(seeds))
-    return kind(channels, 3, padding="same", kernel_initializer=scale, name=name)
+    return kind(channels, kernel, stride, padding="same", kernel_initializer=scale, name=name)

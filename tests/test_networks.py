@@ -162,6 +162,17 @@ def test_the_impala_torso_has_the_papers_shape() -> None:
     assert network({"frames": frames()}).shape == (3, 4, 1)
 
 
+@pytest.mark.parametrize(("stride", "kernel", "side"), [(1, 3, 84), (2, 4, 42), (4, 8, 21)])
+def test_an_impala_torso_can_be_small(stride: int, kernel: int, side: int) -> None:
+    settings = NetworkSettings(torso="impala", impala_channels=[8, 16], impala_blocks=1, impala_stride=stride)
+    network = build_network(settings, (84, 84, 4), 4, seed=1, name="online")
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [8] * 3 + [16] * 3
+    assert convolutions[0].kernel_size == (kernel, kernel)
+    assert convolutions[0].output.shape == (None, side, side, 8)
+    assert network.get_layer("features").output.shape == (None, (-(-side // 4)) ** 2 * 16)
+
+
 def test_a_residual_block_adds_to_what_it_gets() -> None:
     """With its convolutions at zero it changes nothing."""
     inputs = keras.Input((36, 36, 1), dtype="uint8")
