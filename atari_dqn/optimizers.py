@@ -19,10 +19,10 @@ class DecaysWeights:
 
     def _apply_weight_decay(self: Any, variables: Sequence[keras.Variable]) -> None:
         schedule = self.decay_schedule
-        share = self.learning_rate * (schedule(self.iterations) if callable(schedule) else schedule)
+        kept = 1 - self.learning_rate * (schedule(self.iterations) if callable(schedule) else schedule)
         for variable in variables if schedule else ():
             if self._use_weight_decay(variable):
-                variable.value.assign_sub(variable.value * share)
+                variable.value.assign(variable.value * kept)  # the product becomes the variable: nothing is copied
 
 
 class FusedAdam(DecaysWeights, keras.optimizers.Adam):
