@@ -121,13 +121,11 @@ def impala_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: Netw
     Reinforcement Learning".
     """
     features, inner = frames, SpectralConvolution if settings.spectral_norm else keras.layers.Conv2D
-    stride = settings.impala_stride
+    kind, stride = _first_kind(settings), settings.impala_stride
     for section, base in enumerate(settings.impala_channels, start=1):
         channels, name = base * settings.impala_width, f"section_{section}"
-        if section == 1:
-            features = _same(_first_kind(settings), channels, seeds, name, 3 if stride == 1 else 2 * stride, stride)(features)
-        else:
-            features = _same(keras.layers.Conv2D, channels, seeds, name)(features)
+        features = _same(kind, channels, seeds, name, stride)(features)
+        kind, stride = keras.layers.Conv2D, 1
         features = keras.layers.MaxPooling2D(3, 2, "same", name=f"{name}_pool")(features)
         for block in range(1, settings.impala_blocks + 1):
             features = _residual(inner, features, seeds, f"{name}_block_{block}")
@@ -198,6 +196,7 @@ def _first_kind(settings: NetworkSettings) -> Callable[..., keras.layers.Layer]:
 def _residual(
     kind: Callable[..., keras.layers.Layer], features: keras.KerasTensor, seeds: Iterator[int], name: str
 ) -> keras.KerasTensor:
+    """What a block of two convolutions computes, added to its features."""
     inside, channels = features, features.shape[-1]
     for part in (1, 2):
         inside = keras.layers.ReLU(name=f"{name}_relu_{part}")(inside)
@@ -206,11 +205,11 @@ def _residual(
 
 
 def _same(
-    kind: Callable[..., keras.layers.Layer], channels: int, seeds: Iterator[int], name: str, kernel: int = 3, stride: int = 1
+    kind: Callable[..., keras.layers.Layer], channels: int, seeds: Iterator[int], name: str, stride: int = 1
 ) -> keras.layers.Layer:
-    """A convolution that keeps height and width, or divides them by its stride.
+    """A 3x3 convolution that keeps height and width, or one twice as wide as its stride, which divides them by it.
 
     Its weights are such that residual sums do not grow by much.
     """
     scale = keras.initializers.LecunNormal(seed=next(seeds))
-    return kind(channels, kernel, stride, padding="same", kernel_initializer=scale, name=name)
+    return kind(channels, 3 if stride == 1 else 2 * stride, stride, padding="same", kernel_initializer=scale, name=name)

@@ -21,6 +21,7 @@ KINDS: list[dict[str, Any]] = [
     {"head": "dueling", "returns": "quantile", "layer_norm": True},
     {"head": "q", "returns": "implicit"},
     {"head": "dueling", "returns": "implicit", "noisy": True, "torso": "impala", "spectral_norm": True, "center": True},
+    {"head": "q", "torso": "impala", "impala_channels": [8], "impala_blocks": 1, "impala_stride": 2, "center": True},
     {"head": "q", "torso": "mlp", "noisy": True},
 ]
 

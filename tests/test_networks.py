@@ -102,10 +102,12 @@ def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.Monkey
         register_torso("flat", lambda frames, seeds: frames)
 
 
-@pytest.mark.parametrize(("torso", "tolerance"), [("nature", 1e-5), ("impala", 1e-4)])
-def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(torso: str, tolerance: float) -> None:
+@pytest.mark.parametrize(("torso", "stride", "tolerance"), [("nature", 1, 1e-5), ("impala", 1, 1e-4), ("impala", 2, 1e-4)])
+def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(
+    torso: str, stride: int, tolerance: float
+) -> None:
     """At the borders too, where the padding of a centred picture is 0."""
-    settings = NetworkSettings(torso=torso, hidden_units=8)
+    settings = NetworkSettings(torso=torso, hidden_units=8, impala_stride=stride)
     network = build_network(settings.model_copy(update={"center": True}), (84, 84, 4), 4, 1, "online")
     plain = build_network(settings, (84, 84, 4), 4, 1, "online", dtype="float32")
     seen, mean = frames(), np.random.default_rng(5).integers(256, size=(84, 84)).astype(np.float32)
