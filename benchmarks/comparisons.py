@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 TRAINING_STEPS = 12_000
-FAMILY = ("nature", "default", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow")
+FAMILY = ("nature", "default", "long", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow")
 # Plain DQN as Stable-Baselines3 runs it in benchmarks/peer.py.
 PLAIN = (
     "--config nature --training.environments 8 --optimizer.name adam --optimizer.learning_rate 1e-4 "

@@ -9,7 +9,7 @@ from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS
 
 RECIPES = sorted(path.stem for path in config_directory().glob("*.toml"))
 PROTOCOLS = sorted(path.stem for path in (config_directory() / "protocols").glob("*.toml"))
-FAMILY = ["nature", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow", "default"]
+FAMILY = ["nature", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow", "default", "long"]
 TASKS = ["cartpole", "lunarlander", "mountaincar", "mountaincar-boltzmann"]
 
 

@@ -40,7 +40,7 @@ def short(recipe: str, seed: int, steps: int) -> Config:
     changes = {**SHORT, "machine.seed": seed, "training.total_steps": steps}
     if recipe == "rainbow":
         del changes["exploration.decay_steps"]
-    if recipe == "default":  # goes a part of the way, and often
+    if recipe in ("default", "long"):  # go a part of the way, and often
         del changes["agent.target_period_updates"]
     return load_config("breakout", recipe, overrides=changes)[0]
 
