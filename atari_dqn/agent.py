@@ -50,7 +50,7 @@ class Agent:
             all_seeds = (config.machine.seed, *seeds)
             return build_network(config.network, frames_last, self.num_actions, all_seeds, name, precision, dtype)
 
-        self._build, precision = build, resolve_precision(config.machine.precision)
+        self._build, precision = build, resolve_precision(config.machine.precision, len(observation_shape) == 3)
         self.online, self.target = (QNetwork(build, name, precision) for name in ("online", "target"))
         self.acting = self.target if self.settings.act_with_target else self.online
         self.optimizer = make_optimizer(config.optimizer, self.online.weights.trainable_variables)

@@ -178,7 +178,7 @@ def for_this_machine(config: Config) -> Config:
     for name in THREADS:
         automatic = shared if name == "machine.intra_op_threads" else cores
         config = _with_value(config, name, _value(config, name) or automatic)
-    return _with_value(config, "machine.precision", resolve_precision(config.machine.precision))
+    return _with_value(config, "machine.precision", resolve_precision(config.machine.precision, not config.spec.vectors))
 
 
 def write_circumstances(run_directory: Path, config: Config) -> None:

@@ -106,9 +106,9 @@ class MachineSettings(Section):
 
     seed: int = setting(1, "seed of every random number of the run", ge=0, lt=2**31)
     precision: Literal["auto", "float32", "bfloat16"] = setting(
-        "float32",
+        "auto",
         "of an update's computation; acting, the weights that learn, targets and loss are float32 always; auto: bfloat16 "
-        "where the processor, or the GPU, has fast units for it",
+        "where pictures are seen and the processor, or the GPU, has fast units for it",
     )
     actors: int = setting(
         0,

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 GPU_DRIVER = Path("/proc/driver/nvidia")
 
 
-def resolve_precision(setting: str) -> str:
+def resolve_precision(setting: str, pictures: bool = True) -> str:
     """The precision of computation that ``machine.precision`` means here.
 
-    For "auto" that is bfloat16 where the device that computes has units for it: NVIDIA's GPUs from compute capability 8.0 on,
-    and processors with AMX or AVX512-BF16.
+    For "auto" that is bfloat16 for networks that see pictures, where the device that computes has units for it: NVIDIA's GPUs
+    from compute capability 8.0 on, and processors with AMX or AVX512-BF16. Networks of vectors are too small to gain from it.
     """
     if setting != "auto":
         return setting
+    if not pictures:
+        return "float32"
     capability = _gpu_capability()
     if capability is not None:
         return "bfloat16" if capability >= (8, 0) else "float32"

@@ -89,9 +89,11 @@ def test_thread_counts_are_named(
 )
 def test_precision_is_named_by_what_the_processor_has(flags: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     automatic, told = config(machine__precision="auto"), config(machine__precision="float32")
+    vectors, _ = load_config("CartPole-v1")
     monkeypatch.setattr(Path, "read_text", lambda path, encoding: f"flags\t: {flags}\n")
     assert runs.for_this_machine(automatic).machine.precision == expected
     assert runs.for_this_machine(told).machine.precision == "float32"
+    assert (vectors.machine.precision, runs.for_this_machine(vectors).machine.precision) == ("auto", "float32")
 
 
 @pytest.mark.parametrize("given", ["agent.gamma", "recipe", "protocol", "machine.seed"])

@@ -43,7 +43,7 @@ def test_a_gpu_decides_over_the_processor(
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability})
     assert resolve_precision("auto") == expected
-    assert resolve_precision("float32") == "float32"
+    assert resolve_precision("auto", pictures=False) == resolve_precision("float32") == "float32"
 
 
 def test_a_gpu_that_tensorflow_cannot_use_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
