@@ -50,18 +50,18 @@ class Agent:
             all_seeds = (config.machine.seed, *seeds)
             return build_network(config.network, frames_last, self.num_actions, all_seeds, name, precision, dtype)
 
-        self._build, precision = build, resolve_precision(config.machine.precision, len(observation_shape) == 3)
+        pictures = len(observation_shape) == 3
+        self._build, precision = build, resolve_precision(config.machine.precision, pictures)
         self.online, self.target = (QNetwork(build, name, precision) for name in ("online", "target"))
         self.acting = self.target if self.settings.act_with_target else self.online
         self.optimizer = make_optimizer(config.optimizer, self.online.weights.trainable_variables)
         self.updates = self.explorations = 0
         observations, count = tf.TensorSpec([None, *frames_last], dtype), tf.TensorSpec([], tf.int32)
-        # Networks of vectors are so small that starting each operation would take longer than computing it.
-        compiled = len(observation_shape) == 2
-        self._values = Graph(self._compute_values, compiled, [observations])
+        # Networks of vectors are so small that starting each operation would take longer than computing it: they are compiled.
+        self._values = Graph(self._compute_values, not pictures, [observations])
         self._noisy_values = Graph(lambda inputs: self._compute_values(*inputs), False, [(observations, count)])
         self._follow = tf.function(lambda: self.target.follow(self.online, self.settings.target_rate), autograph=False)
-        self._learn = Graph(self._compute_updates, compiled)
+        self._learn = Graph(self._compute_updates, not pictures)
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Q-values (N, actions) of observations (N, *observation_shape)."""
