@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from atari_dqn.agent import Agent
 from atari_dqn.replay import Batch, ReplayMemory, priority_schedule
@@ -12,11 +16,19 @@ from atari_dqn.timing import Stopwatch
 from atari_dqn.update_metrics import UpdateMetrics
 
 
+class Surprise(NamedTuple):
+    """How much the transitions of an update surprised the learner."""
+
+    place: NDArray[np.int64] = np.empty(0, np.int64)  # (B,) as in ``Batch``
+    size: NDArray[np.float32] = np.empty(0, np.float32)  # (B,)
+
+
 class Learning:
     """Makes an agent's updates in one thread, and draws batches for the next in another.
 
     Timing decides nothing: whoever changes what an update or a draw depends on waits for it first, by the order of calls
-    ``finish`` (if the updates change what acts), ``draw``, act, ``finish``, ``begin``, remember.
+    ``finish`` (if the updates change what acts), ``draw``, act, ``finish``, ``begin``, remember. The surprise of updates counts
+    after the draw that goes on beside them, wherever they are waited for.
 
     Args:
         config: all settings.
@@ -33,6 +45,7 @@ class Learning:
         self.changes_acting = False  # whether the updates that have begun do
         self.steps_owed = 0  # agent steps since the last update
         self.recent: list[UpdateMetrics] = []
+        self.surprise = Surprise()  # that does not count yet
 
     def draw(self, steps: int, advance: int) -> tuple[int, Callable[[], Batch]]:
         """Has batches drawn for the updates that are due.
@@ -57,14 +70,23 @@ class Learning:
         if not share:  # nor ever again: keeping them would cost a part in thirty of a run's time
             memory.priorities = None
         # Vectors are drawn sooner than another thread would have begun to.
-        if not due or settings.spec.vectors or (self._finish and memory.priorities):
-            return due, draw
-        return due, self._threads.submit(draw).result
+        return due, draw if not due or settings.spec.vectors else self._threads.submit(draw).result
 
     def begin(self, count: int, draw: Callable[[], Batch]) -> None:
-        """Begins so many updates, with batches that ``draw`` promised."""
+        """Begins so many updates, with batches that ``draw`` promised; the surprise of those before counts from now on."""
+        if count:
+            with self._stopwatch.part("sample"):
+                batch = draw()
+            self._begin(batch, count)
+        self.count_surprise()
+
+    def count_surprise(self) -> None:
+        """Has the surprise of the updates that are done decide from now on what is drawn."""
         with self._stopwatch.part("sample"):
-            batch = draw()
+            self._memory.set_priorities(*self.surprise)
+        self.surprise = Surprise()
+
+    def _begin(self, batch: Batch, count: int) -> None:
         self.changes_acting = self._agent.changes_acting(count)
         update = partial(self._agent.update, batch, count)
         updated = update if self._config.spec.vectors else self._threads.submit(update).result
@@ -72,7 +94,7 @@ class Learning:
         def finish() -> None:
             metrics, surprise = updated()
             self.recent.append(metrics)
-            self._memory.set_priorities(batch, surprise)
+            self.surprise = Surprise(batch.place, surprise)
             self._trace.advance(count)
 
         self._finish = finish

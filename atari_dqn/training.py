@@ -17,7 +17,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.exploration import Explorer
 from atari_dqn.export import save_network
 from atari_dqn.interruption import StopOnSignals
-from atari_dqn.learning import Learning
+from atari_dqn.learning import Learning, Surprise
 from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
 from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.replay import FrameFiles, make_memory
@@ -34,8 +34,8 @@ class Training:
     """Deep Q-learning with several environments (Mnih et al. 2015, Algorithm 1).
 
     The emulators step in their own threads, the agent learns in another, and batches are drawn in a third. Timing decides
-    nothing: the updates that are due see the memory as it was when the actions were chosen, their surprise counts from the next
-    draw on, and an action waits for them only where they change the network that acts.
+    nothing: the updates that are due see the memory as it was when the actions were chosen, their surprise counts from the draw
+    after the next on, and an action waits for them only where they change the network that acts.
 
     Args:
         config: all settings.
@@ -104,8 +104,7 @@ class Training:
         with self.stopwatch.part("act"):
             executed = self.environments.send(self.explorer.choose(self.agent, observation, self.steps, self.episodes.count))
         self.learning.finish()
-        if count:
-            self.learning.begin(count, draw)
+        self.learning.begin(count, draw)
         with self.stopwatch.part("environment"):
             step = self.environments.recv()
         with self.stopwatch.part("sample"):
@@ -192,6 +191,7 @@ class Training:
             "frame_files": self.frame_files.ends(),
             "recent": np.stack(UpdateMetrics.joined(self.learning.recent), axis=1),
             "random": generator_to_array(self.explorer.random),
+            **{f"surprise/{name}": array for name, array in self.learning.surprise._asdict().items()},
         }
 
     def restore(self, stored: checkpoint.Checkpoint) -> bool:
@@ -211,6 +211,7 @@ class Training:
         self.steps, self.frames, self.learning.steps_owed, self.evaluated_at = (int(number) for number in arrays["counters"])
         self.evaluation = float(arrays["evaluation"])
         self.learning.recent = [UpdateMetrics(*arrays["recent"].T)]
+        self.learning.surprise = Surprise(**checkpoint.part(arrays, "surprise"))
         generator_from_array(self.explorer.random, arrays["random"])
         self.observation = self.environments.restore(checkpoint.part(arrays, "environments"))
         self.stopwatch.restore(notes["time"])

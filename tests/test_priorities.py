@@ -123,7 +123,7 @@ def test_only_a_share_of_each_batch_goes_by_priorities(share: float, by_priority
 def test_weights_make_up_for_priorities_only_where_they_count() -> None:
     replay = memory()
     play(replay, 50, seed=1)
-    replay.set_priorities(replay.sample(8), np.linspace(1, 9, 8))
+    replay.set_priorities(replay.sample(8).place, np.linspace(1, 9, 8, dtype=np.float32))
     weight = replay.sample(8, 2, progress=1.0, share=0.5).weight.reshape(2, 8)
     np.testing.assert_array_equal(weight[:, 4:], 1)
     np.testing.assert_array_equal(weight[:, :4].max(axis=1), 1)

@@ -210,8 +210,7 @@ def test_an_interrupted_run_ends_as_one_that_never_was(tmp_path: Path, special: 
 
 
 def test_what_overlaps_learns_as_what_does_not(tmp_path: Path) -> None:
-    # Without priorities: a new transition's is the largest known by then.
-    settings = config(**OVERLAPPING, replay__priority_exponent=0, training__total_steps=2_000)
+    settings = config(**OVERLAPPING, **SURPRISING, training__total_steps=2_000)
     together, alone = (catch(tmp_path, settings, name) for name in ("together", "alone"))
     begin, overlapped, waited = together.learning.begin, [], alone.learning.begin
 

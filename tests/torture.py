@@ -1,11 +1,13 @@
 """Kills a training run at random moments until it is complete, and compares it with one that was left alone.
 
     python -m tests.torture --kills 50
+    python -m tests.torture --recipes rainbow iqn --tasks Qbert-v0 --kills 6
 
 Every other kill waits for a checkpoint that is being written. Nothing is repaired between a kill and the next start.
 """
 
 import argparse
+import itertools
 import random
 import signal
 import subprocess
@@ -20,15 +22,16 @@ TASKS = ("BreakoutDeterministic-v4", "Qbert-v0", "SpaceInvadersDeterministic-v4"
 SMALL = (
     *("--training.environments", "4", "--training.warmup_steps", "400", "--training.log_period", "200"),
     *("--training.checkpoint_period", "400", "--training.evaluation_period", "0", "--replay.capacity", "3000"),
-    *("--agent.batch_size", "8", "--agent.n_step", "3"),
+    *("--agent.batch_size", "8", "--agent.target_period_updates", "40"),
 )
 
 
 @dataclass
 class Outcome:
-    """What became of one task."""
+    """What became of one task with one recipe."""
 
     task: str
+    recipe: str
     kills: int = 0
     while_writing: int = 0
     same: bool = False
@@ -49,7 +52,7 @@ def torture(task: str, recipe: str, steps: int, kills: int, seed: int, directory
     command = [sys.executable, "-m", "atari_dqn.cli", "train", "--game", task, "--config", recipe, *SMALL, *extra]
     command += ["--total-steps", str(steps), "--root", str(directory), "--videos", str(directory / "videos")]
     subprocess.run([*command, "--run-dir", "alone"], check=True, capture_output=True)
-    outcome, moments = Outcome(task), random.Random(seed)
+    outcome, moments = Outcome(task, recipe), random.Random(seed)
     run = directory / task.replace("/", "-") / "killed"
     while outcome.kills < kills:
         process = subprocess.Popen([*command, "--run-dir", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -85,20 +88,20 @@ def _digest(run: Path) -> str:
 
 
 def main() -> int:
-    """Tortures every task; 0 if all runs ended the same."""
+    """Tortures every task with every recipe; 0 if all runs ended the same."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--tasks", nargs="+", default=TASKS)
-    parser.add_argument("--config", default="default")
-    parser.add_argument("--kills", type=int, default=51, help="over all tasks")
+    parser.add_argument("--recipes", nargs="+", default=("default",))
+    parser.add_argument("--kills", type=int, default=51, help="over all runs")
     parser.add_argument("--steps", type=int, default=12_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    outcomes = []
-    for number, task in enumerate(options.tasks):
+    pairs, outcomes = list(itertools.product(options.recipes, options.tasks)), []
+    for number, (recipe, task) in enumerate(pairs):
         with tempfile.TemporaryDirectory() as directory:
-            share = -(-options.kills // len(options.tasks))
-            outcome = torture(task, options.config, options.steps, share, options.seed + number, Path(directory))
-        print(f"{task}: {outcome.kills} kills, {outcome.while_writing} inside a checkpoint: ", end="")
+            share = -(-options.kills // len(pairs))
+            outcome = torture(task, recipe, options.steps, share, options.seed + number, Path(directory))
+        print(f"{task}, {recipe}: {outcome.kills} kills, {outcome.while_writing} inside a checkpoint: ", end="")
         print("the same digest" if outcome.same else "ANOTHER DIGEST", flush=True)
         outcomes.append(outcome)
     return 0 if all(outcome.same for outcome in outcomes) else 1

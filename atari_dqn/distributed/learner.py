@@ -61,9 +61,9 @@ class DistributedTraining(Training):
         if done is not None:
             self.take_over(*done)
             count, draw = self.learning.draw(self.steps, self.advance)
-            if count:
-                self.learning.begin(count, draw)
-                self.learning.finish()
+            self.learning.begin(count, draw)
+            self.learning.finish()
+            self.learning.count_surprise()  # before other experience takes these places
         return observation
 
     def take_over(self, index: int, experience: Experience) -> None:

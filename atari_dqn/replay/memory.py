@@ -191,10 +191,10 @@ class ReplayMemory:
         weight, action = np.ones(len(env), np.float32), self._action.take(at[0])
         return Batch(observation, action, reward.sum(axis=0), worth[-1], next_observation, weight, at[0])
 
-    def set_priorities(self, batch: Batch, surprise: Any) -> None:
-        """How much the transitions of a batch surprised the learner, (B,)."""
+    def set_priorities(self, place: NDArray[np.int64], surprise: NDArray[np.float32]) -> None:
+        """How much the transitions at ``Batch.place`` (B,) surprised the learner, (B,)."""
         if self.priorities is not None:
-            self.priorities.set(batch.place, np.asarray(surprise))
+            self.priorities.set(place, surprise)
 
     def mean_frame(self) -> NDArray[np.float32]:
         """The mean (*frame_shape) of 2,000 of the frames held, evenly spaced."""

@@ -1,5 +1,6 @@
 """What happens to a run when its files, or those of a stranger, are not what they should be; and when it is killed."""
 
+import csv
 import hashlib
 import json
 import os
@@ -19,7 +20,8 @@ from atari_dqn.commands import _newest_sound
 from atari_dqn.errors import UserError
 from atari_dqn.replay import FrameFiles
 from tests.acceptance.commands import GAME, run
-from tests.torture import torture
+from tests.test_config import FAMILY
+from tests.torture import TASKS, torture
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing": lambda file: file.unlink(),
@@ -175,3 +177,16 @@ def test_a_killed_run_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
     assert outcome.kills >= 3
     assert outcome.while_writing >= 1
     assert outcome.same
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", FAMILY)
+def test_a_killed_run_of_any_recipe_ends_as_one_that_was_left_alone(recipe: str, tmp_path: Path) -> None:
+    task = TASKS[FAMILY.index(recipe) % len(TASKS)]
+    outcome = torture(task, recipe, steps=2_000, kills=2, seed=1, directory=tmp_path)
+    assert outcome.kills == 2
+    assert outcome.same
+    with (tmp_path / task / "killed" / "metrics.csv").open(encoding="utf-8") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert int(last["updates"]) >= 100
+    assert float(last["loss"]) > 0
