@@ -1,6 +1,7 @@
 """Starting TensorFlow: quietly, with the thread counts of the run, and with operations that add up in a fixed order."""
 
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 GPU_DRIVER = Path("/proc/driver/nvidia")
+X86 = ("x86_64", "AMD64")
 
 
 def resolve_precision(setting: str, pictures: bool = True) -> str:
@@ -35,8 +37,11 @@ def resolve_precision(setting: str, pictures: bool = True) -> str:
 def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
     """Imports TensorFlow and sets its thread counts (0: one for each core), before its first operation.
 
-    On a GPU it takes memory as it needs it, instead of all that there is.
+    On a GPU it takes memory as it needs it, instead of all that there is. On x86 it computes with oneDNN, unless the
+    environment variable ``TF_ENABLE_ONEDNN_OPTS`` is 0.
     """
+    if platform.machine() in X86:  # where TensorFlow takes oneDNN by itself only from AVX512-VNNI on
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _held_back():
         import tensorflow as tf
 

@@ -226,6 +226,7 @@ def steps_per_second(step: Callable[[NDArray[np.int32]], object], environments: 
 
 def multiply(options: argparse.Namespace) -> float:
     """GFLOP/s of the product of two matrices of 2048 x 2048."""
+    tensorflow_setup.start()
     import tensorflow as tf
 
     left, right = (tf.cast(tf.random.normal((2048, 2048)), options.precision) for _ in range(2))

@@ -1,3 +1,7 @@
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +55,16 @@ def test_a_gpu_that_tensorflow_cannot_use_decides_nothing(tmp_path: Path, monkey
     monkeypatch.setattr(tensorflow_setup, "GPU_DRIVER", tmp_path)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     assert resolve_precision("auto") == without
+
+
+@pytest.mark.skipif(platform.machine() not in tensorflow_setup.X86, reason="of x86 processors")
+@pytest.mark.parametrize(("variable", "expected"), [(None, "True"), ("0", "False")])
+def test_onednn_computes_unless_it_is_turned_off(variable: str | None, expected: str) -> None:
+    others = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment = others if variable is None else others | {"TF_ENABLE_ONEDNN_OPTS": variable}
+    say = "from tensorflow.python.framework.test_util import IsMklEnabled; print(IsMklEnabled())"
+    command = [sys.executable, "-c", f"from atari_dqn import tensorflow_setup; tensorflow_setup.start(); {say}"]
+    assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip() == expected
 
 
 def traced(directory: Path) -> list[bytes]:
