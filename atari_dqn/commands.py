@@ -42,6 +42,7 @@ def train(options: argparse.Namespace) -> int:
                 f"this is a new run; {unfinished[-1]} is unfinished, and RUN={unfinished[-1].name} (--run-dir) continues it"
             )
         origin = checkpoint.find(Path(options.init_from)) if options.init_from else None
+        notes += runs.notes_on_speed(config)
         say(*(f"note: {note}" for note in notes), _describe_game(config), f"run directory: {directory}")
         with _games_elsewhere(config, options.address):
             return _train(config, directory, videos, stored, origin)

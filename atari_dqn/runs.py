@@ -181,6 +181,13 @@ def for_this_machine(config: Config) -> Config:
     return _with_value(config, "machine.precision", resolve_precision(config.machine.precision, not config.spec.vectors))
 
 
+def notes_on_speed(config: Config) -> list[str]:
+    """What the user should know of settings that this machine is slow with."""
+    if config.machine.precision != "bfloat16" or resolve_precision("auto") == "bfloat16":
+        return []
+    return ["this machine has no units for bfloat16, which takes several times as long as float32"]
+
+
 def write_circumstances(run_directory: Path, config: Config) -> None:
     """Saves the resolved settings and, in ``run.json``, the command, package versions, commit and machine of each start."""
     run_directory.mkdir(parents=True, exist_ok=True)

@@ -96,6 +96,16 @@ def test_precision_is_named_by_what_the_processor_has(flags: str, expected: str,
     assert (vectors.machine.precision, runs.for_this_machine(vectors).machine.precision) == ("auto", "float32")
 
 
+@pytest.mark.parametrize(("has", "slow"), [("fpu avx2", True), ("fpu avx2 avx512_bf16", False)])
+def test_a_precision_that_the_processor_has_no_units_for_is_pointed_out(
+    has: str, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, other = config(machine__precision="bfloat16"), config(machine__precision="float32")
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: f"flags\t: {has}\n")
+    assert [("bfloat16" in note) for note in runs.notes_on_speed(asked)] == [True] * slow
+    assert runs.notes_on_speed(other) == []
+
+
 @pytest.mark.parametrize("given", ["agent.gamma", "recipe", "protocol", "machine.seed"])
 def test_a_run_does_not_continue_with_something_else(given: str) -> None:
     stored = config(agent__gamma=0.9).model_copy(update={"recipe": "mine", "protocol": "dopamine"})
