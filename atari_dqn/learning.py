@@ -82,9 +82,10 @@ class Learning:
 
     def count_surprise(self) -> None:
         """Has the surprise of the updates that are done decide from now on what is drawn."""
-        with self._stopwatch.part("sample"):
-            self._memory.set_priorities(*self.surprise)
-        self.surprise = Surprise()
+        if len(self.surprise.place):
+            with self._stopwatch.part("sample"):
+                self._memory.set_priorities(*self.surprise)
+            self.surprise = Surprise()
 
     def _begin(self, batch: Batch, count: int) -> None:
         self.changes_acting = self._agent.changes_acting(count)

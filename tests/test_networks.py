@@ -10,6 +10,7 @@ from atari_dqn import learning_settings, torsos
 from atari_dqn.heads import OUTPUT_LAYERS, FractionEmbedding, NoisyDense
 from atari_dqn.learning_settings import NetworkSettings
 from atari_dqn.networks import QNetwork, build_network
+from atari_dqn.tensorflow_setup import resolve_precision
 from atari_dqn.torsos import ByteConvolution, SpectralConvolution, impala_torso, register_torso
 
 
@@ -128,6 +129,8 @@ def test_a_convolution_over_joined_columns_computes_what_that_over_pixels_does(
     kernel: int, strides: int, shape: tuple[int, ...], joined: int, centered: bool, precision: str
 ) -> None:
     """The gradient of the kernel too; where strides divide no widths, none are joined."""
+    if precision == "bfloat16" != resolve_precision("auto"):
+        pytest.skip("a processor without units for bfloat16 rounds the sums of a gradient to it, too")
     seen, start = np.random.default_rng(3).integers(256, size=(5, *shape), dtype=np.uint8), keras.initializers.HeUniform(1)
     layer = ByteConvolution(16, kernel, strides, centered=centered, kernel_initializer=start)
     layer._precision = precision
