@@ -185,7 +185,7 @@ def notes_on_speed(config: Config) -> list[str]:
     """What the user should know of settings that this machine is slow with."""
     if config.machine.precision != "bfloat16" or resolve_precision("auto") == "bfloat16":
         return []
-    return ["this machine has no units for bfloat16, which takes several times as long as float32"]
+    return ["this machine has no units for bfloat16: it takes several times as long as float32, and gradients are less exact"]
 
 
 def write_circumstances(run_directory: Path, config: Config) -> None:
