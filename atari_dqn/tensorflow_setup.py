@@ -11,7 +11,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-GPU_DRIVER = Path("/proc/driver/nvidia")
+# Of NVIDIA's driver on Linux, in a container that hides the first, and under WSL 2.
+GPU_DRIVERS = [Path("/proc/driver/nvidia"), Path("/dev/nvidiactl"), Path("/dev/dxg")]
 X86 = ("x86_64", "AMD64")
 
 
@@ -55,7 +56,7 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
 
 def _gpu_capability() -> tuple[int, ...] | None:
     """Compute capability of the first GPU that TensorFlow would use; None without one."""
-    if not GPU_DRIVER.exists():
+    if not any(driver.exists() for driver in GPU_DRIVERS):
         return None  # the import alone takes seconds
     with _held_back():
         import tensorflow as tf

@@ -43,7 +43,7 @@ def test_a_tensor_copies_what_is_not_contiguous() -> None:
 def test_a_gpu_decides_over_the_processor(
     capability: tuple[int, int], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorflow_setup, "GPU_DRIVER", tmp_path)
+    monkeypatch.setattr(tensorflow_setup, "GPU_DRIVERS", [tmp_path / "none", tmp_path])
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability})
     assert resolve_precision("auto") == expected
@@ -52,7 +52,7 @@ def test_a_gpu_decides_over_the_processor(
 
 def test_a_gpu_that_tensorflow_cannot_use_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without = resolve_precision("auto")
-    monkeypatch.setattr(tensorflow_setup, "GPU_DRIVER", tmp_path)
+    monkeypatch.setattr(tensorflow_setup, "GPU_DRIVERS", [tmp_path / "none", tmp_path])
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     assert resolve_precision("auto") == without
 
