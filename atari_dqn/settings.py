@@ -108,7 +108,7 @@ class MachineSettings(Section):
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         "of an update's computation; acting, the weights that learn, targets and loss are float32 always; auto: bfloat16 "
-        "where pictures are seen and the processor, or the GPU, has fast units for it",
+        "where pictures are seen, there is no GPU, and the processor has fast units for it",
     )
     actors: int = setting(
         0,

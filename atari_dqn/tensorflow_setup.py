@@ -1,5 +1,6 @@
 """Starting TensorFlow: quietly, with the thread counts of the run, and with operations that add up in a fixed order."""
 
+import ctypes
 import os
 import platform
 import sys
@@ -19,16 +20,13 @@ X86 = ("x86_64", "AMD64")
 def resolve_precision(setting: str, pictures: bool = True) -> str:
     """The precision of computation that ``machine.precision`` means here.
 
-    For "auto" that is bfloat16 for networks that see pictures, where the device that computes has units for it: NVIDIA's GPUs
-    from compute capability 8.0 on, and processors with AMX or AVX512-BF16. Networks of vectors are too small to gain from it.
+    For "auto" that is bfloat16 for networks that see pictures, where a processor with units for it computes: AMX or
+    AVX512-BF16. Networks of vectors, and a GPU with batches as small as ours, gain nothing from it: docs/performance.md.
     """
     if setting != "auto":
         return setting
-    if not pictures:
+    if not pictures or _gpus():
         return "float32"
-    capability = _gpu_capability()
-    if capability is not None:
-        return "bfloat16" if capability >= (8, 0) else "float32"
     with suppress(OSError):  # only Linux says so in a file
         if {"amx_bf16", "avx512_bf16"} & set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split()):
             return "bfloat16"
@@ -46,7 +44,7 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
     with _held_back():
         import tensorflow as tf
 
-        for gpu in tf.config.list_physical_devices("GPU"):
+        for gpu in _gpus():
             tf.config.experimental.set_memory_growth(gpu, True)
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
         tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
@@ -54,15 +52,18 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
         tf.config.list_logical_devices()
 
 
-def _gpu_capability() -> tuple[int, ...] | None:
-    """Compute capability of the first GPU that TensorFlow would use; None without one."""
+def _gpus() -> list[Any]:
+    """The GPUs that TensorFlow can use."""
     if not any(driver.exists() for driver in GPU_DRIVERS):
-        return None  # the import alone takes seconds
+        return []  # the import alone takes seconds
     with _held_back():
         import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU")
-        return tuple(tf.config.experimental.get_device_details(gpus[0])["compute_capability"]) if gpus else None
+        # TensorFlow 2.21 looks for NVIDIA's libraries in the packages beside it, but for this one, and without it takes no GPU.
+        for library in Path(tf.__file__).parents[1].glob("nvidia/cusolver/lib/libcusolver.so.*"):
+            with suppress(OSError):
+                ctypes.CDLL(str(library))
+        return list(tf.config.list_physical_devices("GPU"))
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import lz4._version
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +13,8 @@ import tensorflow as tf
 from atari_dqn import tensorflow_setup
 from atari_dqn.preprocessing import aligned_empty
 from atari_dqn.tensorflow_setup import Trace, as_tensor, resolve_precision
+
+MAPS = Path("/proc/self/maps")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int32])
@@ -39,22 +43,26 @@ def test_a_tensor_copies_what_is_not_contiguous() -> None:
     np.testing.assert_array_equal(as_tensor(array.T), array.T)
 
 
-@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
-def test_a_gpu_decides_over_the_processor(
-    capability: tuple[int, int], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tensorflow_setup, "GPU_DRIVERS", [tmp_path / "none", tmp_path])
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"])
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability})
-    assert resolve_precision("auto") == expected
-    assert resolve_precision("auto", pictures=False) == resolve_precision("float32") == "float32"
-
-
-def test_a_gpu_that_tensorflow_cannot_use_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_gpu_decides_over_the_processor(gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without = resolve_precision("auto")
     monkeypatch.setattr(tensorflow_setup, "GPU_DRIVERS", [tmp_path / "none", tmp_path])
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    assert resolve_precision("auto") == without
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"] * gpus)
+    assert resolve_precision("auto") == ("float32" if gpus else without)
+    assert resolve_precision("auto", pictures=False) == resolve_precision("float32") == "float32"
+    assert resolve_precision("bfloat16") == "bfloat16"
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux says what is loaded")
+def test_the_library_that_tensorflow_does_not_find_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "nvidia" / "cusolver" / "lib" / "libcusolver.so.11"
+    library.parent.mkdir(parents=True)
+    shutil.copy(lz4._version.__file__, library)
+    library.with_suffix(".12").write_bytes(b"damaged")
+    monkeypatch.setattr(tensorflow_setup, "GPU_DRIVERS", [tmp_path])
+    monkeypatch.setattr(tf, "__file__", str(tmp_path / "tensorflow" / "__init__.py"))
+    resolve_precision("auto")
+    assert str(library) in MAPS.read_text()
 
 
 @pytest.mark.skipif(platform.machine() not in tensorflow_setup.X86, reason="of x86 processors")
