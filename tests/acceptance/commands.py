@@ -1,9 +1,14 @@
-"""How the acceptance tests run commands: as a user does, in a process of their own."""
+"""How the acceptance tests run commands: as a user does, in a process of their own; or, much sooner, in this one."""
 
+import contextlib
+import io
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from atari_dqn import cli, tensorflow_setup
 
 GAME = "BreakoutDeterministic-v4"
 SMALL = [
@@ -19,3 +24,13 @@ def run(*arguments: str, cwd: Path, expect: int = 0, **options: Any) -> subproce
     assert answer.returncode == expect, answer.stderr
     assert "Traceback" not in answer.stderr
     return answer
+
+
+def run_here(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """As ``run``, with the TensorFlow that this process has started; what is not expected to fail and does has a traceback."""
+    out, errors = io.StringIO(), io.StringIO()
+    started = mock.patch.object(tensorflow_setup, "start")
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), started:
+        code = cli.main(list(arguments))
+    assert code == expect, errors.getvalue()
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from atari_dqn import checkpoint
-from tests.acceptance.commands import GAME, SMALL, run
+from tests.acceptance.commands import GAME, SMALL, run, run_here
 
 BAD_WORDS = [
     (["train", "--game", "pong", "--actors", "3"], "training.environments = 16 cannot be divided equally among 3 actors"),
@@ -99,10 +99,18 @@ def last_line(answer: subprocess.CompletedProcess[str], alone: bool = True) -> s
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_WORDS)
 def test_bad_words(tmp_path: Path, arguments: list[str], message: str) -> None:
-    answer = run(*arguments, cwd=tmp_path, expect=2)
+    answer = run_here(*arguments, cwd=tmp_path, expect=2)
     assert message in last_line(answer, alone=False)
     assert answer.stdout == ""
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+@pytest.mark.parametrize("message", ["trian", "training.total_steps = 'many'", "a capacity of "])
+def test_a_process_answers_bad_words_so_too(tmp_path: Path, message: str) -> None:
+    arguments = next(arguments for arguments, its_message in BAD_WORDS if its_message == message)
+    answer = run(*arguments, cwd=tmp_path, expect=2)
+    assert message in last_line(answer, alone=False)
+    assert answer.stdout == ""
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +133,7 @@ def places(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 @pytest.mark.parametrize(("arguments", "message"), BAD_CHECKPOINTS)
 def test_bad_checkpoints_and_directories(tmp_path: Path, places: dict[str, Path], arguments: list[str], message: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in places["run"].rglob("*") if path.name != "run.lock"}
-    answer = run(*(argument.format(**places) for argument in arguments), cwd=tmp_path, expect=2)
+    answer = run_here(*(argument.format(**places) for argument in arguments), cwd=tmp_path, expect=2)
     assert message in last_line(answer, alone=False)
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
     assert {path: path.stat().st_mtime_ns for path in places["run"].rglob("*") if path.name != "run.lock"} == before

@@ -17,7 +17,7 @@ from PIL import Image
 
 from atari_dqn import load_agent
 from atari_dqn.gallery.collect import collect
-from tests.acceptance.commands import GAME, SMALL, run
+from tests.acceptance.commands import GAME, SMALL, run, run_here
 
 
 def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
@@ -87,12 +87,12 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
 
 def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Path) -> None:
     command = ("eval", f"checkpoints/{GAME}/first", "--game", "breakout", "--protocol", "nature", "--episodes", "2")
-    answer = run(*command, cwd=trained).stdout
+    answer = run_here(*command, cwd=trained).stdout
     for part in ("Breakout (rom breakout)", "nature: frame skip 4, sticky 0, max-pool", "cap 18000 frames"):
         assert part in answer
     (written,) = (trained / "videos" / "Breakout" / "first").glob("*_evaluation_nature_seed1.json")
     assert json.loads(written.read_text())["protocol"]["name"] == "nature"
-    answer = run("eval", f"checkpoints/{GAME}/first", "--game", "ALE/Breakout-v5", "--episodes", "2", cwd=trained).stdout
+    answer = run_here("eval", f"checkpoints/{GAME}/first", "--game", "ALE/Breakout-v5", "--episodes", "2", cwd=trained).stdout
     for part in ("ALE/Breakout-v5 (rom breakout)", "tutorial: frame skip 4, sticky 0.25, max-pool", "epsilon 0.05"):
         assert part in answer
 
@@ -151,11 +151,11 @@ def test_the_digest_is_of_the_arrays(trained: Path) -> None:
 def test_a_network_is_exported_for_other_programs(trained: Path, tmp_path: Path) -> None:
     checkpoint = str(trained / "checkpoints" / GAME / "first")
     for name in ("agent.keras", "agent.onnx", "agent"):
-        answer = run("export", checkpoint, "--out", name, cwd=tmp_path).stdout
+        answer = (run if name == "agent" else run_here)("export", checkpoint, "--out", name, cwd=tmp_path).stdout
         assert f"{name}: Q-values of NOOP, FIRE, RIGHT, LEFT" in answer
         assert f"on 264 observations of {GAME} it differs from the agent by" in answer
     assert sorted(path.name for path in tmp_path.iterdir()) == ["agent", "agent.keras", "agent.onnx"]
-    again = run("export", checkpoint, "--out", "agent", cwd=tmp_path, expect=2)
+    again = run_here("export", checkpoint, "--out", "agent", cwd=tmp_path, expect=2)
     assert "there is a folder 'agent' already" in again.stderr
 
 

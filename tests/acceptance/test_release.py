@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import GAME, run
+from tests.acceptance.commands import GAME, run, run_here
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_all_that_is_promised_is_there_and_small(released: Path) -> None:
 )
 def test_what_a_released_agent_is_not_for_is_said_in_one_line(released: Path, command: list[str], said: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in (released / "checkpoints").rglob("*.*") if path.name != "run.lock"}
-    answer = run(*command, cwd=released, expect=2)
+    answer = run_here(*command, cwd=released, expect=2)
     assert answer.stderr.startswith("error: ")
     assert answer.stderr.count("\n") == 1
     assert said in answer.stderr
