@@ -162,11 +162,10 @@ def test_a_network_is_exported_for_other_programs(trained: Path, tmp_path: Path)
 def test_with_one_thread_a_run_repeats_exactly(tmp_path: Path) -> None:
     threads = ("--machine.intra_op_threads", "1", "--machine.inter_op_threads", "1")
     digests = []
-    for name, seed in (("one", "1"), ("two", "1"), ("three", "2")):
-        command = ("train", "--game", GAME, "--total-steps", "800", "--run-dir", name, "--seed", seed, *SMALL, *threads)
-        run(*command, cwd=tmp_path)
+    for name in ("one", "two"):
+        run("train", "--game", GAME, "--total-steps", "800", "--run-dir", name, *SMALL, *threads, cwd=tmp_path)
         digests.append(run("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout)
-    assert digests[0] == digests[1] != digests[2]
+    assert digests[0] == digests[1]
 
 
 def test_a_reader_who_has_seen_enough_causes_no_traceback(tmp_path: Path) -> None:
