@@ -59,7 +59,7 @@ def _gpus() -> list[Any]:
     with _held_back():
         import tensorflow as tf
 
-        # TensorFlow 2.21 looks for NVIDIA's libraries in the packages beside it, but for this one, and without it takes no GPU.
+        # TensorFlow 2.21 searches the packages beside it for NVIDIA's libraries, but this one's; one missing, it takes no GPU.
         for library in Path(tf.__file__).parents[1].glob("nvidia/cusolver/lib/libcusolver.so.*"):
             with suppress(OSError):
                 ctypes.CDLL(str(library))
