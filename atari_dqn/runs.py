@@ -31,8 +31,10 @@ PACKAGES = ("atari-dqn", "ale-py", "gymnasium", "imageio", "keras", "lz4", "nump
 CHANGEABLE = (
     *("training.total_steps", "training.evaluation_period", "training.evaluation_episodes", "training.log_period"),
     *("training.checkpoint_period", "training.keep_period", "replay.storage", "machine.trace_updates"),
+    *("machine.environment_threads", "machine.inter_op_threads"),
 )
-THREADS = ("machine.environment_threads", "machine.intra_op_threads", "machine.inter_op_threads")
+INTRA_OP_THREADS = "machine.intra_op_threads"  # with more threads in an operation, it may add up in another order
+THREADS = ("machine.environment_threads", INTRA_OP_THREADS, "machine.inter_op_threads")
 SMALL_BATCH = 64
 
 
@@ -171,12 +173,12 @@ def what_differs(configs: Sequence[Config], sections: Collection[str] = tuple(SE
 
 
 def for_this_machine(config: Config) -> Config:
-    """Settings with the machine's thread counts and precision named: with others, sums round differently."""
+    """Settings with the machine's thread counts and precision named: with another, sums may round differently."""
     cores = os.cpu_count() or 1
     # Small operations beside each other keep two cores busier than one of them shared out: docs/performance.md.
     shared = cores if config.agent.batch_size > SMALL_BATCH else max(1, cores // 2)
     for name in THREADS:
-        automatic = shared if name == "machine.intra_op_threads" else cores
+        automatic = shared if name == INTRA_OP_THREADS else cores
         config = _with_value(config, name, _value(config, name) or automatic)
     return _with_value(config, "machine.precision", resolve_precision(config.machine.precision, not config.spec.vectors))
 

@@ -66,6 +66,12 @@ def test_a_run_may_be_continued_in_another_storage() -> None:
     assert merged == config(replay__storage="disk")
 
 
+@pytest.mark.parametrize("what", ["environment_threads", "inter_op_threads"])
+def test_how_much_goes_on_at_a_time_may_change(what: str) -> None:
+    asked = config(**{f"machine__{what}": 7})
+    assert runs.merge(config(), asked, {f"machine.{what}"}) == asked
+
+
 @pytest.mark.parametrize("what", ["log_period", "checkpoint_period", "keep_period", "evaluation_period", "evaluation_episodes"])
 def test_how_often_a_run_tells_and_saves_may_change(what: str) -> None:
     asked = config(**{f"training__{what}": 7})
@@ -106,11 +112,11 @@ def test_a_precision_that_the_processor_has_no_units_for_is_pointed_out(
     assert runs.notes_on_speed(other) == []
 
 
-@pytest.mark.parametrize("given", ["agent.gamma", "recipe", "protocol", "machine.seed"])
+@pytest.mark.parametrize("given", ["agent.gamma", "recipe", "protocol", "machine.seed", "machine.intra_op_threads"])
 def test_a_run_does_not_continue_with_something_else(given: str) -> None:
     stored = config(agent__gamma=0.9).model_copy(update={"recipe": "mine", "protocol": "dopamine"})
     with pytest.raises(UserError, match=f"this run has {given} = "):
-        runs.merge(stored, config(machine__seed=2), {given})
+        runs.merge(stored, config(machine__seed=2, machine__intra_op_threads=2), {given})
 
 
 def test_every_start_of_a_run_is_noted(tmp_path: Path) -> None:

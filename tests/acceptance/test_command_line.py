@@ -159,12 +159,16 @@ def test_a_network_is_exported_for_other_programs(trained: Path, tmp_path: Path)
     assert "there is a folder 'agent' already" in again.stderr
 
 
-def test_with_one_thread_a_run_repeats_exactly(tmp_path: Path) -> None:
-    threads = ("--machine.intra_op_threads", "1", "--machine.inter_op_threads", "1")
-    digests = []
-    for name in ("one", "two"):
-        run("train", "--game", GAME, "--total-steps", "800", "--run-dir", name, *SMALL, *threads, cwd=tmp_path)
-        digests.append(run("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout)
+def test_how_many_operations_and_emulators_go_on_at_a_time_decides_nothing(tmp_path: Path) -> None:
+    def train(name: str, steps: str, inter: str, environments: str) -> None:
+        threads = [f"--machine.{kind}_threads={count}" for kind, count in (("inter_op", inter), ("environment", environments))]
+        run("train", "--game", GAME, "--total-steps", steps, "--run-dir", name, *SMALL, *threads, *inside, cwd=tmp_path)
+
+    inside = ("--machine.intra_op_threads", "1")
+    train("one", "800", "1", "1")
+    train("two", "400", "1", "2")
+    train("two", "800", "3", "1")
+    digests = [run_here("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout for name in ("one", "two")]
     assert digests[0] == digests[1]
 
 
