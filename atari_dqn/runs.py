@@ -173,7 +173,7 @@ def what_differs(configs: Sequence[Config], sections: Collection[str] = tuple(SE
 
 
 def for_this_machine(config: Config) -> Config:
-    """Settings with the machine's thread counts and precision named: with another, sums may round differently."""
+    """Settings with the machine's thread counts and precision named: with others, sums may round differently."""
     cores = os.cpu_count() or 1
     # Small operations beside each other keep two cores busier than one of them shared out: docs/performance.md.
     shared = cores if config.agent.batch_size > SMALL_BATCH else max(1, cores // 2)

@@ -164,7 +164,7 @@ def test_how_many_operations_and_emulators_go_on_at_a_time_decides_nothing(tmp_p
         threads = [f"--machine.{kind}_threads={count}" for kind, count in (("inter_op", inter), ("environment", environments))]
         run("train", "--game", GAME, "--total-steps", steps, "--run-dir", name, *SMALL, *threads, *inside, cwd=tmp_path)
 
-    inside = ("--machine.intra_op_threads", "1")
+    inside = ("--machine.intra_op_threads", "2")
     train("one", "800", "1", "1")
     train("two", "400", "1", "2")
     train("two", "800", "3", "1")
