@@ -66,16 +66,16 @@ def test_a_run_may_be_continued_in_another_storage() -> None:
     assert merged == config(replay__storage="disk")
 
 
-@pytest.mark.parametrize("what", ["environment_threads", "inter_op_threads"])
-def test_how_much_goes_on_at_a_time_may_change(what: str) -> None:
-    asked = config(**{f"machine__{what}": 7})
-    assert runs.merge(config(), asked, {f"machine.{what}"}) == asked
+HOW_OFTEN = [
+    f"training.{what}"
+    for what in ("log_period", "checkpoint_period", "keep_period", "evaluation_period", "evaluation_episodes")
+]
 
 
-@pytest.mark.parametrize("what", ["log_period", "checkpoint_period", "keep_period", "evaluation_period", "evaluation_episodes"])
-def test_how_often_a_run_tells_and_saves_may_change(what: str) -> None:
-    asked = config(**{f"training__{what}": 7})
-    assert runs.merge(config(), asked, {f"training.{what}"}) == asked
+@pytest.mark.parametrize("what", [*HOW_OFTEN, "machine.environment_threads", "machine.inter_op_threads"])
+def test_what_nothing_that_is_learnt_depends_on_may_change(what: str) -> None:
+    asked = config(**{what.replace(".", "__"): 7})
+    assert runs.merge(config(), asked, {what}) == asked
 
 
 @pytest.mark.parametrize(
