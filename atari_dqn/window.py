@@ -1,5 +1,7 @@
 """Watching an agent play, in a window, at the speed of the game."""
 
+import contextlib
+import ctypes
 import os
 import subprocess
 import sys
@@ -43,6 +45,7 @@ def play_in_window(policy: Policy, config: Config, seed: int, episodes: int, eps
     """
     # Qt, which draws the window, warns of fonts that it misses and that nothing here is written in.
     os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
+    _leave_events_to_qt()
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     environments = Environments(SerialGames([game]), config.environment, seed)
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"watching"])))
@@ -62,6 +65,16 @@ def play_in_window(policy: Policy, config: Config, seed: int, episodes: int, eps
                 return
             observation, ended = step.current, bool(step.ended[0])
         yield score
+
+
+def _leave_events_to_qt() -> None:
+    """Loads the system's own libX11-xcb, so that Qt does not get the one in OpenCV's wheel.
+
+    The wheel's is older than the libX11 of many systems, and tells it in the wrong place that Qt reads the events. Xlib
+    then takes some of them now and then, and a window whose MapNotify it took is never painted.
+    """
+    with contextlib.suppress(OSError):  # where there is none, there is no other libX11 either
+        ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def _show(screen: Image, until: float) -> bool:

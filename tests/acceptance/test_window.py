@@ -56,6 +56,18 @@ def test_it_plays_as_many_episodes_as_asked_for_and_prints_their_scores(
     assert "QFont" not in answer.stderr
 
 
+def test_qt_is_not_served_by_the_older_library_in_opencvs_wheel(tmp_path: Path, screen: dict[str, str]) -> None:
+    (tmp_path / "short.toml").write_text(PROTOCOL.format(240))
+    command = ("watch", "random", "--game", GAME, "--protocol", "short.toml", "--episodes", "1")
+    linker = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": str(tmp_path / "bindings")}
+    assert run(*command, cwd=tmp_path, env={**screen, **linker}).returncode == 0
+    bindings = [line for path in tmp_path.glob("bindings.*") for line in path.read_text().splitlines()]
+    providers = [line.rpartition(" to ")[2] for line in bindings if "libQt5XcbQpa" in line and "`XSetEventQueueOwner'" in line]
+    # One is the attempt to open a window, in a process of its own.
+    assert len(providers) == 2
+    assert sum("opencv_python.libs" in provider for provider in providers) == 1
+
+
 def test_what_it_shows_is_the_game_until_it_is_interrupted(trained: Path, tmp_path: Path, screen: dict[str, str]) -> None:
     (tmp_path / "long.toml").write_text(PROTOCOL.format(108_000))
     command = [sys.executable, "-m", "atari_dqn.cli", "watch", f"{trained}/checkpoints/{GAME}/first", "--protocol", "long.toml"]
