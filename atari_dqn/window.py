@@ -73,7 +73,7 @@ def _leave_events_to_qt() -> None:
     The wheel's is older than the libX11 of many systems, and tells it in the wrong place that Qt reads the events. Xlib
     then takes some of them now and then, and a window whose MapNotify it took is never painted.
     """
-    with contextlib.suppress(OSError):  # where there is none, there is no other libX11 either
+    with contextlib.suppress(OSError):  # not on a system without it, where the wheel's has to do
         ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
