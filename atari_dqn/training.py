@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from atari_dqn import checkpoint
 from atari_dqn.agent import Agent
-from atari_dqn.environments import Environments, Step, VectorGame, make_games
+from atari_dqn.environments import Environments, Step, make_games
 from atari_dqn.episode_file import Origin
 from atari_dqn.errors import UserError
 from atari_dqn.exploration import Explorer
@@ -26,6 +26,7 @@ from atari_dqn.short_evaluation import evaluate_shortly
 from atari_dqn.tensorflow_setup import Trace
 from atari_dqn.timing import Stopwatch
 from atari_dqn.update_metrics import UpdateMetrics
+from atari_dqn.vector_games import VectorGame
 
 PARTS = ("act", "environment", "sample", "update", "log", "checkpoint", "evaluation")
 

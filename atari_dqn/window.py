@@ -11,12 +11,13 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from atari_dqn.environments import Environments, SerialGames, make_game
+from atari_dqn.environments import Environments, make_game
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation import Policy
 from atari_dqn.exploration import epsilon_greedy
 from atari_dqn.preprocessing import Image
 from atari_dqn.settings import Config
+from atari_dqn.vector_games import SerialGames
 
 TITLE = "atari-dqn"
 INITIAL_SCALE = 3

@@ -209,8 +209,8 @@ def step_raw(options: argparse.Namespace) -> float:
     return steps_per_second(games.step, options.batch)
 
 
-def steps_per_second(step: Callable[[NDArray[np.int32]], object], environments: int, seconds: float = 6.0) -> float:
-    """Agent steps per second of random play, after a second of it."""
+def steps_per_second(step: Callable[[NDArray[np.int32]], object], environments: int, seconds: float = 20.0) -> float:
+    """Agent steps per second of random play, after a second of it; long enough for ours to seed every environment anew."""
     random = np.random.default_rng(0)
 
     def play(duration: float) -> float:

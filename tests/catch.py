@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.environments import Transitions
+from atari_dqn.vector_games import Transitions
 
 CELLS = 9
 CELL_PIXELS = 4

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from atari_dqn.config import load_config
-from atari_dqn.environments import CppGames, Environments, SerialGames, Step, Transitions, VectorGame, make_games, seed_of
+from atari_dqn.environments import Environments, Step, make_games, seed_of
 from atari_dqn.settings import EnvironmentSettings
+from atari_dqn.vector_games import CppGames, SerialGames, Transitions, VectorGame
 
 TUTORIAL = EnvironmentSettings(fire_at_reset=True, fire_after_life_loss=True, life_loss_ends_future=True, max_pool=False)
 

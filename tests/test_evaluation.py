@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from atari_dqn.config import load_config
-from atari_dqn.environments import Environments, Transitions
+from atari_dqn.environments import Environments
 from atari_dqn.evaluation import Episode, Evaluation, describe, evaluate, play
 from atari_dqn.settings import EnvironmentSettings
+from atari_dqn.vector_games import Transitions
 
 
 class LopsidedGames:
