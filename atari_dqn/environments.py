@@ -1,8 +1,8 @@
 """Games stepped side by side behind one interface: reset, send, recv.
 
-Every episode has its own seed, a function of the run's seed, the environment and the episode's number, set by resetting that
-one environment right after its terminal step. So no filler row exists, no observation crosses an episode's end, and any
-episode can be played again from its seed and its actions.
+Seeds are a function of the run's seed, the environment and a number that counts up, set by resetting that one environment
+right after its terminal step. So no filler row exists, no observation crosses an episode's end, and any episode can be played
+again from a seed and the actions since.
 """
 
 from collections.abc import Mapping

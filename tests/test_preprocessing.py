@@ -106,6 +106,27 @@ def test_the_number_of_threads_decides_nothing() -> None:
     assert_same(*runs)
 
 
+def test_where_episodes_end_at_once_some_may_be_seeded_and_the_others_go_on() -> None:
+    def answers(at_the_end: list[int]) -> list[np.ndarray]:
+        games, random = CppGames("qbert", EnvironmentSettings(sticky_probability=0.25), 3, 100), np.random.default_rng(0)
+        everywhere = np.ones(3, np.bool_)
+        seen = [games.reset(everywhere, np.array([1, 2, 3], np.int32))[0]]
+        while len(seen) < 60:
+            games.send(random.integers(len(games.action_names), size=3).astype(np.int32))
+            answer = games.recv()
+            seen.append(answer.observation)
+            if answer.truncated.all():
+                seen.append(games.reset(everywhere, np.array(at_the_end, np.int32))[0])
+        return seen
+
+    going_on, seeded, once_more = answers([-1, -1, -1]), answers([-1, 7, -1]), answers([8, 7, 9])
+    for one, other in zip(going_on, seeded, strict=True):
+        np.testing.assert_array_equal(one[[0, 2]], other[[0, 2]])
+    for one, other in zip(seeded, once_more, strict=True):
+        np.testing.assert_array_equal(one[1], other[1])
+    assert any((one[1] != other[1]).any() for one, other in zip(going_on, seeded, strict=True))
+
+
 def test_random_frame_skips_come_from_the_seed() -> None:
     settings = EnvironmentSettings(frame_skip=[2, 4], noop_max=0, max_pool=False)
     runs = [play(reference_games("pong", settings, 2, 108_000), 300, 1, [5, 6]) for _ in range(2)]
