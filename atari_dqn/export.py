@@ -17,7 +17,7 @@ from atari_dqn.agent import EVALUATION_SAMPLES, Agent
 from atari_dqn.heads import FractionEmbedding, NoisyDense
 from atari_dqn.preprocessing import stacks_last
 from atari_dqn.rules import fixed_fractions, support
-from atari_dqn.torsos import PIXELS, ByteConvolution, SpectralConvolution, StridedConvolution
+from atari_dqn.torsos import ByteConvolution, SpectralConvolution, StridedConvolution
 
 # Of Q-values that are computed in another order, as a part of the largest.
 ROUNDING = 1e-3
@@ -135,8 +135,8 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
     """A layer of Keras's own that computes the same, and its weights."""
     if isinstance(layer, ByteConvolution):
         plain = keras.layers.Conv2D.from_config(layer.get_config())
-        offset = 0.0 if layer.mean is None else -PIXELS * np.asarray(layer.mean[0])
-        scaling, weights = keras.layers.Rescaling(PIXELS, offset), [np.asarray(layer.kernel), np.asarray(layer.bias)]
+        offset = 0.0 if layer.mean is None else -layer.scale * np.asarray(layer.mean[0])
+        scaling, weights = keras.layers.Rescaling(layer.scale, offset), [np.asarray(layer.kernel), np.asarray(layer.bias)]
         return keras.Sequential([scaling, plain], name=layer.name), weights
     if isinstance(layer, StridedConvolution):
         return keras.layers.Conv2D.from_config(layer.get_config()), layer.get_weights()

@@ -129,6 +129,12 @@ class NetworkSettings(Section):
         "nature, impala: take the mean picture of the warm-up off every frame",
         source="LeCun et al. 1998, Efficient BackProp, section 4.3",
     )
+    contrast: float = setting(
+        1.0,
+        "nature, impala: what a white pixel is to the network; black is 0",
+        source="LeCun et al. 1998, section 4.3",
+        gt=0,
+    )
     layer_norm: bool = setting(
         False, "normalize what the nature torso's convolutions and the hidden layer compute", source="Ba et al. 2016"
     )

@@ -45,19 +45,21 @@ class StridedConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 
 
 class ByteConvolution(StridedConvolution):
-    """A convolution of bytes as if they had been scaled to 0..1: it is the kernel that is scaled, which has fewer numbers.
+    """A convolution of bytes as if they had been scaled: it is the kernel that is scaled, which has fewer numbers.
 
     Args:
         arguments: of a convolution.
+        white: what 255 is scaled to; 0 stays 0.
         centered: as if the mean picture had been taken off each frame, too: it is the bias that its features are taken off.
             It is 0 until it is set.
         options: of a convolution.
     """
 
-    def __init__(self, *arguments: Any, centered: bool = False, **options: Any) -> None:
+    def __init__(self, *arguments: Any, white: float = 1.0, centered: bool = False, **options: Any) -> None:
         # The kernel is scaled before it is rounded to the precision of the computation.
         self._precision = keras.config.dtype_policy().compute_dtype
         self.mean: Any = None
+        self.scale = white * PIXELS
         self._centered = centered
         super().__init__(*arguments, **{**options, "dtype": "float32"})
 
@@ -69,7 +71,7 @@ class ByteConvolution(StridedConvolution):
 
     def call(self, frames: Any) -> Any:
         """From bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
-        kernel, bias = self.kernel * PIXELS, self.bias
+        kernel, bias = self.kernel * self.scale, self.bias
         if self.mean is not None:
             of_all_frames = keras.ops.sum(kernel, axis=2, keepdims=True)
             bias = bias - keras.ops.conv(self.mean, of_all_frames, self.strides, self.padding)
@@ -102,7 +104,7 @@ class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 
 
 def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings) -> keras.KerasTensor:
-    """The convolutions of Mnih et al. 2015, Methods, Model architecture, on bytes scaled to 0..1."""
+    """The convolutions of Mnih et al. 2015, Methods, Model architecture, on bytes scaled to 0..1 times the contrast."""
     layer_norm, features = settings.layer_norm, frames
     layers = zip(settings.nature_channels, [(8, 4), (4, 2), (3, 1)], strict=True)
     for index, (filters, (kernel, stride)) in enumerate(layers, start=1):
@@ -114,7 +116,7 @@ def nature_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: Netw
 
 
 def impala_torso(frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings) -> keras.KerasTensor:
-    """The residual network of Espeholt et al. 2018, "IMPALA", figure 3 (right), on bytes scaled to 0..1.
+    """The residual network of Espeholt et al. 2018, "IMPALA", figure 3 (right), on bytes scaled to 0..1 times the contrast.
 
     A first convolution with a stride sees a smaller picture: its kernel is twice as wide as the stride, or 3 where that is 1.
     With spectral norm the residual blocks' convolutions have it: Gogianu et al. 2021, "Spectral Normalisation for Deep
@@ -190,7 +192,7 @@ def normalized(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _first_kind(settings: NetworkSettings) -> Callable[..., keras.layers.Layer]:
-    return partial(ByteConvolution, centered=settings.center)
+    return partial(ByteConvolution, white=settings.contrast, centered=settings.center)
 
 
 def _residual(

@@ -16,7 +16,7 @@ from tests.test_agent import ACTIONS, SHAPE, config
 
 KINDS: list[dict[str, Any]] = [
     {"head": "q"},
-    {"head": "q", "center": True},
+    {"head": "q", "center": True, "contrast": 4.0},
     {"head": "dueling", "returns": "categorical", "noisy": True},
     {"head": "dueling", "returns": "quantile", "layer_norm": True},
     {"head": "q", "returns": "implicit"},

@@ -108,7 +108,7 @@ def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(
     torso: str, stride: int, tolerance: float
 ) -> None:
     """At the borders too, where the padding of a centred picture is 0."""
-    settings = NetworkSettings(torso=torso, hidden_units=8, impala_stride=stride)
+    settings = NetworkSettings(torso=torso, hidden_units=8, impala_stride=stride, contrast=2.0)
     network = build_network(settings.model_copy(update={"center": True}), (84, 84, 4), 4, 1, "online")
     plain = build_network(settings, (84, 84, 4), 4, 1, "online", dtype="float32")
     seen, mean = frames(), np.random.default_rng(5).integers(256, size=(84, 84)).astype(np.float32)
@@ -130,7 +130,7 @@ def test_a_convolution_over_joined_columns_computes_what_that_over_pixels_does(
 ) -> None:
     """The gradient of the kernel too; where strides divide no widths, none are joined."""
     seen, start = np.random.default_rng(3).integers(256, size=(5, *shape), dtype=np.uint8), keras.initializers.HeUniform(1)
-    layer = ByteConvolution(16, kernel, strides, centered=centered, kernel_initializer=start)
+    layer = ByteConvolution(16, kernel, strides, white=4.0, centered=centered, kernel_initializer=start)
     layer._precision = precision
     layer.build((None, *shape))
     mean = 100.0 if centered else 0.0
@@ -139,7 +139,7 @@ def test_a_convolution_over_joined_columns_computes_what_that_over_pixels_does(
     assert layer.joined == joined
     with tf.GradientTape(persistent=True) as tape:
         features = tf.cast(layer(seen), tf.float32)
-        expected = tf.nn.conv2d((seen.astype(np.float32) - mean) / 255, layer.kernel, strides, "VALID")
+        expected = tf.nn.conv2d(4 * (seen.astype(np.float32) - mean) / 255, layer.kernel, strides, "VALID")
         losses = [(tf.reduce_sum(each**2), tf.reduce_sum(each[:1, :1, :1] ** 2)) for each in (features, expected)]
     every, one = ([tape.gradient(loss, layer.kernel) for loss in pair] for pair in zip(*losses, strict=True))
     pairs = [(features, expected), one]
@@ -148,6 +148,17 @@ def test_a_convolution_over_joined_columns_computes_what_that_over_pixels_does(
     for found, wanted in pairs:
         error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
         assert error < 1e-5 if precision == "float32" else 1e-5 < error < 0.01
+
+
+@pytest.mark.parametrize("torso", ["nature", "impala"])
+def test_with_contrast_a_network_sees_brighter_frames(torso: str) -> None:
+    settings = NetworkSettings(torso=torso, hidden_units=8)
+    plain, bright = (
+        build_network(settings.model_copy(update={"contrast": contrast}), (84, 84, 4), 4, 1, "online")
+        for contrast in (1.0, 5.0)
+    )
+    seen = frames() // 5
+    np.testing.assert_allclose(bright({"frames": seen}), plain({"frames": seen * 5}), rtol=1e-4, atol=1e-5)
 
 
 def test_the_nature_torso_has_the_papers_channels_or_those_that_are_asked_for() -> None:
