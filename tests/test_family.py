@@ -25,7 +25,6 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "network__torso": ("nature", "mlp", "impala"),
     "network__layer_norm": (False, True),
     "network__center": (False, True),
-    "network__contrast": (1.0, 4.0),
     "agent__random_shift": (0, 2),
     "optimizer__name": ("adam", "rmsprop"),
     "optimizer__weight_decay": (0.0, 0.01),
