@@ -19,7 +19,7 @@ ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 def config(**overrides: object) -> Config:
     defaults: dict[str, object] = {"agent.batch_size": 8, "agent.n_step": 3, "agent.target_period_updates": 1000}
     defaults |= {"agent.target_rate": 1.0, "network.hidden_units": 16, "optimizer.epsilon": 1e-8}
-    defaults |= {"network.contrast": 1.0, "optimizer.weight_decay_first": False}  # the recipe's are for games; frames here are noise
+    defaults |= {"network.contrast": 1.0, "optimizer.weight_decay_first": False}  # the recipe's are for games, not for noise
     defaults |= {"machine.precision": "float32"}  # bounds are of its errors, on every machine
     return load_config(
         "breakout", overrides={**defaults, **{name.replace("__", "."): value for name, value in overrides.items()}}
