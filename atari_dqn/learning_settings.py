@@ -168,14 +168,7 @@ class OptimizerSettings(Section):
 
     name: Literal["adam", "rmsprop"] = setting("adam", "Adam, or RMSprop divided by the centred second moment")
     learning_rate: float = setting(2.5e-4, "step size", source=NATURE, gt=0)
-    learning_rate_end: float = setting(0.0, "step size after hold_updates and decay_updates", ge=0)
-    hold_updates: int = setting(
-        0,
-        "before that decay begins",
-        unit="updates",
-        source="Hu et al. 2024, MiniCPM, section 4.2 (warmup-stable-decay)",
-        ge=0,
-    )
+    learning_rate_end: float = setting(0.0, "step size after decay_updates", ge=0)
     decay_updates: int = setting(0, "decay of both step size and weight decay; 0: none", unit="updates", ge=0)
     decay_shape: Literal["linear", "cosine"] = setting(
         "linear",
@@ -195,7 +188,7 @@ class OptimizerSettings(Section):
     weight_decay: float = setting(
         0.0, "part of each kernel taken off in each update, times the step size", source="Loshchilov and Hutter 2019", ge=0
     )
-    weight_decay_end: float = setting(0.0, "weight decay after them, by the same shape", ge=0)
+    weight_decay_end: float = setting(0.0, "weight decay after decay_updates, by the same shape", ge=0)
     weight_decay_first: bool = setting(True, "whether that goes for the kernel of the first layer, too")
     clip_norm: float = setting(
         10.0, "global norm to which gradients are scaled down; 0: never", source="Wang et al. 2016", ge=0

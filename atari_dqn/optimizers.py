@@ -74,17 +74,6 @@ class FusedCenteredRMSprop(DecaysWeights, keras.optimizers.RMSprop):
         )
 
 
-class Held(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule that begins only after so many updates."""
-
-    def __init__(self, updates: int, schedule: keras.optimizers.schedules.LearningRateSchedule) -> None:
-        self._updates, self._schedule = updates, schedule
-
-    def __call__(self, step: keras.Variable) -> tf.Tensor:
-        """The number after ``step`` updates."""
-        return self._schedule(tf.maximum(tf.convert_to_tensor(step) - self._updates, 0))
-
-
 def make_optimizer(settings: OptimizerSettings, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
     """The optimizer that the settings name, of these variables; the first of them is the first layer's kernel."""
     rate = _schedule(settings.learning_rate, settings.learning_rate_end, settings)
@@ -106,10 +95,8 @@ def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
     if not (settings.decay_updates and start):
         return start
     if settings.decay_shape == "cosine":
-        decay = keras.optimizers.schedules.CosineDecay(start, settings.decay_updates, end / start)
-    else:
-        decay = keras.optimizers.schedules.PolynomialDecay(start, settings.decay_updates, end)
-    return Held(settings.hold_updates, decay)
+        return keras.optimizers.schedules.CosineDecay(start, settings.decay_updates, end / start)
+    return keras.optimizers.schedules.PolynomialDecay(start, settings.decay_updates, end)
 
 
 def clip_by_global_norm(gradients: list[tf.Tensor], limit: float) -> tuple[list[tf.Tensor], tf.Tensor]:

@@ -69,18 +69,6 @@ def test_the_step_size_decays_to_its_end(shape: Literal["linear", "cosine"], ste
     np.testing.assert_allclose(-np.diff(places), steps, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", ["linear", "cosine"])
-def test_the_step_size_is_held_before_it_decays(shape: Literal["linear", "cosine"]) -> None:
-    settings = OptimizerSettings(learning_rate=1.0, learning_rate_end=0.2, hold_updates=3, decay_updates=2, decay_shape=shape)
-    weight = keras.Variable(np.zeros(1, np.float32))
-    optimizer = make_optimizer(settings, [weight])
-    places = [0.0]
-    for _ in range(7):
-        optimizer.apply([tf.ones(1)], [weight])
-        places.append(float(weight.numpy()[0]))
-    np.testing.assert_allclose(-np.diff(places), [1.0, 1.0, 1.0, 1.0, 0.6, 0.2, 0.2], rtol=1e-5)
-
-
 def test_weight_decay_decays_to_its_end() -> None:
     """By the same shape as the step size, and times it."""
     settings = OptimizerSettings(
