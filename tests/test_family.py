@@ -122,10 +122,12 @@ def test_a_pairwise_cover_of_the_family_learns(number: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("returns", VARIANTS["network__returns"])
 @pytest.mark.parametrize("torso", VARIANTS["network__torso"])
-def test_the_whole_family_learns(returns: str, torso: str) -> None:
+@pytest.mark.parametrize("precision", VARIANTS["machine__precision"])
+def test_the_whole_family_learns(returns: str, torso: str, precision: str) -> None:
     """Every combination of what is said about returns with head, noise, target, number of steps, loss and precision."""
-    fixed = {name: values[0] for name, values in VARIANTS.items()} | {"network__returns": returns, "network__torso": torso}
-    varied = ("network__head", "network__noisy", "target", "agent__n_step", "machine__precision")
+    fixed = {name: values[0] for name, values in VARIANTS.items()}
+    fixed |= {"network__returns": returns, "network__torso": torso, "machine__precision": precision}
+    varied = ("network__head", "network__noisy", "target", "agent__n_step")
     losses = VARIANTS["agent__loss"] if returns == "mean" else ("huber",)
     for *values, loss in product(*(VARIANTS[name] for name in varied), losses):
         improves_and_repeats({**fixed, **dict(zip(varied, values, strict=True)), "agent__loss": loss}, updates=120)

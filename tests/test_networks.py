@@ -293,6 +293,18 @@ def test_fractions_are_embedded_as_the_paper_says() -> None:
     np.testing.assert_allclose(got[0], np.maximum(cosines @ kernel + bias, 0), atol=1e-4)
 
 
+def test_fractions_are_not_rounded_to_the_precision_of_the_computation() -> None:
+    """bfloat16 has nothing between 0.99609375 and 1."""
+    exact, rounded = FractionEmbedding(seed=1), FractionEmbedding(seed=1, dtype="bfloat16")
+    features, fractions = np.ones((1, 32), np.float32), np.array([[0.998, 0.502]], np.float32)
+    expected = exact([features, fractions])
+    rounded.build([features.shape, fractions.shape])
+    rounded.embed.set_weights(exact.embed.get_weights())
+    got = rounded([keras.ops.cast(features, "bfloat16"), fractions])
+    assert got.dtype == tf.bfloat16
+    np.testing.assert_allclose(np.asarray(keras.ops.cast(got, "float32")), np.asarray(expected), atol=0.03)
+
+
 def test_implicit_quantiles_answer_for_each_fraction_by_itself() -> None:
     network = build_network(NetworkSettings(returns="implicit", hidden_units=8), (36, 36, 2), 3, seed=1, name="online")
     seen, fractions = frames(2)[:, :36, :36, :2], np.array([[0.1, 0.5], [0.9, 0.3]], np.float32)
