@@ -7,7 +7,13 @@ they are first used, so that importing the package does not wait for TensorFlow.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from atari_dqn.games import register_deterministic_ids
+from atari_dqn.start import answer_ctrl_c_while_importing, choose_keras_backend
+
+# First of all: what follows takes a second, in which a command may already be interrupted.
+answer_ctrl_c_while_importing()
+choose_keras_backend()
+
+from atari_dqn.games import register_deterministic_ids  # noqa: E402
 
 if TYPE_CHECKING:
     from atari_dqn.agent import Agent

@@ -1,7 +1,6 @@
-"""What a command was asked for: its settings, its directories, and what it tells the user beside its result."""
+"""What a command was asked for: its settings, its directories."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from atari_dqn import runs
@@ -21,12 +20,6 @@ def settings_of(options: argparse.Namespace) -> tuple[Config, list[str], set[str
     config, notes = load_config(options.game, options.config, options.protocol, overrides)
     given = {name for name in ("recipe", "protocol") if getattr(options, "config" if name == "recipe" else name) is not None}
     return config, notes, given | set(overrides)
-
-
-def say(*lines: str) -> None:
-    """Tells the user on standard error; results go to standard output."""
-    for line in lines:
-        print(line, file=sys.stderr)
 
 
 def start_tensorflow(config: Config) -> None:

@@ -3,13 +3,19 @@
 import argparse
 import errno
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from atari_dqn import commands, gallery, playing, report, sweeping
 from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, VECTOR_PROTOCOL, parse_value
+from atari_dqn.console import STANDARD_ERROR, own_process, say
 from atari_dqn.errors import UserError, nearest
+from atari_dqn.interruption import interrupt
+from atari_dqn.start import COMMAND, INTERRUPTED
 
 SETTINGS_HELP = "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
 
@@ -17,29 +23,74 @@ SETTINGS_HELP = "any setting can be given as --section.key VALUE; 'atari-dqn con
 OUTSIDE_CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 0 done, 2 bad input, 130 interrupted (training: and saved)."""
+def command() -> NoReturn:
+    """Runs the command that this process was started for, and ends the process."""
     try:
-        options, rest = _parser().parse_known_args(_settings_joined(sys.argv[1:] if arguments is None else arguments))
+        if sys.stdout is None:
+            print("error: standard output is closed; /dev/null would do", file=sys.stderr)
+            code = 2
+        else:
+            own_process()
+            signal.signal(signal.SIGINT, interrupt)
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, interrupt)
+            code = main()
+    except KeyboardInterrupt:  # between the lines of ``main``
+        say("interrupted")
+        code = INTERRUPTED
+    STANDARD_ERROR.flush()
+    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+        # TensorFlow's compiler is busy in a thread, where it hears no signal. Python would wait.
+        os._exit(code)
+    sys.exit(code)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code.
+
+    0: done; 1: nobody read the results to their end; 2: bad input; 130: interrupted, in training
+    after the run was saved.
+    """
+    try:
+        words = sys.argv[1:] if arguments is None else arguments
+        options, rest = _parser().parse_known_args(_settings_joined(words))
         options.overrides = _overrides(rest, options)
+        _check_not_empty(options)
         code: int = options.run(options)
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
-    except BrokenPipeError:  # whoever reads us, such as head, has seen enough; nothing is left to flush to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever reads us, such as head, has seen enough
+        _forget_output()
         return 1
     except OSError as error:
         if error.errno not in OUTSIDE_CAUSES:
             raise
         where = f" '{error.filename}'" if error.filename else ""
-        print(f"error: {error.strerror}{where}", file=sys.stderr)
+        say(f"error: {error.strerror}{where}")
+        _forget_output()
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        say("interrupted")
+        return INTERRUPTED
+
+
+def _forget_output() -> None:
+    """Has what is left to print go nowhere, or Python would fail with it once more as it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _check_not_empty(options: argparse.Namespace) -> None:
+    """Raises a UserError for an option that was given an empty text."""
+    for name, value in vars(options).items():
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and not text.strip() for text in texts):
+            shown = name.replace("_", "-")
+            raise UserError(f"{shown} is empty: leave it out, or give it a value")
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -48,7 +99,7 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="atari-dqn", description="Deep Q-learning on Atari games from pixels.", allow_abbrev=False)
+    parser = _OneLineParser(prog=COMMAND, description="Deep Q-learning on Atari games from pixels.", allow_abbrev=False)
     subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
 
     def command(name: str, run: Callable[..., int], *parents: Any) -> argparse.ArgumentParser:
@@ -229,4 +280,4 @@ def _probability(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atari_dqn import checkpoint, games, runs
-from atari_dqn.asked import say, settings_of, start_tensorflow, video_directory
+from atari_dqn.asked import settings_of, start_tensorflow, video_directory
 from atari_dqn.config import read_config
+from atari_dqn.console import say
 from atari_dqn.errors import UserError
 from atari_dqn.settings import Config
 from atari_dqn.settings_page import as_markdown, as_toml

@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from atari_dqn.agent import EVALUATION_SAMPLES, Agent
 from atari_dqn.heads import FractionEmbedding, NoisyDense
+from atari_dqn.keras_backend import keras, keras_defaults
 from atari_dqn.preprocessing import stacks_last
 from atari_dqn.rules import fixed_fractions, support
 from atari_dqn.torsos import ByteConvolution, SpectralConvolution, StridedConvolution
@@ -40,7 +40,7 @@ def export_network(agent: Agent, out: Path, observations: NDArray[Any]) -> float
         RuntimeError: they differ by more than rounding. Nothing is written then.
     """
     frames, expected = stacks_last(observations), agent.values(observations)
-    with TemporaryDirectory(dir=out.parent, prefix=".writing-") as directory:
+    with keras_defaults(), TemporaryDirectory(dir=out.parent, prefix=".writing-") as directory:
         made = Path(directory) / out.name
         if out.suffix == ".keras":
             save_network(agent, made)
@@ -84,7 +84,7 @@ def save_network(agent: Agent, path: Path) -> None:
 
     It maps frames (B, height, width, stack), bytes, to the Q-values (B, actions) that ``Agent.values`` returns, in float32.
     """
-    with _zip_dates():
+    with keras_defaults(), _zip_dates():
         stock_network(agent).save(path)
 
 

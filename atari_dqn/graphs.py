@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from atari_dqn.keras_backend import keras_defaults
+
 
 class Graph:
     """A function as a graph, made once for each number of rows of its first tensor and each constant.
@@ -28,7 +30,8 @@ class Graph:
         flat = tf.nest.flatten(tensors)
         key = (len(flat[0]), *constants)
         if key not in self._known:
-            concrete = self._function.get_concrete_function(tensors, *constants)
+            with keras_defaults():
+                concrete = self._function.get_concrete_function(tensors, *constants)
             self._known[key] = concrete.inference_fn.call_flat, concrete.captured_inputs
         call, captured = self._known[key]
         return call(*flat, *captured)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from atari_dqn.keras_backend import keras
 from atari_dqn.learning_settings import NetworkSettings
 from atari_dqn.torsos import initializer, normalized
 

@@ -1,34 +1,84 @@
-"""Stopping on request: Ctrl-C and SIGTERM end a loop where it may be left, not where it happens to be."""
+"""Stopping on request: signals end a loop where it may be left, not where it happens to be."""
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
+from atari_dqn.console import STANDARD_ERROR
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPING = b"\nstopping after this step and saving; once more stops at once, and what came after the last checkpoint is lost\n"
 
 
+class Stopped(BaseException):
+    """A stop was requested inside ``StopOnSignals.may_be_left``; no error, so not an Exception."""
+
+
 class StopOnSignals:
-    """Context in which the first SIGINT or SIGTERM only sets ``requested``; a second one acts as it would without us."""
+    """Context in which the first SIGINT, SIGTERM or SIGHUP only sets ``requested``.
+
+    A second signal acts as it would without this context. A SIGHUP that the process ignores, as
+    under ``nohup``, stays ignored. A reader of standard error that has gone counts as a request.
+    """
 
     def __init__(self) -> None:
-        self.requested = False
+        self._requested = False
+        self._may_be_left = False
         self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a stop was requested."""
+        return self._requested or STANDARD_ERROR.reader_gone
+
+    @contextmanager
+    def may_be_left(self) -> Iterator[None]:
+        """Context that a request leaves at once, by raising ``Stopped``.
+
+        For work that changes nothing which is saved, such as evaluating and recording.
+        """
+        if self.requested:
+            raise Stopped
+        self._may_be_left = True
+        try:
+            yield
+        finally:
+            self._may_be_left = False
 
     def __enter__(self) -> "StopOnSignals":
         if threading.current_thread() is threading.main_thread():  # others may not handle signals
-            self._previous = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+            for number in SIGNALS:
+                if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                    continue
+                self._previous[number] = signal.signal(number, self._stop)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._put_back()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        os.write(2, STOPPING)  # a print that the signal interrupts may not be entered again
+        self._requested = True
+        with suppress(OSError):  # the terminal may be what has gone
+            os.write(2, STOPPING)  # a print that the signal interrupts may not be entered again
         self._put_back()
+        if self._may_be_left:
+            self._may_be_left = False
+            raise Stopped
 
     def _put_back(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A signal handler that acts as Ctrl-C does, whatever the signal."""
+    raise KeyboardInterrupt

@@ -1,7 +1,6 @@
 """What a run measures, and where it goes: progress bar, CSV files, TensorBoard."""
 
 import csv
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atari_dqn.board import Row, TensorBoardFile
+from atari_dqn.console import STANDARD_ERROR, say
 from atari_dqn.errors import UserError
 
 
@@ -118,7 +118,11 @@ class Progress:
         self._seconds = seconds_between_lines
         self._started = self._last_line = time.monotonic()
         self._first = self._step = start
-        self._bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
+        self._bar = (
+            tqdm(total=total, initial=start, unit="step", dynamic_ncols=True, file=STANDARD_ERROR)
+            if STANDARD_ERROR.isatty()
+            else None
+        )
 
     def advance(self, steps: int) -> None:
         """Moves on by so many agent steps."""
@@ -136,14 +140,18 @@ class Progress:
             self._last_line = time.monotonic()
             rate = (self._step - self._first) / (self._last_line - self._started)
             left = (self._total - self._step) / rate
-            print(f"step {self._step} of {self._total}, {rate:.0f} steps/s, {_clock(left)} left, {text}", file=sys.stderr)
+            print(
+                f"step {self._step} of {self._total}, {rate:.0f} steps/s, {_clock(left)} left, {text}",
+                file=STANDARD_ERROR,
+                flush=True,
+            )
 
     def note(self, text: str) -> None:
         """Prints a line without disturbing the bar."""
         if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
+            self._bar.write(text, file=STANDARD_ERROR)
         else:
-            print(text, file=sys.stderr)
+            say(text)
 
     def close(self) -> None:
         """Ends the bar."""

@@ -1,13 +1,12 @@
 """The Q-network: a torso that sees, and a head that values actions."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from atari_dqn.heads import Head
+from atari_dqn.keras_backend import keras, keras_defaults
 from atari_dqn.learning_settings import NetworkSettings
 from atari_dqn.torsos import ByteConvolution, make_torso
 
@@ -38,15 +37,17 @@ def build_network(
     """
     # A seed of its own for each layer: with a shared one, layers of one shape would start out as copies.
     seeds = (int(part) for part in np.random.SeedSequence(seed).generate_state(1024))
-    inputs = {"frames": keras.Input(observation_shape, dtype=dtype, name="frames")}
-    if settings.returns == "implicit":
-        inputs["fractions"] = keras.Input((None,), dtype="float32", name="fractions")
-    if settings.noisy:
-        inputs["noise"] = keras.Input(batch_shape=(2,), dtype="int32", name="noise")
-    with _computing_in(precision):
-        features = make_torso(settings)(inputs["frames"], seeds)
-        outputs = Head(settings, num_actions, seeds, inputs.get("noise"))(features, inputs.get("fractions"))
-    return keras.Model(inputs, outputs, name=name)
+    with keras_defaults():
+        inputs = {"frames": keras.Input(observation_shape, dtype=dtype, name="frames")}
+        if settings.returns == "implicit":
+            inputs["fractions"] = keras.Input((None,), dtype="float32", name="fractions")
+        if settings.noisy:
+            inputs["noise"] = keras.Input(batch_shape=(2,), dtype="int32", name="noise")
+        with keras_defaults(precision):
+            features = make_torso(settings)(inputs["frames"], seeds)
+            head = Head(settings, num_actions, seeds, inputs.get("noise"))
+            outputs = head(features, inputs.get("fractions"))
+        return keras.Model(inputs, outputs, name=name)
 
 
 class QNetwork:
@@ -103,14 +104,3 @@ class QNetwork:
         for mine, its in zip(self.weights.variables, other.weights.variables, strict=True):
             mine.assign(its if rate == 1 else mine + rate * (its - mine))
         self.round()
-
-
-@contextmanager
-def _computing_in(precision: str) -> Iterator[None]:
-    """Layers made inside compute in this precision, unless they are told otherwise."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -6,9 +6,9 @@ Keras applies Adam as a dozen element-wise passes over every weight; TensorFlow 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from atari_dqn.keras_backend import keras, keras_defaults
 from atari_dqn.learning_settings import OptimizerSettings
 
 
@@ -76,6 +76,11 @@ class FusedCenteredRMSprop(DecaysWeights, keras.optimizers.RMSprop):
 
 def make_optimizer(settings: OptimizerSettings, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
     """The optimizer that the settings name, of these variables; the first of them is the first layer's kernel."""
+    with keras_defaults():
+        return _make_optimizer(settings, variables)
+
+
+def _make_optimizer(settings: OptimizerSettings, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
     rate = _schedule(settings.learning_rate, settings.learning_rate_end, settings)
     options = {"epsilon": settings.epsilon, "name": settings.name}
     if settings.name == "adam":

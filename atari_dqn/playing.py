@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atari_dqn import checkpoint, runs
-from atari_dqn.asked import say, settings_of, start_tensorflow, video_directory
+from atari_dqn.asked import settings_of, start_tensorflow, video_directory
 from atari_dqn.config import load_config, read_config
+from atari_dqn.console import say
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.settings import Config
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import keras
-
+from atari_dqn.keras_backend import keras
 from atari_dqn.learning_settings import TORSO_NAMES, NetworkSettings
 
 # From observations (B, ..., stack) and a stream of seeds for initializers to features (B, n).

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from atari_dqn.agent import Agent
-from atari_dqn.asked import say
+from atari_dqn.console import say
 from atari_dqn.distributed.experience import Experience
 from atari_dqn.settings import Config
 from atari_dqn.tensorflow_setup import start

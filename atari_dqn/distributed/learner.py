@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn import checkpoint
-from atari_dqn.asked import say
+from atari_dqn.console import say
 from atari_dqn.distributed.actor import STEPS_AT_A_TIME
 from atari_dqn.distributed.actors import Actors
 from atari_dqn.distributed.experience import Experience, insert

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from atari_dqn.asked import say
+from atari_dqn.console import say
 from atari_dqn.runs import check_writable, held
 from atari_dqn.sweeping.plan import (
     DONE,

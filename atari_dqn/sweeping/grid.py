@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from atari_dqn.asked import say
+from atari_dqn.console import say
 from atari_dqn.interruption import StopOnSignals
 from atari_dqn.sweeping.plan import DONE, WAITING, Run
 from atari_dqn.sweeping.runner import Runner

@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from atari_dqn.console import say
 from atari_dqn.errors import UserError
 from atari_dqn.report.results import EVALUATION, TRAINING, read_results
 from atari_dqn.sweeping.plan import DONE, DROPPED, FAILED, RUNNING, STOPPED, WAITING, Run
@@ -157,7 +157,7 @@ class Board:
     def _say(self, status: Status) -> None:
         said = dict(zip(COLUMNS, status.row(), strict=True))
         begin = f"{said.pop('run')}: {said.pop('state')}, step {said.pop('steps')} of {said.pop('of')}"
-        print(", ".join([begin, *(f"{name} {value}" for name, value in said.items() if value)]), file=sys.stderr)
+        say(", ".join([begin, *(f"{name} {value}" for name, value in said.items() if value)]))
 
 
 def _table(statuses: Sequence[Status]) -> Any:

@@ -1,0 +1,5 @@
+"""``python -m atari_dqn`` is the command ``atari-dqn``."""
+
+from atari_dqn.cli import command
+
+command()

@@ -1,0 +1,102 @@
+"""The process and its terminal: messages on standard error, and what is done when nobody reads them.
+
+Results go to standard output, everything else to standard error. A reader of standard error that
+goes away, such as ``head`` or a terminal that is closed, is a request to stop, as Ctrl-C is.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+
+class StandardError:
+    """Whatever ``sys.stderr`` is at the moment, as a text stream that survives its reader.
+
+    Attributes:
+        reader_gone: whether writing has failed because nobody reads any more; what is written
+            from then on is lost.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self.reader_gone = False
+
+    def write(self, text: str) -> int:
+        """Writes text if there is still somebody to read it; returns its length."""
+        self._try(lambda: sys.stderr.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hands what was written to the operating system."""
+        self._try(lambda: sys.stderr.flush())
+
+    def isatty(self) -> bool:
+        """Whether standard error is a terminal."""
+        return bool(sys.stderr) and sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        """The file descriptor of standard error, from which tqdm learns the terminal's width."""
+        return sys.stderr.fileno()
+
+    def _try(self, action: Callable[[], object]) -> None:
+        if sys.stderr is None:  # it was closed before this process began
+            return
+        try:
+            action()
+        except (OSError, ValueError):  # a broken pipe, a terminal that hung up, or a closed file
+            self.reader_gone = True
+            # What Python still holds back for it must not fail once more when the process ends.
+            with suppress(OSError, ValueError):
+                _replace(sys.stderr.fileno(), os.O_WRONLY)
+
+
+STANDARD_ERROR = StandardError()
+
+
+def say(*lines: str) -> None:
+    """Prints lines on standard error."""
+    for line in lines:
+        print(line, file=STANDARD_ERROR, flush=True)
+
+
+def own_process() -> None:
+    """Prepares a process that is ours alone: no child of it can read from the terminal.
+
+    A child that reads from a terminal while it is in the background is stopped, and whoever waits
+    for it waits for ever. No command of this package reads standard input.
+    """
+    for descriptor in (1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: else the next file that is opened would take its place
+            _replace(descriptor, os.O_WRONLY)
+    _replace(0, os.O_RDONLY)
+
+
+@contextmanager
+def without_standard_input() -> Iterator[None]:
+    """Context in which processes that are started read from nothing instead of standard input.
+
+    For libraries that start processes and do not let one choose.
+    """
+    try:
+        kept = os.dup(0)
+    except OSError:  # it is closed
+        yield
+        return
+    _replace(0, os.O_RDONLY)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+
+
+def _replace(descriptor: int, mode: int) -> None:
+    """Makes a file descriptor that of the null device."""
+    nothing = os.open(os.devnull, mode)
+    if nothing != descriptor:
+        os.dup2(nothing, descriptor)
+        os.close(nothing)
