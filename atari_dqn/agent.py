@@ -1,6 +1,6 @@
 """The agent: an online network that acts and learns, a target network that it learns from, and their optimizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from atari_dqn.heads import HEAD_LAYERS
 from atari_dqn.losses import greedy_policy, munchausen_reward, scaled_log_policy, select
 from atari_dqn.networks import QNetwork, build_network
 from atari_dqn.optimizers import clip_by_global_norm, make_optimizer
-from atari_dqn.preprocessing import observation_dtype, stacks_last
+from atari_dqn.preprocessing import aligned_empty, observation_dtype, stacks_last
 from atari_dqn.replay import Batch
 from atari_dqn.rules import fixed_fractions, make_rule
 from atari_dqn.settings import Config
@@ -96,8 +96,7 @@ class Agent:
         """
         (sync, reset), size, done = self._periods, len(batch.action) // count, 0
         metrics, surprise = [], []
-        while done < count:
-            together = min([UPDATES_TOGETHER, count - done, *(p - self.updates % p for p in self._periods if p > 1)])
+        for together in list(self.calls(self.updates, count)):
             now = Batch(*(as_tensor(array[done * size : (done + together) * size]) for array in batch))
             measured, surprising = self._learn(now, together)
             metrics.append(UpdateMetrics(*measured.numpy()))
@@ -108,6 +107,36 @@ class Agent:
             if sync > 1 and self.updates % sync == 0:
                 self.sync_target()
         return UpdateMetrics.joined(metrics), np.concatenate(surprise)
+
+    def calls(self, updates: int, count: int) -> Iterator[int]:
+        """Into how many updates for each call of the graph ``count`` are divided, after so many.
+
+        A call ends where the target network is copied or weights are reset.
+        """
+        end = updates + count
+        while updates < end:
+            until = [period - updates % period for period in self._periods if period > 1]
+            together = min([UPDATES_TOGETHER, end - updates, *until])
+            updates += together
+            yield together
+
+    def build_graphs(self, counts: Sequence[int]) -> None:
+        """Builds the graphs of so many updates at a time, by making some whose outcome is undone.
+
+        Args:
+            counts: of updates in a call of the graph.
+        """
+        before = {name: np.array(array) for name, array in self.arrays().items()}
+        for count in counts:
+            rows = count * self.settings.batch_size
+            shape = (rows, *self.observation_shape[1:], self.observation_shape[0])
+            frames = aligned_empty(shape, observation_dtype(self.observation_shape))
+            frames[...] = 0
+            zeros = np.zeros(rows, np.float32)
+            actions, places = np.zeros(rows, np.int32), np.zeros(rows, np.int64)
+            batch = Batch(frames, actions, zeros, zeros, frames, zeros, places)
+            self._learn(Batch(*(as_tensor(array) for array in batch)), count)
+        self.restore(before)
 
     def changes_acting(self, count: int) -> bool:
         """Whether the next updates, so many, change the network that acts."""

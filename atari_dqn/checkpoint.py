@@ -73,7 +73,7 @@ def save(
     Raises:
         UserError: it could not be written, as on a full disk; earlier checkpoints are as they were.
     """
-    final = run_directory / f"step-{step:09d}"
+    final = directory_of(run_directory, step)
     temporary = run_directory / f".writing-{final.name}"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -154,6 +154,28 @@ def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
             return {name: stored[name] for name in stored.files}
     except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"damaged checkpoint: {file} holds something else than arrays ({error})") from error
+
+
+def directory_of(run_directory: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies.
+
+    >>> directory_of(Path("run"), 4000).as_posix()
+    'run/step-000004000'
+    """
+    return run_directory / f"step-{step:09d}"
+
+
+def add_notes(directory: Path, notes: Mapping[str, Any]) -> None:
+    """Adds to the notes of a checkpoint, or replaces some of them.
+
+    Raises:
+        UserError: the manifest could not be written; the checkpoint is as it was.
+    """
+    manifest = _manifest(directory)
+    try:
+        _write_manifest(directory, manifest | {"notes": manifest["notes"] | dict(notes)})
+    except OSError as error:
+        raise UserError(f"'{directory}' could not be changed: {error.strerror}") from error
 
 
 def find(path: Path) -> Path:

@@ -13,6 +13,7 @@ from atari_dqn.console import say
 from atari_dqn.errors import UserError
 from atari_dqn.settings import Config
 from atari_dqn.settings_page import as_markdown, as_toml
+from atari_dqn.start import INTERRUPTED
 from atari_dqn.timing import shares
 
 if TYPE_CHECKING:
@@ -107,10 +108,13 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
     training.agent.online.weights.summary(print_fn=say, line_length=90)
     complete = training.run()
     run = directory.as_posix() if len(directory.parts) > 1 else f"./{directory}"
+    if not complete and training.saved_at < 0:
+        say("interrupted before the first step; there was nothing to save yet")
+        return INTERRUPTED
     if not complete:
         say(f"interrupted at step {training.steps} of {config.training.total_steps} and saved; to continue:")
         say(f"  make train GAME={config.game} RUN={run}", f"  atari-dqn train --game {config.game} --run-dir {run}")
-        return 130
+        return INTERRUPTED
     score, seconds = training.episodes.mean_score, training.stopwatch.wall
     scored = f"mean score of the last 100 episodes {score:.2f}" if training.episodes.count else "no episode has ended yet"
     print(f"complete: {training.steps} agent steps in {seconds:.0f} s, {scored}")

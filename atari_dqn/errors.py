@@ -9,6 +9,18 @@ class UserError(Exception):
     """Bad input: one line that says what was wrong and what is allowed; the command line exits with 2."""
 
 
+def describe_failure(error: Exception) -> str:
+    """One line about an error of any kind: a UserError's own words, or its type and first line.
+
+    >>> describe_failure(UserError("no such game")), describe_failure(KeyError("x"))
+    ('no such game', "KeyError: 'x'")
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Returns ``"; did you mean 'x'?"`` for the closest allowed word, or an empty string.
 

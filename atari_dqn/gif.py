@@ -34,14 +34,14 @@ class GifFile:
     A frame with a delay below ``SHORTEST_DELAY`` gives its time to the next one.
 
     Args:
-        path: an existing file is replaced.
+        path: of a file that does not exist yet.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or exists.
     """
 
     def __init__(self, path: Path) -> None:
-        self._stream = path.open("wb")
+        self._stream = path.open("xb")
         self._index = np.zeros(2**24, np.uint16)  # of each colour in the palette, from 1; 0: it is not there
         self._palette: list[int] = []
         self._waiting: _Waiting | None = None

@@ -50,6 +50,7 @@ class StopOnSignals:
             self._may_be_left = False
 
     def __enter__(self) -> "StopOnSignals":
+        self._requested = False
         if threading.current_thread() is threading.main_thread():  # others may not handle signals
             for number in SIGNALS:
                 if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:

@@ -1,7 +1,7 @@
 """Updates that are made while the environments step, and the batches for them."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.agent import Agent
+from atari_dqn.interruption import StopOnSignals
 from atari_dqn.replay import Batch, ReplayMemory, priority_schedule
 from atari_dqn.settings import Config
 from atari_dqn.tensorflow_setup import Trace
 from atari_dqn.timing import Stopwatch
 from atari_dqn.update_metrics import UpdateMetrics
+
+# Graphs are built before they are needed for what is due in so many rounds of all environments.
+LOOK_AHEAD = 200
 
 
 class Surprise(NamedTuple):
@@ -41,11 +45,34 @@ class Learning:
     def __init__(self, config: Config, agent: Agent, memory: ReplayMemory, trace: Trace, stopwatch: Stopwatch) -> None:
         self._config, self._agent, self._memory, self._trace, self._stopwatch = config, agent, memory, trace, stopwatch
         self._threads = ThreadPoolExecutor(2)
+        self._building: Future[None] | None = None
         self._finish: Callable[[], None] | None = None
         self.changes_acting = False  # whether the updates that have begun do
         self.steps_owed = 0  # agent steps since the last update
         self.recent: list[UpdateMetrics] = []
         self.surprise = Surprise()  # that does not count yet
+
+    def build_graphs(self, steps: int, advance: int, stop: StopOnSignals) -> None:
+        """Builds the graphs of the updates that will be due, which takes seconds, and learns nothing.
+
+        Args:
+            steps: agent steps from which the run will still learn.
+            advance: agent steps at a time.
+            stop: a request to stop ends the waiting at once; what is being built is built to its end.
+
+        Raises:
+            Stopped: a stop was requested.
+        """
+        owed = self.steps_owed
+        updates = self._agent.updates
+        counts: set[int] = set()
+        for _ in range(min(-(-steps // advance), LOOK_AHEAD)):
+            due, owed = divmod(owed + advance, self._config.training.update_period)
+            counts |= set(self._agent.calls(updates, due))
+            updates += due
+        self._building = self._threads.submit(self._agent.build_graphs, sorted(counts))
+        with stop.may_be_left():
+            self._building.result()
 
     def draw(self, steps: int, advance: int) -> tuple[int, Callable[[], Batch]]:
         """Has batches drawn for the updates that are due.
@@ -108,5 +135,7 @@ class Learning:
             self._finish, self.changes_acting = None, False
 
     def close(self) -> None:
-        """Ends the threads."""
-        self._threads.shutdown()
+        """Ends the threads, but for one that is building graphs: nobody can interrupt the compiler."""
+        busy = self._building is not None and not self._building.done()
+        self._threads.shutdown(wait=not busy)
+        self._threads = ThreadPoolExecutor(2)  # which takes no thread before it is used

@@ -2,9 +2,10 @@
 
 import csv
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from atari_dqn.board import Row, TensorBoardFile
 from atari_dqn.console import STANDARD_ERROR, say
-from atari_dqn.errors import UserError
+from atari_dqn.errors import UserError, describe_failure
 
 
 class EpisodeRow(NamedTuple):
@@ -181,6 +182,7 @@ class RunLogs:
     """
 
     FILES = ("metrics.csv", "episodes.csv", "evaluations.csv")
+    ERRORS = "errors.log"
 
     def __init__(self, directory: Path, step: int, total: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -214,6 +216,20 @@ class RunLogs:
         with self._writing():
             self._board.gif("evaluation/median_episode", step, gif)
             self._board.histograms("q_values", step, values)
+
+    def failure(self, what: str, error: Exception) -> None:
+        """Something went wrong that does not end the run: a note, and for what is no UserError its traceback in a file.
+
+        Args:
+            what: begins the note.
+            error: why.
+        """
+        note = f"{what}: {describe_failure(error)}"
+        if not isinstance(error, UserError):
+            with suppress(OSError), (self._directory / self.ERRORS).open("a", encoding="utf-8") as file:
+                file.write(f"{what}\n{''.join(traceback.format_exception(error))}\n")
+                note += f" ('{self._directory / self.ERRORS}' has the traceback)"
+        self.progress.note(f"note: {note}")
 
     def settings(self, step: int, toml: str) -> None:
         """The resolved settings of the run."""

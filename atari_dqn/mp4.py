@@ -1,5 +1,7 @@
 """MP4 files (H.264) that are written as they grow, in the form that browsers play."""
 
+import re
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +11,8 @@ import imageio.v2
 import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
+
+from atari_dqn.console import without_standard_input
 
 # Colours at half the resolution, as browsers want them; the index at the front, so that they can begin before all is there.
 OPTIONS: dict[str, Any] = {
@@ -34,6 +38,11 @@ class Mp4File:
     def __init__(self, path: Path, rate: float) -> None:
         self._path = path
         self.count = 0
+        try:
+            with without_standard_input():  # it is tried whether the encoder runs
+                self._encoder = imageio_ffmpeg.get_ffmpeg_exe()
+        except RuntimeError:
+            raise OSError(0, "there is no ffmpeg to encode it", str(path)) from None
         self._writer = imageio.v2.get_writer(path, fps=rate, **OPTIONS)
 
     def add(self, image: NDArray[np.uint8], times: int) -> None:
@@ -52,7 +61,15 @@ class Mp4File:
         if kind is not None:
             return
         # The writer does not notice that the encoder failed to finish its file.
-        with suppress(RuntimeError):
-            if imageio_ffmpeg.count_frames_and_secs(str(self._path))[0] == self.count:
-                return
-        raise OSError(f"incomplete: {self._path}")
+        if self._frames_written() != self.count:
+            raise OSError(f"incomplete: {self._path}")
+
+    def _frames_written(self) -> int:
+        """How many images the file holds, 0 if it is no film."""
+        command = [self._encoder, "-nostdin", "-v", "error", "-progress", "-", "-i", self._path]
+        command += ["-map", "0:v:0", "-c", "copy", "-f", "null", "-"]
+        with suppress(OSError):
+            answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+            counts = re.findall(rb"^frame=(\d+)$", answer.stdout, re.MULTILINE)
+            return int(counts[-1]) if counts else 0
+        return 0

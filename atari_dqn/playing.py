@@ -9,8 +9,9 @@ from atari_dqn import checkpoint, runs
 from atari_dqn.asked import settings_of, start_tensorflow, video_directory
 from atari_dqn.config import load_config, read_config
 from atari_dqn.console import say
-from atari_dqn.errors import UserError, check_installed
+from atari_dqn.errors import UserError, check_installed, describe_failure
 from atari_dqn.settings import Config
+from atari_dqn.writing import write_whole
 
 if TYPE_CHECKING:
     from atari_dqn.episode_file import Origin
@@ -214,15 +215,22 @@ def _write_result(
     from atari_dqn.episode_file import conditions_of, evaluation_json, evaluation_stem
     from atari_dqn.recording import record_ranked
 
+    path = directory / f"{evaluation_stem(result, origin)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, (json.dumps(evaluation_json(result, origin), indent=1) + "\n").encode())
     suffix = conditions_of(result, origin)
     wanted: list[tuple[Rank, str, Show | None]] = [(rank, suffix, None) for rank in result.ranked()]
     wanted += [("median", f"{suffix}_annotated", annotated)] if annotated else []
     for rank, name, show in wanted:
-        described, paths = record_ranked(directory, result, origin, rank, name, scale=scale, show=show)
-        stem = next(iter(paths.values())).with_suffix("")
-        cut = "" if (shown := described.files["gif"].seconds) >= described.seconds - 0.1 else f"; the GIF {shown:.0f} s"
+        options = {"scale": scale, "show": show}
+        try:
+            described, paths = record_ranked(directory, result, origin, rank, name, **options)
+        except Exception as error:  # the score is known and written; what shows it may fail
+            say(f"note: the {rank} episode is not recorded: {describe_failure(error)}")
+            continue
+        files = f"{next(iter(paths.values())).with_suffix('')}." + ", .".join(paths)
+        shown = min(file.seconds for file in described.files.values())
+        cut = "" if shown >= described.seconds - 0.1 else f"; the GIF {shown:.0f} s"
         what = f"{rank} episode, score {described.episode.score:g}, {described.seconds:.1f} s{cut}"
-        print(f"{'recorded':<17} {stem}.gif, .mp4 ({what})")
-    path = directory / f"{evaluation_stem(result, origin)}.json"
-    path.write_text(json.dumps(evaluation_json(result, origin), indent=1) + "\n", encoding="utf-8")
+        print(f"{'recorded':<17} {files} ({what})")
     print(f"{'written':<17} {path}")

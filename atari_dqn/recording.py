@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atari_dqn.console import say
 from atari_dqn.environments import make_game
 from atari_dqn.episode_file import Ending, EpisodeFile, Origin, RecordedFile, describe_episode, read_episode, recording_stem
 from atari_dqn.errors import UserError
@@ -21,6 +23,7 @@ ENDINGS: tuple[Ending, ...] = ("gif", "mp4")
 # H.264 in the form that browsers play stores colour at half the resolution; doubled pixels keep theirs. So the small screens
 # of Atari games are doubled; what is drawn larger than this many columns has no need of it.
 SMALL_SCREEN = 320
+CHANGED = "played again with the same seed and actions the episode went another way"
 
 
 class Screen(NamedTuple):
@@ -33,6 +36,10 @@ class Screen(NamedTuple):
     reward: float  # of the step that led here
     score: float  # so far
     lives: int
+
+
+class EpisodeChangedError(UserError):
+    """An episode that was played again went another way."""
 
 
 class Recorded(NamedTuple):
@@ -51,22 +58,25 @@ def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
     """Plays an episode again and yields its screens, the one after the reset first.
 
     Raises:
-        RuntimeError: the replay ended otherwise than the episode, so it would show something else.
+        EpisodeChangedError: it went another way, so it would show something else.
     """
     observation, lives = game.reset(episode.seed)
     reward, score, frames, total = 0.0, 0.0, 1, 0
     image = game.screen()
-    for action in episode.actions.tolist():
+    last = len(episode.actions) - 1
+    for step, action in enumerate(episode.actions.tolist()):
         outcome = game.step(action)
         frames = outcome.frames
+        if step < last and (outcome.terminated or outcome.truncated):
+            raise EpisodeChangedError(f"{CHANGED}: it ended after {step + 1} steps instead of {last + 1}")
         yield Screen(image, frames, observation, action, reward, score, lives)
         image, observation, lives, reward = game.screen(), outcome.observation, outcome.lives, outcome.reward
         score += float(np.float32(reward))  # as the episode's was added up
         total += frames
     yield Screen(image, frames, observation, None, reward, score, lives)
     if (score, total) != (episode.score, episode.frames):
-        was, is_ = f"score {episode.score:g} in {episode.frames} frames", f"{score:g} in {total}"
-        raise RuntimeError(f"the replay of an episode with {was} scored {is_}")
+        before = f"{episode.score:g} in {episode.frames} frames"
+        raise EpisodeChangedError(f"{CHANGED}: it scored {score:g} in {total} frames instead of {before}")
 
 
 def write_recording(
@@ -77,7 +87,8 @@ def write_recording(
     Args:
         path: its directory is made.
         config: the settings under which the episode was played.
-        episode: what to show; a GIF is cut after ``recording.max_seconds``.
+        episode: what to show; it is cut after ``recording.max_seconds`` of a GIF, or
+            ``recording.max_mp4_seconds`` of an MP4.
         scale: each pixel becomes so many squared; None: 1, and in an MP4 2 for small screens.
         show: how; the plain screens, if nothing is said.
 
@@ -106,30 +117,32 @@ def write_recordings(
         scale: of pixels.
         show: how.
         whole: plays the episode to its end even where the files show less, which is what compares its score.
+
+    Returns:
+        How much of the episode each file shows. A kind of file that could not be written, where the
+        other could, is missing, and a note says why.
+
+    Raises:
+        UserError: none of the files could be written.
+        EpisodeChangedError: the episode went another way.
     """
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
-    screens, rate = show(game, episode), game.screens_per_second
-    sinks: dict[Ending, _Gif | _Mp4] = {}
-    sink: _Gif | _Mp4
-    try:
-        with ExitStack() as stack:
-            for ending, path in paths.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                sink = _Gif(path, rate, config, scale) if ending == "gif" else _Mp4(path, rate, config, scale)
-                stack.enter_context(sink)
-                sinks[ending] = sink
-            for screen in screens:
-                wanting = [sink.add(screen) for sink in sinks.values()]
-                if not (any(wanting) or whole):
-                    break
-    except BaseException as error:
-        for path in paths.values():
-            path.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        reason = error.strerror or "the encoder stopped, as it does where the disk is full"
-        raise UserError(f"'{error.filename or path}' could not be written: {reason}") from error
-    return {ending: Recorded(sink.seconds, episode.frames / rate, rate) for ending, sink in sinks.items()}
+    rate = game.screens_per_second
+    outputs = {ending: _Output(ending, path, rate, config, scale) for ending, path in paths.items()}
+    with ExitStack() as stack:
+        for output in outputs.values():
+            stack.enter_context(output)
+        for screen in show(game, episode):
+            wanted = [output.add(screen) for output in outputs.values()]
+            if not (any(wanted) or whole):
+                break
+    failures = [output.failure for output in outputs.values() if output.failure]
+    if len(failures) == len(outputs):
+        raise UserError(failures[0])
+    for failure in failures:
+        say(f"note: {failure}")
+    played = episode.frames / rate
+    return {ending: Recorded(output.seconds, played, rate) for ending, output in outputs.items() if not output.failure}
 
 
 def record_episode(
@@ -181,7 +194,8 @@ def record_ranked(
     episode = result.ranked()[rank]
     stem = recording_stem(result.config.game, origin, episode.score, rank, suffix)
     paths = {ending: directory / f"{stem}.{ending}" for ending in ENDINGS}
-    return record_episode(paths, result, episode, origin, rank, **options), paths
+    described = record_episode(paths, result, episode, origin, rank, **options)
+    return described, {ending: paths[ending] for ending in described.files}
 
 
 def replay_recording(path: Path, out: Path, scale: int | None = None) -> EpisodeFile:
@@ -205,7 +219,7 @@ def replay_recording(path: Path, out: Path, scale: int | None = None) -> Episode
     ending = ending_of(out)
     try:
         shown = write_recordings({ending: out}, config, episode, scale, whole=True)[ending]
-    except RuntimeError as error:
+    except EpisodeChangedError as error:
         raise UserError(f"'{path}' does not describe what happens: {error}") from None
     files = {ending: RecordedFile(name=out.name, seconds=shown.shown)}
     return write_beside(out, described.model_copy(update={"files": files, "annotated": False}))
@@ -247,6 +261,71 @@ def scaled(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     return image if scale == 1 else image.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
+class _Output:
+    """A file of a recording: written under another name, and given its own when it is complete.
+
+    What goes wrong with it is kept in ``failure`` and disturbs nobody else.
+
+    Attributes:
+        failure: why the file could not be written, in one line; empty while all is well.
+    """
+
+    def __init__(self, ending: Ending, path: Path, rate: float, config: Config, scale: int | None) -> None:
+        self._ending = ending
+        self._path = path
+        self._temporary = path.with_name(f".writing-{path.name}")
+        self._options = (rate, config, scale)
+        self._sink: _Gif | _Mp4 | None = None
+        self.failure = ""
+
+    @property
+    def seconds(self) -> float:
+        """How much game time it shows."""
+        return self._sink.seconds if self._sink else 0.0
+
+    def add(self, screen: Screen) -> bool:
+        """Adds a screen; returns whether it wants more of them."""
+        if self.failure or self._sink is None:
+            return False
+        try:
+            return self._sink.add(screen)
+        except OSError as error:
+            self._fail(error)
+            return False
+
+    def __enter__(self) -> "_Output":
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary.unlink(missing_ok=True)
+            kind = _Gif if self._ending == "gif" else _Mp4
+            self._sink = kind(self._temporary, *self._options)
+        except OSError as error:
+            self._fail(error)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._sink is not None:
+                self._sink.__exit__(kind, error, trace)
+            if error is None and not self.failure:
+                self._temporary.replace(self._path)
+        except OSError as closing:
+            self._fail(closing)
+        finally:
+            with suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+
+    def _fail(self, error: OSError) -> None:
+        if not self.failure:
+            reason = error.strerror or "the encoder stopped, as it does where the disk is full"
+            self.failure = f"'{self._path}' could not be written: {reason}"
+
+
 class _Gif:
     """A GIF of the screens, until ``recording.max_seconds``."""
 
@@ -274,9 +353,10 @@ class _Gif:
 
 
 class _Mp4:
-    """A film of the screens."""
+    """A film of the screens, until ``recording.max_mp4_seconds``."""
 
     def __init__(self, path: Path, rate: float, config: Config, scale: int | None) -> None:
+        self._limit = config.recording.max_mp4_seconds
         skip = config.environment.frame_skip
         # Frames that every agent step takes, or 1 where their number is random.
         self._usual_frames = skip if isinstance(skip, int) else 1
@@ -288,9 +368,11 @@ class _Mp4:
         return self._file.count / self._rate
 
     def add(self, screen: Screen) -> bool:
+        if self.seconds >= self._limit:
+            return False
         scale = self._scale or (2 if screen.image.shape[1] <= SMALL_SCREEN else 1)
         self._file.add(scaled(screen.image, scale), max(round(screen.frames / self._usual_frames), 1))
-        return True
+        return self.seconds < self._limit
 
     def __enter__(self) -> "_Mp4":
         return self

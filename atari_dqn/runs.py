@@ -259,6 +259,7 @@ def _commit() -> str | None:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             cwd=here,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=True,

@@ -99,6 +99,7 @@ class RecordingSettings(Section):
     """How episodes are recorded."""
 
     max_seconds: int = setting(120, "a GIF is cut after this much game time", unit="seconds", ge=1)
+    max_mp4_seconds: int = setting(1_800, "an MP4 is cut after this much game time", unit="seconds", ge=1)
 
 
 class MachineSettings(Section):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from atari_dqn.agent import Agent
 from atari_dqn.environments import make_game
 from atari_dqn.episode_file import Origin
-from atari_dqn.evaluation import Episode, describe_first_values, evaluate
+from atari_dqn.errors import describe_failure
+from atari_dqn.evaluation import Episode, Evaluation, describe_first_values, evaluate
 from atari_dqn.explaining import observations_of
+from atari_dqn.interruption import StopOnSignals
 from atari_dqn.metrics import RunLogs
 from atari_dqn.preprocessing import Game
 from atari_dqn.recording import record_ranked
@@ -24,8 +26,17 @@ TOGETHER = 32
 LOGGED = ("mean", "median", "min", "max", "episodes")
 
 
-def evaluate_shortly(agent: Agent, config: Config, origin: Origin, videos: Path, logs: RunLogs) -> float:
-    """Scores an agent in training under the protocol and records the median episode; returns the mean score.
+def evaluate_shortly(
+    agent: Agent,
+    config: Config,
+    origin: Origin,
+    videos: Path,
+    logs: RunLogs,
+    stop: StopOnSignals | None = None,
+) -> float:
+    """Scores an agent in training under the protocol and records the median episode.
+
+    What goes wrong with the recording is a note; the score counts all the same.
 
     Args:
         agent: as it is now.
@@ -33,18 +44,48 @@ def evaluate_shortly(agent: Agent, config: Config, origin: Origin, videos: Path,
         origin: of the recording.
         videos: where it goes.
         logs: get statistics, recording and Q-values.
+        stop: a request to stop leaves the evaluation at once, and nothing is logged.
+
+    Returns:
+        The mean score.
+
+    Raises:
+        Stopped: a stop was requested.
     """
+    stop = stop or StopOnSignals()
     seed = config.machine.seed + origin.steps
-    result = evaluate(agent.act, config, seed=seed, episodes=config.training.evaluation_episodes)
+    episodes = config.training.evaluation_episodes
+    with stop.may_be_left():
+        result = evaluate(agent.act, config, seed=seed, episodes=episodes)
+        numbers = result.statistics()
+        note = f"step {origin.steps}: evaluation mean {numbers['mean']:.2f} over {episodes} episodes"
+        shown: Shown | None = None
+        try:
+            shown = _show(agent, config, origin, videos, result)
+            note += f"; recorded {shown.recorded}\nQ-values of the first state: {shown.first_values}"
+        except Exception as error:  # what shows it must not end the training
+            note += f"; not recorded: {describe_failure(error)}"
+    logs.evaluation(origin.steps, {name: numbers[name] for name in LOGGED}, note)
+    if shown is not None and shown.recorded.suffix == ".gif":
+        values = dict(zip(result.action_names, shown.values.T, strict=True))
+        logs.recording(origin.steps, shown.recorded, values)
+    return float(numbers["mean"])
+
+
+class Shown(NamedTuple):
+    """What there is to see of an evaluation."""
+
+    recorded: Path  # of the median episode, the GIF if there is one
+    first_values: str  # Q-values of the first state, in words
+    values: NDArray[np.float32]  # (steps, actions) Q-values throughout the median episode
+
+
+def _show(agent: Agent, config: Config, origin: Origin, videos: Path, result: Evaluation) -> Shown:
     _, paths = record_ranked(videos, result, origin, "median", "training")
-    numbers = result.statistics()
-    note = f"step {origin.steps}: evaluation mean {numbers['mean']:.2f} over {numbers['episodes']} episodes"
-    note += f"; recorded {paths['gif']}\nQ-values of the first state: {describe_first_values(agent.values, config)}"
+    first_values = describe_first_values(agent.values, config)
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     values = values_of_episode(agent.values, game, result.representative())
-    logs.evaluation(origin.steps, {name: numbers[name] for name in LOGGED}, note)
-    logs.recording(origin.steps, paths["gif"], dict(zip(result.action_names, values.T, strict=True)))
-    return float(numbers["mean"])
+    return Shown(next(iter(paths.values())), first_values, values)
 
 
 def values_of_episode(

@@ -16,7 +16,7 @@ from atari_dqn.episode_file import Origin
 from atari_dqn.errors import UserError
 from atari_dqn.exploration import Explorer
 from atari_dqn.export import save_network
-from atari_dqn.interruption import StopOnSignals
+from atari_dqn.interruption import StopOnSignals, Stopped
 from atari_dqn.learning import Learning, Surprise
 from atari_dqn.metrics import EpisodeTracker, RunLogs, cut_logs
 from atari_dqn.random_state import generator_from_array, generator_to_array
@@ -61,20 +61,33 @@ class Training:
         self.trace, self.frame_files = Trace(run_directory, machine.trace_updates), FrameFiles(run_directory)
         self.learning = Learning(config, self.agent, self.memory, self.trace, self.stopwatch)
         self.evaluated_at, self.evaluation = -1, float("nan")
+        self.saved_at = -1
+        self.stop = StopOnSignals()
         self.observation: NDArray[Any] | None = None
         self.periodic: list[tuple[int, str, Callable[[], None]]] = [
             (settings.log_period, "log", self.log),
-            (settings.evaluation_period, "evaluation", self.evaluate),
+            # Before the evaluation, so that nothing that goes wrong with that costs what was learned.
             (settings.checkpoint_period, "checkpoint", self.save),
+            (settings.evaluation_period, "evaluation", self.evaluate),
         ]
 
     def run(self) -> bool:
-        """Trains to the settings' total, or until Ctrl-C or SIGTERM; leaves a checkpoint and returns whether it is complete."""
+        """Trains to the settings' total, or until a stop is requested, and leaves a checkpoint.
+
+        A stop is requested by Ctrl-C, SIGTERM, SIGHUP, or a reader of standard error that goes away.
+
+        Returns:
+            Whether the run is complete.
+        """
         total = self.config.training.total_steps
         self.logs = RunLogs(self.run_directory, self.steps, total)
         self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
-        with closing(self.logs), closing(self.trace), closing(self.learning), StopOnSignals() as stop:
+        with closing(self.logs), closing(self.trace), closing(self.learning), self.stop as stop:
+            try:
+                self.prepare(total)
+            except Stopped:  # nothing has happened that is not saved
+                return False
             if self.observation is None:
                 self.observation = self.environments.reset()
                 self.memory.start(self.observation[:, -1])
@@ -86,12 +99,27 @@ class Training:
                         with self.stopwatch.part(part):
                             task()
             self.learning.finish()
-            if self.config.training.evaluation_period and not stop.requested and self.evaluated_at != self.steps:
+            if self.saved_at != self.steps:
+                with self.stopwatch.part("checkpoint"):
+                    self.save()
+            if self.config.training.evaluation_period and self.evaluated_at != self.steps:
                 with self.stopwatch.part("evaluation"):
                     self.evaluate()
-            with self.stopwatch.part("checkpoint"):
-                self.save()
         return self.steps >= total
+
+    def prepare(self, total: int) -> None:
+        """Builds the graphs of updates, and makes up for an evaluation that a stop has cut short.
+
+        Raises:
+            Stopped: a stop was requested meanwhile.
+        """
+        learning_steps = total - max(self.steps, self.config.training.warmup_steps)
+        if learning_steps > 0:
+            self.learning.build_graphs(learning_steps, self.advance, self.stop)
+        due = self.saved_at == self.steps and self.due(self.config.training.evaluation_period)
+        if due and self.evaluated_at != self.steps:
+            with self.stopwatch.part("evaluation"):
+                self.evaluate()
 
     def due(self, period: int) -> bool:
         """Whether the last step completed a period of so many agent steps; 0 never comes due."""
@@ -158,10 +186,22 @@ class Training:
             raise UserError(f"the loss is no number any more, near step {self.steps}; {wanted}")
 
     def evaluate(self) -> None:
-        """A short evaluation under the protocol, and a recording of its median episode."""
+        """A short evaluation under the protocol, and a recording of its median episode.
+
+        What goes wrong with it is noted, and training goes on. A request to stop leaves it at once;
+        it is made up for when the run is continued.
+        """
         origin = Origin("training", self.run_directory.name, self.config.recipe, None, self.steps)
-        self.evaluation = evaluate_shortly(self.agent, self.config, origin, self.video_directory, self.logs)
+        try:
+            self.evaluation = evaluate_shortly(self.agent, self.config, origin, self.video_directory, self.logs, self.stop)
+        except Stopped:
+            return
+        except Exception as error:
+            self.evaluation = float("nan")
+            self.logs.failure(f"step {self.steps}: no evaluation", error)
         self.evaluated_at = self.steps
+        if self.saved_at == self.steps:
+            self.note_evaluation()
 
     def save(self) -> None:
         """Writes a checkpoint and deletes the oldest beyond those to keep."""
@@ -169,11 +209,9 @@ class Training:
         self.frame_files.write(f"{self.steps:09d}.npz", self.memory)
         notes = {
             "keep": self.due(self.config.training.keep_period),
-            "evaluation": self.evaluation if self.evaluated_at == self.steps else None,
-            "logs": self.logs.positions(),
-            "time": self.stopwatch.state(),
             "observation_shape": self.environments.observation_shape,
             "actions": self.environments.action_names,
+            **self.changing_notes(),
         }
         files: dict[str, Callable[[Path], Any]] = {
             "network.keras": lambda path: save_network(self.agent, path),
@@ -181,6 +219,21 @@ class Training:
         }
         checkpoint.save(self.run_directory, self.steps, self.arrays(), files, notes, self.frame_files.entries)
         checkpoint.prune(self.run_directory, self.config.training.keep_checkpoints)
+        self.saved_at = self.steps
+
+    def changing_notes(self) -> dict[str, Any]:
+        """What a checkpoint notes that an evaluation at its step adds to."""
+        known = self.evaluated_at == self.steps and np.isfinite(self.evaluation)
+        return {
+            "evaluation": self.evaluation if known else None,
+            "logs": self.logs.positions(),
+            "time": self.stopwatch.state(),
+        }
+
+    def note_evaluation(self) -> None:
+        """Adds the evaluation to the notes of the checkpoint that was written at this step."""
+        path = checkpoint.directory_of(self.run_directory, self.steps)
+        checkpoint.add_notes(path, self.changing_notes())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that the rest of the run depends on, but the full blocks of frames."""
@@ -211,6 +264,9 @@ class Training:
         self.memory.restore(checkpoint.part(arrays, "memory"), self.frame_files.read())
         self.steps, self.frames, self.learning.steps_owed, self.evaluated_at = (int(number) for number in arrays["counters"])
         self.evaluation = float(arrays["evaluation"])
+        if notes["evaluation"] is not None:  # it was made after the arrays were written
+            self.evaluation, self.evaluated_at = float(notes["evaluation"]), self.steps
+        self.saved_at = self.steps
         self.learning.recent = [UpdateMetrics(*arrays["recent"].T)]
         self.learning.surprise = Surprise(**checkpoint.part(arrays, "surprise"))
         generator_from_array(self.explorer.random, arrays["random"])

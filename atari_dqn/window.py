@@ -29,7 +29,8 @@ def check_display() -> None:
 
     It is tried in another process, because the window system ends a process that it cannot serve.
     """
-    attempt = subprocess.run([sys.executable, "-c", "import cv2; cv2.namedWindow('attempt')"], capture_output=True)
+    command = [sys.executable, "-c", "import cv2; cv2.namedWindow('attempt')"]
+    attempt = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
     if attempt.returncode:
         raise UserError("no display to open a window on; 'atari-dqn record CKPT --out FILE.gif' (make record) needs none")
 

@@ -18,6 +18,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.evaluation import Episode, Evaluation, evaluate
 from atari_dqn.gif import gif_delay
 from atari_dqn.recording import (
+    EpisodeChangedError,
     Screen,
     check_beside,
     record_episode,
@@ -141,7 +142,7 @@ def test_a_long_gif_is_cut_after_the_stated_time(tmp_path: Path) -> None:
 def test_a_replay_that_does_not_show_the_episode_is_refused() -> None:
     config, episode = random_episode("pong")
     wrong = Episode(episode.seed, episode.actions, episode.score + 1, episode.frames, episode.truncated, 0)
-    with pytest.raises(RuntimeError, match="scored"):
+    with pytest.raises(EpisodeChangedError, match=r"it scored .* instead of"):
         list(replay(config, wrong))
 
 
@@ -271,7 +272,7 @@ def tampered(path: Path, **changes: Any) -> Path:
         ({"protocol__environment__kwargs": {"env": "os:system"}}, "environment.kwargs.env of a recording is neither"),
         ({"protocol__environment__frame_skip": 0}, "frame_skip = 0"),
         ({"protocol__environment__stack": 10**9}, "protocol.environment.stack: Input should be less than or equal to 16"),
-        ({"episode__score": 99.0}, "does not describe what happens: the replay of an episode with score 99"),
+        ({"episode__score": 99.0}, "does not describe what happens: played again with the same seed"),
         ({"episode__score": float("nan")}, "episode.score: Input should be a finite number"),
         ({"episode__seed": -1}, "episode.seed: Input should be greater than or equal to 0"),
         ({"actions": [7]}, "action 7 of 4 that are counted from 0"),

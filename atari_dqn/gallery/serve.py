@@ -178,6 +178,8 @@ def follow(root: Path, videos: Path, port: int) -> int:
         try:
             while True:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
+                if not videos.is_dir():
+                    raise UserError(f"'{videos}' has been deleted, and the page with it")
                 newest, notes = collect(root, videos)
                 said = _say(notes, said)
                 if newest != data:
@@ -187,8 +189,9 @@ def follow(root: Path, videos: Path, port: int) -> int:
             return 0
         finally:
             server.shutdown()
-            # Opened from disk later, it has nobody to ask.
-            write_page(videos, data)
+            if videos.is_dir():
+                # Opened from disk later, it has nobody to ask.
+                write_page(videos, data)
 
 
 def _say(notes: list[str], said: set[str]) -> set[str]:

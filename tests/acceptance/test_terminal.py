@@ -1,0 +1,170 @@
+"""What a person does to a command: starts it in a terminal, closes that, types Ctrl-C, pipes it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atari_dqn import checkpoint
+from tests.terminal import run_in_terminal
+
+COMMAND = [sys.executable, "-m", "atari_dqn"]
+TRAIN = [*COMMAND, "train", "--game", "CartPole-v1", "--run-dir", "./run", "--videos", "videos"]
+SHORT = ["--training.warmup_steps", "100", "--training.evaluation_episodes", "1"]
+LONG = ["--total-steps", "1000000", "--training.evaluation_period", "0", *SHORT]
+
+
+def test_a_run_in_the_background_of_a_terminal_records(tmp_path: Path) -> None:
+    command = [*TRAIN, *SHORT, "--total-steps", "200", "--training.evaluation_period", "200"]
+    answer = run_in_terminal(command, tmp_path, background=True)
+    assert answer.code == 0, answer.screen
+    assert "complete: 200 agent steps" in answer.screen
+    assert sorted(path.suffix for path in tmp_path.glob("videos/*/*/*")) == [".gif", ".json", ".mp4"]
+
+
+def test_a_sweep_in_a_terminal_ends_by_itself(tmp_path: Path) -> None:
+    command = [*COMMAND, "sweep", "--games", "CartPole-v1", "--total-steps", "200", *SHORT]
+    command += ["--training.evaluation_period", "200", "--episodes", "1", "--out", "s"]
+    answer = run_in_terminal(command, tmp_path)
+    assert answer.code == 0, answer.screen
+    assert "1 done" in answer.screen
+    assert len(list(tmp_path.glob("s/videos/*/*/*.mp4"))) >= 2
+
+
+def started(command: list[str], cwd: Path, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True, **options)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if words in line:
+            return
+    raise AssertionError(f"it ended before it printed '{words}'")
+
+
+def close(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    process.stderr.close()
+
+
+WAYS: dict[str, Callable[[subprocess.Popen[str]], object]] = {
+    "Ctrl-C": lambda process: process.send_signal(signal.SIGINT),
+    "SIGTERM": lambda process: process.send_signal(signal.SIGTERM),
+    "the terminal goes away": lambda process: process.send_signal(signal.SIGHUP),
+    "the reader goes away": close,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_ends_a_run_it_is_saved(way: str, tmp_path: Path) -> None:
+    process = started([*TRAIN, *LONG, "--training.log_period", "100"], tmp_path)
+    metrics = tmp_path / "run" / "metrics.csv"
+    read_until(process, "run directory")
+    while not (metrics.is_file() and metrics.read_text().count("\n") > 2):
+        assert process.poll() is None
+    WAYS[way](process)
+    if way == "the reader goes away":
+        assert process.wait(timeout=300) == 130
+    else:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 130
+        assert "interrupted at step" in errors
+    (saved,) = checkpoint.in_run(tmp_path / "run")
+    assert checkpoint.load(saved).step > 0
+
+
+# Stands still where the name says, for as long as a test would wait, and says so.
+STANDING_STILL = """
+import sys, time
+from atari_dqn import agent, checkpoint, cli
+def still(*arguments, **options):
+    print("standing still", file=sys.stderr, flush=True)
+    time.sleep(600)
+{where} = still
+cli.command()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("checkpoint.load", "interrupted\n"),
+        ("agent.Agent.build_graphs", "interrupted before the first step"),
+    ],
+    ids=["restoring", "building graphs"],
+)
+def test_a_signal_is_answered_where_nothing_else_goes_on(
+    where: str, expected: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "step-000000100").mkdir(parents=True)
+    if where == "checkpoint.load":
+        (tmp_path / "run" / "step-000000100" / "manifest.json").touch()
+    program = STANDING_STILL.format(where=where)
+    command = [sys.executable, "-c", program, *TRAIN[len(COMMAND) :], *LONG]
+    process = started(command, tmp_path)
+    read_until(process, "standing still")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert expected in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("module", ["numpy", "ale_py", "pydantic", "atari_dqn.config"])
+def test_ctrl_c_while_python_imports_is_one_line(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "atari_dqn", "games"]
+    process = started(command, tmp_path, stdout=subprocess.DEVNULL)
+    read_until(process, f" {module}\n")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
+    lines = [line for line in errors.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, lines) == (130, ["interrupted"])
+
+
+def test_closed_standard_output_is_one_line(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"preexec_fn": lambda: os.close(1)}
+    for words in (["games"], ["random", "--game", "pong"], TRAIN[len(COMMAND) :]):
+        process = started([*COMMAND, *words], tmp_path, **options)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 2
+        assert errors == "error: standard output is closed; /dev/null would do\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_standard_output_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = started([*COMMAND, "games"], tmp_path, stdout=full)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert errors == "error: No space left on device\n"
+
+
+DRAWING = """
+import signal
+from pathlib import Path
+from atari_dqn import load_config
+from atari_dqn.environments import make_game
+config, _ = load_config("CartPole-v1")
+game = make_game(config.spec, config.environment, 1000)
+game.reset(1)
+game.screen()
+status = Path("/proc/self/status").read_text().splitlines()
+caught = int(next(line.split()[1] for line in status if line.startswith("SigCgt")), 16)
+print(caught >> (signal.SIGTERM - 1) & 1)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signals are not listed here")
+def test_drawing_takes_no_signal_and_prints_nothing(tmp_path: Path) -> None:
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
+    surroundings = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [sys.executable, "-c", DRAWING]
+    answer = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=True)
+    assert (answer.stdout, answer.stderr) == ("0\n", "")

@@ -1,0 +1,63 @@
+"""Commands in a terminal of their own, as a person types them, instead of at the ends of pipes."""
+
+import os
+import pty
+import select
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+STOPPED_BY_TERMINAL = 99
+# Starts a command as ``command &`` does in a shell with job control, and waits for its end, or for
+# the terminal to stop it because it reads what only the foreground may read.
+BACKGROUND = f"""
+import os, subprocess, sys
+job = subprocess.Popen(sys.argv[1:], process_group=0)
+_, status = os.waitpid(job.pid, os.WUNTRACED)
+if os.WIFSTOPPED(status):
+    job.kill()
+    sys.exit({STOPPED_BY_TERMINAL})
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+class Answer(NamedTuple):
+    """How a command in a terminal ended."""
+
+    code: int  # exit code; minus the signal's number if one ended it
+    screen: str  # everything that was printed
+
+
+def run_in_terminal(command: Sequence[str], cwd: Path, *, background: bool = False, seconds: float = 300) -> Answer:
+    """Runs a command in a new terminal until it ends; kills it after so many seconds.
+
+    Args:
+        command: program and arguments.
+        cwd: where it runs.
+        background: whether it runs in a process group that is not the terminal's foreground.
+        seconds: until it is taken for one that hangs.
+    """
+    words = [sys.executable, "-c", BACKGROUND, *command] if background else list(command)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(cwd)
+        os.execvp(words[0], words)
+    screen = b""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 1.0)[0]:
+            continue
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # nobody has the terminal open any more
+            break
+        if not part:
+            break
+        screen += part
+    else:
+        os.kill(process, 9)
+    _, status = os.waitpid(process, 0)
+    os.close(terminal)
+    return Answer(os.waitstatus_to_exitcode(status), screen.decode(errors="replace"))

@@ -1,0 +1,334 @@
+"""What is shown or recorded can fail in many ways, and none of them ends or delays learning."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from atari_dqn import checkpoint, playing, recording, short_evaluation
+from atari_dqn.config import load_config
+from atari_dqn.console import STANDARD_ERROR
+from atari_dqn.errors import UserError
+from atari_dqn.evaluation import evaluate
+from atari_dqn.interruption import StopOnSignals
+from atari_dqn.recording import EpisodeChangedError, write_recording, write_recordings
+from atari_dqn.settings import Config
+from atari_dqn.training import Training
+from tests.acceptance.commands import run_here
+
+
+class Luck(gymnasium.Env[Any, Any]):
+    """Eight steps; what they earn, or how many they are, its seed does not decide."""
+
+    metadata = {"render_modes": [], "render_fps": 5}  # noqa: RUF012
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    action_space = gymnasium.spaces.Discrete(3)
+
+    def __init__(self, render_mode: str | None = None, length: bool = False) -> None:
+        self.render_mode = render_mode
+        self._length = length
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._left = random.randint(3, 30) if self._length else 8
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._left -= 1
+        earned = 1.0 if self._length else random.random()
+        return np.zeros(3, np.float32), earned, self._left == 0, False, {}
+
+
+gymnasium.register("LuckyRewards-v0", f"{__name__}:Luck")
+gymnasium.register("LuckyLengths-v0", f"{__name__}:Luck", kwargs={"length": True})
+
+
+def settings(game: str = "CartPole-v1", **changes: object) -> Config:
+    small = {
+        "training.total_steps": 400,
+        "training.environments": 4,
+        "training.warmup_steps": 400,
+        "training.evaluation_period": 100,
+        "training.checkpoint_period": 100,
+        "training.evaluation_episodes": 2,
+        "training.keep_checkpoints": 9,
+        "evaluation.frame_cap": 40,
+        "replay.capacity": 2000,
+    }
+    named = {name.replace("__", "."): value for name, value in changes.items()}
+    return load_config(game, "cartpole", overrides=small | named)[0]
+
+
+def train(tmp_path: Path, config: Config) -> Training:
+    training = Training(config, tmp_path / "run", tmp_path / "videos")
+    assert training.run()
+    return training
+
+
+@pytest.mark.parametrize("game", ["LuckyRewards-v0", "LuckyLengths-v0"])
+def test_an_environment_that_its_seed_does_not_decide_is_scored_and_not_recorded(
+    game: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path, settings(game, training__evaluation_period=200))
+    notes = capsys.readouterr().err
+    assert notes.count("evaluation mean ") == 2
+    assert notes.count("; not recorded: played again with the same seed and actions") == 2
+    assert not list(tmp_path.glob("videos/**/*.*")), "and nothing half-made is left"
+    rows = (tmp_path / "run" / "evaluations.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["steps", "200", "400"]
+
+
+def no_encoder(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
+
+
+def encoder_dies(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("IMAGEIO_FFMPEG_EXE", shutil.which("false") or "false")
+
+
+def a_file_for_the_folder(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "videos").write_text("mine")
+
+
+def failing(*arguments: Any, **options: Any) -> Any:
+    raise ZeroDivisionError("of somebody's own code")
+
+
+def evaluation_fails(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(short_evaluation, "evaluate", failing)
+
+
+def rendering_fails(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(recording, "make_game", failing)
+
+
+FAULTS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], None], str]] = {
+    "no encoder": (no_encoder, ".mp4' could not be written: "),
+    "an encoder that dies": (encoder_dies, ".mp4' could not be written: "),
+    "a file for the folder": (a_file_for_the_folder, "; not recorded: '"),
+    "a failing evaluation": (evaluation_fails, "no evaluation: ZeroDivisionError: of somebody's"),
+    "failing rendering": (rendering_fails, "; not recorded: ZeroDivisionError: of somebody's own"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failure_of_what_is_shown_is_a_note(
+    fault: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prepare, expected = FAULTS[fault]
+    prepare(tmp_path, monkeypatch)
+    training = train(tmp_path, settings(training__total_steps=200))
+    assert capsys.readouterr().err.count(expected) == 2, "one note for each evaluation"
+    assert training.steps == 200
+    assert [path.name for path in checkpoint.in_run(tmp_path / "run")] == [
+        "step-000000100",
+        "step-000000200",
+    ]
+    endings = {path.suffix for path in tmp_path.glob("videos/*")}
+    assert endings == ({".gif", ".json"} if "encoder" in fault else set())
+    assert not list(tmp_path.glob("videos/.*"))
+    traceback = tmp_path / "run" / "errors.log"
+    assert traceback.exists() == (fault == "a failing evaluation")
+    if traceback.exists():
+        assert "in failing\n" in traceback.read_text()
+
+
+def test_a_folder_of_recordings_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    config = settings(training__total_steps=200)
+    training = Training(config, tmp_path / "run", tmp_path / "videos")
+    save = training.save
+
+    def save_and_delete() -> None:
+        save()
+        shutil.rmtree(tmp_path / "videos", ignore_errors=True)
+
+    training.periodic[1] = (100, "checkpoint", save_and_delete)
+    assert training.run()
+    assert len(list((tmp_path / "videos").glob("*.gif"))) == 1
+
+
+def test_a_checkpoint_is_written_before_the_evaluation_at_its_step_and_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def evaluated(agent: Any, config: Any, origin: Any, *rest: Any) -> float:
+        found.append((origin.steps, [path.name for path in checkpoint.in_run(tmp_path / "run")]))
+        return float(origin.steps)
+
+    monkeypatch.setattr("atari_dqn.training.evaluate_shortly", evaluated)
+    train(tmp_path, settings(training__total_steps=250))
+    names = ["step-000000100", "step-000000200", "step-000000252"]
+    assert found == [(100, names[:1]), (200, names[:2]), (252, names)]
+    for path in checkpoint.in_run(tmp_path / "run"):
+        stored = checkpoint.load(path)
+        assert stored.notes["evaluation"] == stored.step
+
+
+class Ends:
+    """A policy that asks the process to stop at a step of it, and counts its steps."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
+        self.steps = 0
+
+    def __call__(self, observations: Any) -> Any:
+        self.steps += 1
+        if self.steps == 3:
+            os.kill(os.getpid(), self._number)
+        return np.zeros(len(observations), np.int32)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_an_evaluation_at_once_and_it_is_made_up_for(number: signal.Signals, tmp_path: Path) -> None:
+    config = settings(training__total_steps=200)
+    training = Training(config, tmp_path / "run", tmp_path / "videos")
+    policy = Ends(number)
+    training.agent.act = policy  # type: ignore[method-assign]
+    assert not training.run()
+    assert (training.steps, policy.steps) == (100, 3)
+    assert (tmp_path / "run" / "evaluations.csv").read_text() == ""
+
+    again = Training(config, tmp_path / "run", tmp_path / "videos")
+    again.restore(checkpoint.load(tmp_path / "run"))
+    assert again.run()
+    whole = train(tmp_path / "whole", config)
+    ours, expected = (
+        {name: array.tolist() for name, array in each.arrays().items() if name != "evaluation"} for each in (again, whole)
+    )
+    assert ours == expected
+    rows = [(folder / "run" / "evaluations.csv").read_text() for folder in (tmp_path, tmp_path / "whole")]
+    assert rows[0] == rows[1]
+    assert rows[0].count("\n") == 3
+
+
+def test_a_signal_leaves_a_recording_at_once_and_leaves_nothing_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def stopping(game: Any, episode: Any) -> Any:
+        for screen in recording.replay_screens(game, episode):
+            seen.append(screen)
+            if len(seen) == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield screen
+
+    monkeypatch.setattr(recording.record_episode, "__kwdefaults__", {"scale": None, "show": stopping})
+    training = Training(settings(training__total_steps=200), tmp_path / "run", tmp_path / "videos")
+    assert not training.run()
+    assert len(seen) == 3
+    assert list((tmp_path / "videos").iterdir()) == []
+    assert (tmp_path / "run" / "evaluations.csv").read_text() == ""
+
+
+def test_a_run_that_was_stopped_can_be_run_on_from_python(tmp_path: Path) -> None:
+    config = settings(training__total_steps=600, training__evaluation_period=0)
+    training = Training(config, tmp_path / "run", tmp_path / "videos")
+    step = training.step
+
+    def stopping(observation: Any) -> Any:
+        if training.steps == 480:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(observation)
+
+    training.step = stopping  # type: ignore[method-assign]
+    assert not training.run()
+    assert training.steps == 484
+    training.step = step  # type: ignore[method-assign]
+    assert training.run()
+    assert training.steps == 600
+    assert training.run(), "and once more does no harm"
+
+
+def test_a_reader_that_has_gone_is_a_request_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with StopOnSignals() as stop:
+        assert not stop.requested
+        monkeypatch.setattr(STANDARD_ERROR, "reader_gone", True)
+        assert stop.requested
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("gif", "max_seconds"), ("mp4", "max_mp4_seconds")])
+def test_recordings_have_a_limit(kind: str, limit: str, tmp_path: Path) -> None:
+    config, _ = load_config("CliffWalking-v1", "cartpole", overrides={f"recording.{limit}": 2})
+    config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"frame_cap": 40})})
+    result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1, epsilon=0.0)
+    shown = write_recording(tmp_path / f"a.{kind}", config, result.episodes[0])
+    assert shown.shown == pytest.approx(2, abs=0.3)
+    assert shown.played == pytest.approx(40 / shown.screens_per_second)
+
+
+def test_an_evaluation_counts_though_its_recordings_fail(tmp_path: Path) -> None:
+    out = run_here("random", "--game", "LuckyRewards-v0", "--episodes", "3", cwd=tmp_path)
+    assert "score             mean " in out.stdout
+    assert out.stderr.count("note: the ") == out.stderr.count("is not recorded: played again") >= 2
+    (written,) = tmp_path.glob("videos/*/*/*")
+    assert written.name.endswith("_evaluation_classic_seed1.json")
+
+
+def test_an_episode_that_cannot_be_played_again_is_one_line(tmp_path: Path) -> None:
+    config = settings("LuckyRewards-v0")
+    result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
+    with pytest.raises(EpisodeChangedError, match="the episode went another way"):
+        write_recording(tmp_path / "a.gif", config, result.episodes[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    config = settings()
+    result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    paths: dict[Any, Path] = {kind: tmp_path / f"a.{kind}" for kind in ("gif", "mp4")}
+    for path in paths.values():
+        path.symlink_to(precious)
+        path.with_name(f".writing-{path.name}").symlink_to(precious)
+    write_recordings(paths, config, result.episodes[0])
+    assert precious.read_text() == "mine"
+    assert not any(path.is_symlink() for path in tmp_path.iterdir())
+
+
+def test_no_child_process_inherits_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inherited = []
+    begin = subprocess.Popen.__init__
+
+    def watched(process: Any, command: Any, *arguments: Any, **options: Any) -> None:
+        from_nothing = os.path.samestat(os.stat(0), Path(os.devnull).stat())
+        if options.get("stdin") is None and not from_nothing:
+            inherited.append(command)
+        begin(process, command, *arguments, **options)
+
+    with Path(__file__).open() as own:
+        kept = os.dup(0)
+        os.dup2(own.fileno(), 0)  # something that could be read
+        try:
+            monkeypatch.setattr(subprocess.Popen, "__init__", watched)
+            config = settings()
+            result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
+            write_recording(tmp_path / "a.mp4", config, result.episodes[0])
+            with pytest.raises(UserError):
+                playing.watch(_watching(tmp_path))
+        finally:
+            os.dup2(kept, 0)
+            os.close(kept)
+    assert inherited == []
+
+
+def _watching(tmp_path: Path) -> Any:
+    """What ``watch`` is asked for, on a machine without a display."""
+    from argparse import Namespace
+
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        os.environ.pop(name, None)
+    return Namespace(checkpoint="random", game=None, protocol=None)
