@@ -67,8 +67,10 @@ def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
     for step, action in enumerate(episode.actions.tolist()):
         outcome = game.step(action)
         frames = outcome.frames
-        if step < last and (outcome.terminated or outcome.truncated):
-            raise EpisodeChangedError(f"{CHANGED}: it ended after {step + 1} steps instead of {last + 1}")
+        ended = outcome.terminated or outcome.truncated
+        if ended != (step == last):
+            how = f"it ended after {step + 1} steps" if ended else "it did not end"
+            raise EpisodeChangedError(f"{CHANGED}: {how}, and not after {last + 1}")
         yield Screen(image, frames, observation, action, reward, score, lives)
         image, observation, lives, reward = game.screen(), outcome.observation, outcome.lives, outcome.reward
         score += float(np.float32(reward))  # as the episode's was added up
