@@ -1,6 +1,7 @@
 """Stopping on request: signals end a loop where it may be left, not where it happens to be."""
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
@@ -22,13 +23,14 @@ class StopOnSignals:
     """Context in which the first SIGINT, SIGTERM or SIGHUP only sets ``requested``.
 
     A second signal acts as it would without this context. A SIGHUP that the process ignores, as
-    under ``nohup``, stays ignored. A reader of standard error that has gone counts as a request.
+    under ``nohup``, stays ignored. A reader of standard error that goes away counts as a request.
     """
 
     def __init__(self) -> None:
         self._requested = False
         self._may_be_left = False
         self._previous: dict[signal.Signals, Any] = {}
+        self._watcher: ReaderWatch | None = None
 
     @property
     def requested(self) -> bool:
@@ -56,6 +58,7 @@ class StopOnSignals:
                 if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                     continue
                 self._previous[number] = signal.signal(number, self._stop)
+            self._watcher = ReaderWatch()
         return self
 
     def __exit__(
@@ -65,6 +68,9 @@ class StopOnSignals:
         trace: TracebackType | None,
     ) -> None:
         self._put_back()
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._requested = True
@@ -78,6 +84,39 @@ class StopOnSignals:
     def _put_back(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+class ReaderWatch:
+    """Sends this process SIGTERM when the reader of its standard error goes away.
+
+    Otherwise that would be noticed only when the next line is printed. A thread waits for it, which
+    takes no time.
+    """
+
+    def __init__(self) -> None:
+        self._wake, self._woken = os.pipe()
+        self._open = True
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(2, 0)  # that something went wrong is reported without being asked for
+        poll.register(self._wake, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll()]
+        with self._lock:
+            if self._open and self._wake not in ready:
+                STANDARD_ERROR.reader_gone = True
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def close(self) -> None:
+        """Ends the watch."""
+        with self._lock:
+            self._open = False
+        os.close(self._woken)
+        self._thread.join()
+        os.close(self._wake)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,12 +1,14 @@
 import os
 import signal
+import time
 
 import pytest
 
-from atari_dqn.interruption import StopOnSignals
+from atari_dqn.console import STANDARD_ERROR
+from atari_dqn.interruption import StopOnSignals, Stopped
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_only_asks(number: signal.Signals) -> None:
     with StopOnSignals() as stop:
         assert not stop.requested
@@ -19,6 +21,43 @@ def test_the_second_ctrl_c_stops_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_ignored_hangup_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopOnSignals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_may_be_left_is_left_at_once() -> None:
+    reached = []
+    with StopOnSignals() as stop:
+        with pytest.raises(Stopped), stop.may_be_left():  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("what comes after the signal")
+        with pytest.raises(Stopped), stop.may_be_left():
+            reached.append("what begins after the signal")
+    assert reached == []
+
+
+def test_the_reader_of_standard_error_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(STANDARD_ERROR, "reader_gone", False)
+    reader, writer = os.pipe()
+    kept = os.dup(2)
+    os.dup2(writer, 2)
+    os.close(writer)
+    try:
+        with StopOnSignals() as stop, pytest.raises(Stopped), stop.may_be_left():  # noqa: PT012
+            os.close(reader)
+            while True:
+                time.sleep(0.01)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def test_afterwards_signals_act_as_before() -> None:

@@ -75,8 +75,9 @@ def test_whatever_ends_a_run_it_is_saved(way: str, tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 130
         assert "interrupted at step" in errors
-    (saved,) = checkpoint.in_run(tmp_path / "run")
-    assert checkpoint.load(saved).step > 0
+    saved = checkpoint.load(tmp_path / "run")
+    last = metrics.read_text().splitlines()[-1]
+    assert 0 <= saved.step - int(last.partition(",")[0]) < 100, "saved where it was, soon"
 
 
 # Stands still where the name says, for as long as a test would wait, and says so.
