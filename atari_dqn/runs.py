@@ -20,6 +20,7 @@ import psutil
 from atari_dqn import checkpoint
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
+from atari_dqn.machine import usable_cores
 from atari_dqn.settings import SECTIONS, Config
 from atari_dqn.tensorflow_setup import resolve_precision
 from atari_dqn.writing import write_whole
@@ -174,7 +175,7 @@ def what_differs(configs: Sequence[Config], sections: Collection[str] = tuple(SE
 
 def for_this_machine(config: Config) -> Config:
     """Settings with the machine's thread counts and precision named: with others, sums may round differently."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     # Small operations beside each other keep two cores busier than one of them shared out: docs/performance.md.
     shared = cores if config.agent.batch_size > SMALL_BATCH else max(1, cores // 2)
     for name in THREADS:
@@ -237,12 +238,15 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _machine() -> str:
-    """The processor, how many cores of it, and the memory."""
+    """The processor, how many cores of it (and how many of them this process may use), and the memory."""
     names: list[str] = []
     with suppress(OSError):
         names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
+    cores = os.cpu_count() or 1
+    usable = usable_cores()
+    counted = f"{cores} cores" if usable == cores else f"{usable} of {cores} cores"
+    return f"{name}, {counted}, {psutil.virtual_memory().total / 2**30:.0f} GiB"
 
 
 def _version(package: str) -> str | None:

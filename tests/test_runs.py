@@ -85,7 +85,7 @@ def test_what_nothing_that_is_learnt_depends_on_may_change(what: str) -> None:
 def test_thread_counts_are_named(
     cores: int, batch_size: int, asked: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(runs, "usable_cores", lambda: cores)
     machine = runs.for_this_machine(config(machine__intra_op_threads=asked, agent__batch_size=batch_size)).machine
     assert (machine.intra_op_threads, machine.inter_op_threads, machine.environment_threads) == (threads, cores, cores)
 
