@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from atari_dqn import runs
 from atari_dqn.config import load_config, parse_value
+from atari_dqn.errors import one_line
 from atari_dqn.settings import Config
 
 
@@ -27,6 +29,11 @@ def say(*lines: str) -> None:
     """Tells the user on standard error; results go to standard output."""
     for line in lines:
         print(line, file=sys.stderr)
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Prints notes on standard error, each on one line."""
+    say(*(f"note: {one_line(note)}" for note in notes))
 
 
 def start_tensorflow(config: Config) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atari_dqn import checkpoint, games, runs
-from atari_dqn.asked import say, settings_of, start_tensorflow, video_directory
+from atari_dqn.asked import say, say_notes, settings_of, start_tensorflow, video_directory
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.settings import Config
@@ -43,7 +43,8 @@ def train(options: argparse.Namespace) -> int:
             )
         origin = checkpoint.find(Path(options.init_from)) if options.init_from else None
         notes += runs.notes_on_speed(config)
-        say(*(f"note: {note}" for note in notes), _describe_game(config), f"run directory: {directory}")
+        say_notes(notes)
+        say(_describe_game(config), f"run directory: {directory}")
         with _games_elsewhere(config, options.address):
             return _train(config, directory, videos, stored, origin)
 
@@ -71,7 +72,7 @@ def _newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
         except UserError as error:
             if path == saved[0]:
                 raise
-            say(f"note: {error}; the checkpoint before it is used")
+            say_notes([f"{error}; the checkpoint before it is used"])
     return None
 
 
@@ -100,7 +101,7 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
         exact = training.restore(stored)
         say(f"continuing at step {training.steps}")
         if not exact:
-            say("note: the running episodes could not be repeated exactly; they go on from where they came to")
+            say_notes(["the running episodes could not be repeated exactly; they go on from where they came to"])
     else:
         cut_logs(directory, {})
     training.agent.online.weights.summary(print_fn=say, line_length=90)

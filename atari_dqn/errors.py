@@ -1,12 +1,46 @@
-"""The one error that a user can cause, and how a mistyped word or a missing package is answered."""
+"""The one error that a user can cause, how it is printed, and how a mistyped word or a missing package is answered."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 
+# More of a value, or of a word, is not repeated to whoever gave it.
+LONGEST_VALUE = 200
+LONGEST_MESSAGE = 2_000
+# Quotes that open and close something: an apostrophe within a word does neither.
+_QUOTED = re.compile(r"""(?<![^\s(\[{=:,])(['"])(.*?)\1(?![^\s)\]}:;.,?!])""")
+# A word may have its quotes beside it, and punctuation.
+_LONG_WORD = re.compile(rf"\S{{{LONGEST_VALUE + 20},}}")
+
 
 class UserError(Exception):
     """Bad input: one line that says what was wrong and what is allowed; the command line exits with 2."""
+
+
+def shorten(text: str, longest: int = LONGEST_VALUE) -> str:
+    """Returns a text, or the beginning of a long one and three dots.
+
+    >>> shorten("breakout"), shorten("breakout", longest=6)
+    ('breakout', 'bre...')
+    """
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def one_line(message: str) -> str:
+    r"""Returns a message as one line that a terminal shows as it is, without the rest of values that are very long.
+
+    Whatever a user, a file or another program gave may stand in a message: control characters would move the cursor or change
+    the window, and some of Unicode's turn the text around.
+
+    >>> one_line("unknown game 'a\x1b[2Jb'\nis here")
+    "unknown game 'a\\x1b[2Jb' is here"
+    """
+    line = re.sub(r"\s*\n\s*", " ", message.strip())
+    line = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in line)
+    line = _QUOTED.sub(lambda match: f"{match[1]}{shorten(match[2])}{match[1]}", line)
+    line = _LONG_WORD.sub(lambda match: shorten(match[0]), line)
+    return shorten(line, LONGEST_MESSAGE)
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

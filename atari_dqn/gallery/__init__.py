@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from atari_dqn.errors import UserError, check_installed
+from atari_dqn.errors import UserError, check_installed, one_line
 from atari_dqn.runs import check_writable
 
 PORT = 8000
@@ -25,7 +25,7 @@ def gallery(options: argparse.Namespace) -> int:
         return follow(root, videos, PORT if options.port is None else options.port)
     data, notes = collect(root, videos)
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {one_line(note)}", file=sys.stderr)
     if not data["runs"]:
         raise UserError(f"no runs in '{root}' and no recordings in '{videos}': 'make train GAME=...' makes both")
     page = write_page(videos, data)

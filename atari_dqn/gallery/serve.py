@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from atari_dqn.errors import UserError
+from atari_dqn.errors import UserError, one_line
 from atari_dqn.gallery.collect import collect
 from atari_dqn.gallery.page import write_data, write_page
 
@@ -193,5 +193,5 @@ def follow(root: Path, videos: Path, port: int) -> int:
 def _say(notes: list[str], said: set[str]) -> set[str]:
     for note in notes:
         if note not in said:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {one_line(note)}", file=sys.stderr)
     return said | set(notes)

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from atari_dqn.errors import check_installed
+from atari_dqn.errors import check_installed, one_line
 from atari_dqn.runs import check_writable
 
 
@@ -20,7 +20,7 @@ def report(options: argparse.Namespace) -> int:
         check_writable(Path(options.out).parent)
     results, notes = read_results([Path(path) for path in options.paths], Path(options.videos))
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {one_line(note)}", file=sys.stderr)
     tables = make_tables(results)
     print(as_text(tables))
     if options.out:
