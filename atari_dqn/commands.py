@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +24,11 @@ def train(options: argparse.Namespace) -> int:
     config = runs.for_this_machine(config)
     if options.address and not config.machine.actors:
         raise UserError("--address is of the Ray cluster that actors run on: it wants --actors N")
-    directory = runs.choose(Path(options.root), config, options.run_dir)
-    videos = video_directory(options, config, directory.name)
-    runs.check_writable(videos)
-    with runs.held(directory):
+    chosen = runs.choose(Path(options.root), config, options.run_dir)
+    new_or_named = runs.claimed(chosen) if options.run_dir is None else nullcontext(chosen)
+    with new_or_named as directory, runs.held(directory):
+        videos = video_directory(options, config, directory.name)
+        runs.check_writable(videos)
         stored = _newest_sound(checkpoint.in_run(directory))
         if stored is not None:
             if options.init_from:

@@ -1,6 +1,7 @@
 """Run directories: their names, which one a command means, and what is written about the circumstances of a run."""
 
 import fcntl
+import itertools
 import json
 import os
 import platform
@@ -78,6 +79,39 @@ def check_writable(directory: Path) -> None:
         raise UserError(f"cannot write to '{directory}': '{found}' is no directory")
     if not os.access(found, os.W_OK | os.X_OK):
         raise UserError(f"cannot write to '{directory}': no permission to write in '{found}'")
+
+
+@contextmanager
+def claimed(run_directory: Path) -> Iterator[Path]:
+    """Makes the directory of a new run for this process alone, and yields it; it goes again if nothing was written into it.
+
+    Runs that begin in the same second would have the same name: where one is taken, it is NAME-2, NAME-3 and so on.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    check_writable(run_directory.parent)
+    missing = [path for path in run_directory.parents if not path.exists()]
+    try:
+        directory = _made(run_directory)
+    except OSError as error:
+        raise UserError(f"cannot write to '{run_directory}': {error.strerror}") from None
+    try:
+        yield directory
+    finally:
+        with suppress(OSError):
+            for path in (directory, *missing):
+                path.rmdir()
+
+
+def _made(wanted: Path) -> Path:
+    for number in itertools.count(1):
+        directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        # Making a directory succeeds for one process only, and looking first would tell two that it is free.
+        with suppress(FileExistsError):
+            directory.mkdir(parents=True)
+            return directory
+    raise AssertionError("numbers never end")
 
 
 @contextmanager
