@@ -1,6 +1,8 @@
 """What a command was asked for: its settings, its directories, and what it tells the user beside its result."""
 
 import argparse
+import glob
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,6 +36,46 @@ def say(*lines: str) -> None:
 def say_notes(notes: Iterable[str]) -> None:
     """Prints notes on standard error, each on one line."""
     say(*(f"note: {one_line(note)}" for note in notes))
+
+
+def paths_of(words: Iterable[str]) -> list[Path]:
+    """Returns the paths that words name, each of which may name several, as make hands on ``RUNS="DIR ..."``.
+
+    A word that exists as a path is that path. Any other is split as a shell would split it, and its parts may have the
+    wildcards of a shell. A part that matches nothing stays as it is, so that whoever wants it to exist can name it.
+    """
+    found: list[Path] = []
+    for word in words:
+        if _exists(word):
+            found.append(Path(word))
+            continue
+        for part in _parts(word) or [word]:
+            name = _from_home(part)
+            # Path.glob knows no absolute patterns, and its wildcards match hidden files, where a shell's do not.
+            matches = [] if _exists(name) else sorted(glob.glob(name))  # noqa: PTH207
+            found += [Path(match) for match in matches or [name]]
+    return found
+
+
+def _parts(word: str) -> list[str]:
+    try:
+        return shlex.split(word)
+    except ValueError:  # a quote that is never closed is an apostrophe
+        return word.split()
+
+
+def _from_home(part: str) -> str:
+    try:
+        return str(Path(part).expanduser()) if part.startswith("~") else part
+    except RuntimeError:  # there is no such user
+        return part
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a name may be, as many names together are
+        return False
 
 
 def start_tensorflow(config: Config) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atari_dqn import checkpoint, games, runs
-from atari_dqn.asked import say, say_notes, settings_of, start_tensorflow, video_directory
+from atari_dqn.asked import paths_of, say, say_notes, settings_of, start_tensorflow, video_directory
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.settings import Config
@@ -146,7 +146,7 @@ def plot(options: argparse.Namespace) -> int:
     from atari_dqn.plotting import plot_runs
 
     runs.check_writable(Path(options.out).parent)
-    for path in plot_runs([Path(run) for run in options.runs], Path(options.out)):
+    for path in plot_runs(paths_of(options.runs), Path(options.out)):
         print(path)
     return 0
 

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from atari_dqn.asked import paths_of
 from atari_dqn.errors import check_installed, one_line
 from atari_dqn.runs import check_writable
 
@@ -18,7 +19,7 @@ def report(options: argparse.Namespace) -> int:
     if options.out:
         check_installed("the page", ("jinja2", "matplotlib"), "report", "gallery,plot")
         check_writable(Path(options.out).parent)
-    results, notes = read_results([Path(path) for path in options.paths], Path(options.videos))
+    results, notes = read_results(paths_of(options.paths), Path(options.videos))
     for note in notes:
         print(f"note: {one_line(note)}", file=sys.stderr)
     tables = make_tables(results)
