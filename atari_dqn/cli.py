@@ -31,15 +31,16 @@ OUTSIDE_CAUSES = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code: 0 done, 2 bad input, 130 interrupted (training: and saved)."""
+    typed = sys.argv[1:] if arguments is None else arguments
     try:
-        words, given = _settings_apart(sys.argv[1:] if arguments is None else arguments)
+        words, given = _settings_apart(typed)
         options, unknown = _parser().parse_known_args(words)
         options.overrides = _overrides(given, unknown, options)
         code: int = options.run(options)
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        print(f"error: {one_line(str(error), typed)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever reads us, such as head, has seen enough; nothing is left to flush to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         if error.errno not in OUTSIDE_CAUSES:
             raise
         where = f" '{error.filename}'" if error.filename else ""
-        print(one_line(f"error: {error.strerror}{where}"), file=sys.stderr)
+        print(one_line(f"error: {error.strerror}{where}", typed), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

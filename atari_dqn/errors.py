@@ -1,7 +1,7 @@
 """The one error that a user can cause, how it is printed, and how a mistyped word or a missing package is answered."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 
@@ -27,20 +27,39 @@ def shorten(text: str, longest: int = LONGEST_VALUE) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
-def one_line(message: str) -> str:
+def one_line(message: str, typed: Iterable[str] = ()) -> str:
     r"""Returns a message as one line that a terminal shows as it is, without the rest of values that are very long.
 
     Whatever a user, a file or another program gave may stand in a message: control characters would move the cursor or change
     the window, and some of Unicode's turn the text around.
 
+    Args:
+        message: to print.
+        typed: words of a command; where one of them ends cannot be seen in a message if it has quotes of its own.
+
     >>> one_line("unknown game 'a\x1b[2Jb'\nis here")
     "unknown game 'a\\x1b[2Jb' is here"
     """
+    for word in typed:
+        for text in _forms(word):
+            if len(text) > LONGEST_VALUE:
+                message = message.replace(text, shorten(text))
     line = re.sub(r"\s*\n\s*", " ", message.strip())
     line = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in line)
     line = _QUOTED.sub(lambda match: f"{match[1]}{shorten(match[2])}{match[1]}", line)
     line = _LONG_WORD.sub(lambda match: shorten(match[0]), line)
     return shorten(line, LONGEST_MESSAGE)
+
+
+def _forms(word: str) -> Iterator[str]:
+    """Yields the forms in which a message may repeat a word of a command, or its option or value."""
+    option, _, value = word.partition("=")
+    for text in (word, word.strip(), option, value):
+        yield text
+        yield repr(text)[1:-1]
+        name = text.removeprefix("--")
+        yield name
+        yield name.replace("-", "_")
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

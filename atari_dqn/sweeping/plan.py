@@ -145,7 +145,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no plan '{path}'") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"'{path}' is no valid TOML: {error}") from None
 
 
@@ -182,19 +182,20 @@ def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
         UserError: it has another form.
     """
     name, _, values = text.partition("=")
+    shown = shorten(text)
     if not name or not values:
-        raise UserError(f"--set {text}: wanted is section.key=VALUE,VALUE or, in a search, section.key=LOW..HIGH[:log]")
+        raise UserError(f"--set {shown}: wanted is section.key=VALUE,VALUE or, in a search, section.key=LOW..HIGH[:log]")
     name = name.replace("-", "_")
     bounds, colon, log = values.partition(":")
     low, dots, high = bounds.partition("..")
     if dots:
         numbers = [parse_value(low), parse_value(high)]
         if not all(isinstance(number, int | float) for number in numbers) or (colon and log != "log"):
-            raise UserError(f"--set {text}: a range is LOW..HIGH or LOW..HIGH:log")
+            raise UserError(f"--set {shown}: a range is LOW..HIGH or LOW..HIGH:log")
         return name, {"low": numbers[0], "high": numbers[1], "log": bool(colon)}
     try:
         return name, tomllib.loads(f"values = [{values}]")["values"]
-    except tomllib.TOMLDecodeError:  # bare words
+    except (ValueError, RecursionError):  # bare words
         return name, [parse_value(value) for value in values.split(",")]
 
 
