@@ -39,10 +39,11 @@ def say_notes(notes: Iterable[str]) -> None:
 
 
 def paths_of(words: Iterable[str]) -> list[Path]:
-    """Returns the paths that words name, each of which may name several, as make hands on ``RUNS="DIR ..."``.
+    """Returns the paths that words name; each may name several, as make passes on ``RUNS="DIR ..."``.
 
-    A word that exists as a path is that path. Any other is split as a shell would split it, and its parts may have the
-    wildcards of a shell. A part that matches nothing stays as it is, so that whoever wants it to exist can name it.
+    A word that exists as a path is that path. Any other is split as a shell would split it, and its
+    parts may have the wildcards of a shell. A part that matches nothing stays as it is, so that an
+    error can name it.
     """
     found: list[Path] = []
     for word in words:
@@ -51,7 +52,7 @@ def paths_of(words: Iterable[str]) -> list[Path]:
             continue
         for part in _parts(word) or [word]:
             name = _from_home(part)
-            # Path.glob knows no absolute patterns, and its wildcards match hidden files, where a shell's do not.
+            # Path.glob has no absolute patterns, and matches hidden files, where a shell does not.
             matches = [] if _exists(name) else sorted(glob.glob(name))  # noqa: PTH207
             found += [Path(match) for match in matches or [name]]
     return found

@@ -177,8 +177,8 @@ def _game_options(required: bool) -> argparse.ArgumentParser:
 def _settings_apart(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """Takes each ``--section.key VALUE`` and ``--section.key=VALUE`` out of the words of a command.
 
-    argparse would take a value such as ``[2, 4]`` or ``-1`` for something else, and a command that takes a name would take it
-    for the name.
+    argparse would take a value such as ``[2, 4]`` or ``-1`` for something else, and a command that
+    takes a name would take it for the name.
 
     Returns:
         The other words, and options with their values; a missing value is empty.
@@ -203,8 +203,16 @@ def _settings_apart(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]
     return others, given
 
 
-def _overrides(given: list[tuple[str, str]], unknown: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the settings of options such as ``--section.key``; refuses them where a command takes none, and unknown words."""
+def _overrides(
+    given: list[tuple[str, str]],
+    unknown: list[str],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Returns the settings of options such as ``--section.key``.
+
+    Raises:
+        UserError: a command takes none, a value is missing, or there are words that nobody knows.
+    """
     refused = [word.partition("=")[0] for word in unknown]
     if not options.takes_settings:
         refused += [option for option, _ in given]
@@ -220,7 +228,7 @@ def _overrides(given: list[tuple[str, str]], unknown: list[str], options: argpar
 
 
 def _whole_number(text: str, least: int, most: int = 2**31 - 1) -> int:
-    """Reads a whole number in any of the ways in which a setting may be given: 1000000, 1_000_000 or 1e6."""
+    """Reads a whole number in any way in which a setting may be given: 1000000, 1_000_000 or 1e6."""
     try:
         number = Decimal(text)
     except InvalidOperation:

@@ -132,7 +132,7 @@ def parse_value(text: str) -> Any:
     """
     try:
         tables = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # no TOML; a number of thousands of digits; brackets in thousands of others
+    except (ValueError, RecursionError):  # no TOML, thousands of digits, or thousands of brackets
         return text
     return tables["value"] if len(tables) == 1 else text
 
@@ -173,7 +173,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def wants_whole_numbers(name: str) -> bool:
-    """Returns whether a setting, such as ``agent.n_step``, is a whole number or several; not so for names of no setting."""
+    """Returns whether a setting, such as ``agent.n_step``, is one or several whole numbers."""
     section, _, key = name.partition(".")
     field = SECTIONS[section].model_fields.get(key) if section in SECTIONS else None
     return field is not None and _has_integers(field.annotation)
@@ -198,16 +198,16 @@ def _validated(tables: dict[str, Any], where: str) -> Config:
 
 
 def _given(tables: Any, location: Sequence[int | str]) -> Any:
-    """Returns what was given at the place of an error, before numbers were converted; names of types lead nowhere."""
+    """Returns what was given at the place of an error, before numbers were converted."""
     value = tables
-    for part in location:
+    for part in location:  # pydantic puts names of types between them, which lead nowhere
         with suppress(KeyError, IndexError, TypeError):
             value = value[part]
     return value
 
 
 def _numbers_as_meant(tables: dict[str, Any]) -> dict[str, Any]:
-    """Strict validation refuses 1 where 1.0 is meant, and 1e6 where 1000000 is; a person does not."""
+    """Converts 1 to 1.0 and 1e6 to 1000000 where these are meant, which strict validation refuses."""
     result: dict[str, Any] = {}
     for section, table in tables.items():
         result[section] = table

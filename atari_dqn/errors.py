@@ -1,4 +1,4 @@
-"""The one error that a user can cause, how it is printed, and how a mistyped word or a missing package is answered."""
+"""The one error that a user can cause: how it is printed, the nearest word, missing packages."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,14 +28,15 @@ def shorten(text: str, longest: int = LONGEST_VALUE) -> str:
 
 
 def one_line(message: str, typed: Iterable[str] = ()) -> str:
-    r"""Returns a message as one line that a terminal shows as it is, without the rest of values that are very long.
+    r"""Returns a message as one line that a terminal shows as it is, with very long values shortened.
 
-    Whatever a user, a file or another program gave may stand in a message: control characters would move the cursor or change
-    the window, and some of Unicode's turn the text around.
+    A message may repeat whatever a user, a file or another program gave. Control characters in it
+    would move the cursor or change the window, and some of Unicode's turn the text around.
 
     Args:
         message: to print.
-        typed: words of a command; where one of them ends cannot be seen in a message if it has quotes of its own.
+        typed: the words of the command. In a message, one that has quotes of its own has no end
+            that could be seen.
 
     >>> one_line("unknown game 'a\x1b[2Jb'\nis here")
     "unknown game 'a\\x1b[2Jb' is here"
@@ -45,14 +46,18 @@ def one_line(message: str, typed: Iterable[str] = ()) -> str:
             if len(text) > LONGEST_VALUE:
                 message = message.replace(text, shorten(text))
     line = re.sub(r"\s*\n\s*", " ", message.strip())
-    line = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in line)
+    line = "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
     line = _QUOTED.sub(lambda match: f"{match[1]}{shorten(match[2])}{match[1]}", line)
     line = _LONG_WORD.sub(lambda match: shorten(match[0]), line)
     return shorten(line, LONGEST_MESSAGE)
 
 
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
 def _forms(word: str) -> Iterator[str]:
-    """Yields the forms in which a message may repeat a word of a command, or its option or value."""
+    """Yields the forms in which a message may repeat a word of a command, its option or its value."""
     option, _, value = word.partition("=")
     for text in (word, word.strip(), option, value):
         yield text

@@ -11,7 +11,8 @@ TORSO_NAMES = ["nature", "impala", "mlp"]
 
 NATURE = "Mnih et al. 2015, Extended Data Table 1"
 
-# Upper bounds that nobody needs to reach: beyond them a slip of the keyboard would take all memory or the age of the universe.
+# Upper bounds that nobody needs to reach: beyond them a typing error would take all memory, or
+# longer than anybody waits.
 MOST_STEPS = 10**15  # of anything that is counted in agent steps or updates
 MOST_EPISODES = 10**6
 MOST_UNITS = 65_536

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: its cores and memory, within the limits of a container or a batch job."""
+"""Cores and memory that this process may use, within the limits of a container or a batch job."""
 
 import math
 import os
@@ -12,8 +12,9 @@ import psutil
 
 # What the kernel says of this process: its control groups, and where their hierarchies are mounted.
 PROC = Path("/proc/self")
-# Of each version of control groups: the limit, what is used of it, and the cached files of the group and all below it, which
-# count as used and give way when something else is needed (man 7 cgroups; Linux, cgroup-v1/memory and cgroup-v2).
+# Of each version of control groups: the limit, what is used of it, and the cached files of the
+# group and all below it. These count as used, and give way when something else is needed (Linux,
+# Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst).
 MEMORY_FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     2: ("memory.max", "memory.current", "inactive_file"),
@@ -44,7 +45,11 @@ class Level(NamedTuple):
 
 
 def usable_cores() -> int:
-    """Returns how many cores this process may use: those that it may be scheduled on, as far as CPU quotas go, rounded up."""
+    """Returns how many cores this process may use, at least 1.
+
+    These are the cores that it may be scheduled on, or fewer where a CPU quota keeps fewer busy
+    (rounded up).
+    """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     for level in _levels("cpu"):
         quota = _quota(level)
@@ -54,7 +59,10 @@ def usable_cores() -> int:
 
 
 def memory_left() -> int:
-    """Returns the bytes that this process may still take: the machine's free memory, or less where a group has less left."""
+    """Returns the bytes that this process may still take.
+
+    That is the machine's free memory, or less where a control group has less left.
+    """
     left = psutil.virtual_memory().available
     for level in _levels("memory"):
         limit_file, used_file, cached = MEMORY_FILES[level.version]
@@ -63,7 +71,8 @@ def memory_left() -> int:
             used = int(_text(level.directory / used_file))
         except ValueError:  # "max", or no such file
             continue
-        given_back = re.search(rf"^{cached} (\d+)$", _text(level.directory / "memory.stat"), re.MULTILINE)
+        statistics = _text(level.directory / "memory.stat")
+        given_back = re.search(rf"^{cached} (\d+)$", statistics, re.MULTILINE)
         left = min(left, limit - used + (int(given_back[1]) if given_back else 0))
     return max(left, 0)
 
@@ -82,7 +91,7 @@ def _quota(level: Level) -> float | None:
 
 
 def _levels(controller: str) -> Iterator[Level]:
-    """Yields the groups of this process that a controller may limit: its own, and all above it up to the mount's root."""
+    """Yields the groups in which a controller may limit this process, from its own up to the root."""
     groups = _groups()
     for mount in _mounts():
         if mount.version == 1 and controller not in mount.controllers:
@@ -91,7 +100,7 @@ def _levels(controller: str) -> Iterator[Level]:
         if group is None:
             continue
         own = mount.directory
-        # Seen from inside a container, the path may be that outside of it: then the mount's root is all that is seen of it.
+        # Inside a container, the path may be that outside of it, of which only the root is mounted.
         if group.is_relative_to(mount.root) and ".." not in group.parts:
             own /= group.relative_to(mount.root)
         for directory in (own, *own.parents):
@@ -101,7 +110,7 @@ def _levels(controller: str) -> Iterator[Level]:
 
 
 def _groups() -> dict[str, PurePosixPath]:
-    """Returns the path of this process's group for each controller of version 1, and for version 2 by an empty name."""
+    """Returns this process's group by controller (version 1), and by an empty name (version 2)."""
     found: dict[str, PurePosixPath] = {}
     for line in _text(PROC / "cgroup").splitlines():
         _, separator, controllers_and_path = line.partition(":")
@@ -112,7 +121,7 @@ def _groups() -> dict[str, PurePosixPath]:
 
 
 def _mounts() -> list[Mount]:
-    """Returns the hierarchies that are mounted, as ``man 5 proc`` describes the lines of mountinfo."""
+    """Returns the hierarchies that are mounted; ``man 5 proc`` describes the lines of mountinfo."""
     found = []
     for line in _text(PROC / "mountinfo").splitlines():
         before, _, after = line.partition(" - ")
@@ -121,7 +130,8 @@ def _mounts() -> list[Mount]:
             continue
         root, directory = (_unescaped(word) for word in before.split(" ")[3:5])
         controllers = frozenset(options.rpartition(" ")[2].split(","))
-        found.append(Mount(2 if kind == "cgroup2" else 1, PurePosixPath(root), Path(directory), controllers))
+        version = 2 if kind == "cgroup2" else 1
+        found.append(Mount(version, PurePosixPath(root), Path(directory), controllers))
     return found
 
 

@@ -83,9 +83,10 @@ def check_writable(directory: Path) -> None:
 
 @contextmanager
 def claimed(run_directory: Path) -> Iterator[Path]:
-    """Makes the directory of a new run for this process alone, and yields it; it goes again if nothing was written into it.
+    """Makes the directory of a new run for this process alone, and yields it.
 
-    Runs that begin in the same second would have the same name: where one is taken, it is NAME-2, NAME-3 and so on.
+    Runs that begin in the same second would have the same name: where it is taken, the next of
+    NAME-2, NAME-3 and so on is made. It goes again if nothing was written into it.
 
     Raises:
         UserError: it cannot be made.
@@ -107,7 +108,7 @@ def claimed(run_directory: Path) -> Iterator[Path]:
 def _made(wanted: Path) -> Path:
     for number in itertools.count(1):
         directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        # Making a directory succeeds for one process only, and looking first would tell two that it is free.
+        # Only one process can make it, where two that look first would both find it free.
         with suppress(FileExistsError):
             directory.mkdir(parents=True)
             return directory
@@ -272,7 +273,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _machine() -> str:
-    """The processor, how many cores of it (and how many of them this process may use), and the memory."""
+    """Returns the processor, its cores and how many of them may be used, and the memory."""
     names: list[str] = []
     with suppress(OSError):
         names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
