@@ -39,19 +39,31 @@ ACTORS ?=
 PORT ?=
 ARGS ?=
 
-# Passes an option on only where its variable was given.
-option = $(if $($(1)),$(2) '$($(1))')
-ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
+# Recipes pass them on by themselves; to export them make would expand what looks like a variable of its own in them.
+unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED LIVE \
+  ACTORS PORT ARGS
+
+define newline
+
+
+endef
+space := $(subst ,, )
 comma := ,
+# The value of a variable as one word of the shell, whatever is in it.
+quoted = '$(subst $(newline),'$$'\n'',$(subst ','\'',$(value $(1))))'
+# Passes an option on only where its variable was given.
+option = $(if $(value $(1)),$(2) $(call quoted,$(1)))
+ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
 # What a game needs beside the rest: these are simulated by Box2D.
-GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,$(GAME) $(subst $(comma), ,$(GAMES)) $(subst /, ,$(CKPT) $(REPLAY))),$(BOX2D))
+GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,\
+  $(value GAME) $(subst $(comma), ,$(value GAMES)) $(subst /, ,$(value CKPT) $(value REPLAY))),$(BOX2D))
 # Says what is missing before anything is installed.
-require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
+require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $(value $(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
 $(call require,random,GAME,BreakoutDeterministic-v4)
 $(call require,eval,CKPT,checkpoints/...)
 $(call require,frames,GAME,BreakoutDeterministic-v4)
-$(if $(REPLAY),,$(call require,record,CKPT,checkpoints/...))
+$(if $(value REPLAY),,$(call require,record,CKPT,checkpoints/...))
 $(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
 $(call require,frames,OUT,frames.png)
@@ -61,7 +73,7 @@ $(call require,release,CKPT,checkpoints/...)
 $(call require,release,OUT,checkpoints/released/pong)
 $(call require,plot,RUNS,checkpoints/...)
 $(call require,report,RUNS,checkpoints)
-$(if $(or $(OUT),$(ARGS)),,$(call require,sweep,GAMES,pong,breakout))
+$(if $(value OUT)$(value ARGS),,$(call require,sweep,GAMES,pong,breakout))
 
 .PHONY: help install develop train sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
 
@@ -115,10 +127,10 @@ install: $(INSTALLED)
 develop: $(DEVELOPING)
 
 $(INSTALLED): pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo 'error: $(PYTHON) is older than 3.11; give a newer one: make PYTHON=python3.12 ...' >&2; exit 2; }
+	@$(call quoted,PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: '$(call quoted,PYTHON)' is older than 3.11; give a newer one: make PYTHON=python3.12 ...' >&2; exit 2; }
 	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
+	$(call quoted,PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) -e .
 	@touch $@
 
@@ -150,48 +162,48 @@ $(BENCHING): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[bench]'
 	@touch $@
 
-train: $(INSTALLED) $(GAME_NEEDS) $(if $(ACTORS),$(DISTRIBUTED))
-	@$(BIN)/atari-dqn train --game '$(GAME)' $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
+train: $(INSTALLED) $(GAME_NEEDS) $(if $(value ACTORS),$(DISTRIBUTED))
+	@$(BIN)/atari-dqn train --game $(call quoted,GAME) $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
 	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
-	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(ARGS)
+	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(value ARGS)
 
 eval: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn eval '$(CKPT)' $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
+	@$(BIN)/atari-dqn eval $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 record: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn record $(if $(CKPT),'$(CKPT)') --out '$(OUT)' $(call option,REPLAY,--replay) \
-	  $(if $(ANNOTATED),--annotated) $(ELSEWHERE) $(call option,SEED,--seed) $(ARGS)
+	@$(BIN)/atari-dqn record $(if $(value CKPT),$(call quoted,CKPT)) --out $(call quoted,OUT) $(call option,REPLAY,--replay) \
+	  $(if $(value ANNOTATED),--annotated) $(ELSEWHERE) $(call option,SEED,--seed) $(value ARGS)
 
 watch: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn watch '$(CKPT)' $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
+	@$(BIN)/atari-dqn watch $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 random: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn random --game '$(GAME)' $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \
-	  $(call option,SEED,--seed) $(ARGS)
+	@$(BIN)/atari-dqn random --game $(call quoted,GAME) $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \
+	  $(call option,SEED,--seed) $(value ARGS)
 
 frames: $(INSTALLED)
-	@$(BIN)/atari-dqn frames --game '$(GAME)' --out '$(OUT)' $(call option,PROTOCOL,--protocol) $(call option,STEPS,--steps) \
-	  $(call option,SEED,--seed) $(ARGS)
+	@$(BIN)/atari-dqn frames --game $(call quoted,GAME) --out $(call quoted,OUT) $(call option,PROTOCOL,--protocol) $(call option,STEPS,--steps) \
+	  $(call option,SEED,--seed) $(value ARGS)
 
 sweep: $(DISTRIBUTED) $(GAME_NEEDS)
 	@$(BIN)/atari-dqn sweep $(call option,GAMES,--games) $(call option,SEEDS,--seeds) $(call option,CONFIG,--config) \
 	  $(call option,PROTOCOL,--protocol) $(call option,STEPS,--total-steps) $(call option,EPISODES,--episodes) \
-	  $(call option,SEARCH,--search) $(call option,ADDRESS,--address) $(call option,OUT,--out) $(ARGS)
+	  $(call option,SEARCH,--search) $(call option,ADDRESS,--address) $(call option,OUT,--out) $(value ARGS)
 
 plot: $(PLOTTING)
-	@$(BIN)/atari-dqn plot $(RUNS) $(call option,OUT,--out)
+	@$(BIN)/atari-dqn plot $(call quoted,RUNS) $(call option,OUT,--out)
 
 report: $(PLOTTING) $(GALLERY)
-	@$(BIN)/atari-dqn report $(RUNS) $(call option,OUT,--out)
+	@$(BIN)/atari-dqn report $(call quoted,RUNS) $(call option,OUT,--out)
 
 gallery: $(GALLERY)
-	@$(BIN)/atari-dqn gallery $(if $(filter-out 0,$(LIVE)),--live) $(call option,PORT,--port) $(ARGS)
+	@$(BIN)/atari-dqn gallery $(if $(filter-out 0,$(value LIVE)),--live) $(call option,PORT,--port) $(value ARGS)
 
-export: $(INSTALLED) $(GAME_NEEDS) $(if $(filter %.onnx,$(OUT)),$(ONNX))
-	@$(BIN)/atari-dqn export '$(CKPT)' --out '$(OUT)'
+export: $(INSTALLED) $(GAME_NEEDS) $(if $(filter %.onnx,$(subst $(space),_,$(value OUT))),$(ONNX))
+	@$(BIN)/atari-dqn export $(call quoted,CKPT) --out $(call quoted,OUT)
 
 release: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn release '$(CKPT)' --out '$(OUT)' $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(ARGS)
+	@$(BIN)/atari-dqn release $(call quoted,CKPT) --out $(call quoted,OUT) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 games: $(INSTALLED)
 	@$(BIN)/atari-dqn games
@@ -200,16 +212,16 @@ tensorboard: $(INSTALLED)
 	$(BIN)/tensorboard --logdir checkpoints --host 127.0.0.1
 
 test: $(DEVELOPING)
-	$(BIN)/pytest -m 'not slow' -n auto --dist worksteal $(ARGS)
+	$(BIN)/pytest -m 'not slow' -n auto --dist worksteal $(value ARGS)
 
 test-slow: $(DEVELOPING)
-	$(BIN)/pytest -m slow $(ARGS)
+	$(BIN)/pytest -m slow $(value ARGS)
 
 torture: $(DEVELOPING)
-	$(BIN)/python -m tests.torture $(ARGS)
+	$(BIN)/python -m tests.torture $(value ARGS)
 
 bench: $(BENCHING)
-	$(BIN)/python -m benchmarks.bench $(ARGS)
+	$(BIN)/python -m benchmarks.bench $(value ARGS)
 
 docs: $(INSTALLED)
 	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/settings.md

@@ -1,6 +1,9 @@
 """What a command was asked for: its settings, its directories."""
 
 import argparse
+import glob
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from atari_dqn import runs
@@ -20,6 +23,47 @@ def settings_of(options: argparse.Namespace) -> tuple[Config, list[str], set[str
     config, notes = load_config(options.game, options.config, options.protocol, overrides)
     given = {name for name in ("recipe", "protocol") if getattr(options, "config" if name == "recipe" else name) is not None}
     return config, notes, given | set(overrides)
+
+
+def paths_of(words: Iterable[str]) -> list[Path]:
+    """Returns the paths that words name; each may name several, as make passes on ``RUNS="DIR ..."``.
+
+    A word that exists as a path is that path. Any other is split as a shell would split it, and its
+    parts may have the wildcards of a shell. A part that matches nothing stays as it is, so that an
+    error can name it.
+    """
+    found: list[Path] = []
+    for word in words:
+        if _exists(word):
+            found.append(Path(word))
+            continue
+        for part in _parts(word) or [word]:
+            name = _from_home(part)
+            # Path.glob has no absolute patterns, and matches hidden files, where a shell does not.
+            matches = [] if _exists(name) else sorted(glob.glob(name))  # noqa: PTH207
+            found += [Path(match) for match in matches or [name]]
+    return found
+
+
+def _parts(word: str) -> list[str]:
+    try:
+        return shlex.split(word)
+    except ValueError:  # a quote that is never closed is an apostrophe
+        return word.split()
+
+
+def _from_home(part: str) -> str:
+    try:
+        return str(Path(part).expanduser()) if part.startswith("~") else part
+    except RuntimeError:  # there is no such user
+        return part
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a name may be, as many names together are
+        return False
 
 
 def start_tensorflow(config: Config) -> None:

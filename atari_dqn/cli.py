@@ -8,19 +8,31 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from atari_dqn import commands, gallery, playing, report, sweeping
 from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, VECTOR_PROTOCOL, parse_value
 from atari_dqn.console import STANDARD_ERROR, own_process, say
-from atari_dqn.errors import UserError, nearest
+from atari_dqn.errors import UserError, nearest, one_line
 from atari_dqn.interruption import interrupt
+from atari_dqn.learning_settings import MOST_STEPS
 from atari_dqn.start import COMMAND, INTERRUPTED
 
 SETTINGS_HELP = "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
 
 # What the disk or its owner forbids is no fault of the program.
-OUTSIDE_CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+OUTSIDE_CAUSES = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+)
 
 
 def command() -> NoReturn:
@@ -52,16 +64,17 @@ def main(arguments: list[str] | None = None) -> int:
     0: done; 1: nobody read the results to their end; 2: bad input; 130: interrupted, in training
     after the run was saved.
     """
+    typed = sys.argv[1:] if arguments is None else arguments
     try:
-        words = sys.argv[1:] if arguments is None else arguments
-        options, rest = _parser().parse_known_args(_settings_joined(words))
-        options.overrides = _overrides(rest, options)
+        words, given = _settings_apart(typed)
+        options, unknown = _parser().parse_known_args(words)
+        options.overrides = _overrides(given, unknown, options)
         _check_not_empty(options)
         code: int = options.run(options)
         sys.stdout.flush()
         return code
     except UserError as error:
-        say(f"error: {error}")
+        say(f"error: {one_line(str(error), typed)}")
         return 2
     except BrokenPipeError:  # whoever reads us, such as head, has seen enough
         _forget_output()
@@ -70,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         if error.errno not in OUTSIDE_CAUSES:
             raise
         where = f" '{error.filename}'" if error.filename else ""
-        say(f"error: {error.strerror}{where}")
+        say(one_line(f"error: {error.strerror}{where}", typed))
         _forget_output()
         return 2
     except KeyboardInterrupt:
@@ -189,9 +202,11 @@ def _sweep_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--seeds", type=_seeds, metavar="N|N,N", help="so many, or these (default: 1)")
     sub.add_argument("--config", dest="configs", type=_words, metavar="NAME|FILE,...", help="recipes (default: the game's own)")
     sub.add_argument("--protocol", metavar="NAME|FILE", help="environment and evaluation of all runs")
-    sub.add_argument("--total-steps", type=_positive, metavar="N", help="agent steps of each run (default: the recipe's)")
+    steps = "agent steps of each run (default: the recipe's)"
+    sub.add_argument("--total-steps", type=lambda text: _whole_number(text, 1, MOST_STEPS), metavar="N", help=steps)
     sub.add_argument("--set", action="append", metavar="section.key=V,V", help="values to try, each with each of the others")
-    sub.add_argument("--search", type=_positive, metavar="N", help="candidates to draw, of which only the best are finished")
+    candidates = "candidates to draw, of which only the best are finished"
+    sub.add_argument("--search", type=lambda text: _whole_number(text, 1, sweeping.MOST), metavar="N", help=candidates)
     sub.add_argument(
         "--episodes", type=lambda text: _whole_number(text, 0), metavar="N", help="to evaluate each run on; 0: none"
     )
@@ -209,29 +224,53 @@ def _game_options(required: bool) -> argparse.ArgumentParser:
     return parser
 
 
-def _settings_joined(words: list[str]) -> list[str]:
-    """Makes one word of each ``--section.key VALUE``: a command that takes a name would take the value for it.
+def _settings_apart(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Takes each ``--section.key VALUE`` and ``--section.key=VALUE`` out of the words of a command.
 
-    >>> _settings_joined(["config", "--agent.n_step", "5", "nature"])
-    ['config', '--agent.n_step=5', 'nature']
+    argparse would take a value such as ``[2, 4]`` or ``-1`` for something else, and a command that
+    takes a name would take it for the name.
+
+    Returns:
+        The other words, and options with their values; a missing value is empty.
+
+    >>> _settings_apart(["config", "--agent.n_step", "5", "nature", "--network.torso=mlp"])
+    (['config', 'nature'], [('--agent.n_step', '5'), ('--network.torso', 'mlp')])
     """
-    joined: list[str] = []
-    for word in words:
-        if joined and joined[-1].startswith("--") and "." in joined[-1] and "=" not in joined[-1] and not word.startswith("--"):
-            joined[-1] += f"={word}"
-        else:
-            joined.append(word)
-    return joined
+    others: list[str] = []
+    given: list[tuple[str, str]] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        option, equals, value = word.partition("=")
+        if word == "--":  # what follows is no option
+            return [*others, word, *left], given
+        if not option.startswith("--") or "." not in option:
+            others.append(word)
+            continue
+        if not equals and left and not left[0].startswith("--"):
+            value = left.pop(0)
+        given.append((option, value))
+    return others, given
 
 
-def _overrides(rest: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Settings of words such as ``--section.key=VALUE``."""
+def _overrides(
+    given: list[tuple[str, str]],
+    unknown: list[str],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Returns the settings of options such as ``--section.key``.
+
+    Raises:
+        UserError: a command takes none, a value is missing, or there are words that nobody knows.
+    """
+    refused = [word.partition("=")[0] for word in unknown]
+    if not options.takes_settings:
+        refused += [option for option, _ in given]
+    if refused:
+        known = [f"--{known.replace('_', '-')}" for known in vars(options)]
+        raise UserError(f"unknown argument '{refused[0]}'{nearest(refused[0], known)}")
     overrides: dict[str, Any] = {}
-    for word in rest:
-        option, _, value = word.partition("=")
-        if not option.startswith("--") or "." not in option or not options.takes_settings:
-            known = [f"--{known.replace('_', '-')}" for known in vars(options)]
-            raise UserError(f"unknown argument '{option}'{nearest(option, known)}")
+    for option, value in given:
         if not value:
             raise UserError(f"{option} wants a value")
         overrides[option.removeprefix("--").replace("-", "_")] = parse_value(value)
@@ -239,9 +278,15 @@ def _overrides(rest: list[str], options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _whole_number(text: str, least: int, most: int = 2**31 - 1) -> int:
-    if not text.isdecimal() or not least <= int(text) <= most:
+    """Reads a whole number in any way in which a setting may be given: 1000000, 1_000_000 or 1e6."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    # The bounds come first: a number such as 1e999999 would take all memory as an integer.
+    if not number.is_finite() or not least <= number <= most or number != int(number):
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} to {most}")
-    return int(text)
+    return int(number)
 
 
 def _positive(text: str) -> int:
@@ -256,7 +301,7 @@ def _seeds(text: str) -> list[int]:
     """A number of seeds, or several seeds."""
     if "," in text:
         return [_whole_number(word, 0) for word in _words(text)]
-    return list(range(1, _positive(text) + 1))
+    return list(range(1, _whole_number(text, 1, sweeping.MOST) + 1))
 
 
 def _share(text: str) -> float:

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from atari_dqn.errors import UserError, check_installed
+from atari_dqn.machine import usable_cores
 
 # Ray keeps what tasks hand to each other in shared memory; runs hand over a few words.
 OBJECT_STORE_BYTES = 200_000_000
@@ -38,7 +39,7 @@ def connect(address: str | None, what: str, at_least: int = 0) -> Any:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
-            cpus = max(os.cpu_count() or 1, at_least)
+            cpus = max(usable_cores(), at_least)
             ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         else:
             ray.init(address, **quiet)

@@ -2,14 +2,14 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atari_dqn import checkpoint, games, runs
-from atari_dqn.asked import settings_of, start_tensorflow, video_directory
+from atari_dqn.asked import paths_of, settings_of, start_tensorflow, video_directory
 from atari_dqn.config import read_config
-from atari_dqn.console import say
+from atari_dqn.console import say, say_notes
 from atari_dqn.errors import UserError
 from atari_dqn.settings import Config
 from atari_dqn.settings_page import as_markdown, as_toml
@@ -26,10 +26,11 @@ def train(options: argparse.Namespace) -> int:
     config = runs.for_this_machine(config)
     if options.address and not config.machine.actors:
         raise UserError("--address is of the Ray cluster that actors run on: it wants --actors N")
-    directory = runs.choose(Path(options.root), config, options.run_dir)
-    videos = video_directory(options, config, directory.name)
-    runs.check_writable(videos)
-    with runs.held(directory):
+    chosen = runs.choose(Path(options.root), config, options.run_dir)
+    new_or_named = runs.claimed(chosen) if options.run_dir is None else nullcontext(chosen)
+    with new_or_named as directory, runs.held(directory):
+        videos = video_directory(options, config, directory.name)
+        runs.check_writable(videos)
         stored = _newest_sound(checkpoint.in_run(directory))
         if stored is not None:
             if options.init_from:
@@ -45,7 +46,8 @@ def train(options: argparse.Namespace) -> int:
             )
         origin = checkpoint.find(Path(options.init_from)) if options.init_from else None
         notes += runs.notes_on_speed(config)
-        say(*(f"note: {note}" for note in notes), _describe_game(config), f"run directory: {directory}")
+        say_notes(notes)
+        say(_describe_game(config), f"run directory: {directory}")
         with _games_elsewhere(config, options.address):
             return _train(config, directory, videos, stored, origin)
 
@@ -73,7 +75,7 @@ def _newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
         except UserError as error:
             if path == saved[0]:
                 raise
-            say(f"note: {error}; the checkpoint before it is used")
+            say_notes([f"{error}; the checkpoint before it is used"])
     return None
 
 
@@ -102,7 +104,7 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
         exact = training.restore(stored)
         say(f"continuing at step {training.steps}")
         if not exact:
-            say("note: the running episodes could not be repeated exactly; they go on from where they came to")
+            say_notes(["the running episodes could not be repeated exactly; they go on from where they came to"])
     else:
         cut_logs(directory, {})
     training.agent.online.weights.summary(print_fn=say, line_length=90)
@@ -149,7 +151,7 @@ def plot(options: argparse.Namespace) -> int:
     from atari_dqn.plotting import plot_runs
 
     runs.check_writable(Path(options.out).parent)
-    for path in plot_runs([Path(run) for run in options.runs], Path(options.out)):
+    for path in plot_runs(paths_of(options.runs), Path(options.out)):
         print(path)
     return 0
 

@@ -5,14 +5,16 @@ Four places, later ones winning: a recipe (``configs/NAME.toml``, what is learnt
 may say something of the environment too, such as a time feature; only a protocol that was asked for wins over that.
 """
 
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from atari_dqn.errors import UserError, nearest
+from atari_dqn.errors import UserError, nearest, shorten
 from atari_dqn.games import GameSpec, resolve
 from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS, Config
 from atari_dqn.tasks import recipe_name
@@ -112,7 +114,7 @@ def _check_suits(config: Config, spec: GameSpec) -> None:
         raise UserError(f"agent.random_shift = {config.agent.random_shift} shifts pictures; {spec.id} shows vectors")
     for name in ("kwargs", "time_feature", "rescale"):
         if spec.rom and (value := getattr(config.environment, name)):
-            raise UserError(f"environment.{name} = {value} is not for Atari games, as {spec.id} is")
+            raise UserError(f"environment.{name} = {shorten(str(value))} is not for Atari games, as {spec.id} is")
 
 
 def config_directory() -> Path:
@@ -129,9 +131,10 @@ def parse_value(text: str) -> Any:
     (0.0001, True, 'adam')
     """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        tables = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # no TOML, thousands of digits, or thousands of brackets
         return text
+    return tables["value"] if len(tables) == 1 else text
 
 
 def _read(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> dict[str, Any]:
@@ -157,7 +160,7 @@ def _check_known(known: list[str], key: str, complaint: str) -> None:
 def _parsed(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is no valid TOML: {error}") from None
 
 
@@ -169,28 +172,66 @@ def _split(name: str) -> tuple[str, str]:
     return section, key
 
 
+def wants_whole_numbers(name: str) -> bool:
+    """Returns whether a setting, such as ``agent.n_step``, is one or several whole numbers."""
+    section, _, key = name.partition(".")
+    field = SECTIONS[section].model_fields.get(key) if section in SECTIONS else None
+    return field is not None and _has_integers(field.annotation)
+
+
+def _has_integers(annotation: Any) -> bool:
+    return annotation is int or any(_has_integers(part) for part in get_args(annotation))
+
+
 def _validated(tables: dict[str, Any], where: str) -> Config:
     try:
-        return Config.model_validate(_integers_as_floats(tables))
+        return Config.model_validate(_numbers_as_meant(tables))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][:2])
         if first["type"] == "extra_forbidden":
             section = SECTIONS.get(str(first["loc"][0]), Config)
             _check_known(list(section.model_fields), str(first["loc"][-1]), f"{where}: unknown setting '{name}'")
-        shown = "" if first["type"] == "value_error" else f" = {first['input']!r}"
+        given = first["input"] if first["type"] == "missing" else _given(tables, first["loc"])
+        shown = "" if first["type"] == "value_error" else f" = {shorten(repr(given))}"
         raise UserError(f"{where}: {name}{shown}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _integers_as_floats(tables: dict[str, Any]) -> dict[str, Any]:
-    """Strict validation refuses 1 where 1.0 is meant; a person does not."""
+def _given(tables: Any, location: Sequence[int | str]) -> Any:
+    """Returns what was given at the place of an error, before numbers were converted."""
+    value = tables
+    for part in location:  # pydantic puts names of types between them, which lead nowhere
+        with suppress(KeyError, IndexError, TypeError):
+            value = value[part]
+    return value
+
+
+def _numbers_as_meant(tables: dict[str, Any]) -> dict[str, Any]:
+    """Converts 1 to 1.0 and 1e6 to 1000000 where these are meant, which strict validation refuses."""
     result: dict[str, Any] = {}
     for section, table in tables.items():
-        if section in SECTIONS and isinstance(table, dict):
-            fields = SECTIONS[section].model_fields
-            table = {
-                key: float(value) if type(value) is int and key in fields and fields[key].annotation is float else value
-                for key, value in table.items()
-            }
         result[section] = table
+        if section in SECTIONS and isinstance(table, dict):
+            result[section] = {key: _number_as_meant(f"{section}.{key}", value) for key, value in table.items()}
     return result
+
+
+def _number_as_meant(name: str, value: Any) -> Any:
+    section, _, key = name.partition(".")
+    field = SECTIONS[section].model_fields.get(key)
+    if field is not None and field.annotation is float and type(value) is int:
+        return _as_float(value)
+    if wants_whole_numbers(name):
+        return [_as_integer(one) for one in value] if isinstance(value, list) else _as_integer(value)
+    return value
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # refused later, like infinity
+        return math.inf if value > 0 else -math.inf
+
+
+def _as_integer(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -6,8 +6,10 @@ goes away, such as ``head`` or a terminal that is closed, is a request to stop, 
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+
+from atari_dqn.errors import one_line
 
 
 class StandardError:
@@ -59,6 +61,11 @@ def say(*lines: str) -> None:
     """Prints lines on standard error."""
     for line in lines:
         print(line, file=STANDARD_ERROR, flush=True)
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Prints notes on standard error, each on one line."""
+    say(*(f"note: {one_line(note)}" for note in notes))
 
 
 def own_process() -> None:

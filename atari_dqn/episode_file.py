@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from atari_dqn.errors import UserError
+from atari_dqn.errors import UserError, shorten
 from atari_dqn.evaluation import Episode, Evaluation, Rank
 from atari_dqn.games import resolve
 from atari_dqn.settings import Config, EnvironmentSettings, EvaluationSettings
@@ -181,7 +181,7 @@ def read_episode(path: Path) -> EpisodeFile:
         return EpisodeFile.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = shorten(".".join(str(part) for part in first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"'{path}' is no JSON of a recording: {f'{place}: ' if place else ''}{message}") from None
 

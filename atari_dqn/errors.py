@@ -1,8 +1,17 @@
-"""The one error that a user can cause, and how a mistyped word or a missing package is answered."""
+"""The one error that a user can cause: how it is printed, the nearest word, missing packages."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
+
+# More of a value, or of a word, is not repeated to whoever gave it.
+LONGEST_VALUE = 200
+LONGEST_MESSAGE = 2_000
+# Quotes that open and close something: an apostrophe within a word does neither.
+_QUOTED = re.compile(r"""(?<![^\s(\[{=:,])(['"])(.*?)\1(?![^\s)\]}:;.,?!])""")
+# A word may have its quotes beside it, and punctuation.
+_LONG_WORD = re.compile(rf"\S{{{LONGEST_VALUE + 20},}}")
 
 
 class UserError(Exception):
@@ -19,6 +28,55 @@ def describe_failure(error: Exception) -> str:
         return str(error)
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def shorten(text: str, longest: int = LONGEST_VALUE) -> str:
+    """Returns a text, or the beginning of a long one and three dots.
+
+    >>> shorten("breakout"), shorten("breakout", longest=6)
+    ('breakout', 'bre...')
+    """
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def one_line(message: str, typed: Iterable[str] = ()) -> str:
+    r"""Returns a message as one line that a terminal shows as it is, with very long values shortened.
+
+    A message may repeat whatever a user, a file or another program gave. Control characters in it
+    would move the cursor or change the window, and some of Unicode's turn the text around.
+
+    Args:
+        message: to print.
+        typed: the words of the command. In a message, one that has quotes of its own has no end
+            that could be seen.
+
+    >>> one_line("unknown game 'a\x1b[2Jb'\nis here")
+    "unknown game 'a\\x1b[2Jb' is here"
+    """
+    for word in typed:
+        for text in _forms(word):
+            if len(text) > LONGEST_VALUE:
+                message = message.replace(text, shorten(text))
+    line = re.sub(r"\s*\n\s*", " ", message.strip())
+    line = "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
+    line = _QUOTED.sub(lambda match: f"{match[1]}{shorten(match[2])}{match[1]}", line)
+    line = _LONG_WORD.sub(lambda match: shorten(match[0]), line)
+    return shorten(line, LONGEST_MESSAGE)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def _forms(word: str) -> Iterator[str]:
+    """Yields the forms in which a message may repeat a word of a command, its option or its value."""
+    option, _, value = word.partition("=")
+    for text in (word, word.strip(), option, value):
+        yield text
+        yield repr(text)[1:-1]
+        name = text.removeprefix("--")
+        yield name
+        yield name.replace("-", "_")
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from atari_dqn import checkpoint, runs
 from atari_dqn.asked import settings_of, start_tensorflow, video_directory
 from atari_dqn.config import load_config, read_config
-from atari_dqn.console import say
+from atari_dqn.console import say, say_notes
 from atari_dqn.errors import UserError, check_installed, describe_failure
 from atari_dqn.settings import Config
 from atari_dqn.writing import write_whole
@@ -47,7 +47,7 @@ def random(options: argparse.Namespace) -> int:
     config, notes, _ = settings_of(options)
     directory = video_directory(options, config, RANDOM)
     runs.check_writable(directory)
-    say(*(f"note: {note}" for note in notes))
+    say_notes(notes)
 
     result = evaluate(_no_policy, config, seed=options.seed, episodes=options.episodes, epsilon=1.0)
     print(describe(result, agent="uniformly random actions"))
@@ -102,7 +102,7 @@ def watch(options: argparse.Namespace) -> int:
         if options.game is None:
             raise UserError("watch random wants a game: --game ID")
         (config, notes), policy, epsilon = load_config(options.game, protocol=options.protocol), _no_policy, 1.0
-        say(*(f"note: {note}" for note in notes))
+        say_notes(notes)
     else:
         _, agent, config = _load(options)
         policy, epsilon = agent.act, config.evaluation.epsilon if options.epsilon is None else options.epsilon
@@ -152,7 +152,7 @@ def frames(options: argparse.Namespace) -> int:
     out = Path(options.out)
     runs.check_writable(out.parent)
     config, notes, _ = settings_of(options)
-    say(*(f"note: {note}" for note in notes))
+    say_notes(notes)
     draw_frames(out, config, options.steps, options.after, options.seed)
     print(out)
     return 0

@@ -93,6 +93,22 @@ def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
     curves = named_apart([read_curve(run) for run in runs])
     stem = stem.with_suffix("") if stem.suffix in ENDINGS else stem
     check_installed("a plot", ("matplotlib",), "plot", "plot")
+    from matplotlib import rc_context
+
+    paths = [stem.with_name(f"{stem.name}{ending}") for ending in ENDINGS]
+    # What stands between two dollar signs in the name of a game or recipe is no mathematics.
+    with rc_context({"text.parse_math": False}):
+        figure = _figure(curves)
+        try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            for path in paths:
+                figure.savefig(path, dpi=150)
+        except OSError as error:
+            raise UserError(f"'{stem}' could not be written: {error.strerror}") from error
+    return paths
+
+
+def _figure(curves: Sequence[Curve]) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5), layout="constrained")
@@ -104,14 +120,7 @@ def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside upper left", fontsize="small", frameon=False)
-    paths = [stem.with_name(f"{stem.name}{ending}") for ending in ENDINGS]
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise UserError(f"'{stem}' could not be written: {error.strerror}") from error
-    return paths
+    return figure
 
 
 def _draw(axes: Any, label: str, group: Sequence[Curve], colour: str, alone: bool) -> None:

@@ -1,6 +1,7 @@
 """Run directories: their names, which one a command means, and what is written about the circumstances of a run."""
 
 import fcntl
+import itertools
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ import psutil
 from atari_dqn import checkpoint
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
+from atari_dqn.machine import usable_cores
 from atari_dqn.settings import SECTIONS, Config
 from atari_dqn.tensorflow_setup import resolve_precision
 from atari_dqn.writing import write_whole
@@ -77,6 +79,40 @@ def check_writable(directory: Path) -> None:
         raise UserError(f"cannot write to '{directory}': '{found}' is no directory")
     if not os.access(found, os.W_OK | os.X_OK):
         raise UserError(f"cannot write to '{directory}': no permission to write in '{found}'")
+
+
+@contextmanager
+def claimed(run_directory: Path) -> Iterator[Path]:
+    """Makes the directory of a new run for this process alone, and yields it.
+
+    Runs that begin in the same second would have the same name: where it is taken, the next of
+    NAME-2, NAME-3 and so on is made. It goes again if nothing was written into it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    check_writable(run_directory.parent)
+    missing = [path for path in run_directory.parents if not path.exists()]
+    try:
+        directory = _made(run_directory)
+    except OSError as error:
+        raise UserError(f"cannot write to '{run_directory}': {error.strerror}") from None
+    try:
+        yield directory
+    finally:
+        with suppress(OSError):
+            for path in (directory, *missing):
+                path.rmdir()
+
+
+def _made(wanted: Path) -> Path:
+    for number in itertools.count(1):
+        directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        # Only one process can make it, where two that look first would both find it free.
+        with suppress(FileExistsError):
+            directory.mkdir(parents=True)
+            return directory
+    raise AssertionError("numbers never end")
 
 
 @contextmanager
@@ -174,7 +210,7 @@ def what_differs(configs: Sequence[Config], sections: Collection[str] = tuple(SE
 
 def for_this_machine(config: Config) -> Config:
     """Settings with the machine's thread counts and precision named: with others, sums may round differently."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     # Small operations beside each other keep two cores busier than one of them shared out: docs/performance.md.
     shared = cores if config.agent.batch_size > SMALL_BATCH else max(1, cores // 2)
     for name in THREADS:
@@ -237,12 +273,15 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _machine() -> str:
-    """The processor, how many cores of it, and the memory."""
+    """Returns the processor, its cores and how many of them may be used, and the memory."""
     names: list[str] = []
     with suppress(OSError):
         names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
+    cores = os.cpu_count() or 1
+    usable = usable_cores()
+    counted = f"{cores} cores" if usable == cores else f"{usable} of {cores} cores"
+    return f"{name}, {counted}, {psutil.virtual_memory().total / 2**30:.0f} GiB"
 
 
 def _version(package: str) -> str | None:

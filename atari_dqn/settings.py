@@ -1,12 +1,16 @@
 """Every setting of a run: typed, validated, with its unit and its source."""
 
+import math
 from typing import Any, Literal
 
 import tomli_w
 from pydantic import Field, model_validator
 
+from atari_dqn.errors import shorten
 from atari_dqn.games import GameSpec, resolve
 from atari_dqn.learning_settings import (
+    MOST_EPISODES,
+    MOST_STEPS,
     NATURE,
     AgentSettings,
     ExplorationSettings,
@@ -16,6 +20,15 @@ from atari_dqn.learning_settings import (
     Section,
     setting,
 )
+
+
+def _is_finite(value: Any) -> bool:
+    """Returns whether a value is neither infinity nor NaN, nor a table or list that holds such."""
+    if isinstance(value, dict):
+        return all(_is_finite(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_finite(one) for one in value)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 class EnvironmentSettings(Section):
@@ -39,7 +52,9 @@ class EnvironmentSettings(Section):
     life_loss_ends_future: bool = setting(
         False, "a lost life has discount 0 in training; the game goes on", source="Mnih et al. 2015, Methods"
     )
-    frame_cap: int = setting(108_000, "training episodes are truncated here (108,000: 30 minutes)", unit="frames", ge=1)
+    frame_cap: int = setting(
+        108_000, "training episodes are truncated here (108,000: 30 minutes)", unit="frames", ge=1, lt=2**31
+    )
     height: int = setting(84, "rows of an observation", unit="pixels", source="Mnih et al. 2015, Methods", ge=36, le=250)
     width: int = setting(84, "columns of an observation", unit="pixels", source="Mnih et al. 2015, Methods", ge=36, le=160)
     stack: int = setting(4, "frames (or vectors) in an observation, the newest last", source=NATURE, ge=1, le=16)
@@ -57,23 +72,35 @@ class EnvironmentSettings(Section):
     def _frame_skip_is_sensible(self) -> "EnvironmentSettings":
         bounds = self.frame_skip if isinstance(self.frame_skip, list) else [self.frame_skip, self.frame_skip]
         if len(bounds) != 2 or not 1 <= bounds[0] <= bounds[1] <= 60:
-            raise ValueError(f"frame_skip = {self.frame_skip}: a number of frames from 1 to 60, or two in order")
+            shown = shorten(str(self.frame_skip))
+            raise ValueError(f"frame_skip = {shown}: a number of frames from 1 to 60, or two in order")
+        return self
+
+    @model_validator(mode="after")
+    def _keyword_arguments_are_finite(self) -> "EnvironmentSettings":
+        for name, value in self.kwargs.items():
+            if not _is_finite(value):
+                raise ValueError(f"kwargs.{shorten(name)} = {shorten(str(value))}: numbers must be finite")
         return self
 
 
 class EvaluationSettings(Section):
     """How a trained agent is scored."""
 
-    episodes: int = setting(30, "episodes of an evaluation", unit="episodes", source="Mnih et al. 2015, Methods", ge=1)
+    episodes: int = setting(
+        30, "episodes of an evaluation", unit="episodes", source="Mnih et al. 2015, Methods", ge=1, le=MOST_EPISODES
+    )
     epsilon: float = setting(0.05, "probability of a random action", source="Mnih et al. 2015, Methods", ge=0, le=1)
-    frame_cap: int = setting(108_000, "evaluation episodes are truncated here (108,000: 30 minutes)", unit="frames", ge=1)
+    frame_cap: int = setting(
+        108_000, "evaluation episodes are truncated here (108,000: 30 minutes)", unit="frames", ge=1, lt=2**31
+    )
     environments: int = setting(10, "games played side by side", ge=1, le=256)
 
 
 class TrainingSettings(Section):
     """How long a run lasts and what happens when."""
 
-    total_steps: int = setting(1_000_000, "length of the run", unit="agent steps", ge=1)
+    total_steps: int = setting(1_000_000, "length of the run", unit="agent steps", ge=1, le=MOST_STEPS)
     environments: int = setting(16, "games stepped side by side", ge=1, le=1024)
     warmup_steps: int = setting(
         20_000,
@@ -81,25 +108,36 @@ class TrainingSettings(Section):
         unit="agent steps",
         source="Hessel et al. 2018, table 1",
         ge=0,
+        le=MOST_STEPS,
     )
-    update_period: int = setting(4, "an update follows every so many", unit="agent steps", source=NATURE, ge=1)
-    log_period: int = setting(2_000, "a row of metrics every so many", unit="agent steps", ge=1)
+    update_period: int = setting(4, "an update follows every so many", unit="agent steps", source=NATURE, ge=1, le=MOST_STEPS)
+    log_period: int = setting(2_000, "a row of metrics every so many", unit="agent steps", ge=1, le=MOST_STEPS)
     evaluation_period: int = setting(
-        100_000, "a short evaluation, with a recording, every so many and at the end; 0: never", unit="agent steps", ge=0
+        100_000,
+        "a short evaluation, with a recording, every so many and at the end; 0: never",
+        unit="agent steps",
+        ge=0,
+        le=MOST_STEPS,
     )
-    evaluation_episodes: int = setting(5, "episodes of a short evaluation", unit="episodes", ge=1)
-    checkpoint_period: int = setting(100_000, "a checkpoint every so many; 0: only at the end", unit="agent steps", ge=0)
-    keep_checkpoints: int = setting(2, "newest checkpoints kept, beside the one with the best evaluation", ge=1)
+    evaluation_episodes: int = setting(5, "episodes of a short evaluation", unit="episodes", ge=1, le=MOST_EPISODES)
+    checkpoint_period: int = setting(
+        100_000, "a checkpoint every so many; 0: only at the end", unit="agent steps", ge=0, le=MOST_STEPS
+    )
+    keep_checkpoints: int = setting(2, "newest checkpoints kept, beside the one with the best evaluation", ge=1, le=10**6)
     keep_period: int = setting(
-        0, "a checkpoint of which the agent is kept for good every so many; 0: none", unit="agent steps", ge=0
+        0,
+        "a checkpoint of which the agent is kept for good every so many; 0: none",
+        unit="agent steps",
+        ge=0,
+        le=MOST_STEPS,
     )
 
 
 class RecordingSettings(Section):
     """How episodes are recorded."""
 
-    max_seconds: int = setting(120, "a GIF is cut after this much game time", unit="seconds", ge=1)
-    max_mp4_seconds: int = setting(1_800, "an MP4 is cut after this much game time", unit="seconds", ge=1)
+    max_seconds: int = setting(120, "a GIF is cut after this much game time", unit="seconds", ge=1, le=86_400)
+    max_mp4_seconds: int = setting(1_800, "an MP4 is cut after this much game time", unit="seconds", ge=1, le=86_400)
 
 
 class MachineSettings(Section):

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import tomli_w
-from pydantic import PositiveInt
 from pydantic.fields import FieldInfo
 
+from atari_dqn.learning_settings import MOST_CHANNELS, MOST_UNITS, Channels, Units
 from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS, Config
 
 INTRODUCTION = """\
@@ -21,7 +21,8 @@ _TYPES: dict[Any, str] = {
     int: "whole number",
     float: "number",
     str: "name",
-    list[PositiveInt]: "list of whole numbers > 0",
+    list[Channels]: f"list of whole numbers > 0, <= {MOST_CHANNELS}",
+    list[Units]: f"list of whole numbers > 0, <= {MOST_UNITS}",
     dict[str, Any]: "table",
 }
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

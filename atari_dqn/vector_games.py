@@ -1,6 +1,5 @@
 """Copies of a game stepped side by side behind one interface: ale-py's C++ vector environment, or single games in turn."""
 
-import os
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -8,6 +7,7 @@ from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from atari_dqn.machine import usable_cores
 from atari_dqn.preprocessing import Game, observation_dtype
 from atari_dqn.settings import EnvironmentSettings
 
@@ -73,7 +73,7 @@ class CppGames:
         self._games = AtariVectorEnv(
             rom,
             num_envs,
-            num_threads=min(num_envs, threads or os.cpu_count() or 1),
+            num_threads=min(num_envs, threads or usable_cores()),
             max_num_frames_per_episode=frame_cap,
             repeat_action_probability=settings.sticky_probability,
             full_action_space=settings.full_actions,

@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from atari_dqn.machine import usable_cores
 from benchmarks.comparisons import COMPARISONS, Comparison
 
 PACKAGES = ("tensorflow", "numpy", "ale-py", "opencv-python", "stable_baselines3", "torch")
@@ -67,7 +68,7 @@ def machine() -> dict[str, Any]:
     models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
     return {
         "processor": models[0].split(":")[1].strip() if models else platform.processor(),
-        "cores": psutil.cpu_count(),
+        "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES if name in {found.name for found in metadata.distributions()}},

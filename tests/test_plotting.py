@@ -1,13 +1,17 @@
 import csv
+import html
+import re
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from atari_dqn.cli import main
-from atari_dqn.config import load_config
+from atari_dqn.config import config_directory, load_config
 from atari_dqn.errors import UserError
 from atari_dqn.plotting import Curve, confidence_band, named_apart, plot_runs, read_curve
 
@@ -90,3 +94,27 @@ def test_the_command_writes_two_pictures(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out == f"{stem}.png\n{stem}.svg\n"
     assert Path(f"{stem}.png").is_file()
     assert Path(f"{stem}.svg").is_file()
+
+
+@pytest.mark.parametrize("name", ["a$x_1$b", "$", "$a", "$$", r"\$a$", "a^b_c{d}"])
+def test_dollar_signs_in_a_name_are_no_mathematics(tmp_path: Path, name: str) -> None:
+    recipe = tmp_path / f"{name}.toml"
+    recipe.write_text((config_directory() / "default.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    run = write_run(tmp_path / "one", [1.0, 2.0], recipe=str(recipe))
+    assert read_curve(run).label == f"Breakout, {name}"
+    with rc_context({"svg.fonttype": "none"}):  # words as words, not as outlines
+        _, svg = plot_runs([run], tmp_path / "$curves$")
+    # A comment repeats what was asked for, however it is drawn.
+    drawn = re.sub(r"<!--.*?-->", "", svg.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert f">Breakout, {name}: mean of 100 episodes<" in html.unescape(drawn)
+
+
+def test_one_word_may_name_several_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("o'brien", "b 1", "b 2", "$c"):
+        write_run(tmp_path / name, [1.0, 2.0])
+    for words, drawn in ((["o'brien"], 1), (["b 1"], 1), (["'b 1' $c"], 2), (["b*", "$c"], 3), (["o'brien $c"], 2)):
+        found: list[Curve] = []
+        monkeypatch.setattr("atari_dqn.plotting._figure", lambda curves, found=found: found.extend(curves) or Figure())
+        assert main(["plot", *words]) == 0
+        assert len(found) == drawn, words

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from atari_dqn.errors import UserError
 from atari_dqn.replay import FrameFiles, ReplayMemory, capacity
-from atari_dqn.replay.capacity import free_memory, memory_needed
+from atari_dqn.replay.capacity import memory_needed
 from atari_dqn.replay.frames import Storage
 
 
@@ -189,7 +189,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_something_else() -> None:
 def test_a_memory_that_does_not_fit_is_refused_with_a_capacity_that_does(
     monkeypatch: pytest.MonkeyPatch, storage: Any, free: int, message: str
 ) -> None:
-    monkeypatch.setattr(capacity, "free_memory", lambda: free)
+    monkeypatch.setattr(capacity, "memory_left", lambda: free)
     shape: dict[str, Any] = {"stack": 4, "n_step": 1, "gamma": 0.99, "seed": 1, "storage": storage}
     with pytest.raises(UserError, match="replay.capacity = 1000000 " + message) as error:
         ReplayMemory(1_000_000, 16, (84, 84), **shape)
@@ -197,7 +197,7 @@ def test_a_memory_that_does_not_fit_is_refused_with_a_capacity_that_does(
 
 
 def test_auto_packs_what_would_take_more_than_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capacity, "free_memory", lambda: 2_500_000_000)
+    monkeypatch.setattr(capacity, "memory_left", lambda: 2_500_000_000)
     chosen = [ReplayMemory(frames, 4, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1).storage for frames in (140_000, 145_000)]
     assert chosen == ["memory", "compressed"]
 
@@ -217,19 +217,6 @@ def test_a_memory_shorter_than_its_windows_is_refused() -> None:
 def test_a_million_frames_take_seven_gigabytes() -> None:
     assert memory_needed("memory", 1_000_000, 1, 84 * 84, window=5) == pytest.approx(7.07e9, rel=0.001)
     assert memory_needed("disk", 1_000_000, 1, 84 * 84, window=5) == 14_000_000
-    assert 0 < free_memory() < 2**50
-
-
-@pytest.mark.parametrize(("limit", "used", "cache", "free"), [("1000", "400", 300, 900), ("max", "400", 0, None)])
-def test_the_limit_of_a_container_counts(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, limit: str, used: str, cache: int, free: int | None
-) -> None:
-    (tmp_path / "memory.max").write_text(limit)
-    (tmp_path / "memory.current").write_text(used)
-    (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {cache}\n")
-    unlimited = free_memory()
-    monkeypatch.setattr(capacity, "CGROUP", tmp_path)
-    assert free_memory() == free if free is not None else free_memory() == pytest.approx(unlimited, rel=0.2)
 
 
 def grow(ring: ReplayMemory, random: np.random.Generator, steps: int) -> None:

@@ -1,9 +1,12 @@
+import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 
 from atari_dqn.cli import main
 from atari_dqn.config import load_config
@@ -225,3 +228,37 @@ def test_a_recording_is_no_evaluation(tmp_path: Path) -> None:
         path = write(tmp_path / "one.json", document)
         with pytest.raises(UserError, match=message):
             read_results([path], tmp_path)
+
+
+def test_one_word_may_name_several_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for root, game in (("a b", "Pong"), ("o'brien", "Boxing"), ("c1", "Breakout"), ("c2", "Qbert")):
+        make_run(tmp_path / root, game, "default-seed1", [1.0] * 20)
+    for words, runs in (
+        (["a b"], 1),
+        (["o'brien"], 1),
+        (["c?"], 2),
+        (['"a b" c*'], 3),
+        (["o'brien c1"], 2),
+        (["c1", "a b"], 2),
+    ):
+        assert main(["report", *words]) == 0
+        assert f", {runs} run" in capsys.readouterr().out, words
+    assert main(["report", "c1 no*where"]) == 2
+    assert capsys.readouterr().err == "error: there is no 'no*where'\n"
+
+
+def test_dollar_signs_in_a_recipe_are_no_mathematics(tmp_path: Path) -> None:
+    for game in ("Pong", "Breakout", "Boxing"):
+        make_run(tmp_path, game, "default-seed1", [1.0] * 20)
+    (table,) = make_tables([result._replace(recipe="a$x_1$b") for result in read_results([tmp_path], tmp_path / "videos")[0]])
+    with rc_context({"svg.fonttype": "none"}):  # words as words, not as outlines
+        page = as_page([table])
+    pictures = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page)
+    assert len(pictures) == 2
+    for picture in pictures:
+        # A comment repeats what was asked for, however it is drawn.
+        drawn = re.sub(r"<!--.*?-->", "", base64.b64decode(picture).decode(), flags=re.DOTALL)
+        assert ">a$x_1$b<" in drawn

@@ -1,11 +1,15 @@
 import json
 import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from atari_dqn import checkpoint, runs
+from atari_dqn import checkpoint, commands, runs
+from atari_dqn.cli import main
 from atari_dqn.config import load_config
 from atari_dqn.errors import UserError
 from atari_dqn.settings import Config
@@ -85,7 +89,7 @@ def test_what_nothing_that_is_learnt_depends_on_may_change(what: str) -> None:
 def test_thread_counts_are_named(
     cores: int, batch_size: int, asked: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(runs, "usable_cores", lambda: cores)
     machine = runs.for_this_machine(config(machine__intra_op_threads=asked, agent__batch_size=batch_size)).machine
     assert (machine.intra_op_threads, machine.inter_op_threads, machine.environment_threads) == (threads, cores, cores)
 
@@ -149,3 +153,81 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         runs.check_writable(tmp_path / "file" / "runs" / "mine")
     runs.check_writable(tmp_path / "new" / "runs")
     assert not (tmp_path / "new").exists()
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_run(path: Path) -> None:
+    path.mkdir()
+    (path / runs.CONFIG).touch()
+
+
+@pytest.mark.parametrize("take", [a_folder, a_run, Path.touch])
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_a_new_run_takes_the_next_name_that_is_free(tmp_path: Path, take: Callable[[Path], None], taken: int) -> None:
+    names = ["run", "run-2", "run-3", "run-4"]
+    for name in names[:taken]:
+        take(tmp_path / name)
+    with runs.claimed(tmp_path / "run") as directory, runs.held(directory):
+        assert directory == tmp_path / names[taken]
+        (directory / "something").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == names[: taken + 1]
+
+
+def test_no_two_runs_claim_the_same_directory(tmp_path: Path) -> None:
+    wanted = tmp_path / "root" / "game" / "run"
+    together = threading.Barrier(8)
+
+    def claim(_: int) -> Path:
+        together.wait()
+        with runs.claimed(wanted) as directory:
+            (directory / "something").touch()
+            together.wait()
+        return directory
+
+    with ThreadPoolExecutor(8) as pool:
+        found = sorted(path.name for path in pool.map(claim, range(8)))
+    assert found == ["run", *(f"run-{number}" for number in range(2, 9))]
+
+
+def test_a_claimed_directory_that_nothing_was_written_into_goes_again(tmp_path: Path) -> None:
+    wanted = tmp_path / "root" / "game" / "run"
+    with pytest.raises(ZeroDivisionError), runs.claimed(wanted) as directory, runs.held(directory):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    with runs.claimed(wanted) as first:
+        (first / "something").touch()
+        with runs.claimed(wanted) as second, runs.held(second):
+            assert second.name == "run-2"
+        assert list(wanted.parent.iterdir()) == [first]
+
+
+def test_a_directory_that_cannot_be_claimed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for wanted in (tmp_path / "file" / "game" / "run", Path("/proc/runs/game/run"), tmp_path / ("x" * 300)):
+        with pytest.raises(UserError, match=r"cannot write to '.*'"), runs.claimed(wanted):
+            pass
+
+
+def test_runs_of_the_same_second_have_directories_and_recordings_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[str, str]] = []
+
+    def train(config: Config, directory: Path, videos: Path, *rest: object) -> int:
+        (directory / runs.CONFIG).write_text(config.to_toml(), encoding="utf-8")
+        found.append((directory.name, videos.name))
+        if len(found) == 1:  # another one begins while this one goes on
+            assert main(words) == 0
+        return 0
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "_train", train)
+    monkeypatch.setattr("atari_dqn.runs.time.strftime", lambda form: "20260101-000000")
+    words = ["train", "--game", "CartPole-v1"]
+    assert main(words) == 0
+    assert main(words) == 0
+    name = "cartpole-seed1-20260101-000000"
+    assert found == [(name, name), (f"{name}-2", f"{name}-2"), (f"{name}-3", f"{name}-3")]

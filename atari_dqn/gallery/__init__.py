@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from atari_dqn.console import say
+from atari_dqn.console import say_notes
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.runs import check_writable
 
@@ -25,7 +25,7 @@ def gallery(options: argparse.Namespace) -> int:
         return follow(root, videos, PORT if options.port is None else options.port)
     data, notes = collect(root, videos)
     for note in notes:
-        say(f"note: {note}")
+        say_notes([note])
     if not data["runs"]:
         raise UserError(f"no runs in '{root}' and no recordings in '{videos}': 'make train GAME=...' makes both")
     page = write_page(videos, data)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from atari_dqn.console import say
+from atari_dqn.console import say_notes
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.collect import collect
 from atari_dqn.gallery.page import write_data, write_page
@@ -197,5 +197,5 @@ def follow(root: Path, videos: Path, port: int) -> int:
 def _say(notes: list[str], said: set[str]) -> set[str]:
     for note in notes:
         if note not in said:
-            say(f"note: {note}")
+            say_notes([note])
     return said | set(notes)

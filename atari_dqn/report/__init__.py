@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from atari_dqn.console import say
+from atari_dqn.asked import paths_of
+from atari_dqn.console import say_notes
 from atari_dqn.errors import check_installed
 from atari_dqn.runs import check_writable
 
@@ -18,9 +19,9 @@ def report(options: argparse.Namespace) -> int:
     if options.out:
         check_installed("the page", ("jinja2", "matplotlib"), "report", "gallery,plot")
         check_writable(Path(options.out).parent)
-    results, notes = read_results([Path(path) for path in options.paths], Path(options.videos))
+    results, notes = read_results(paths_of(options.paths), Path(options.videos))
     for note in notes:
-        say(f"note: {note}")
+        say_notes([note])
     tables = make_tables(results)
     print(as_text(tables))
     if options.out:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from atari_dqn.report.tables import AGGREGATES
@@ -31,10 +32,12 @@ def _pictures(overall: dict[str, Any]) -> dict[str, str]:
 
 def _picture(draw: Callable[[Figure, dict[str, Any]], None], overall: dict[str, Any], height: float) -> str:
     """An SVG as an address that holds it."""
-    figure = Figure(figsize=(9, height), layout="constrained")
-    draw(figure, overall)
     written = io.BytesIO()
-    figure.savefig(written, format="svg", metadata={"Date": None})
+    # What stands between two dollar signs in the name of a recipe is no mathematics.
+    with rc_context({"text.parse_math": False}):
+        figure = Figure(figsize=(9, height), layout="constrained")
+        draw(figure, overall)
+        figure.savefig(written, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 

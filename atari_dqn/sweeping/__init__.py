@@ -14,6 +14,7 @@ from atari_dqn.sweeping.plan import (
     DROPPED,
     FAILED,
     GROUPS,
+    MOST,
     Plan,
     combinations,
     make_plan,
@@ -26,7 +27,7 @@ from atari_dqn.writing import write_whole
 if TYPE_CHECKING:
     from atari_dqn.sweeping.status import Status
 
-__all__ = ["GROUPS", "sweep"]
+__all__ = ["GROUPS", "MOST", "sweep"]
 
 PLAN = "sweep.toml"
 

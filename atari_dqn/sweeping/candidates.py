@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from atari_dqn.config import wants_whole_numbers
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.curves import read_columns
 from atari_dqn.games import human_normalised_score, resolve
@@ -31,7 +32,7 @@ def draw(plan: Plan, number: int) -> list[dict[str, Any]]:
     random = np.random.default_rng(0)
     found: list[dict[str, Any]] = []
     for _ in range(number * ATTEMPTS_AT_DRAWING):
-        candidate = {name: _drawn(values, random) for name, values in plan.settings.items()}
+        candidate = {name: _drawn(name, values, random) for name, values in plan.settings.items()}
         if candidate not in found:
             found.append(candidate)
         if len(found) == number:
@@ -39,13 +40,16 @@ def draw(plan: Plan, number: int) -> list[dict[str, Any]]:
     return found
 
 
-def _drawn(values: list[Any] | Range, random: np.random.Generator) -> Any:
+def _drawn(name: str, values: list[Any] | Range, random: np.random.Generator) -> Any:
     if not isinstance(values, Range):
         return values[random.integers(len(values))]
     low, high = (np.log(values.low), np.log(values.high)) if values.log else (values.low, values.high)
     drawn = random.uniform(low, high)
     number = float(f"{np.exp(drawn) if values.log else drawn:.4g}")
-    return round(number) if isinstance(values.low, int) and isinstance(values.high, int) else number
+    whole = isinstance(values.low, int) and isinstance(values.high, int)
+    if wants_whole_numbers(name):  # bounds such as 1e3 and 1e5 are whole numbers there
+        whole = float(values.low).is_integer() and float(values.high).is_integer()
+    return round(number) if whole else number
 
 
 def rungs(total_steps: int) -> list[int]:

@@ -5,14 +5,15 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from atari_dqn.config import default_recipe, load_config, parse_value, recipe_tables
-from atari_dqn.errors import UserError, nearest
+from atari_dqn.errors import UserError, nearest, shorten
 from atari_dqn.games import reference_scores, resolve, single_player_roms
+from atari_dqn.learning_settings import MOST_EPISODES, MOST_STEPS
 from atari_dqn.published import atari_100k
 from atari_dqn.runs import game_directory
 from atari_dqn.settings import RECIPE_SECTIONS
@@ -21,6 +22,10 @@ from atari_dqn.writing import write_whole
 # Aitchison et al. 2023, "Atari-5": five games whose scores predict the median over 57 best.
 ATARI_5 = ("battle_zone", "double_dunk", "name_this_game", "phoenix", "qbert")
 GROUPS = ("atari5", "atari26", "atari57", "all")
+# Seeds, or candidates, in a sweep.
+MOST = 10_000
+# Of a range: more than any setting can be.
+LARGEST_BOUND = 10**18
 # How a run stands; a search drops those that are not among the best.
 WAITING, RUNNING, DONE, STOPPED, FAILED, DROPPED = "waiting", "running", "done", "stopped", "failed", "dropped"
 
@@ -34,10 +39,10 @@ class Range(BaseModel):
         log: whether its logarithm is uniform, instead of the value.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    low: int | float
-    high: int | float
+    low: int | float = Field(ge=-LARGEST_BOUND, le=LARGEST_BOUND)
+    high: int | float = Field(ge=-LARGEST_BOUND, le=LARGEST_BOUND)
     log: bool = False
 
     @model_validator(mode="after")
@@ -64,18 +69,20 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     games: list[str] = Field(min_length=1)
-    seeds: list[int] = Field([1], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([1], min_length=1, max_length=MOST)
     configs: list[str] = []
     protocol: str | None = None
-    total_steps: int | None = Field(None, ge=1)
+    total_steps: int | None = Field(None, ge=1, le=MOST_STEPS)
     settings: dict[str, list[Any] | Range] = {}
-    episodes: int | None = Field(None, ge=0)
-    search: int | None = Field(None, ge=2)
+    episodes: int | None = Field(None, ge=0, le=MOST_EPISODES)
+    search: int | None = Field(None, ge=2, le=MOST)
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _number_of_seeds(cls, value: Any) -> Any:
-        return list(range(1, value + 1)) if type(value) is int and value > 0 else value
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return list(range(1, value + 1)) if type(value) is int and 0 < value <= MOST else value
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -138,7 +145,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no plan '{path}'") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"'{path}' is no valid TOML: {error}") from None
 
 
@@ -159,7 +166,8 @@ def make_plan(tables: Mapping[str, Any]) -> Plan:
             raise UserError(f"a plan has {', '.join(known)}, not '{name}'{nearest(name, known)}") from None
         if first["type"] == "missing" and name == "games":
             raise UserError("a sweep wants games: --games pong,breakout, or a plan's file with such a list") from None
-        raise UserError(f"the sweep's {name} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from None
+        shown = shorten(repr(first["input"]))
+        raise UserError(f"the sweep's {name} = {shown}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
@@ -174,19 +182,20 @@ def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
         UserError: it has another form.
     """
     name, _, values = text.partition("=")
+    shown = shorten(text)
     if not name or not values:
-        raise UserError(f"--set {text}: wanted is section.key=VALUE,VALUE or, in a search, section.key=LOW..HIGH[:log]")
+        raise UserError(f"--set {shown}: wanted is section.key=VALUE,VALUE or, in a search, section.key=LOW..HIGH[:log]")
     name = name.replace("-", "_")
     bounds, colon, log = values.partition(":")
     low, dots, high = bounds.partition("..")
     if dots:
         numbers = [parse_value(low), parse_value(high)]
         if not all(isinstance(number, int | float) for number in numbers) or (colon and log != "log"):
-            raise UserError(f"--set {text}: a range is LOW..HIGH or LOW..HIGH:log")
+            raise UserError(f"--set {shown}: a range is LOW..HIGH or LOW..HIGH:log")
         return name, {"low": numbers[0], "high": numbers[1], "log": bool(colon)}
     try:
         return name, tomllib.loads(f"values = [{values}]")["values"]
-    except tomllib.TOMLDecodeError:  # bare words
+    except (ValueError, RecursionError):  # bare words
         return name, [parse_value(value) for value in values.split(",")]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from atari_dqn import commands, playing
-from atari_dqn.errors import UserError
+from atari_dqn.errors import UserError, one_line
 from atari_dqn.runs import THREADS, is_held
 from atari_dqn.sweeping.plan import DONE, FAILED, STOPPED, Run
 from atari_dqn.writing import write_whole
@@ -56,13 +56,14 @@ def perform(run: Run, node: str, attempt: int, threads: int, evaluate: bool) -> 
             if not stopped and evaluate and run.episodes != 0:
                 playing.evaluate(_evaluation_options(run))
         except UserError as error:
-            print(f"error: {error}")
-            return Outcome(FAILED, str(error))
+            print(f"error: {one_line(str(error))}")
+            return Outcome(FAILED, one_line(str(error)))
         except KeyboardInterrupt:  # of all but a training run, which ends by itself
             return Outcome(STOPPED)
         except Exception as error:
             traceback.print_exc()
-            return Outcome(FAILED, f"{type(error).__name__}: {error} ('{directory / LOG}' has the traceback)")
+            why = f"{type(error).__name__}: {error} ('{directory / LOG}' has the traceback)"
+            return Outcome(FAILED, one_line(why))
     return Outcome(STOPPED if stopped else DONE)
 
 

@@ -1,4 +1,4 @@
-"""The make targets, without running what they wrap."""
+"""The make targets, without running what they wrap, or with a program in its place that prints what it is given."""
 
 import os
 import re
@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+# What is installed besides, for some targets.
+STAMPS = (".developing", ".benching", ".plotting", ".box2d", ".gallery", ".distributed", ".onnx")
+# All that may be given to make, but for the interpreter.
+VARIABLES = [name for name in re.findall(r"^([A-Z_]+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE) if name != "PYTHON"]
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -41,7 +45,7 @@ def test_help_is_the_default_and_names_every_target() -> None:
         (["record", "REPLAY=a.json", "OUT=a.gif"], "atari-dqn record --out 'a.gif' --replay 'a.json'"),
         (["frames", "GAME=pong", "OUT=a.png", "STEPS=3"], "atari-dqn frames --game 'pong' --out 'a.png' --steps '3'"),
         (["random", "GAME=pong"], "atari-dqn random --game 'pong'"),
-        (["report", "RUNS=checkpoints videos/x", "OUT=all"], "atari-dqn report checkpoints videos/x --out 'all'"),
+        (["report", "RUNS=checkpoints videos/x", "OUT=all"], "atari-dqn report 'checkpoints videos/x' --out 'all'"),
         (
             ["sweep", "GAMES=pong,breakout", "SEEDS=3", "CONFIG=default,iqn"],
             "--games 'pong,breakout' --seeds '3' --config 'default,iqn'",
@@ -99,3 +103,195 @@ def test_the_lock_holds_plain_pins_for_everything_that_is_needed() -> None:
     names = {pin.split("==")[0].lower().replace("_", "-") for pin in pins}
     wanted = re.findall(r'"([A-Za-z0-9-]+)(?:\[.*?\])?>=', (ROOT / "pyproject.toml").read_text())
     assert {name.lower() for name in wanted} <= names
+
+
+def wrapped(tmp_path: Path, stamps: tuple[str, ...] = STAMPS) -> Path:
+    """A checkout whose environment is installed, with a program that prints its arguments, each with a zero byte behind it."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    program = tmp_path / ".venv" / "bin" / "atari-dqn"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/bash\nprintf '%s\\0' \"$@\"\n")
+    program.chmod(0o755)
+    for name in (".installed", *stamps):
+        (tmp_path / ".venv" / name).touch()
+    return tmp_path
+
+
+def words(cwd: Path, target: str, typed: dict[str, str], exported: dict[str, str] | None = None) -> list[str]:
+    """The arguments that a target's program gets of variables that are typed behind it, or come from the environment."""
+    known = ("MAKEFLAGS", "MAKEOVERRIDES", *VARIABLES)
+    environment = {name: value for name, value in os.environ.items() if name not in known} | (exported or {})
+    command = ["make", "--silent", target, *(f"{name}={value}" for name, value in typed.items())]
+    answer = subprocess.run(command, cwd=cwd, env=environment, capture_output=True)
+    assert answer.returncode == 0, answer.stderr.decode()
+    assert answer.stderr == b""
+    return answer.stdout.decode().split("\0")[:-1]
+
+
+# Of each target every variable that takes text, and what the program gets of it: a name of an option, or nothing before it.
+TARGETS = {
+    "train": {
+        "GAME": "--game",
+        "CONFIG": "--config",
+        "PROTOCOL": "--protocol",
+        "STEPS": "--total-steps",
+        "SEED": "--seed",
+        "RUN": "--run-dir",
+        "INIT_FROM": "--init-from",
+        "ACTORS": "--actors",
+        "ADDRESS": "--address",
+    },
+    "eval": {"CKPT": "", "GAME": "--game", "PROTOCOL": "--protocol", "EPISODES": "--episodes", "SEED": "--seed"},
+    "record": {
+        "CKPT": "",
+        "OUT": "--out",
+        "REPLAY": "--replay",
+        "GAME": "--game",
+        "PROTOCOL": "--protocol",
+        "SEED": "--seed",
+    },
+    "watch": {"CKPT": "", "GAME": "--game", "PROTOCOL": "--protocol", "EPISODES": "--episodes", "SEED": "--seed"},
+    "random": {"GAME": "--game", "PROTOCOL": "--protocol", "EPISODES": "--episodes", "SEED": "--seed"},
+    "frames": {"GAME": "--game", "OUT": "--out", "PROTOCOL": "--protocol", "STEPS": "--steps", "SEED": "--seed"},
+    "sweep": {
+        "GAMES": "--games",
+        "SEEDS": "--seeds",
+        "CONFIG": "--config",
+        "PROTOCOL": "--protocol",
+        "STEPS": "--total-steps",
+        "EPISODES": "--episodes",
+        "SEARCH": "--search",
+        "ADDRESS": "--address",
+        "OUT": "--out",
+    },
+    "plot": {"RUNS": "", "OUT": "--out"},
+    "report": {"RUNS": "", "OUT": "--out"},
+    "gallery": {"PORT": "--port"},
+    "export": {"CKPT": "", "OUT": "--out"},
+    "release": {"CKPT": "", "OUT": "--out", "EPISODES": "--episodes", "SEED": "--seed"},
+}
+
+# With the variable's own name in it, so that no two are the same.
+TEXTS = [
+    "o'NAMEbrien",
+    "a  NAME b",
+    "a$NAME",
+    "a$$NAME",
+    "a$(NAME)${NAME}",
+    "a$(NAME",
+    "$(error NAME)$(shell touch NAME)",
+    "a#NAME",
+    "é/ü NAME 漢字",
+    '"NAME"',
+    "`touch NAME`",
+    "a;NAME&b|c>d<e",
+    "a\\NAME",
+    "NAME\\",
+    "a%NAME*?[x]{y,z}",
+    "~NAME,b:c=d!e",
+    "a'b\"NAME$c d#e",
+    "NAME's x.onnx",
+]
+
+
+def test_every_variable_that_takes_text_is_tried() -> None:
+    text = (ROOT / "Makefile").read_text()
+    tried = {name for options in TARGETS.values() for name in options}
+    assert tried == {*VARIABLES} - {"ARGS", "ANNOTATED", "LIVE"}
+    for name in VARIABLES:  # nothing that make would expand, and nothing that the shell would
+        assert f"$({name})" not in text, name
+    recipes: dict[str, str] = dict(re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)+)", text, re.MULTILINE))
+    elsewhere = "".join(re.findall(r"^ELSEWHERE = .*$", text, re.MULTILINE))
+    for target, options in TARGETS.items():
+        recipe = recipes[target].replace("$(ELSEWHERE)", elsewhere)
+        used = set(re.findall(r"\$\(call (?:option|quoted),([A-Z_]+)", recipe))
+        assert used == set(options), target
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "from the environment"])
+def test_the_program_gets_exactly_the_value(tmp_path: Path, target: str, text: str, typed: bool) -> None:
+    checkout = wrapped(tmp_path)
+    values = {name: text.replace("NAME", name) for name in TARGETS[target]}
+    given = words(checkout, target, values) if typed else words(checkout, target, {}, values)
+    expected = [target]
+    if target == "gallery":
+        assert given == ["gallery", "--port", values["PORT"]]
+        return
+    for name, option in TARGETS[target].items():
+        expected += [option, values[name]] if option else [values[name]]
+    assert sorted(given) == sorted(expected)
+    for name, option in TARGETS[target].items():
+        before = option or target
+        assert given[given.index(before) + 1] == values[name], name
+    assert {path.name for path in checkout.iterdir()} == {"Makefile", "pyproject.toml", "requirements.lock", ".venv"}
+
+
+@pytest.mark.parametrize("target", [target for target, options in TARGETS.items() if target != "export"])
+def test_a_value_of_several_lines_is_one_word(tmp_path: Path, target: str) -> None:
+    values = {name: f"{name}'s\n$x\n" for name in TARGETS[target]}
+    given = words(wrapped(tmp_path), target, {}, values)
+    assert {*values.values()} <= {*given}
+
+
+def test_annotated_and_live_are_switches_whatever_they_are_set_to(tmp_path: Path) -> None:
+    checkout = wrapped(tmp_path)
+    given = words(checkout, "record", {"CKPT": "c", "OUT": "o", "ANNOTATED": "it's $x"})
+    assert given == ["record", "c", "--out", "o", "--annotated"]
+    assert words(checkout, "gallery", {"LIVE": "o'clock$"}) == ["gallery", "--live"]
+    assert words(checkout, "gallery", {"LIVE": "0"}) == ["gallery"]
+
+
+@pytest.mark.parametrize("target", ["train", "eval", "record", "watch", "random", "frames", "sweep", "gallery", "release"])
+def test_further_arguments_are_words_of_a_shell(tmp_path: Path, target: str) -> None:
+    checkout = wrapped(tmp_path)
+    needed: dict[str, str] = {name: "x" for name in ("GAME", "GAMES", "CKPT", "OUT") if name in TARGETS[target]}
+    arguments = r"""--a.b '[2, 4]' --c.d="o'b \$x" --e.f 'a$b' --g.h a\ b --home "$HOME" $$"""
+    given = words(checkout, target, {**needed, "ARGS": arguments}, {"HOME": "/home/o'brien $x"})
+    words_of_shell = ["--a.b", "[2, 4]", "--c.d=o'b $x", "--e.f", "a$b", "--g.h", "a b", "--home", "/home/o'brien $x"]
+    assert given[-len(words_of_shell) - 1 : -1] == words_of_shell
+    assert given[-1].isdecimal(), "$$ is the number of the shell's process, as in a shell"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (["train", "GAME=LunarLander-v3"], ".box2d"),
+        (["train", "GAME=pong"], None),
+        (["train", "GAME=o'brien$(x% LunarLander"], ".box2d"),
+        (["train", "GAME=pong$(error x)"], None),
+        (["eval", "CKPT=o'brien/$x/LunarLander-v3/a b"], ".box2d"),
+        (["eval", 'CKPT=o\'brien/$(error x)/100%/"q"'], None),
+        (["record", "REPLAY=o'b/CarRacing-v3_x.json", "OUT=a.gif"], ".box2d"),
+        (["sweep", "GAMES=pong,BipedalWalker$'-v3"], ".box2d"),
+        (["export", "CKPT=c", "OUT=o'brien's $(x agent.onnx"], ".onnx"),
+        (["export", "CKPT=c", "OUT=a.onnx b%"], None),
+        (["export", "CKPT=c", "OUT=a.onnx/b.keras"], None),
+        (["train", "GAME=pong", "ACTORS=$(x'"], ".distributed"),
+    ],
+)
+def test_what_is_installed_besides_follows_from_any_value(tmp_path: Path, arguments: list[str], needed: str | None) -> None:
+    stamps = (".distributed",) if arguments[0] == "sweep" else ()
+    answer = make("--dry-run", *arguments, cwd=wrapped(tmp_path, stamps))
+    assert answer.returncode == 0, answer.stderr
+    installed = re.findall(r"^\.venv/bin/pip .* -e '\.\[(.*)\]'$", answer.stdout, re.MULTILINE)
+    assert [f".{extra}" for extra in installed] == ([needed] if needed else [])
+
+
+def test_the_interpreter_may_be_anywhere(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    python = tmp_path / "o'brien $x #1" / "python"
+    python.parent.mkdir()
+    pip = "mkdir -p .venv/bin; ln -s /bin/true .venv/bin/pip"
+    python.write_text(f'#!/bin/bash\necho "$@" >> asked; [ "$1" = -c ] || {{ {pip}; }}\n')
+    python.chmod(0o755)
+    answer = make("install", f"PYTHON={python}", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert (tmp_path / "asked").read_text().splitlines()[-1] == "-m venv .venv"
+    python.write_text("#!/bin/bash\nexit 1\n")
+    (tmp_path / ".venv" / ".installed").unlink()
+    answer = make("install", f"PYTHON={python}", cwd=tmp_path)
+    assert f"error: {python} is older than 3.11" in answer.stderr

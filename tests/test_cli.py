@@ -1,0 +1,166 @@
+"""How the words of a command are read."""
+
+import argparse
+from typing import Any
+
+import pytest
+
+from atari_dqn import cli, commands, playing, sweeping
+from atari_dqn.asked import settings_of
+from atari_dqn.config import parse_value
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a command was asked for, instead of doing it."""
+    found: list[Any] = []
+
+    def note(options: Any) -> int:
+        """Notes what it was asked for."""
+        found.append(options)
+        return 0
+
+    for module, names in {commands: ("train", "show_config"), playing: ("random", "evaluate"), sweeping: ("sweep",)}.items():
+        for name in names:
+            monkeypatch.setattr(module, name, note)
+    return found
+
+
+VALUES = [
+    "[2, 4]",
+    "-1",
+    "-1e-3",
+    "-",
+    "a b",
+    " a",
+    "-x y",
+    "o'brien",
+    'a"b',
+    "a=b",
+    "=",
+    "a.b",
+    "a,b",
+    "é/ü",
+    "$x",
+    "a\tb",
+    "a\nb",
+    "{a = 1, b = '--c d'}",
+    "# no comment",
+    "1\nother = 2",
+    "[1]\nb = 2",
+    "1" * 5_000,
+    "[" * 5_000,
+]
+
+
+@pytest.mark.parametrize("value", [*VALUES, "--x", "--x.y", "--", "-h", "--help", "--x y"], ids=lambda value: ascii(value)[:20])
+def test_any_text_after_an_equals_sign_is_the_value(asked: list[Any], value: str) -> None:
+    assert cli.main(["train", "--game", "pong", f"--network.torso={value}", "--seed", "2"]) == 0
+    assert asked[0].overrides == {"network.torso": parse_value(value)}
+    assert (asked[0].game, asked[0].seed) == ("pong", "2")
+
+
+@pytest.mark.parametrize("value", [*VALUES, "-h"], ids=lambda value: ascii(value)[:20])
+@pytest.mark.parametrize(
+    "command", [["train", "--game", "pong"], ["random", "--game", "pong"], ["sweep"], ["config", "nature"]]
+)
+def test_any_text_as_a_word_of_its_own_is_the_value(asked: list[Any], value: str, command: list[str]) -> None:
+    assert cli.main([*command, "--network.torso", value, "--agent.n-step", "3"]) == 0
+    assert asked[0].overrides == {"network.torso": parse_value(value), "agent.n_step": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("[2, 4]", [2, 4]), ("-1", -1), ("1\nother = 2", "1\nother = 2"), ("1" * 5_000, "1" * 5_000), ("[" * 5_000, "[" * 5_000)],
+    ids=["list", "negative", "another key", "too many digits", "too deep"],
+)
+def test_a_value_is_all_of_its_text(text: str, value: object) -> None:
+    assert parse_value(text) == value
+
+
+def test_settings_may_stand_anywhere(asked: list[Any]) -> None:
+    assert (
+        cli.main(["--agent.gamma", "0.5", "config", "--agent.n_step", "5", "nature", "--game=pong", "--agent.double=false"])
+        == 0
+    )
+    assert asked[0].overrides == {"agent.gamma": 0.5, "agent.n_step": 5, "agent.double": False}
+    assert (asked[0].config, asked[0].game) == ("nature", "pong")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--game", "pong", "--agent.gamma"], "--agent.gamma wants a value"),
+        (["train", "--game", "pong", "--agent.gamma", "--seed", "1"], "--agent.gamma wants a value"),
+        (["train", "--game", "pong", "--agent.gamma", "--agent.double", "true"], "--agent.gamma wants a value"),
+        (["train", "--game", "pong", "--agent.gamma="], "--agent.gamma wants a value"),
+        (["train", "--game", "pong", "--agent.gamma", ""], "--agent.gamma wants a value"),
+        (["eval", "x", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
+        (["eval", "x", "--agent.gamma"], "unknown argument '--agent.gamma'"),
+        (["eval", "x", "--epsilon.x=1"], "unknown argument '--epsilon.x'; did you mean '--epsilon'?"),
+        (["train", "--game", "pong", "--sed", "2"], "unknown argument '--sed'; did you mean '--seed'?"),
+        (["train", "--game", "pong", "word"], "unknown argument 'word'"),
+        (["train", "--game", "pong", "--", "--agent.gamma", "1"], "unknown argument '--"),
+    ],
+)
+def test_what_is_no_setting_is_refused(
+    asked: list[Any], capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert cli.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert asked == []
+
+
+WHOLE = [("1e2", 100), ("1_0", 10), ("20.0", 20), ("1.5e1", 15), ("7", 7), ("1E+1", 10), ("007", 7)]
+FRACTIONS = ["2.5", "1e-1", "many", "nan", "inf", "-1", "1e999999999", "", "1e", "0x10"]
+OPTIONS = [
+    ["eval", "x", "--episodes"],
+    ["eval", "x", "--seed"],
+    ["random", "--game", "pong", "--episodes"],
+    ["sweep", "--episodes"],
+]
+
+
+@pytest.mark.parametrize(("text", "value"), WHOLE)
+@pytest.mark.parametrize("words", [*OPTIONS, ["sweep", "--total-steps"], ["sweep", "--search"]], ids=" ".join)
+def test_a_whole_number_may_be_written_in_several_ways(asked: list[Any], words: list[str], text: str, value: int) -> None:
+    assert cli.main([*words, text]) == 0
+    found = getattr(asked[0], words[-1].removeprefix("--").replace("-", "_"))
+    assert (found, type(found)) == (value, int)
+
+
+@pytest.mark.parametrize("text", FRACTIONS)
+@pytest.mark.parametrize("words", OPTIONS, ids=" ".join)
+def test_what_is_no_whole_number_is_refused(
+    asked: list[Any], capsys: pytest.CaptureFixture[str], words: list[str], text: str
+) -> None:
+    assert cli.main([*words, text]) == 2
+    line = capsys.readouterr().err
+    assert f"'{text}' is no whole number from " in line or (text == "-1" and "expected one argument" in line)
+    assert asked == []
+
+
+def test_a_sweep_may_have_as_many_steps_as_a_run(asked: list[Any]) -> None:
+    assert cli.main(["sweep", "--total-steps", "1e12", "--seeds", "1e1"]) == 0
+    assert (asked[0].total_steps, asked[0].seeds) == (10**12, list(range(1, 11)))
+    assert cli.main(["sweep", "--seeds", "1e9"]) == 2
+    assert cli.main(["sweep", "--seeds", "1e0,5"]) == 0
+    assert asked[1].seeds == [1, 5]
+
+
+def test_options_of_a_run_take_whole_numbers_too(asked: list[Any]) -> None:
+    settings = ["--agent.n_step", "2.0", "--network.mlp_layers", "[6.4e1]", "--training.log_period=1_000"]
+    words = ["train", "--game", "CartPole-v1", "--total-steps", "1e6", "--seed", "1e1", "--actors", "2.0", *settings]
+    assert cli.main(words) == 0
+    config, _, given = settings_of(argparse.Namespace(**(vars(asked[0]) | {"command": "train"})))
+    assert (config.training.total_steps, config.machine.seed, config.machine.actors) == (1_000_000, 10, 2)
+    assert (config.agent.n_step, config.network.mlp_layers, config.training.log_period) == (2, [64], 1000)
+    assert {"training.total_steps", "machine.seed", "agent.n_step"} <= given
+
+
+@pytest.mark.parametrize("option", ["--total-steps", "--training.total_steps"])
+def test_half_a_step_stays_refused_in_the_same_words(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert cli.main(["train", "--game", "pong", option, "2.5"]) == 2
+    answer = "error: settings: training.total_steps = 2.5: Input should be a valid integer"
+    assert capsys.readouterr().err.startswith(answer)
