@@ -17,6 +17,8 @@ from atari_dqn.learning_settings import (
     setting,
 )
 
+CAP = "{} episodes are truncated here (108,000: 30 minutes); a fixed frame skip rounds it up to whole agent steps"
+
 
 class EnvironmentSettings(Section):
     """What the agent sees of the game and what its actions do; the environment id wins over the protocol."""
@@ -39,7 +41,7 @@ class EnvironmentSettings(Section):
     life_loss_ends_future: bool = setting(
         False, "a lost life has discount 0 in training; the game goes on", source="Mnih et al. 2015, Methods"
     )
-    frame_cap: int = setting(108_000, "training episodes are truncated here (108,000: 30 minutes)", unit="frames", ge=1)
+    frame_cap: int = setting(108_000, CAP.format("training"), unit="frames", ge=1)
     height: int = setting(84, "rows of an observation", unit="pixels", source="Mnih et al. 2015, Methods", ge=36, le=250)
     width: int = setting(84, "columns of an observation", unit="pixels", source="Mnih et al. 2015, Methods", ge=36, le=160)
     stack: int = setting(4, "frames (or vectors) in an observation, the newest last", source=NATURE, ge=1, le=16)
@@ -66,7 +68,7 @@ class EvaluationSettings(Section):
 
     episodes: int = setting(30, "episodes of an evaluation", unit="episodes", source="Mnih et al. 2015, Methods", ge=1)
     epsilon: float = setting(0.05, "probability of a random action", source="Mnih et al. 2015, Methods", ge=0, le=1)
-    frame_cap: int = setting(108_000, "evaluation episodes are truncated here (108,000: 30 minutes)", unit="frames", ge=1)
+    frame_cap: int = setting(108_000, CAP.format("evaluation"), unit="frames", ge=1)
     environments: int = setting(10, "games played side by side", ge=1, le=256)
 
 
