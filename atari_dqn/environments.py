@@ -43,7 +43,7 @@ def make_games(spec: GameSpec, settings: EnvironmentSettings, num_envs: int, fra
         threads: emulator threads; 0 is one for each core.
     """
     if spec.rom is None:
-        return SerialGames([GymnasiumGame(spec.id, settings, frame_cap) for _ in range(num_envs)])
+        return SerialGames([GymnasiumGame(spec.id, settings, frame_cap, index=index) for index in range(num_envs)])
     if isinstance(settings.frame_skip, int):
         return CppGames(spec.rom, settings, num_envs, frame_cap, threads)
     return SerialGames([ReferenceGame(spec.rom, settings, frame_cap) for _ in range(num_envs)])

@@ -9,6 +9,7 @@ from atari_dqn import checkpoint, runs
 from atari_dqn.asked import say, settings_of, start_tensorflow, video_directory
 from atari_dqn.config import load_config, read_config
 from atari_dqn.errors import UserError, check_installed
+from atari_dqn.games import identify
 from atari_dqn.settings import Config
 
 if TYPE_CHECKING:
@@ -188,8 +189,11 @@ def _load(options: argparse.Namespace) -> tuple[Path, Any, Config]:
 
 def _elsewhere(path: Path, stored: Config, game: str, protocol: str | None) -> Config:
     """A checkpoint's settings under another id of its game, or under another protocol."""
-    asked, _ = load_config(game, protocol=protocol, overrides={"network.torso": stored.network.torso})
-    if asked.spec.rom != stored.spec.rom:
+    overrides: dict[str, Any] = {"network.torso": stored.network.torso}
+    if identify(game).rom is None:
+        overrides["environment.kwargs"] = stored.environment.kwargs
+    asked, _ = load_config(game, protocol=protocol, overrides=overrides)
+    if asked.rom != stored.rom:
         raise UserError(f"'{path}' plays {stored.game}, not {asked.game}")
     if protocol is not None:
         seen = {name: getattr(stored.environment, name) for name in ("time_feature", "rescale", "kwargs")}

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import Field, model_validator
 
-from atari_dqn.games import GameSpec, resolve
+from atari_dqn.games import GameSpec, identify, resolve
 from atari_dqn.learning_settings import (
     NATURE,
     AgentSettings,
@@ -153,8 +153,13 @@ class Config(Section):
 
     @property
     def spec(self) -> GameSpec:
-        """The game that the id means."""
-        return resolve(self.game)
+        """The game that the id means; an environment that is no Atari game is made once to see what it shows."""
+        return resolve(self.game, self.environment.kwargs)
+
+    @property
+    def rom(self) -> str | None:
+        """The game's name in ale-py, None for an environment that is no Atari game; nothing is made to find out."""
+        return identify(self.game).rom
 
     def to_toml(self) -> str:
         """The resolved settings as a TOML file that ``config.read_config`` reads back."""
