@@ -64,7 +64,9 @@ class Agent:
         self._learn = Graph(self._compute_updates, not pictures)
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """Q-values (N, actions) of observations (N, *observation_shape): bytes of pictures, any numbers of vectors.
+        """Q-values (N, actions) of observations (N, *observation_shape).
+
+        Pictures are bytes, vectors numbers of any type.
 
         Raises:
             UserError: they have another shape or type.
@@ -102,7 +104,7 @@ class Agent:
         if given.shape == shape:
             hint = "; a single observation needs a batch axis: observations[np.newaxis]"
         elif not vectors and given.shape[-3:] == (*shape[1:], shape[0]):
-            hint = "; the stack comes before rows and columns, as in np.moveaxis(observations, -1, -3)"
+            hint = "; the stack comes before the rows: np.moveaxis(observations, -1, -3)"
         elif not right_type and not vectors:
             hint = "; pictures are bytes from 0 to 255, as the environments show them"
         type_ = "numbers" if vectors else dtype.__name__

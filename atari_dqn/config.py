@@ -23,7 +23,8 @@ DEFAULT_RECIPE = "default"
 DEFAULT_PROTOCOL = "tutorial"
 VECTOR_PROTOCOL = "classic"
 PICTURE_TORSOS = ("nature", "impala")
-# Agent steps of an evaluation episode where the environment has no limit: a greedy policy may go round in circles for ever.
+# Agent steps of an evaluation episode where the environment has no limit: a greedy policy may go
+# round in circles for ever.
 ENDLESS_CAP = 10_000
 
 
@@ -48,12 +49,13 @@ def load_config(
     """Resolves the settings of a run.
 
     Args:
-        game: environment id or bare game name; an environment that is no Atari game is made once, with its arguments.
+        game: environment id or bare game name; an environment that is no Atari game is made once,
+            with its arguments.
         recipe: name of a shipped recipe, or a TOML file; None is the one named after the task, or else ``default``.
         protocol: name of a shipped protocol, or a TOML file; None is ``tutorial``, or ``classic`` for vectors, which give way
             to the recipe and the id.
-        overrides: ``{"section.key": value}`` from the command line; they win over everything and are noted. Numbers and
-            arrays of NumPy, tuples and paths will do.
+        overrides: ``{"section.key": value}`` from the command line; they win over everything and
+            are noted. Numbers and arrays of NumPy, tuples and paths will do.
 
     Returns:
         The settings, and notes for the user on what won over what.
@@ -103,7 +105,7 @@ def load_config(
 
 
 def _kwargs(learnt: Mapping[str, Any], asked: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of an environment, which decide what it shows, before there is a Config to hold them."""
+    """The arguments of an environment, before there is a Config to hold them."""
     found: dict[str, Any] = {}
     for tables in (learnt, asked):
         found = tables.get("environment", {}).get("kwargs", found)
@@ -112,7 +114,7 @@ def _kwargs(learnt: Mapping[str, Any], asked: Mapping[str, Any], overrides: Mapp
 
 
 def _plain(value: Any) -> Any:
-    """A value as TOML could hold it: of NumPy's numbers and arrays, tuples and paths, what Python has for them."""
+    """A value as TOML could hold it: numbers and arrays of NumPy, tuples and paths converted."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Path):

@@ -102,7 +102,8 @@ def play(policy: Policy, environments: Environments, episodes: int, epsilon: flo
     """Plays a fixed quota of whole episodes in each environment, so that short episodes are not over-counted.
 
     Args:
-        policy: from observations (N, *observation_shape) to actions (N,), an array or a list of whole numbers.
+        policy: from observations (N, *observation_shape) to actions (N,), an array or a list of
+            whole numbers.
         environments: what to play; started anew.
         episodes: in all; the first environments play one more where it does not divide.
         epsilon: probability of a random action, independent for each environment.
@@ -153,7 +154,7 @@ def evaluate(
     """Scores a policy under the protocol of the settings; ``episodes`` and ``epsilon`` override it.
 
     Raises:
-        UserError: one of these numbers is out of range, or the policy returns something else than actions.
+        UserError: one of these numbers is out of range, or the policy returns no actions.
     """
     seed = _whole_number("seed", seed, least=0)
     episodes = _whole_number("episodes", config.evaluation.episodes if episodes is None else episodes, least=1)

@@ -82,7 +82,8 @@ def resolve(game: str, kwargs: Mapping[str, Any] | None = None) -> GameSpec:
     {}
 
     Raises:
-        UserError: the id names no game, or a version that the game never had; or the environment cannot be made.
+        UserError: the id names no game, or a version that the game never had; or the environment
+            cannot be made.
     """
     spec = identify(game)
     return spec if spec.rom else replace(spec, vectors=tasks.kind(spec.id, kwargs or {}).vectors)
@@ -93,8 +94,8 @@ def identify(game: str) -> GameSpec:
 
     Accepted are the bare name in either spelling (``breakout``, ``SpaceInvaders``, ``space_invaders``), and for every
     single-player game ``XDeterministic-v0/-v4``, ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``; besides, every
-    other id that is registered with Gymnasium. An id that is not registered and is an old version of a task that Gymnasium
-    brings along means today's.
+    other id that is registered with Gymnasium. An id that is not registered and is an old version
+    of a task that Gymnasium brings along means today's.
 
     Raises:
         UserError: the id names no game, or a version that the game never had.
@@ -119,7 +120,7 @@ def identify(game: str) -> GameSpec:
 
 
 def is_task(game: str) -> bool:
-    """Whether an id is registered with Gymnasium and is none of the ids of Atari games that are known here."""
+    """Whether an id is registered with Gymnasium and is no known id of an Atari game."""
     return game in gymnasium.registry and game not in _known_ids()
 
 

@@ -126,7 +126,7 @@ class GymnasiumGame:
     def _render(self) -> Image | None:
         try:
             shown = self._env.render()
-        except Exception:  # whatever an environment of the user's raises; what was played is worth showing all the same
+        except Exception:  # an environment of the user's; what was played is worth showing anyway
             self._renders = False
             return None
         return self._screens.as_rgb(shown)
@@ -141,7 +141,7 @@ class GymnasiumGame:
         return resize(gray, self._settings.height, self._settings.width)
 
     def _bytes(self, shown: NDArray[Any]) -> Image:
-        """What the environment shows as bytes (rows, columns, 1 or 3); its space promises that nothing is lost by that."""
+        """What the environment shows as bytes (rows, columns, 1 or 3), as its space promises."""
         if shown.ndim not in (2, 3) or shown.shape[2:] not in ((), (1,), (3,)) or not shown.size:
             raise self._fault(
                 f"the observation has the shape {shown.shape}; its space says {self._env.observation_space.shape}"
@@ -180,14 +180,14 @@ def _screens_per_second(env: Any) -> float:
 
 
 def _action_names(env: Any, count: int) -> tuple[str, ...]:
-    """The names that an environment gives its actions, or their numbers where these are not names of all of them.
+    """The names that an environment gives its actions, or numbers where these are no such names.
 
-    A wrapper that leaves some of the actions keeps the names of all, and those of a user's environment may be anything.
+    A wrapper that leaves some of the actions keeps the names of all, and a user's may be anything.
     """
     numbers = tuple(str(action) for action in range(count))
     try:
         meanings = env.get_wrapper_attr("get_action_meanings")()
-    except Exception:  # whatever an environment of the user's raises, and AttributeError where there are none
+    except Exception:  # an environment of the user's; AttributeError where it names none
         return numbers
     if not isinstance(meanings, list | tuple | np.ndarray):
         return numbers

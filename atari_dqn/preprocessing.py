@@ -9,9 +9,9 @@ One agent step with frame skip 4, max-pooling and a stack of 4 (Mnih et al. 2015
     84x84 area                  f1               f2               f3               f4
     observation      0 0 0 f0   0 0 f0 f1        0 f0 f1 f2       f0 f1 f2 f3      f1 f2 f3 f4
 
-``f0`` is the screen after the reset; a stack begins with zeros (black). Without max-pooling f1 is frame 4 alone. The step that
-ends an episode takes no screen of its own: without max-pooling its observation shows the frame before once more, f2 f2, in
-ale-py's C++ path too. Nothing is learned from what is seen there after a game over.
+``f0`` is the screen after the reset; a stack begins with zeros (black). Without max-pooling f1 is frame 4 alone. The
+step that ends an episode takes no screen of its own: without max-pooling its observation shows
+the frame before once more, as in ale-py's C++ path. Nothing is learned from it after a game over.
 
 This path serves the ids that draw their frame skip at random, and is what the tests hold ale-py's C++ path to: with the same
 seed and the same actions both give the same bytes.
@@ -111,7 +111,7 @@ def observation_dtype(shape: tuple[int, ...]) -> type[np.generic]:
 
 
 def whole_steps(frame_cap: int, frame_skip: int) -> int:
-    """A frame cap rounded up to whole agent steps: both paths end a capped episode after the same full step.
+    """A frame cap rounded up to whole agent steps, so that both paths end after the same step.
 
     >>> [whole_steps(cap, frame_skip=4) for cap in (3, 8, 10)]
     [4, 8, 12]
@@ -156,8 +156,8 @@ class ReferenceGame:
     Args:
         rom: snake_case name of the game.
         settings: frame skip, sticky actions and the rest.
-        frame_cap: an episode is truncated after so many frames, no-ops not counted; with a fixed frame skip rounded up to
-            whole agent steps.
+        frame_cap: an episode is truncated after so many frames, no-ops not counted; with a fixed
+            frame skip rounded up to whole agent steps.
 
     Attributes:
         raw_frames: None, or a list that gathers every frame of the emulator as an RGB image.

@@ -19,7 +19,8 @@ class Screens:
         """What was rendered as bytes (rows, columns, 3), or None where that is no picture.
 
         Args:
-            shown: (rows, columns) or (rows, columns, 1, 3 or 4) of any numbers, or a list of such, of which the last counts.
+            shown: (rows, columns) or (rows, columns, 1, 3 or 4) of any numbers, or a list of such,
+                of which the last counts.
         """
         if isinstance(shown, list | tuple) and shown and isinstance(shown[-1], np.ndarray):
             shown = shown[-1]
@@ -36,7 +37,7 @@ class Screens:
         return _rgb(self._as_bytes(picture[:, :, :3]))
 
     def of_one_size(self, picture: Image) -> Image:
-        """A picture (rows, columns), or with 1 or 3 channels, as a new one (rows, columns, 3), of the size of the first."""
+        """A picture with or without channels as a new one (rows, columns, 3) of the first's size."""
         picture = _rgb(picture.reshape(*picture.shape[:2], -1))
         self._size = self._size or (picture.shape[0], picture.shape[1])
         # An environment may draw into the same array again, so it is always a copy.

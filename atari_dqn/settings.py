@@ -153,12 +153,12 @@ class Config(Section):
 
     @property
     def spec(self) -> GameSpec:
-        """The game that the id means; an environment that is no Atari game is made once to see what it shows."""
+        """The game that the id means; what is no Atari game is made once to see what it shows."""
         return resolve(self.game, self.environment.kwargs)
 
     @property
     def rom(self) -> str | None:
-        """The game's name in ale-py, None for an environment that is no Atari game; nothing is made to find out."""
+        """The game's name in ale-py, None for what is no Atari game; nothing is made to find out."""
         return identify(self.game).rom
 
     def to_toml(self) -> str:

@@ -1,4 +1,4 @@
-"""Environments of Gymnasium beside Atari: what an id means, and what the environment shows once it is made."""
+"""Environments of Gymnasium beside Atari: what an id means, and what it shows once it is made."""
 
 import re
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ def _create(spec: EnvSpec, kwargs: Mapping[str, Any]) -> Any:
         # Given the specification and not the id, Gymnasium does not warn of older versions.
         return gymnasium.make(spec, **arguments)
     except gymnasium.error.InvalidMetadata:
-        # Gymnasium looks for metadata in what makes the environment, and refuses a class whose metadata is None.
+        # Gymnasium looks for metadata in what makes the environment, and refuses None.
         creator: Any = spec.entry_point
         creator = creator if callable(creator) else load_env_creator(creator)
         return gymnasium.make(replace(spec, entry_point=partial(creator)), **arguments)
@@ -91,7 +91,7 @@ def _first_line(error: Exception) -> str:
 class Kind(NamedTuple):
     """What an environment turns out to be once it is made."""
 
-    vectors: bool  # whether its observations are numbers in a row, or can be written so, rather than pictures
+    vectors: bool  # whether it shows what can be written as numbers in a row
     limit: int | None  # steps after which its episodes are truncated; None: never
 
 
@@ -100,7 +100,7 @@ _kinds: dict[tuple[int, str], tuple[EnvSpec, Kind]] = {}
 
 
 def kind(task: str, kwargs: Mapping[str, Any]) -> Kind:
-    """What an environment is with these keyword arguments; it is made to find out, once for each registration.
+    """What an environment is with these arguments; it is made once for each registration.
 
     Raises:
         UserError: it cannot be made.

@@ -57,7 +57,7 @@ class VectorGame(Protocol):
         ...
 
     def send(self, actions: NDArray[np.int32]) -> None:
-        """Starts a step and returns at once; a UserError for actions that are not N indices of ``action_names``."""
+        """Starts a step and returns at once; unknown actions raise a UserError."""
         ...
 
     def recv(self) -> Transitions:

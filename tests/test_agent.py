@@ -302,7 +302,7 @@ BYTES = np.random.default_rng(0).integers(256, size=(3, *SHAPE), dtype=np.uint8)
             BYTES[0],
             r"shape \(2, 36, 36\) and type uint8; wanted: \(N, 2, 36, 36\), uint8; a single .* observations\[np.newaxis\]",
         ),
-        (np.moveaxis(BYTES, 1, -1), r"wanted: \(N, 2, 36, 36\), uint8; the stack comes before rows and columns"),
+        (np.moveaxis(BYTES, 1, -1), r"wanted: \(N, 2, 36, 36\), uint8; the stack comes before the rows: "),
         (BYTES / np.float32(255), r"type float32; wanted: \(N, 2, 36, 36\), uint8; pictures are bytes from 0 to 255"),
         (BYTES.astype(np.float64), "type float64; wanted: .*, uint8; pictures are bytes"),
         (BYTES.astype(np.int64), "type int64; wanted: .*, uint8; pictures are bytes"),

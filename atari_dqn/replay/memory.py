@@ -171,7 +171,7 @@ class ReplayMemory:
         ends = self._last[self._all[:, np.newaxis], (oldest[:, np.newaxis] + first) % self.rows]
         if (begun & ~ends).any():
             return True
-        # Episodes of no steps, one behind the other: rare, so that a look at every row costs nothing on the whole.
+        # Episodes of no steps, one behind the other: so rare that every row may be looked at.
         candidates = zip(self._last, oldest.tolist(), counts.tolist(), strict=True)
         return any(not last[(start + np.arange(count)) % self.rows].all() for last, start, count in candidates)
 
@@ -188,7 +188,7 @@ class ReplayMemory:
             ValueError: no transition is complete yet.
         """
         if size * count and not self.can_sample():
-            raise ValueError("there is nothing to sample: no transition in the replay memory is complete")
+            raise ValueError("there is nothing to sample: no transition is complete")
         surprising = round(size * share) if self.priorities else 0
         env, row = self._draw((size - surprising) * count)
         if not (self.priorities and surprising):
