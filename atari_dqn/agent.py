@@ -64,8 +64,17 @@ class Agent:
         self._learn = Graph(self._compute_updates, not pictures)
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """Q-values (N, actions) of observations (N, *observation_shape)."""
-        return np.asarray(self._values(as_tensor(stacks_last(observations)))[0])
+        """Q-values (N, actions) of observations (N, *observation_shape).
+
+        Pictures are bytes, vectors numbers of any type.
+
+        Raises:
+            UserError: they have another shape or type.
+        """
+        checked = self._checked(observations)
+        if not len(checked):
+            return np.zeros((0, self.num_actions), np.float32)
+        return np.asarray(self._values(as_tensor(stacks_last(checked)))[0])
 
     def act(self, observations: NDArray[Any]) -> NDArray[np.int32]:
         """Action of highest Q-value (N,) for each observation (N, *observation_shape)."""
@@ -73,11 +82,33 @@ class Agent:
 
     def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
         """As ``act``, but where the network has noise with new noise each time: Fortunato et al. 2018, section 3.1."""
-        if not self.config.network.noisy:
-            return self.act(observations)
+        checked = self._checked(observations)
+        if not self.config.network.noisy or not len(checked):
+            return self.act(checked)
         self.explorations += 1
-        values = self._noisy_values((as_tensor(stacks_last(observations)), tf.constant(self.explorations)))[0].numpy()
+        values = self._noisy_values((as_tensor(stacks_last(checked)), tf.constant(self.explorations)))[0].numpy()
         return np.asarray(np.argmax(values, axis=-1), np.int32)
+
+    def _checked(self, observations: Any) -> NDArray[Any]:
+        """Observations as the network takes them; a UserError names what they should have been."""
+        given, shape = np.asarray(observations), self.observation_shape
+        dtype: type[np.generic] = observation_dtype(shape)
+        vectors = len(shape) == 2
+        right_type = given.dtype == dtype or (vectors and given.dtype.kind in "iuf")
+        if right_type and given.shape[1:] == shape and given.ndim:
+            if vectors and np.isnan(given).any():
+                raise UserError("observations hold NaN, for which no action has a value")
+            return given.astype(dtype, copy=False)
+        wanted = ", ".join(["N", *map(str, shape)])
+        hint = ""
+        if given.shape == shape:
+            hint = "; a single observation needs a batch axis: observations[np.newaxis]"
+        elif not vectors and given.shape[-3:] == (*shape[1:], shape[0]):
+            hint = "; the stack comes before the rows: np.moveaxis(observations, -1, -3)"
+        elif not right_type and not vectors:
+            hint = "; pictures are bytes from 0 to 255, as the environments show them"
+        type_ = "numbers" if vectors else dtype.__name__
+        raise UserError(f"observations of shape {given.shape} and type {given.dtype}; wanted: ({wanted}), {type_}{hint}")
 
     def center(self, mean: NDArray[np.float32]) -> None:
         """Takes the mean picture (height, width) off every frame from now on."""

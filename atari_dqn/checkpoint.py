@@ -120,7 +120,7 @@ def share(run_directory: Path, name: str, write: Callable[[Path], object]) -> En
     return entry
 
 
-def load(path: Path, shared: bool = True) -> Checkpoint:
+def load(path: str | Path, shared: bool = True) -> Checkpoint:
     """Reads a checkpoint, given itself or its run's directory (then the newest complete one).
 
     Args:
@@ -178,12 +178,13 @@ def add_notes(directory: Path, notes: Mapping[str, Any]) -> None:
         raise UserError(f"'{directory}' could not be changed: {error.strerror}") from error
 
 
-def find(path: Path) -> Path:
+def find(path: str | Path) -> Path:
     """The checkpoint directory that a path means: itself, or the newest complete one in a run's directory.
 
     Raises:
         UserError: there is none.
     """
+    path = Path(path)
     if not path.is_dir():
         raise UserError(f"no checkpoint at '{path}': give a run's directory or one of the step-... directories in it")
     if (path / MANIFEST).is_file():

@@ -174,5 +174,5 @@ def digest(options: argparse.Namespace) -> int:
 def _describe_game(config: Config) -> str:
     from atari_dqn.evaluation import describe_environment
 
-    rom = f" (rom {config.spec.rom})" if config.spec.rom else ""
+    rom = f" (rom {config.rom})" if config.rom else ""
     return f"game: {config.game}{rom}; protocol {config.protocol}: {describe_environment(config)}"

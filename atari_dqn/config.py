@@ -12,10 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 from pydantic import ValidationError
 
+from atari_dqn import tasks
 from atari_dqn.errors import UserError, nearest, shorten
-from atari_dqn.games import GameSpec, resolve
+from atari_dqn.games import GameSpec, identify, resolve
 from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS, Config
 from atari_dqn.tasks import recipe_name
 
@@ -23,30 +25,39 @@ DEFAULT_RECIPE = "default"
 DEFAULT_PROTOCOL = "tutorial"
 VECTOR_PROTOCOL = "classic"
 PICTURE_TORSOS = ("nature", "impala")
+# Agent steps of an evaluation episode where the environment has no limit: a greedy policy may go
+# round in circles for ever.
+ENDLESS_CAP = 10_000
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: str | Path) -> Config:
     """Reads the resolved settings that ``Config.to_toml`` wrote.
 
     Raises:
         UserError: the file is missing, is no TOML or holds something that is no setting.
     """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist")
     return _validated(_parsed(path.read_text(encoding="utf-8"), str(path)), str(path))
 
 
 def load_config(
-    game: str, recipe: str | None = None, protocol: str | None = None, overrides: Mapping[str, Any] | None = None
+    game: str,
+    recipe: str | Path | None = None,
+    protocol: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Config, list[str]]:
     """Resolves the settings of a run.
 
     Args:
-        game: environment id or bare game name.
+        game: environment id or bare game name; an environment that is no Atari game is made once,
+            with its arguments.
         recipe: name of a shipped recipe, or a TOML file; None is the one named after the task, or else ``default``.
         protocol: name of a shipped protocol, or a TOML file; None is ``tutorial``, or ``classic`` for vectors, which give way
             to the recipe and the id.
-        overrides: ``{"section.key": value}`` from the command line; they win over everything and are noted.
+        overrides: ``{"section.key": value}`` from the command line; they win over everything and
+            are noted. Numbers and arrays of NumPy, tuples and paths will do.
 
     Returns:
         The settings, and notes for the user on what won over what.
@@ -54,12 +65,17 @@ def load_config(
     Raises:
         UserError: something unknown or out of range, the named protocol contradicts the id, or the recipe does not suit it.
     """
-    spec = resolve(game)
-    recipe = recipe or default_recipe(spec)
-    usual = VECTOR_PROTOCOL if spec.vectors else DEFAULT_PROTOCOL
+    overrides = {name: _plain(value) for name, value in (overrides or {}).items()}
+    for name in overrides:
+        _split(name)
+    recipe = str(recipe or default_recipe(identify(game)))
+    protocol = str(protocol) if protocol else None
     learnt = recipe_tables(recipe)
-    played = _read(protocol or usual, "protocols", PROTOCOL_SECTIONS, "protocol")
-    first, second = (learnt, played) if protocol else (played, learnt)
+    asked = _protocol_tables(protocol) if protocol else {}
+    kwargs = _kwargs(learnt, asked, overrides)
+    spec = resolve(game, kwargs)
+    usual = VECTOR_PROTOCOL if spec.vectors else DEFAULT_PROTOCOL
+    first, second = (learnt, asked) if protocol else (_protocol_tables(usual), learnt)
     tables = {section: first.get(section, {}) | second.get(section, {}) for section in {**first, **second}}
     environment = tables.setdefault("environment", {})
     fixed = {name: list(value) if isinstance(value, tuple) else value for name, value in spec.fixed().items()}
@@ -75,7 +91,11 @@ def load_config(
         )
     environment |= fixed
     notes = [f"{game} is {spec.id} today"] if spec.rom is None and game != spec.id else []
-    for name, value in (overrides or {}).items():
+    own_protocol = asked if protocol and protocol.endswith(".toml") else {}
+    capped = any("frame_cap" in said.get("evaluation", {}) for said in (learnt, own_protocol))
+    if spec.rom is None and tasks.kind(spec.id, kwargs).limit is None and not capped:
+        tables.setdefault("evaluation", {})["frame_cap"] = ENDLESS_CAP
+    for name, value in overrides.items():
         section, key = _split(name)
         if section == "environment" and key in fixed and fixed[key] != value:
             notes.append(f"--{name} {value} wins over {spec.id}, which means {fixed[key]}")
@@ -84,6 +104,28 @@ def load_config(
     config = _validated(named | tables, "settings")
     _check_suits(config, spec)
     return config, notes
+
+
+def _kwargs(learnt: Mapping[str, Any], asked: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an environment, before there is a Config to hold them."""
+    found: dict[str, Any] = {}
+    for tables in (learnt, asked):
+        found = tables.get("environment", {}).get("kwargs", found)
+    found = overrides.get("environment.kwargs", found)
+    return _validated({"game": "", "environment": {"kwargs": found}}, "settings").environment.kwargs
+
+
+def _plain(value: Any) -> Any:
+    """A value as TOML could hold it: numbers and arrays of NumPy, tuples and paths converted."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
 
 
 def default_recipe(spec: GameSpec) -> str:
@@ -135,6 +177,10 @@ def parse_value(text: str) -> Any:
     except (ValueError, RecursionError):  # no TOML, thousands of digits, or thousands of brackets
         return text
     return tables["value"] if len(tables) == 1 else text
+
+
+def _protocol_tables(protocol: str) -> dict[str, Any]:
+    return _read(protocol, "protocols", PROTOCOL_SECTIONS, "protocol")
 
 
 def _read(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> dict[str, Any]:

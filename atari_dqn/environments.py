@@ -5,7 +5,7 @@ right after its terminal step. So no filler row exists, no observation crosses a
 again from a seed and the actions since.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from atari_dqn.games import GameSpec
 from atari_dqn.gymnasium_game import GymnasiumGame
 from atari_dqn.preprocessing import Game, ReferenceGame
 from atari_dqn.settings import EnvironmentSettings
-from atari_dqn.vector_games import CppGames, SerialGames, VectorGame
+from atari_dqn.vector_games import CppGames, SerialGames, VectorGame, checked_actions
 
 
 def make_game(spec: GameSpec, settings: EnvironmentSettings, frame_cap: int) -> Game:
@@ -43,7 +43,7 @@ def make_games(spec: GameSpec, settings: EnvironmentSettings, num_envs: int, fra
         threads: emulator threads; 0 is one for each core.
     """
     if spec.rom is None:
-        return SerialGames([GymnasiumGame(spec.id, settings, frame_cap) for _ in range(num_envs)])
+        return SerialGames([GymnasiumGame(spec.id, settings, frame_cap, index=index) for index in range(num_envs)])
     if isinstance(settings.frame_skip, int):
         return CppGames(spec.rom, settings, num_envs, frame_cap, threads)
     return SerialGames([ReferenceGame(spec.rom, settings, frame_cap) for _ in range(num_envs)])
@@ -90,9 +90,13 @@ class Environments:
         """Starts a new episode everywhere; returns the observations (N, *observation_shape)."""
         return self._start_episodes(np.ones(self.count, np.bool_))
 
-    def send(self, actions: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Starts a step and returns at once with the actions that are really executed."""
-        executed = np.asarray(actions, np.int32)
+    def send(self, actions: NDArray[np.integer[Any]] | Sequence[int]) -> NDArray[np.int32]:
+        """Starts a step and returns at once with the actions that are really executed.
+
+        Raises:
+            UserError: they are not one index of ``action_names`` for each environment.
+        """
+        executed = checked_actions(actions, self.count, len(self.action_names))
         if self._settings.fire_after_life_loss and self._fire is not None:
             executed = np.where(self._life_lost, np.int32(self._fire), executed)
         self._games.send(executed)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from atari_dqn.errors import UserError, shorten
 from atari_dqn.evaluation import Episode, Evaluation, Rank
-from atari_dqn.games import resolve
+from atari_dqn.games import identify
 from atari_dqn.settings import Config, EnvironmentSettings, EvaluationSettings
 from atari_dqn.writing import write_whole
 
@@ -109,7 +109,7 @@ class EpisodeFile(_Part):
         Raises:
             UserError: the id means no game here, or its keyword arguments could mean anything.
         """
-        resolve(self.game)
+        identify(self.game)
         for name, value in self.protocol.environment.kwargs.items():
             if not isinstance(value, int | float) and not (isinstance(value, str) and value.replace("_", "").isalnum()):
                 raise UserError(f"environment.kwargs.{name} of a recording is neither a number nor a plain word")
@@ -150,7 +150,7 @@ def describe_episode(
     """What to write beside the recording of an episode of an evaluation."""
     return EpisodeFile(
         game=result.config.game,
-        rom=result.config.spec.rom,
+        rom=result.config.rom,
         **origin._asdict(),
         protocol=PlayedProtocol.model_validate(result.protocol()),
         rank=rank,
@@ -163,12 +163,13 @@ def describe_episode(
     )
 
 
-def read_episode(path: Path) -> EpisodeFile:
+def read_episode(path: str | Path) -> EpisodeFile:
     """Reads what lies beside a recording; nothing in it is trusted.
 
     Raises:
         UserError: it is missing, is no such JSON, or holds what no recording has.
     """
+    path = Path(path)
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise UserError(f"'{path}' is too large to be the JSON of a recording")

@@ -1,7 +1,8 @@
 """Scoring an agent: whole episodes, a fixed number from each environment, and everything that the score depends on."""
 
+import operator
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.environments import Environments, make_game, make_games
+from atari_dqn.errors import UserError
 from atari_dqn.exploration import epsilon_greedy
 from atari_dqn.games import human_normalised_score, reference_scores
 from atari_dqn.settings import Config
+from atari_dqn.vector_games import checked_actions
 
-Policy = Callable[[NDArray[Any]], NDArray[np.int32]]
+Policy = Callable[[NDArray[Any]], NDArray[np.integer[Any]] | Sequence[int]]
 Rank = Literal["median", "best", "worst"]
 
 
@@ -55,7 +58,7 @@ class Evaluation:
             "median": statistics.median(scores),
             "min": min(scores),
             "max": max(scores),
-            "human_normalised": human_normalised_score(self.config.spec.rom, mean),
+            "human_normalised": human_normalised_score(self.config.rom, mean),
             "cut_by_frame_cap": sum(episode.truncated for episode in self.episodes),
             "mean_length_steps": statistics.fmean(len(episode.actions) for episode in self.episodes),
         }
@@ -75,7 +78,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The whole result as plain numbers and strings."""
         episodes = [episode.to_json() for episode in self.episodes]
-        names = {"game": self.config.game, "rom": self.config.spec.rom}
+        names = {"game": self.config.game, "rom": self.config.rom}
         return names | {"protocol": self.protocol(), "statistics": self.statistics(), "episodes": episodes}
 
     @property
@@ -99,22 +102,25 @@ def play(policy: Policy, environments: Environments, episodes: int, epsilon: flo
     """Plays a fixed quota of whole episodes in each environment, so that short episodes are not over-counted.
 
     Args:
-        policy: from observations (N, *observation_shape) to actions (N,).
+        policy: from observations (N, *observation_shape) to actions (N,), an array or a list of
+            whole numbers.
         environments: what to play; started anew.
         episodes: in all; the first environments play one more where it does not divide.
         epsilon: probability of a random action, independent for each environment.
         seed: of the random actions.
     """
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"evaluation"])))
-    count = environments.count
+    count, num_actions = environments.count, len(environments.action_names)
     left = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
     actions: list[list[int]] = [[] for _ in range(count)]
     score, frames = np.zeros(count), np.zeros(count, np.int64)
     finished: list[Episode] = []
     observation = environments.reset()
     while left.any():
-        greedy = policy(observation) if epsilon < 1 else np.zeros(count, np.int32)
-        executed = environments.send(epsilon_greedy(greedy, epsilon, len(environments.action_names), random))
+        greedy = np.zeros(count, np.int32)
+        if epsilon < 1:
+            greedy = checked_actions(policy(observation), count, num_actions)
+        executed = environments.send(epsilon_greedy(greedy, epsilon, num_actions, random))
         step = environments.recv()
         score += step.reward
         frames += step.frames
@@ -145,9 +151,14 @@ def observe(policy: Policy, config: Config, steps: int, seed: int) -> NDArray[An
 def evaluate(
     policy: Policy, config: Config, *, seed: int, episodes: int | None = None, epsilon: float | None = None
 ) -> Evaluation:
-    """Scores a policy under the protocol of the settings; ``episodes`` and ``epsilon`` override it."""
-    episodes = config.evaluation.episodes if episodes is None else episodes
-    epsilon = config.evaluation.epsilon if epsilon is None else epsilon
+    """Scores a policy under the protocol of the settings; ``episodes`` and ``epsilon`` override it.
+
+    Raises:
+        UserError: one of these numbers is out of range, or the policy returns no actions.
+    """
+    seed = _whole_number("seed", seed, least=0)
+    episodes = _whole_number("episodes", config.evaluation.episodes if episodes is None else episodes, least=1)
+    epsilon = _probability("epsilon", config.evaluation.epsilon if epsilon is None else epsilon)
     count = min(config.evaluation.environments, episodes)
     threads = config.machine.environment_threads
     games = make_games(config.spec, config.environment, count, config.evaluation.frame_cap, threads)
@@ -155,17 +166,38 @@ def evaluate(
     return Evaluation(config, play(policy, environments, episodes, epsilon, seed), epsilon, seed, environments.action_names)
 
 
+def _whole_number(name: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise UserError(f"{name} = {value!r}: wanted is a whole number of at least {least}")
+    return number
+
+
+def _probability(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise UserError(f"{name} = {value!r}: wanted is a probability from 0 to 1")
+    return number
+
+
 def describe(evaluation: Evaluation, agent: str) -> str:
     """The whole result in one block of text: agent, protocol, score."""
     config, numbers = evaluation.config, evaluation.statistics()
-    rom, error = config.spec.rom or "", numbers["standard_error"]
+    rom, error = config.rom or "", numbers["standard_error"]
+    unit = "frames" if rom else "agent steps"
     margin = "" if error is None else f" +- {error:.2f} (standard error)"
     lines = {
         "game": f"{config.game} (rom {rom})" if rom else config.game,
         "agent": agent,
         "protocol": f"{config.protocol}: {describe_environment(config)}",
         "evaluation": f"{numbers['episodes']} episodes in {evaluation.environments} environments, "
-        f"epsilon {evaluation.epsilon:g}, cap {config.evaluation.frame_cap} frames, seed {evaluation.seed}",
+        f"epsilon {evaluation.epsilon:g}, cap {config.evaluation.frame_cap} {unit}, seed {evaluation.seed}",
         "score": f"mean {numbers['mean']:.2f}{margin}, "
         f"median {numbers['median']:g}, min {numbers['min']:g}, max {numbers['max']:g}",
         "human-normalised": "no published scores for this game",

@@ -23,7 +23,7 @@ from atari_dqn.torsos import ByteConvolution, SpectralConvolution, StridedConvol
 ROUNDING = 1e-3
 
 
-def export_network(agent: Agent, out: Path, observations: NDArray[Any]) -> float:
+def export_network(agent: Agent, out: str | Path, observations: NDArray[Any]) -> float:
     """Writes the network that plays for other programs, and has the file answer as they would.
 
     It maps ``frames`` (B, height, width, stack), bytes, to Q-values (B, actions), as ``save_network`` says.
@@ -39,6 +39,7 @@ def export_network(agent: Agent, out: Path, observations: NDArray[Any]) -> float
     Raises:
         RuntimeError: they differ by more than rounding. Nothing is written then.
     """
+    out = Path(out)
     frames, expected = stacks_last(observations), agent.values(observations)
     with keras_defaults(), TemporaryDirectory(dir=out.parent, prefix=".writing-") as directory:
         made = Path(directory) / out.name

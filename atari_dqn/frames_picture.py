@@ -28,7 +28,7 @@ class SeenStep(NamedTuple):
     first_frame: int  # since the episode began, from 1
 
 
-def draw_frames(out: Path, config: Config, steps: int, after: int, seed: int) -> None:
+def draw_frames(out: str | Path, config: Config, steps: int, after: int, seed: int) -> None:
     """Writes a picture of successive agent steps of random play: the raw frames, and below them what the network sees.
 
     Args:
@@ -41,6 +41,7 @@ def draw_frames(out: Path, config: Config, steps: int, after: int, seed: int) ->
     Raises:
         UserError: the name has another ending, the game shows vectors, or the episode ends too soon.
     """
+    out = Path(out)
     if out.suffix.lower() != ".png":
         raise UserError(f"cannot draw to '{out}': the name must end in .png")
     if config.spec.vectors:
@@ -104,7 +105,7 @@ def picture_of(seen: list[SeenStep], config: Config) -> Image.Image:
 
 def _what_happens(step: SeenStep, config: Config) -> str:
     settings = config.environment
-    parts = [f"for {len(step.raw)} frames"] if config.spec.rom else []
+    parts = [f"for {len(step.raw)} frames"] if config.rom else []
     parts += [f"sticky {settings.sticky_probability:g}"] if settings.sticky_probability else []
     parts += ["the pixel-wise maximum of the last two is observed" if settings.max_pool else "the last one is observed"]
     return ", ".join(parts)

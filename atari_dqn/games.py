@@ -2,7 +2,8 @@
 
 import csv
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -67,12 +68,12 @@ def single_player_roms() -> tuple[str, ...]:
     return tuple(sorted(set(roms.get_all_rom_ids()) - MULTI_PLAYER_ROMS))
 
 
-def resolve(game: str) -> GameSpec:
-    """Returns the game that an id means.
+def resolve(game: str, kwargs: Mapping[str, Any] | None = None) -> GameSpec:
+    """Returns the game that an id means, and whether it shows vectors.
 
-    Accepted are the bare name in either spelling (``breakout``, ``SpaceInvaders``, ``space_invaders``), and for every
-    single-player game ``XDeterministic-v0/-v4``, ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``; besides, every
-    other id that is registered with Gymnasium. An old version of a task that Gymnasium brings along means today's.
+    Args:
+        game: what ``identify`` accepts.
+        kwargs: arguments of an environment that is no Atari game: they may decide what it shows.
 
     >>> resolve("SpaceInvadersDeterministic-v4")  # doctest: +NORMALIZE_WHITESPACE
     GameSpec(id='SpaceInvadersDeterministic-v4', rom='space_invaders', frame_skip=3, sticky_probability=0.0,
@@ -81,14 +82,30 @@ def resolve(game: str) -> GameSpec:
     {}
 
     Raises:
+        UserError: the id names no game, or a version that the game never had; or the environment
+            cannot be made.
+    """
+    spec = identify(game)
+    return spec if spec.rom else replace(spec, vectors=tasks.kind(spec.id, kwargs or {}).vectors)
+
+
+def identify(game: str) -> GameSpec:
+    """Returns the game that an id means, without making it: ``vectors`` is left False.
+
+    Accepted are the bare name in either spelling (``breakout``, ``SpaceInvaders``, ``space_invaders``), and for every
+    single-player game ``XDeterministic-v0/-v4``, ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``; besides, every
+    other id that is registered with Gymnasium. An id that is not registered and is an old version
+    of a task that Gymnasium brings along means today's.
+
+    Raises:
         UserError: the id names no game, or a version that the game never had.
     """
-    if tasks.is_task(game):
-        return _task(tasks.current(game))
+    if is_task(game):
+        return GameSpec(game, None)
     match = _ID.fullmatch(game)
     rom = _rom_by_squeezed_name().get(_squeeze(match["name"])) if match else None
-    if rom is None and tasks.is_task(today := tasks.current(game)):
-        return _task(today)
+    if rom is None and is_task(today := tasks.current(game)):
+        return GameSpec(today, None)
     if match is None or rom is None:
         raise UserError(
             f"unknown game '{game}': 'atari-dqn games' lists the {len(single_player_roms())} that are known"
@@ -102,9 +119,14 @@ def resolve(game: str) -> GameSpec:
     return spec
 
 
+def is_task(game: str) -> bool:
+    """Whether an id is registered with Gymnasium and is no known id of an Atari game."""
+    return game in gymnasium.registry and game not in _known_ids()
+
+
 @cache
-def _task(task: str) -> GameSpec:
-    return GameSpec(task, None, vectors=tasks.shows_vectors(task))
+def _known_ids() -> frozenset[str]:
+    return frozenset(all_ids())
 
 
 def ids_of(rom: str) -> tuple[str, ...]:

@@ -1,17 +1,23 @@
 """Any Gymnasium environment with a number of actions, behind the interface of an Atari game."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn import tasks
+from atari_dqn import rendered, tasks
 from atari_dqn.errors import UserError
 from atari_dqn.games import AS_IT_IS
 from atari_dqn.preprocessing import Image, Outcome, grayscale, observation_dtype, push, resize
 from atari_dqn.settings import EnvironmentSettings
+
+# An action of a recorded episode is stored as one byte.
+MOST_ACTIONS = 256
+USUAL_SCREENS_PER_SECOND = 30.0
+LARGEST_REWARD = float(np.finfo(np.float32).max)
 
 
 class GymnasiumGame:
@@ -26,38 +32,50 @@ class GymnasiumGame:
         frame_cap: an episode is truncated after so many steps.
         render: whether ``screen`` shows what the environment renders, where it can; otherwise it shows what is observed, a
             vector as a bar for each number.
+        index: of this copy among those that are stepped side by side; errors name it.
 
     Raises:
         UserError: the environment or the settings are of another kind.
     """
 
-    def __init__(self, name: str, settings: EnvironmentSettings, frame_cap: int, render: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: EnvironmentSettings,
+        frame_cap: int,
+        render: bool = False,
+        index: int = 0,
+    ) -> None:
         for setting, value in AS_IT_IS.items():
             if (given := getattr(settings, setting)) != value:
                 raise UserError(f"environment.{setting} = {given} is for Atari games; {name} is stepped as it is")
+        self._name = name
+        self._index = index
         self._env: Any = tasks.make(name, settings.kwargs)
-        if render and "rgb_array" in self._env.metadata.get("render_modes", []):
+        if render and "rgb_array" in (_metadata(self._env).get("render_modes") or ()):
             self._env.close()
-            self._env = tasks.make(name, settings.kwargs, render_mode="rgb_array")
-        self.screens_per_second = float(self._env.metadata.get("render_fps", 30))
-        actions = self._env.action_space
+            self._env = tasks.make(name, settings.kwargs, render=True)
+        self._renders = self._env.render_mode is not None
+        self.screens_per_second = _screens_per_second(self._env)
+        actions = tasks.action_space(self._env, name)
         if not isinstance(actions, gymnasium.spaces.Discrete):
             raise UserError(f"{name} takes {actions}; Q-learning chooses among a number of actions: Discrete(n)")
+        if actions.n > MOST_ACTIONS:
+            raise UserError(f"{name} has {actions.n} actions; at most {MOST_ACTIONS} can be chosen among")
         self._first_action = int(actions.start)
-        meanings = getattr(self._env.unwrapped, "get_action_meanings", None)
-        self.action_names = tuple(meanings() if meanings else (str(action) for action in range(int(actions.n))))
+        self.action_names = _action_names(self._env, int(actions.n))
         self._settings, self._frame_cap = settings, frame_cap
         self._see, shape = self._observing(name)
         self.observation_shape = (settings.stack, *shape)
 
     def _observing(self, name: str) -> tuple[Callable[[Any], NDArray[Any]], tuple[int, ...]]:
         """How the newest part of an observation is made of what the environment shows, and its shape."""
-        shown, settings = self._env.observation_space, self._settings
+        shown, settings = tasks.observation_space(self._env, name), self._settings
         if tasks.shows_pictures(shown):
             for setting in ("time_feature", "rescale"):
                 if getattr(settings, setting):
                     raise UserError(f"environment.{setting} = true is for vectors; {name} shows pictures")
-            return self._picture, (settings.height, settings.width)
+            return self._see_picture, (settings.height, settings.width)
         if not tasks.is_vector(shown):
             wanted = "numbers in a row, or pictures: bytes, (rows, columns) or (rows, columns, 3)"
             raise UserError(f"{name} shows {shown}; wanted are {wanted}")
@@ -66,45 +84,119 @@ class GymnasiumGame:
                 raise UserError(f"environment.time_feature = true: the episodes of {name} have no limit")
             self._env = gymnasium.wrappers.TimeAwareObservation(self._env, flatten=True, normalize_time=True)
         space: Any = self._env.observation_space
+        size = gymnasium.spaces.flatdim(space)
         middle, half = tasks.bounds(space) if settings.rescale else (np.float32(0), np.float32(1))
 
         def see(shown: Any) -> NDArray[np.float32]:
             numbers: Any = gymnasium.spaces.flatten(space, shown)
-            return np.asarray((numbers - middle) / half, np.float32)
+            if numbers.shape != (size,):
+                raise self._fault(f"the observation has {numbers.size} numbers; its space has {size}")
+            seen = np.asarray((numbers - middle) / half, np.float32)
+            if not np.isfinite(seen).all():
+                raise self._fault("the observation holds NaN or an infinite number")
+            return seen
 
-        return see, (gymnasium.spaces.flatdim(space),)
+        return see, (size,)
 
     def reset(self, seed: int) -> tuple[NDArray[Any], int]:
         """See ``Game``."""
-        self._shown, info = self._env.reset(seed=seed)
         self._elapsed = 0
+        self._shown, info = self._env.reset(seed=seed)
         self._stack = np.zeros(self.observation_shape, observation_dtype(self.observation_shape))
-        return self._observe(), int(info.get("lives", 0))
+        self._screens = rendered.Screens()
+        return self._observe(), _lives(info)
 
     def step(self, action: int) -> Outcome:
         """See ``Game``."""
-        self._shown, reward, terminated, truncated, info = self._env.step(self._first_action + action)
         self._elapsed += 1
+        self._shown, reward, terminated, truncated, info = self._env.step(self._first_action + action)
+        earned = float(reward)
+        if not abs(earned) <= LARGEST_REWARD:
+            raise self._fault(f"the reward is {earned}; wanted is a number that float32 can hold")
         truncated = (truncated or self._elapsed >= self._frame_cap) and not terminated
-        return Outcome(self._observe(), float(reward), bool(terminated), bool(truncated), int(info.get("lives", 0)), 1)
+        return Outcome(self._observe(), earned, bool(terminated), bool(truncated), _lives(info), 1)
 
     def screen(self) -> Image:
         """See ``Game``."""
-        if self._env.render_mode is not None:
-            picture = self._env.render()
-        else:
-            picture = self._shown if len(self.observation_shape) == 3 else bars(self._stack[-1])
-        picture = picture.reshape(*picture.shape[:2], -1)
-        return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else np.asarray(picture, np.uint8)
+        picture = self._render() if self._renders else None
+        if picture is None:
+            picture = self._picture if len(self.observation_shape) == 3 else bars(self._stack[-1])
+        return self._screens.of_one_size(picture)
+
+    def _render(self) -> Image | None:
+        try:
+            shown = self._env.render()
+        except Exception:  # an environment of the user's; what was played is worth showing anyway
+            self._renders = False
+            return None
+        return self._screens.as_rgb(shown)
 
     def _observe(self) -> NDArray[Any]:
         self._stack = push(self._stack, self._see(self._shown))
         return self._stack
 
-    def _picture(self, shown: Image) -> Image:
-        picture = shown.reshape(*shown.shape[:2], -1)
-        gray = grayscale(picture) if picture.shape[2] == 3 else picture[:, :, 0]
+    def _see_picture(self, shown: Any) -> Image:
+        self._picture = self._bytes(np.asarray(shown))
+        gray = grayscale(self._picture) if self._picture.shape[2] == 3 else self._picture[:, :, 0]
         return resize(gray, self._settings.height, self._settings.width)
+
+    def _bytes(self, shown: NDArray[Any]) -> Image:
+        """What the environment shows as bytes (rows, columns, 1 or 3), as its space promises."""
+        if shown.ndim not in (2, 3) or shown.shape[2:] not in ((), (1,), (3,)) or not shown.size:
+            raise self._fault(
+                f"the observation has the shape {shown.shape}; its space says {self._env.observation_space.shape}"
+            )
+        picture = shown.reshape(*shown.shape[:2], -1)
+        if shown.dtype == np.uint8:
+            return picture
+        if shown.dtype.kind not in "biuf":
+            raise self._fault(f"the observation is of type {shown.dtype}; wanted are bytes 0..255")
+        low, high = float(shown.min()), float(shown.max())
+        if not (low >= 0 and high <= 255):  # NaN is neither
+            raise self._fault(f"the observation holds numbers from {low:g} to {high:g}; its space promises bytes 0..255")
+        if shown.dtype.kind == "f":
+            rounded = np.rint(picture)
+            if high <= 1 and (rounded != picture).any():
+                raise self._fault("the observation holds fractions from 0 to 1; its space promises bytes 0..255")
+            picture = rounded
+        return picture.astype(np.uint8)
+
+    def _fault(self, what: str) -> UserError:
+        return UserError(f"{self._name}, environment {self._index}, step {self._elapsed} of its episode: {what}")
+
+
+def _metadata(env: Any) -> Mapping[str, Any]:
+    metadata = env.metadata
+    return metadata if isinstance(metadata, Mapping) else {}
+
+
+def _screens_per_second(env: Any) -> float:
+    """The rate that an environment names, or the usual one where that is no rate."""
+    try:
+        rate = float(_metadata(env).get("render_fps"))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return USUAL_SCREENS_PER_SECOND
+    return rate if math.isfinite(rate) and rate > 0 else USUAL_SCREENS_PER_SECOND
+
+
+def _action_names(env: Any, count: int) -> tuple[str, ...]:
+    """The names that an environment gives its actions, or numbers where these are no such names.
+
+    A wrapper that leaves some of the actions keeps the names of all, and a user's may be anything.
+    """
+    numbers = tuple(str(action) for action in range(count))
+    try:
+        meanings = env.get_wrapper_attr("get_action_meanings")()
+    except Exception:  # an environment of the user's; AttributeError where it names none
+        return numbers
+    if not isinstance(meanings, list | tuple | np.ndarray):
+        return numbers
+    names = tuple(str(name) for name in meanings)
+    return names if len(names) == len(set(names)) == count else numbers
+
+
+def _lives(info: Any) -> int:
+    return int((info or {}).get("lives") or 0)
 
 
 def bars(vector: NDArray[np.float32]) -> Image:

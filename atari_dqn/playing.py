@@ -10,6 +10,7 @@ from atari_dqn.asked import settings_of, start_tensorflow, video_directory
 from atari_dqn.config import load_config, read_config
 from atari_dqn.console import say, say_notes
 from atari_dqn.errors import UserError, check_installed, describe_failure
+from atari_dqn.games import identify
 from atari_dqn.settings import Config
 from atari_dqn.writing import write_whole
 
@@ -190,8 +191,11 @@ def _load(options: argparse.Namespace) -> tuple[Path, Any, Config]:
 
 def _elsewhere(path: Path, stored: Config, game: str, protocol: str | None) -> Config:
     """A checkpoint's settings under another id of its game, or under another protocol."""
-    asked, _ = load_config(game, protocol=protocol, overrides={"network.torso": stored.network.torso})
-    if asked.spec.rom != stored.spec.rom:
+    overrides: dict[str, Any] = {"network.torso": stored.network.torso}
+    if identify(game).rom is None:
+        overrides["environment.kwargs"] = stored.environment.kwargs
+    asked, _ = load_config(game, protocol=protocol, overrides=overrides)
+    if asked.rom != stored.rom:
         raise UserError(f"'{path}' plays {stored.game}, not {asked.game}")
     if protocol is not None:
         seen = {name: getattr(stored.environment, name) for name in ("time_feature", "rescale", "kwargs")}

@@ -78,7 +78,7 @@ def confidence_band(curves: Sequence[Curve]) -> Band:
     return Band(steps, scores.mean(axis=0), low, high)
 
 
-def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
+def plot_runs(runs: Sequence[str | Path], stem: str | Path) -> list[Path]:
     """Draws the learning curves of runs to ``stem.png`` and ``stem.svg``.
 
     A run alone shows the score of each episode and the mean of the last 100. Several runs of one game and recipe become one
@@ -90,7 +90,8 @@ def plot_runs(runs: Sequence[Path], stem: Path) -> list[Path]:
     Raises:
         UserError: something is no run, matplotlib is missing, or the files cannot be written.
     """
-    curves = named_apart([read_curve(run) for run in runs])
+    stem = Path(stem)
+    curves = named_apart([read_curve(Path(run)) for run in runs])
     stem = stem.with_suffix("") if stem.suffix in ENDINGS else stem
     check_installed("a plot", ("matplotlib",), "plot", "plot")
     from matplotlib import rc_context

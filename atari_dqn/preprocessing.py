@@ -9,7 +9,9 @@ One agent step with frame skip 4, max-pooling and a stack of 4 (Mnih et al. 2015
     84x84 area                  f1               f2               f3               f4
     observation      0 0 0 f0   0 0 f0 f1        0 f0 f1 f2       f0 f1 f2 f3      f1 f2 f3 f4
 
-``f0`` is the screen after the reset; a stack begins with zeros (black). Without max-pooling f1 is frame 4 alone.
+``f0`` is the screen after the reset; a stack begins with zeros (black). Without max-pooling f1 is frame 4 alone. The
+step that ends an episode takes no screen of its own: without max-pooling its observation shows
+the frame before once more, as in ale-py's C++ path. Nothing is learned from it after a game over.
 
 This path serves the ids that draw their frame skip at random, and is what the tests hold ale-py's C++ path to: with the same
 seed and the same actions both give the same bytes.
@@ -108,6 +110,15 @@ def observation_dtype(shape: tuple[int, ...]) -> type[np.generic]:
     return np.uint8 if len(shape) == 3 else np.float32
 
 
+def whole_steps(frame_cap: int, frame_skip: int) -> int:
+    """A frame cap rounded up to whole agent steps, so that both paths end after the same step.
+
+    >>> [whole_steps(cap, frame_skip=4) for cap in (3, 8, 10)]
+    [4, 8, 12]
+    """
+    return -(-frame_cap // frame_skip) * frame_skip
+
+
 class Outcome(NamedTuple):
     """What one agent step did to one game."""
 
@@ -145,7 +156,8 @@ class ReferenceGame:
     Args:
         rom: snake_case name of the game.
         settings: frame skip, sticky actions and the rest.
-        frame_cap: an episode is truncated after so many frames, no-ops not counted.
+        frame_cap: an episode is truncated after so many frames, no-ops not counted; with a fixed
+            frame skip rounded up to whole agent steps.
 
     Attributes:
         raw_frames: None, or a list that gathers every frame of the emulator as an RGB image.
@@ -165,6 +177,8 @@ class ReferenceGame:
         self._ale.loadROM(self._rom_path)
         self._settings = settings
         self._frame_cap = frame_cap
+        if isinstance(settings.frame_skip, int):
+            self._frame_cap = whole_steps(frame_cap, settings.frame_skip)
         self.observation_shape: tuple[int, ...] = (settings.stack, settings.height, settings.width)
         skip = settings.frame_skip
         self._skip_bounds = (skip[0], skip[1]) if isinstance(skip, list) else (skip, skip)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.console import say
+from atari_dqn.console import say_notes
 from atari_dqn.environments import make_game
 from atari_dqn.episode_file import Ending, EpisodeFile, Origin, RecordedFile, describe_episode, read_episode, recording_stem
 from atari_dqn.errors import UserError
@@ -82,7 +82,7 @@ def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
 
 
 def write_recording(
-    path: Path, config: Config, episode: Episode, scale: int | None = None, show: Show = replay_screens
+    path: str | Path, config: Config, episode: Episode, scale: int | None = None, show: Show = replay_screens
 ) -> Recorded:
     """Renders an episode to ``path``, a .gif or an .mp4, and returns how much of it is shown.
 
@@ -99,11 +99,11 @@ def write_recording(
     """
     check_ending(path)
     ending = ending_of(path)
-    return write_recordings({ending: path}, config, episode, scale, show)[ending]
+    return write_recordings({ending: Path(path)}, config, episode, scale, show)[ending]
 
 
 def write_recordings(
-    paths: Mapping[Ending, Path],
+    paths: Mapping[Ending, str | Path],
     config: Config,
     episode: Episode,
     scale: int | None = None,
@@ -128,9 +128,10 @@ def write_recordings(
         UserError: none of the files could be written.
         EpisodeChangedError: the episode went another way.
     """
+    files = {ending: Path(path) for ending, path in paths.items()}
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     rate = game.screens_per_second
-    outputs = {ending: _Output(ending, path, rate, config, scale) for ending, path in paths.items()}
+    outputs = {ending: _Output(ending, path, rate, config, scale) for ending, path in files.items()}
     with ExitStack() as stack:
         for output in outputs.values():
             stack.enter_context(output)
@@ -142,13 +143,13 @@ def write_recordings(
     if len(failures) == len(outputs):
         raise UserError(failures[0])
     for failure in failures:
-        say(f"note: {failure}")
+        say_notes([failure])
     played = episode.frames / rate
     return {ending: Recorded(output.seconds, played, rate) for ending, output in outputs.items() if not output.failure}
 
 
 def record_episode(
-    paths: Mapping[Ending, Path],
+    paths: Mapping[Ending, str | Path],
     result: Evaluation,
     episode: Episode,
     origin: Origin,
@@ -169,14 +170,15 @@ def record_episode(
         show: how it is annotated; None: not at all.
     """
     recorded = write_recordings(paths, result.config, episode, 1 if show else scale, show or replay_screens)
-    files = {ending: RecordedFile(name=paths[ending].name, seconds=shown.shown) for ending, shown in recorded.items()}
-    path, rate = next((paths[ending], shown.screens_per_second) for ending, shown in recorded.items())
+    names = {ending: Path(path).name for ending, path in paths.items()}
+    files = {ending: RecordedFile(name=names[ending], seconds=shown.shown) for ending, shown in recorded.items()}
+    path, rate = next((Path(paths[ending]), shown.screens_per_second) for ending, shown in recorded.items())
     described = describe_episode(result, episode, origin, rank, files, rate, annotated=show is not None)
     return write_beside(path, described)
 
 
 def record_ranked(
-    directory: Path,
+    directory: str | Path,
     result: Evaluation,
     origin: Origin,
     rank: Rank,
@@ -195,12 +197,12 @@ def record_ranked(
     """
     episode = result.ranked()[rank]
     stem = recording_stem(result.config.game, origin, episode.score, rank, suffix)
-    paths = {ending: directory / f"{stem}.{ending}" for ending in ENDINGS}
+    paths = {ending: Path(directory) / f"{stem}.{ending}" for ending in ENDINGS}
     described = record_episode(paths, result, episode, origin, rank, **options)
     return described, {ending: paths[ending] for ending in described.files}
 
 
-def replay_recording(path: Path, out: Path, scale: int | None = None) -> EpisodeFile:
+def replay_recording(path: str | Path, out: str | Path, scale: int | None = None) -> EpisodeFile:
     """Renders an episode anew from the JSON beside its recording, which is not trusted, and writes a JSON beside that too.
 
     Args:
@@ -211,10 +213,11 @@ def replay_recording(path: Path, out: Path, scale: int | None = None) -> Episode
     Raises:
         UserError: the JSON is none of a recording, or the episode does not go as it says.
     """
+    out = Path(out)
     described = read_episode(path)
     config, episode = described.config(), described.played()
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
-    if (described.rom, tuple(described.protocol.actions)) != (config.spec.rom, game.action_names):
+    if (described.rom, tuple(described.protocol.actions)) != (config.rom, game.action_names):
         raise UserError(f"'{path}': the game has other actions here: {', '.join(game.action_names)}")
     if max(described.actions) >= len(game.action_names):
         raise UserError(f"'{path}': action {max(described.actions)} of {len(game.action_names)} that are counted from 0")
@@ -227,9 +230,9 @@ def replay_recording(path: Path, out: Path, scale: int | None = None) -> Episode
     return write_beside(out, described.model_copy(update={"files": files, "annotated": False}))
 
 
-def write_beside(path: Path, described: EpisodeFile) -> EpisodeFile:
+def write_beside(path: str | Path, described: EpisodeFile) -> EpisodeFile:
     """Writes the JSON of a recording; where there is one of the same episode already, its other files stay named."""
-    beside = path.with_suffix(".json")
+    beside = Path(path).with_suffix(".json")
     with suppress(UserError):
         if (before := read_episode(beside)).shows(described):
             described = described.model_copy(update={"files": {**before.files, **described.files}})
@@ -237,9 +240,9 @@ def write_beside(path: Path, described: EpisodeFile) -> EpisodeFile:
     return described
 
 
-def check_beside(path: Path) -> None:
+def check_beside(path: str | Path) -> None:
     """Raises a UserError where the JSON beside a recording would replace one of another kind."""
-    beside = path.with_suffix(".json")
+    beside = Path(path).with_suffix(".json")
     try:
         if beside.exists():
             read_episode(beside)
@@ -247,15 +250,15 @@ def check_beside(path: Path) -> None:
         raise UserError(f"{error}; it would be replaced, so choose another name") from None
 
 
-def check_ending(path: Path) -> None:
+def check_ending(path: str | Path) -> None:
     """Raises a UserError for a path that cannot be recorded to."""
-    if path.suffix.lower() not in (".gif", ".mp4"):
+    if Path(path).suffix.lower() not in (".gif", ".mp4"):
         raise UserError(f"cannot record to '{path}': the name must end in .gif or .mp4")
 
 
-def ending_of(path: Path) -> Ending:
+def ending_of(path: str | Path) -> Ending:
     """What kind of recording a path names."""
-    return "gif" if path.suffix.lower() == ".gif" else "mp4"
+    return "gif" if Path(path).suffix.lower() == ".gif" else "mp4"
 
 
 def scaled(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:

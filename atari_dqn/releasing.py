@@ -21,7 +21,7 @@ CURVES = ("episodes.csv", "metrics.csv")
 CARD = "README.md"
 
 
-def release(source: Path, out: Path, gif: Path, seed: int, episodes: int | None) -> Evaluation:
+def release(source: str | Path, out: str | Path, gif: str | Path, seed: int, episodes: int | None) -> Evaluation:
     """Writes an agent without what it would take to train on, scores what was written, and records its median episode.
 
     Args:
@@ -35,6 +35,7 @@ def release(source: Path, out: Path, gif: Path, seed: int, episodes: int | None)
     Raises:
         UserError: ``out`` is there already, or the checkpoint is damaged or no longer in its run's directory.
     """
+    source, out, gif = Path(source), Path(out), Path(gif)
     if out.exists():
         raise UserError(f"there is '{out}' already: choose another name, or delete it first")
     run, stored, config = source.parent, checkpoint.load(source, shared=False), read_config(source / runs.CONFIG)
@@ -110,7 +111,8 @@ def training_command(config: Config) -> str:
     Raises:
         UserError: the recipe or the protocol was a file of one's own.
     """
-    usual, _ = load_config(config.game, config.recipe, config.protocol)
+    kwargs = config.environment.kwargs
+    usual, _ = load_config(config.game, config.recipe, config.protocol, {"environment.kwargs": kwargs} if kwargs else None)
     named = {"machine.seed": "SEED", "training.total_steps": "STEPS"}
     words = [f"GAME={config.game}", f"CONFIG={config.recipe}", f"PROTOCOL={config.protocol}"]
     arguments = []
@@ -120,7 +122,18 @@ def training_command(config: Config) -> str:
             name = f"{section}.{key}"
             if name in named:
                 words.append(f"{named[name]}={value}")
-            elif value != before[key] and name not in runs.THREADS:
-                text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            elif (value != before[key] and name not in runs.THREADS) or (key == "kwargs" and value):
+                text = value if isinstance(value, str) else _in_toml(value)
                 arguments.append(f"--{name} {text}")
     return " ".join(["make train", *words, *([f"ARGS='{' '.join(arguments)}'"] if arguments else [])])
+
+
+def _in_toml(value: Any) -> str:
+    """A value as the command line reads it, without spaces.
+
+    >>> _in_toml({"size": 3, "walls": [True, False]})
+    '{size=3,walls=[true,false]}'
+    """
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}={_in_toml(entry)}" for key, entry in value.items()) + "}"
+    return json.dumps(value, separators=(",", ":"))

@@ -7,7 +7,7 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from atari_dqn.errors import shorten
-from atari_dqn.games import GameSpec, resolve
+from atari_dqn.games import GameSpec, identify, resolve
 from atari_dqn.learning_settings import (
     MOST_EPISODES,
     MOST_STEPS,
@@ -20,6 +20,8 @@ from atari_dqn.learning_settings import (
     Section,
     setting,
 )
+
+CAP = "{} episodes are truncated here (108,000: 30 minutes); a fixed frame skip rounds it up to whole agent steps"
 
 
 def _is_finite(value: Any) -> bool:
@@ -52,9 +54,7 @@ class EnvironmentSettings(Section):
     life_loss_ends_future: bool = setting(
         False, "a lost life has discount 0 in training; the game goes on", source="Mnih et al. 2015, Methods"
     )
-    frame_cap: int = setting(
-        108_000, "training episodes are truncated here (108,000: 30 minutes)", unit="frames", ge=1, lt=2**31
-    )
+    frame_cap: int = setting(108_000, CAP.format("training"), unit="frames", ge=1, lt=2**31)
     height: int = setting(84, "rows of an observation", unit="pixels", source="Mnih et al. 2015, Methods", ge=36, le=250)
     width: int = setting(84, "columns of an observation", unit="pixels", source="Mnih et al. 2015, Methods", ge=36, le=160)
     stack: int = setting(4, "frames (or vectors) in an observation, the newest last", source=NATURE, ge=1, le=16)
@@ -91,9 +91,7 @@ class EvaluationSettings(Section):
         30, "episodes of an evaluation", unit="episodes", source="Mnih et al. 2015, Methods", ge=1, le=MOST_EPISODES
     )
     epsilon: float = setting(0.05, "probability of a random action", source="Mnih et al. 2015, Methods", ge=0, le=1)
-    frame_cap: int = setting(
-        108_000, "evaluation episodes are truncated here (108,000: 30 minutes)", unit="frames", ge=1, lt=2**31
-    )
+    frame_cap: int = setting(108_000, CAP.format("evaluation"), unit="frames", ge=1, lt=2**31)
     environments: int = setting(10, "games played side by side", ge=1, le=256)
 
 
@@ -190,8 +188,13 @@ class Config(Section):
 
     @property
     def spec(self) -> GameSpec:
-        """The game that the id means."""
-        return resolve(self.game)
+        """The game that the id means; what is no Atari game is made once to see what it shows."""
+        return resolve(self.game, self.environment.kwargs)
+
+    @property
+    def rom(self) -> str | None:
+        """The game's name in ale-py, None for what is no Atari game; nothing is made to find out."""
+        return identify(self.game).rom
 
     def to_toml(self) -> str:
         """The resolved settings as a TOML file that ``config.read_config`` reads back."""

@@ -45,25 +45,28 @@ class Training:
         games: the emulators of ``training.environments`` games, or None for those that the settings name.
     """
 
-    def __init__(self, config: Config, run_directory: Path, video_directory: Path, games: VectorGame | None = None) -> None:
-        self.config, self.run_directory, self.video_directory = config, run_directory, video_directory
+    def __init__(
+        self, config: Config, run_directory: str | Path, video_directory: str | Path, games: VectorGame | None = None
+    ) -> None:
+        self.config, self.run_directory, self.video_directory = config, Path(run_directory), Path(video_directory)
         settings, machine, count = config.training, config.machine, config.training.environments
         if games is None:
             cap, threads = config.environment.frame_cap, machine.environment_threads
             games = make_games(config.spec, config.environment, count, cap, threads)
         self.environments = Environments(games, config.environment, config.machine.seed, games.seed_steps)
-        self.memory = make_memory(config, count, games.observation_shape, run_directory)
+        self.memory = make_memory(config, count, games.observation_shape, self.run_directory)
         self.agent = Agent(config, games.observation_shape, games.action_names)
         self.explorer = Explorer(config.exploration, settings.warmup_steps, count, self.agent.num_actions, machine.seed)
         self.steps, self.frames, self.advance = 0, 0, count  # the last: of one step
         self.reward_clip = config.agent.reward_clip or np.inf
         self.episodes, self.stopwatch = EpisodeTracker(count), Stopwatch(PARTS)
-        self.trace, self.frame_files = Trace(run_directory, machine.trace_updates), FrameFiles(run_directory)
+        self.trace, self.frame_files = Trace(self.run_directory, machine.trace_updates), FrameFiles(self.run_directory)
         self.learning = Learning(config, self.agent, self.memory, self.trace, self.stopwatch)
         self.evaluated_at, self.evaluation = -1, float("nan")
         self.saved_at = -1
         self.stop = StopOnSignals()
         self.observation: NDArray[Any] | None = None
+        self.ran_to_the_end = False
         self.periodic: list[tuple[int, str, Callable[[], None]]] = [
             (settings.log_period, "log", self.log),
             # Before the evaluation, so that nothing that goes wrong with that costs what was learned.
@@ -79,6 +82,8 @@ class Training:
         Returns:
             Whether the run is complete.
         """
+        if self.ran_to_the_end:
+            return True
         total = self.config.training.total_steps
         self.logs = RunLogs(self.run_directory, self.steps, total)
         self.logs.settings(self.steps, self.config.to_toml())
@@ -105,7 +110,8 @@ class Training:
             if self.config.training.evaluation_period and self.evaluated_at != self.steps:
                 with self.stopwatch.part("evaluation"):
                     self.evaluate()
-        return self.steps >= total
+        self.ran_to_the_end = self.steps >= total
+        return self.ran_to_the_end
 
     def prepare(self, total: int) -> None:
         """Builds the graphs of updates, and makes up for an evaluation that a stop has cut short.

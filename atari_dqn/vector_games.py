@@ -7,8 +7,9 @@ from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from atari_dqn.errors import UserError
 from atari_dqn.machine import usable_cores
-from atari_dqn.preprocessing import Game, observation_dtype
+from atari_dqn.preprocessing import Game, observation_dtype, whole_steps
 from atari_dqn.settings import EnvironmentSettings
 
 
@@ -56,12 +57,29 @@ class VectorGame(Protocol):
         ...
 
     def send(self, actions: NDArray[np.int32]) -> None:
-        """Starts a step and returns at once."""
+        """Starts a step and returns at once; unknown actions raise a UserError."""
         ...
 
     def recv(self) -> Transitions:
         """Waits for the step that was sent."""
         ...
+
+
+def checked_actions(actions: Any, count: int, num_actions: int) -> NDArray[np.int32]:
+    """Returns the actions of N games as int32 (N,).
+
+    Raises:
+        UserError: they are not N whole numbers from 0 to ``num_actions`` - 1. The C++ threads would wait for ever for a game
+            that was given another.
+    """
+    given = np.asarray(actions)
+    if given.shape != (count,) or given.dtype.kind not in "iu":
+        wanted = f"wanted are {count} whole numbers, shape ({count},)"
+        raise UserError(f"actions of shape {given.shape} and type {given.dtype}; {wanted}")
+    if given.min() < 0 or given.max() >= num_actions:
+        wrong = given[(given < 0) | (given >= num_actions)][0]
+        raise UserError(f"there is no action {wrong}: there are {num_actions}, counted from 0")
+    return given.astype(np.int32, copy=False)
 
 
 class CppGames:
@@ -74,7 +92,7 @@ class CppGames:
             rom,
             num_envs,
             num_threads=min(num_envs, threads or usable_cores()),
-            max_num_frames_per_episode=frame_cap,
+            max_num_frames_per_episode=whole_steps(frame_cap, settings.frame_skip),
             repeat_action_probability=settings.sticky_probability,
             full_action_space=settings.full_actions,
             img_height=settings.height,
@@ -109,7 +127,7 @@ class CppGames:
 
     def send(self, actions: NDArray[np.int32]) -> None:
         """See ``VectorGame``."""
-        self._games.send(actions)
+        self._games.send(checked_actions(actions, self.num_envs, len(self.action_names)))
 
     def recv(self) -> Transitions:
         """See ``VectorGame``."""
@@ -146,7 +164,7 @@ class SerialGames:
 
     def send(self, actions: NDArray[np.int32]) -> None:
         """See ``VectorGame``."""
-        self._actions = actions
+        self._actions = checked_actions(actions, self.num_envs, len(self.action_names))
 
     def recv(self) -> Transitions:
         """See ``VectorGame``."""

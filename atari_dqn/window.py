@@ -17,7 +17,7 @@ from atari_dqn.evaluation import Policy
 from atari_dqn.exploration import epsilon_greedy
 from atari_dqn.preprocessing import Image
 from atari_dqn.settings import Config
-from atari_dqn.vector_games import SerialGames
+from atari_dqn.vector_games import SerialGames, checked_actions
 
 TITLE = "atari-dqn"
 INITIAL_SCALE = 3
@@ -58,8 +58,9 @@ def play_in_window(policy: Policy, config: Config, seed: int, episodes: int, eps
     for _ in range(episodes):
         score, ended = 0.0, False
         while not ended:
-            actions = epsilon_greedy(policy(observation), epsilon, len(environments.action_names), random)
-            environments.send(actions)
+            num_actions = len(environments.action_names)
+            greedy = checked_actions(policy(observation), 1, num_actions)
+            environments.send(epsilon_greedy(greedy, epsilon, num_actions, random))
             step = environments.recv()
             score += float(step.reward[0])
             due = max(due + float(step.frames[0]) / game.screens_per_second, time.monotonic())

@@ -1,3 +1,5 @@
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -278,3 +280,74 @@ def test_equal_weights_are_no_weights() -> None:
     half = data._replace(weight=np.full(8, 0.5, np.float32))
     whole_loss, half_loss = (agent.update(which)[0].loss.item() for agent, which in ((one, data), (other, half)))
     assert half_loss == pytest.approx(whole_loss / 2, rel=1e-5)
+
+
+@cache
+def picture_agent() -> Agent:
+    return Agent(config(), SHAPE, ACTIONS)
+
+
+@cache
+def vector_agent() -> Agent:
+    return Agent(load_config("CartPole-v1", overrides={"environment.stack": 2})[0], (2, 4), ("LEFT", "RIGHT"))
+
+
+BYTES = np.random.default_rng(0).integers(256, size=(3, *SHAPE), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("observations", "message"),
+    [
+        (
+            BYTES[0],
+            r"shape \(2, 36, 36\) and type uint8; wanted: \(N, 2, 36, 36\), uint8; a single .* observations\[np.newaxis\]",
+        ),
+        (np.moveaxis(BYTES, 1, -1), r"wanted: \(N, 2, 36, 36\), uint8; the stack comes before the rows: "),
+        (BYTES / np.float32(255), r"type float32; wanted: \(N, 2, 36, 36\), uint8; pictures are bytes from 0 to 255"),
+        (BYTES.astype(np.float64), "type float64; wanted: .*, uint8; pictures are bytes"),
+        (BYTES.astype(np.int64), "type int64; wanted: .*, uint8; pictures are bytes"),
+        (BYTES.astype(np.int8), "type int8; wanted"),
+        (BYTES.tolist(), "type int64; wanted"),
+        (BYTES[:, :, :30], r"shape \(3, 2, 30, 36\) and type uint8; wanted: \(N, 2, 36, 36\), uint8$"),
+        (BYTES[:, :1], r"shape \(3, 1, 36, 36\)"),
+        (np.zeros((0, 2, 30, 36), np.uint8), r"shape \(0, 2, 30, 36\)"),
+        (np.uint8(3), r"shape \(\) "),
+    ],
+)
+@pytest.mark.parametrize("method", ["values", "act", "explore"])
+def test_pictures_of_another_shape_order_or_type_are_refused(method: str, observations: object, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        getattr(picture_agent(), method)(observations)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int8, np.int64, np.uint16])
+def test_vectors_may_be_numbers_of_any_type(dtype: type) -> None:
+    agent, numbers = vector_agent(), np.arange(24).reshape(3, 2, 4)
+    expected = agent.values(numbers.astype(np.float32))
+    np.testing.assert_array_equal(agent.values(numbers.astype(dtype)), expected)
+    np.testing.assert_array_equal(agent.act(numbers.astype(dtype)), expected.argmax(axis=1))
+    np.testing.assert_array_equal(agent.act(numbers.tolist()), expected.argmax(axis=1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("observations", "message"),
+    [
+        (np.zeros((2, 4)), r"wanted: \(N, 2, 4\), numbers; a single observation needs a batch axis"),
+        (np.zeros((3, 4, 2)), r"shape \(3, 4, 2\) and type float64; wanted: \(N, 2, 4\), numbers$"),
+        (np.zeros((3, 2, 4), np.complex64), "type complex64; wanted"),
+        (np.full((3, 2, 4), np.nan), "hold NaN"),
+    ],
+)
+def test_vectors_of_another_shape_and_what_is_no_number_are_refused(observations: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        vector_agent().act(observations)
+
+
+@pytest.mark.parametrize("settings", [{}, {"network__noisy": True}])
+def test_no_observations_have_no_values(settings: dict[str, object]) -> None:
+    agents = [Agent(config(**settings), SHAPE, ACTIONS), vector_agent()]
+    for agent in agents:
+        none = np.zeros((0, *agent.observation_shape), np.uint8 if len(agent.observation_shape) == 3 else np.float32)
+        assert agent.values(none).shape == (0, agent.num_actions)
+        assert agent.act(none).shape == agent.explore(none).shape == (0,)

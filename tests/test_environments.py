@@ -1,8 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from atari_dqn.config import load_config
 from atari_dqn.environments import Environments, Step, make_games, seed_of
+from atari_dqn.errors import UserError
 from atari_dqn.settings import EnvironmentSettings
 from atari_dqn.vector_games import CppGames, SerialGames, Transitions, VectorGame
 
@@ -177,3 +180,43 @@ def test_a_seed_serves_several_episodes_and_all_of_them_play_again(game: str, se
         for left, right in zip(one, other, strict=True):
             np.testing.assert_array_equal(left, right)
     assert observation.shape == one.current.shape
+
+
+WRONG_ACTIONS = [
+    ([0, 4], "no action 4: there are 4, counted from 0"),
+    ([0, 17], "no action 17: there are 4"),
+    ([-1, 0], "no action -1: there are 4"),
+    (np.array([0, 2**32], np.int64), "no action 4294967296: there are 4"),
+    ([0], r"actions of shape \(1,\) and type int64; wanted are 2 whole numbers, shape \(2,\)"),
+    ([[0, 1]], r"actions of shape \(1, 2\)"),
+    (1, r"actions of shape \(\) "),
+    ([0.0, 1.0], r"actions of shape \(2,\) and type float64; wanted are 2 whole numbers"),
+    ([True, False], "type bool; wanted are 2 whole numbers"),
+    ([None, None], "type object; wanted are 2 whole numbers"),
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("actions", "message"), WRONG_ACTIONS)
+@pytest.mark.parametrize("game", ["BreakoutDeterministic-v4", "Breakout-v0"])
+def test_actions_outside_of_the_set_are_an_error_at_once(game: str, actions: Any, message: str) -> None:
+    config, _ = load_config(game)
+    games = make_games(config.spec, config.environment, 2, 100)
+    environments = Environments(games, config.environment, seed=1)
+    environments.reset()
+    for receiver in (environments, games):
+        with pytest.raises(UserError, match=message):
+            receiver.send(actions)
+    environments.send(np.array([3, 0]))
+    assert environments.recv().reward.shape == (2,), "and nothing of it was sent"
+    assert environments.arrays()["lengths"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("actions", [[3, 0], (3, 0), np.array([3, 0], np.int64), np.array([3, 0], np.uint8)])
+def test_actions_may_be_whole_numbers_of_any_type(actions: Any) -> None:
+    config, _ = load_config("BreakoutDeterministic-v4")
+    environments = Environments(make_games(config.spec, config.environment, 2, 100), config.environment, seed=1)
+    environments.reset()
+    executed = environments.send(actions)
+    assert (executed.dtype.name, executed.tolist()) == ("int32", [3, 0])
+    environments.recv()

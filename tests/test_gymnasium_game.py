@@ -19,10 +19,17 @@ class Walk(gymnasium.Env[Any, Any]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, render_mode: str | None = None, channels: int = 3, dtype: Any = np.uint8, actions: Any = STEPS) -> None:
+    def __init__(
+        self,
+        render_mode: str | None = None,
+        channels: int = 3,
+        dtype: Any = np.uint8,
+        actions: Any = STEPS,
+        highest: int = 255,
+    ) -> None:
         self.render_mode, self.action_space = render_mode, actions
         self._shape = (40, 40) if channels == 0 else (40, 40, channels)
-        self.observation_space = gymnasium.spaces.Box(0, 255, self._shape, dtype)
+        self.observation_space = gymnasium.spaces.Box(0, highest, self._shape, dtype)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
@@ -50,12 +57,13 @@ for name, arguments in (
     ("Flat", {"channels": 0}),
     ("Four", {"channels": 4}),
     ("Floats", {"dtype": np.float32}),
+    ("Fractions", {"dtype": np.float32, "highest": 1}),
     ("Continuous", {"actions": gymnasium.spaces.Box(-1, 1, (1,))}),
 ):
     gymnasium.register(f"Walk{name}-v0", f"{__name__}:Walk", kwargs=arguments, max_episode_steps=30)
 
 
-@pytest.mark.parametrize("game_id", ["WalkRgb-v0", "WalkGray-v0", "WalkFlat-v0"])
+@pytest.mark.parametrize("game_id", ["WalkRgb-v0", "WalkGray-v0", "WalkFlat-v0", "WalkFloats-v0"])
 def test_pictures_are_made_gray_resized_and_stacked(game_id: str) -> None:
     config, _ = load_config(game_id, overrides={"environment.height": 40, "environment.width": 40, "environment.stack": 2})
     game = GymnasiumGame(game_id, config.environment, 100)
@@ -105,7 +113,7 @@ def test_an_episode_of_the_vector_is_shown_again_as_it_is_rendered() -> None:
     ("game_id", "overrides", "message"),
     [
         ("WalkFour-v0", {}, "WalkFour-v0 shows Box.*wanted are numbers in a row, or pictures"),
-        ("WalkFloats-v0", {}, "WalkFloats-v0 shows Box.*wanted are numbers in a row, or pictures"),
+        ("WalkFractions-v0", {}, "WalkFractions-v0 shows Box.*wanted are numbers in a row, or pictures"),
         ("WalkRgb-v0", {"environment.time_feature": True}, "time_feature = true is for vectors; WalkRgb-v0 shows pictures"),
         ("WalkRgb-v0", {"environment.rescale": True}, "rescale = true is for vectors; WalkRgb-v0 shows pictures"),
         ("WalkContinuous-v0", {}, "takes Box.*chooses among a number of actions"),

@@ -174,3 +174,40 @@ def test_stacks_are_interleaved_into_memory_that_tensorflow_can_share(shape: tup
         np.testing.assert_array_equal(interleaved, np.moveaxis(observations, 1, -1))
         assert interleaved.ctypes.data % 64 == 0
         assert interleaved.flags.c_contiguous
+
+
+def test_without_max_pooling_the_step_that_ends_a_game_shows_the_frame_before_once_more() -> None:
+    settings = EnvironmentSettings(max_pool=False, noop_max=0)
+    for games in (CppGames("breakout", settings, 2, 108_000), reference_games("breakout", settings, 2, 108_000)):
+        random, inside = np.random.default_rng(5), 0
+        games.reset(np.ones(2, np.bool_), np.array([1, 2], np.int32))
+        while not inside:
+            games.send(random.integers(4, size=2).astype(np.int32))
+            answer = games.recv()
+            last = answer.observation[answer.terminated]
+            np.testing.assert_array_equal(last[:, -1], last[:, -2])
+            inside += int((answer.frames[answer.terminated] < 4).sum())
+            if answer.terminated.any():
+                games.reset(answer.terminated, random.integers(1_000, size=answer.terminated.sum(), dtype=np.int32))
+
+
+@pytest.mark.parametrize("max_pool", [True, False])
+@pytest.mark.parametrize(("cap", "frames"), [(3, 4), (10, 12), (11, 12), (12, 12), (13, 16)])
+def test_a_cap_inside_of_a_step_is_rounded_up_to_the_whole_step_on_both_paths(cap: int, frames: int, max_pool: bool) -> None:
+    settings, steps = EnvironmentSettings(max_pool=max_pool), frames // 4
+    fast, readable = (
+        play(games, steps, 1, [3, 9])
+        for games in (CppGames("pong", settings, 2, cap), reference_games("pong", settings, 2, cap))
+    )
+    assert_same(fast, readable)
+    assert [bool(answer.truncated.any()) for answer in fast[:steps]] == [False] * (steps - 1) + [True]
+    assert [answer.frames.tolist() for answer in fast[:steps]] == [[4, 4]] * steps
+
+
+def test_a_cap_cuts_a_random_frame_skip_at_the_frame() -> None:
+    game = ReferenceGame("pong", EnvironmentSettings(frame_skip=[2, 4], noop_max=0), 11)
+    game.reset(1)
+    outcomes = [game.step(0)]
+    while not outcomes[-1].truncated:
+        outcomes.append(game.step(0))
+    assert sum(outcome.frames for outcome in outcomes) == 11

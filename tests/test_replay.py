@@ -261,3 +261,68 @@ def test_a_memory_written_in_parts_comes_back_in_any_storage_and_goes_on_the_sam
         grow(again, random, 30)
         for one, other in zip(ring.sample(20), again.sample(20), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+class StartsAndSteps:
+    """What a memory of one-pixel frames was told, kept whole: the reference of what may be sampled."""
+
+    def __init__(self, envs: int) -> None:
+        self.last: list[list[bool]] = [[] for _ in range(envs)]
+
+    def start(self, env: int) -> None:
+        if self.last[env]:
+            self.last[env][-1] = True
+        self.last[env].append(False)
+
+    def step(self, env: int, ended: bool) -> None:
+        self.last[env].append(ended)
+        if ended:
+            self.last[env].append(False)
+
+    def sampleable(self, rows: int, stack: int, n: int) -> set[tuple[int, int]]:
+        found = set()
+        for env, last in enumerate(self.last):
+            full = len(last) >= rows
+            first = len(last) - rows + stack - 1 if full else 0
+            found |= {(env, at % rows) for at in range(first, len(last) - n) if not last[at]}
+        return found
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_can_sample_is_true_exactly_where_something_may_be_sampled(data: Any) -> None:
+    envs, stack = data.draw(st.integers(1, 3), "environments"), data.draw(st.integers(1, 4), "stack")
+    n, exponent = data.draw(st.integers(1, 3), "n"), data.draw(st.sampled_from([0.0, 0.5]), "priority exponent")
+    rows = data.draw(st.integers(2 * (stack + n), 2 * (stack + n) + 6), "rows")
+    ring = ReplayMemory(
+        rows * envs, envs, (1,), stack=stack, n_step=n, gamma=0.9, seed=1, dtype=np.int32, priority_exponent=exponent
+    )
+    reference = StartsAndSteps(envs)
+    one = st.tuples(st.sampled_from(["start", "step", "end"]), st.integers(0, envs - 1))
+    beginning = [("start", env) for env in range(envs)]
+    for what, env in beginning + data.draw(st.lists(one, max_size=40), "what happens"):
+        chosen, frame = np.array([env]), np.zeros((1, 1), np.int32)
+        if what == "start":
+            ring.start(frame, chosen)
+            reference.start(env)
+        else:
+            ended = np.array([what == "end"])
+            ring.add(np.zeros(1, np.int32), np.zeros(1, np.float32), np.ones(1, np.float32), frame, ended, frame, chosen)
+            reference.step(env, what == "end")
+        allowed = reference.sampleable(rows, stack, n)
+        assert ring.can_sample() == bool(allowed)
+        if allowed:
+            assert set(zip(*np.divmod(ring.sample(8).place, rows), strict=True)) <= allowed
+        else:
+            with pytest.raises(ValueError, match="nothing to sample"):
+                ring.sample(8)
+
+
+def test_a_memory_of_starts_alone_has_nothing_to_sample() -> None:
+    ring = make(rows=40, envs=2, stack=4, n=1)
+    for _ in range(100):
+        ring.start(np.zeros((2, 1), np.int32))
+        assert not ring.can_sample()
+    with pytest.raises(ValueError, match="nothing to sample"):
+        ring.sample(1)
+    assert len(ring.sample(0).action) == 0

@@ -31,7 +31,7 @@ class DistributedTraining(Training):
         cpus: that each actor takes of the cluster.
     """
 
-    def __init__(self, config: Config, run_directory: Path, video_directory: Path, cpus: float = 1.0) -> None:
+    def __init__(self, config: Config, run_directory: str | Path, video_directory: str | Path, cpus: float = 1.0) -> None:
         # What the actors' games look like; they begin their episodes themselves.
         one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
         super().__init__(config, run_directory, video_directory, one)
@@ -40,6 +40,8 @@ class DistributedTraining(Training):
 
     def run(self) -> bool:
         """As ``Training.run``."""
+        if self.ran_to_the_end:
+            return True
         self.begun_at = self.steps, self.agent.updates
         self.actors.start(self.steps, self.episodes.count)
         try:

@@ -9,11 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from atari_dqn import tasks
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.contract import MAX_BYTES, Evaluation, Recording, parse
 from atari_dqn.gallery.curves import read_curve, read_evaluations
-from atari_dqn.games import reference_scores, resolve
+from atari_dqn.games import identify, reference_scores
 
 # Where the page keeps its own files, below the videos.
 OWN_FOLDER = "gallery"
@@ -212,10 +211,8 @@ def _first_start(directory: Path) -> dict[str, str | None]:
 
 
 def _rom(game: str) -> str | None:
-    if tasks.is_task(tasks.current(game)):  # to resolve it would make one
-        return None
     try:
-        return resolve(game).rom
+        return identify(game).rom
     except UserError:  # somebody's own environment
         return None
 

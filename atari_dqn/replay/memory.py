@@ -31,6 +31,9 @@ from atari_dqn.replay.capacity import choose_storage
 from atari_dqn.replay.frames import Storage, gather_stacks, make_frames
 from atari_dqn.replay.priorities import Priorities
 
+# Rows of each environment that are looked at first for one that may be sampled.
+FIRST_CANDIDATES = 4
+
 
 class ReplayMemory:
     """Replay memory of several environments.
@@ -69,7 +72,7 @@ class ReplayMemory:
         importance_exponent: float = 1.0,
         dtype: DTypeLike = np.uint8,
         storage: Storage | Literal["auto"] = "auto",
-        directory: Path | None = None,
+        directory: str | Path | None = None,
     ) -> None:
         self.num_envs, self.stack, self.n_step, self.gamma = num_envs, stack, n_step, gamma
         self.rows, self._window = capacity // num_envs, stack + n_step
@@ -78,7 +81,7 @@ class ReplayMemory:
                 f"replay.capacity = {capacity} leaves {self.rows} frames to each of {num_envs} environments; "
                 f"stacks of {stack} and {n_step}-step returns need at least {2 * self._window}"
             )
-        directory = directory or Path(tempfile.gettempdir())
+        directory = Path(directory or tempfile.gettempdir())
         frame_bytes = int(np.prod(frame_shape)) * np.dtype(dtype).itemsize
         self.storage = choose_storage(storage, capacity, num_envs, frame_bytes, self._window, directory)
         self._blank, self._all = np.zeros(frame_shape, dtype), np.arange(num_envs)
@@ -160,7 +163,17 @@ class ReplayMemory:
 
     def can_sample(self) -> bool:
         """Whether at least one transition is complete."""
-        return bool((self._sampleable() > 0).any()) if self.priorities is None else self.priorities.any()
+        if self.priorities is not None:
+            return self.priorities.any()
+        counts, oldest = self._sampleable(), self._oldest()
+        first = np.arange(FIRST_CANDIDATES)
+        begun = first < counts[:, np.newaxis]
+        ends = self._last[self._all[:, np.newaxis], (oldest[:, np.newaxis] + first) % self.rows]
+        if (begun & ~ends).any():
+            return True
+        # Episodes of no steps, one behind the other: so rare that every row may be looked at.
+        candidates = zip(self._last, oldest.tolist(), counts.tolist(), strict=True)
+        return any(not last[(start + np.arange(count)) % self.rows].all() for last, start, count in candidates)
 
     def sample(self, size: int, count: int = 1, progress: float = 0.0, share: float = 1.0) -> Batch:
         """Draws transitions, with replacement, equally often or by their priorities.
@@ -170,7 +183,12 @@ class ReplayMemory:
             count: of batches of B transitions, which are returned as one.
             progress: of the weights' exponent on its way to 1, 0 to 1.
             share: of each batch that goes by priorities, if there are any, 0 to 1.
+
+        Raises:
+            ValueError: no transition is complete yet.
         """
+        if size * count and not self.can_sample():
+            raise ValueError("there is nothing to sample: no transition is complete")
         surprising = round(size * share) if self.priorities else 0
         env, row = self._draw((size - surprising) * count)
         if not (self.priorities and surprising):
@@ -274,7 +292,7 @@ class ReplayMemory:
 
     def _draw(self, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ends = np.cumsum(self._sampleable())
-        oldest = np.where(self._size == self.rows, self._newest + self.stack, 0)
+        oldest = self._oldest()
         env, row = (np.empty(size, np.int64) for _ in range(2))
         redraw = np.arange(size)
         while len(redraw):
@@ -284,6 +302,10 @@ class ReplayMemory:
             row[redraw] = (oldest[env[redraw]] + within) % self.rows
             redraw = redraw[self._last[env[redraw], row[redraw]]]
         return env, row
+
+    def _oldest(self) -> NDArray[np.int64]:
+        """The first row of each environment that may be drawn, not yet modulo the ring's rows."""
+        return np.where(self._size == self.rows, self._newest + self.stack, 0)
 
     def _sampleable(self) -> NDArray[np.int64]:
         """How many rows of each environment may be drawn, episodes' last rows among them."""

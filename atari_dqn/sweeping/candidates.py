@@ -12,7 +12,7 @@ import numpy as np
 from atari_dqn.config import wants_whole_numbers
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.curves import read_columns
-from atari_dqn.games import human_normalised_score, resolve
+from atari_dqn.games import human_normalised_score, identify
 from atari_dqn.report.results import EVALUATION
 from atari_dqn.sweeping.plan import Plan, Range, Run
 from atari_dqn.sweeping.status import Status
@@ -71,14 +71,14 @@ def score_at(run: Run, steps: int) -> float:
     score = float(scores[there][-1]) if there.any() else float("nan")
     if np.isnan(score):
         return float("-inf")
-    normalised = human_normalised_score(resolve(run.game).rom, score)
+    normalised = human_normalised_score(identify(run.game).rom, score)
     return score if normalised is None else normalised
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
     """Raises a UserError where the scores of a candidate's games cannot be averaged."""
     games = {run.game for run in runs}
-    without = [game for game in games if human_normalised_score(resolve(game).rom, 0.0) is None]
+    without = [game for game in games if human_normalised_score(identify(game).rom, 0.0) is None]
     if len(games) > 1 and without:
         raise UserError(f"a search over several games wants human-normalised scores; there are none for {without[0]}")
 
@@ -88,7 +88,7 @@ def best_of(statuses: Sequence[Status]) -> tuple[str, float] | None:
     found: dict[str, list[float]] = {}
     for status in statuses:
         if EVALUATION in status.scores:
-            score = human_normalised_score(resolve(status.run.game).rom, status.scores[EVALUATION])
+            score = human_normalised_score(identify(status.run.game).rom, status.scores[EVALUATION])
             found.setdefault(status.run.recipe, []).append(status.scores[EVALUATION] if score is None else score)
     means = {recipe: float(np.mean(scores)) for recipe, scores in found.items()}
     return max(means.items(), key=lambda item: item[1]) if means else None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from atari_dqn.config import default_recipe, load_config, parse_value, recipe_tables
 from atari_dqn.errors import UserError, nearest, shorten
-from atari_dqn.games import reference_scores, resolve, single_player_roms
+from atari_dqn.games import identify, reference_scores, single_player_roms
 from atari_dqn.learning_settings import MOST_EPISODES, MOST_STEPS
 from atari_dqn.published import atari_100k
 from atari_dqn.runs import game_directory
@@ -212,7 +212,7 @@ def games_of(names: Sequence[str]) -> list[str]:
         "all": single_player_roms(),
     }
     spelt_out = itertools.chain.from_iterable(members.get(name, (name,)) for name in names)
-    return list(dict.fromkeys(resolve(game).id for game in spelt_out))
+    return list(dict.fromkeys(identify(game).id for game in spelt_out))
 
 
 def combinations(plan: Plan) -> list[dict[str, Any]]:
@@ -254,7 +254,7 @@ def _variant(plan: Plan, recipe: str | None, chosen: Mapping[str, Any], folder: 
     differing = {name: value for name, value in chosen.items() if plan.settings[name] != [value]}
     if not differing:
         return Variant(recipe, dict(chosen))
-    base = recipe or default_recipe(resolve(games_of(plan.games)[0]))
+    base = recipe or default_recipe(identify(games_of(plan.games)[0]))
     tables = recipe_tables(base)
     for name, value in chosen.items():
         section, _, key = name.partition(".")
@@ -274,7 +274,7 @@ def _label(name: str, value: Any) -> str:
 
 
 def _runs(plan: Plan, game: str, variant: Variant, out: Path) -> list[Run]:
-    recipe = variant.recipe or default_recipe(resolve(game))
+    recipe = variant.recipe or default_recipe(identify(game))
     config, _ = load_config(game, recipe, plan.protocol, variant.overrides)
     absolute = str(Path(recipe).resolve()) if recipe.endswith(".toml") else recipe
     protocol = plan.protocol and (str(Path(plan.protocol).resolve()) if plan.protocol.endswith(".toml") else plan.protocol)

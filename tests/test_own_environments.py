@@ -1,0 +1,688 @@
+"""Environments that users register: what makes them, what they show, do, answer and render."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from atari_dqn import tasks
+from atari_dqn.config import ENDLESS_CAP, load_config
+from atari_dqn.environments import Environments, make_game, make_games
+from atari_dqn.episode_file import Origin, read_episode
+from atari_dqn.errors import UserError
+from atari_dqn.evaluation import Evaluation, describe, evaluate
+from atari_dqn.games import GameSpec, all_ids, identify, resolve
+from atari_dqn.gymnasium_game import GymnasiumGame
+from atari_dqn.playing import _elsewhere
+from atari_dqn.recording import record_episode, replay_recording, replay_screens
+from atari_dqn.releasing import training_command
+from atari_dqn.settings import Config
+from tests.own_environments import Plain, Spaces, registered, variant
+
+VECTORS = {"environment.stack": 1}
+PICTURES = {"environment.height": 40, "environment.width": 40, "environment.stack": 2}
+
+
+@pytest.fixture(autouse=True)
+def _registry_as_it_was() -> Iterator[None]:
+    before = dict(gymnasium.registry)
+    yield
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
+
+
+def settings(game: str, **overrides: Any) -> Config:
+    """Settings with the recipe that suits what the environment shows."""
+    kwargs = overrides.get("environment.kwargs", {})
+    vectors = resolve(game, kwargs).vectors
+    usual = VECTORS if vectors else PICTURES
+    return load_config(game, "cartpole" if vectors else "default", overrides=usual | overrides)[0]
+
+
+def made(game: str, **overrides: Any) -> GymnasiumGame:
+    return GymnasiumGame(game, settings(game, **overrides).environment, 100, render=True)
+
+
+def ones(observations: np.ndarray) -> np.ndarray:
+    return np.ones(len(observations), np.int32)
+
+
+def scored(game: str, **overrides: Any) -> Evaluation:
+    return evaluate(ones, settings(game, **overrides), seed=1, episodes=2, epsilon=0.0)
+
+
+# What makes an environment.
+
+
+class Bare(Plain):
+    def __init__(self) -> None:
+        self.render_mode = None
+
+
+class BareThatSaysItRenders(Bare):
+    pass
+
+
+class Stubborn(Plain):
+    def __init__(self, render_mode: str | None = None) -> None:
+        if render_mode is not None:
+            raise TypeError("no pictures today")
+        super().__init__(render_mode)
+
+
+def bare_function() -> Plain:
+    return Bare()
+
+
+@pytest.mark.parametrize("entry_point", [Bare, BareThatSaysItRenders, Stubborn, bare_function])
+def test_an_environment_that_takes_no_render_mode_is_played_and_shown_as_it_is_observed(
+    entry_point: Any,
+) -> None:
+    game = registered("NoRenderMode", entry_point)
+    result = scored(game)
+    assert result.statistics()["mean"] == 8
+    screens = list(replay_screens(made(game), result.episodes[0]))
+    assert {screen.image.shape for screen in screens} == {(32, 48, 3)}
+
+
+class NeedsSize(Plain):
+    def __init__(self, size: int, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.length = size
+
+
+class Chooses(Plain):
+    """Pictures or vectors, as its argument says."""
+
+    def __init__(self, pictures: bool = False, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        if pictures:
+            self.observation_space = Spaces.Box(0, 255, (48, 48), np.uint8)
+
+    def observe(self) -> Any:
+        return np.zeros((48, 48), np.uint8) if len(self.observation_space.shape) == 2 else super().observe()
+
+
+def test_arguments_without_a_default_come_from_the_settings(tmp_path: Path) -> None:
+    game = registered("NeedsSize", NeedsSize)
+    config = settings(game, **{"environment.kwargs": {"size": 3}})
+    assert config.spec == GameSpec(game, None, vectors=True)
+    result = evaluate(ones, config, seed=1, episodes=1)
+    assert result.statistics()["mean_length_steps"] == 3
+    with pytest.raises(
+        UserError,
+        match=r"NeedsSize-v0 cannot be made with environment.kwargs = {}: TypeError: .*'size'",
+    ):
+        load_config(game, "cartpole")
+    origin = Origin("record", "run", "cartpole", None, 0)
+    record_episode({"gif": tmp_path / "e.gif"}, result, result.episodes[0], origin)
+    assert read_episode(tmp_path / "e.json").config().environment.kwargs == {"size": 3}
+    assert replay_recording(tmp_path / "e.json", tmp_path / "again.gif").episode.steps == 3
+
+
+def test_arguments_of_a_recipe_and_of_a_protocol_count_before_the_environment_is_made(
+    tmp_path: Path,
+) -> None:
+    game = registered("NeedsSize", NeedsSize)
+    (tmp_path / "recipe.toml").write_text("[environment]\nkwargs = {size = 4}\n[network]\ntorso = 'mlp'\n")
+    (tmp_path / "protocol.toml").write_text("[environment]\nkwargs = {size = 5}\nframe_skip = 1\n")
+    recipe, protocol = tmp_path / "recipe.toml", tmp_path / "protocol.toml"
+
+    def sizes(*arguments: Any, **more: Any) -> Any:
+        return load_config(game, *arguments, **more)[0].environment.kwargs["size"]
+
+    assert sizes(recipe) == 4
+    assert sizes(recipe, protocol) == 5
+    assert sizes(recipe, protocol, overrides={"environment.kwargs": {"size": 6}}) == 6
+
+
+def test_arguments_that_decide_what_is_shown_decide_protocol_and_kind() -> None:
+    game = registered("Chooses", Chooses)
+    for pictures in (True, False, True):
+        config = settings(game, **{"environment.kwargs": {"pictures": pictures}})
+        assert (config.spec.vectors, config.protocol) == (
+            not pictures,
+            "tutorial" if pictures else "classic",
+        )
+        assert made(game, **{"environment.kwargs": {"pictures": pictures}}).observation_shape[0] == (2 if pictures else 1)
+    assert settings(game).spec.vectors
+
+
+def test_arguments_that_are_no_table_are_refused_before_anything_is_made() -> None:
+    for game in (registered("NeedsSize", NeedsSize), "breakout"):
+        with pytest.raises(UserError, match=r"environment.kwargs = 3: .*dictionary"):
+            load_config(game, overrides={"environment.kwargs": 3})
+
+
+def test_an_id_that_is_registered_anew_is_looked_at_anew() -> None:
+    assert settings(registered("Anew", Plain)).spec.vectors
+    assert not settings(registered("Anew", Chooses, kwargs={"pictures": True})).spec.vectors
+
+
+def test_listing_and_reading_make_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    game = registered("Costly", NeedsSize)
+
+    def make(*arguments: Any, **more: Any) -> Any:
+        raise AssertionError("it was made")
+
+    monkeypatch.setattr(tasks, "make", make)
+    assert identify(game) == GameSpec(game, None)
+    assert Config(game=game, recipe="cartpole", protocol="classic").rom is None
+    assert identify("LunarLander-v2").id == "LunarLander-v3"
+
+
+def test_a_checkpoint_of_an_environment_with_arguments_is_played_under_another_protocol() -> None:
+    game = registered("NeedsSize", NeedsSize)
+    stored = settings(game, **{"environment.kwargs": {"size": 3}})
+    elsewhere = _elsewhere(Path("run"), stored, game, "classic")
+    assert (elsewhere.environment.kwargs, elsewhere.game) == ({"size": 3}, game)
+
+
+def test_the_command_on_a_card_names_the_arguments() -> None:
+    game = registered("NeedsSize", NeedsSize)
+    config, _ = load_config(game, "cartpole", overrides={"environment.kwargs": {"size": 3}})
+    assert training_command(config).endswith("ARGS='--environment.kwargs {size=3}'")
+
+
+def fails(error: Exception) -> Any:
+    def make(render_mode: str | None = None) -> Any:
+        raise error
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "message"),
+    [
+        (
+            fails(RuntimeError("the maze\nhas no exit")),
+            r"Fails-v0 cannot be made with environment.kwargs = {}: RuntimeError: the maze$",
+        ),
+        (fails(KeyError("size")), "cannot be made .*: KeyError: 'size'$"),
+        (fails(ValueError()), "cannot be made .*: ValueError$"),
+        (fails(AssertionError("\n\n  late")), "cannot be made .*: AssertionError: late$"),
+        (
+            fails(ModuleNotFoundError("No module named 'maze'")),
+            "needs a package that does not load: ModuleNotFoundError: .*'maze'$",
+        ),
+        (
+            "no_such_package.envs:Maze",
+            "needs a package that does not load: ModuleNotFoundError: .*no_such_package",
+        ),
+        (lambda render_mode=None: object(), "cannot be made .*: TypeError: .*gymnasium.Env"),
+        (
+            type("Spaceless", (Plain,), {"observation_space": None}),
+            "has no observation_space of Gymnasium's: None",
+        ),
+    ],
+)
+def test_whatever_a_constructor_raises_is_one_line(entry_point: Any, message: str) -> None:
+    game = registered("Fails", entry_point)
+    with pytest.raises(UserError, match=message) as error:
+        load_config(game)
+    assert "\n" not in str(error.value)
+
+
+# What an id means.
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("LongCar-v0", 20),
+        ("LongCar-v1", 50),
+        ("MountainCar-v1", 50),
+        ("MountainCar-v0", 200),
+        ("CartPole-v0", 200),
+        ("CartPole-v1", 500),
+    ],
+)
+def test_a_registered_id_means_itself(name: str, limit: int) -> None:
+    car = "gymnasium.envs.classic_control:MountainCarEnv"
+    gymnasium.register("LongCar-v0", car, max_episode_steps=20)
+    gymnasium.register("LongCar-v1", car, max_episode_steps=50)
+    gymnasium.register("MountainCar-v1", car, max_episode_steps=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        config, notes = load_config(name, recipe="mountaincar")
+        game = make_game(config.spec, config.environment, 1_000)
+    assert (config.game, notes, resolve(name).id) == (name, [], name)
+    assert isinstance(game, GymnasiumGame)
+    assert game._env.spec.max_episode_steps == limit
+
+
+@pytest.mark.parametrize("own", ["LunarLander-v9", "LunarLander-v4"])
+def test_an_own_version_does_not_replace_the_one_that_gymnasium_has_of_an_older_id(
+    own: str,
+) -> None:
+    gymnasium.register(own, "gymnasium.envs.classic_control:MountainCarEnv")
+    assert load_config("LunarLander-v2")[0].game == "LunarLander-v3"
+
+
+def test_an_emulator_under_a_name_of_the_users_shows_pictures() -> None:
+    gymnasium.register("MyPong-v0", "ale_py.env:AtariEnv", kwargs={"game": "pong", "frameskip": 4})
+    config, _ = load_config("MyPong-v0", overrides={"evaluation.frame_cap": 20})
+    assert (config.spec, config.recipe) == (GameSpec("MyPong-v0", None), "default")
+    result = evaluate(ones, config, seed=1, episodes=1, epsilon=0.0)
+    assert result.action_names == ("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
+    screens = list(replay_screens(make_game(config.spec, config.environment, 20), result.episodes[0]))
+    assert screens[0].image.shape == (210, 160, 3)
+
+
+def test_the_known_ids_of_atari_games_keep_their_meaning() -> None:
+    gymnasium.registry["Pong-v4"] = gymnasium.registry["CartPole-v1"]
+    assert resolve("Pong-v4").rom == "pong"
+    assert {identify(game).rom is None for game in all_ids()} == {False}
+
+
+# Actions.
+
+
+SIX = ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
+
+
+class Three(gymnasium.ActionWrapper[Any, Any, Any]):
+    """Leaves three of six actions."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.action_space = Spaces.Discrete(3)
+
+    def action(self, action: int) -> int:
+        return [0, 2, 3][action]
+
+
+class NamedThree(Three):
+    def get_action_meanings(self) -> Any:
+        return ["NOOP", "RIGHT", "LEFT"]
+
+
+def of_six(wrapper: Any) -> Any:
+    inner = type(
+        "Inner",
+        (Plain,),
+        {"action_space": Spaces.Discrete(6), "get_action_meanings": lambda self: SIX},
+    )
+    return lambda render_mode=None: wrapper(inner(render_mode))
+
+
+def test_the_space_says_how_many_actions_there_are_and_a_wrapper_what_they_are_called() -> None:
+    for wrapper, names in ((Three, ("0", "1", "2")), (NamedThree, ("NOOP", "RIGHT", "LEFT"))):
+        game = registered("Wrapped", of_six(wrapper))
+        assert made(game).action_names == names
+        assert scored(game).statistics()["episodes"] == 2
+
+
+def raises() -> Any:
+    raise RuntimeError("no names")
+
+
+@pytest.mark.parametrize(
+    ("meanings", "names"),
+    [
+        (lambda self: ["a", "b", "c"], ("a", "b", "c")),
+        (lambda self: ("a", "b", "c"), ("a", "b", "c")),
+        (lambda self: np.array(["a", "b", "c"]), ("a", "b", "c")),
+        (lambda self: [1, 2.5, None], ("1", "2.5", "None")),
+        (lambda self: ["a", "b"], ("0", "1", "2")),
+        (lambda self: ["a", "b", "c", "d"], ("0", "1", "2")),
+        (lambda self: ["a", "b", "a"], ("0", "1", "2")),
+        (lambda self: {0: "a", 1: "b", 2: "c"}, ("0", "1", "2")),
+        (lambda self: "abc", ("0", "1", "2")),
+        (lambda self: None, ("0", "1", "2")),
+        (lambda self: raises(), ("0", "1", "2")),
+        ("no function", ("0", "1", "2")),
+    ],
+)
+def test_names_of_actions_are_used_only_where_every_action_has_its_own(meanings: Any, names: tuple[str, ...]) -> None:
+    assert made(variant("Meanings", get_action_meanings=meanings)).action_names == names
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [(256, None), (257, "has 257 actions; at most 256"), (300, "has 300 actions; at most 256")],
+)
+def test_more_actions_than_a_byte_counts_are_refused(count: int, message: str | None) -> None:
+    game = variant("Many", action_space=Spaces.Discrete(count))
+    config = settings(game)
+    if message is None:
+        assert len(make_games(config.spec, config.environment, 1, 100).action_names) == count
+    else:
+        with pytest.raises(UserError, match=message):
+            make_games(config.spec, config.environment, 1, 100)
+
+
+# Observations.
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int64", "uint16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(48, 48), (48, 48, 1), (48, 48, 3)])
+def test_pictures_of_any_type_are_the_bytes_that_the_space_promises(dtype: str, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).integers(0, 128, shape)
+    members = {"observation_space": Spaces.Box(0, 255, shape, np.uint8)}
+    of_bytes = made(variant("Bytes", observe=lambda self: values.astype(np.uint8), **members)).reset(1)[0]
+    observation, _ = made(variant("Other", observe=lambda self: values.astype(dtype), **members)).reset(1)
+    np.testing.assert_array_equal(observation, of_bytes)
+    assert observation[-1].any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(48, 48), (48, 48, 1), (48, 48, 3)])
+def test_a_space_from_0_to_255_is_of_pictures_whatever_its_type(dtype: Any, shape: tuple[int, ...]) -> None:
+    assert tasks.shows_pictures(Spaces.Box(0, 255, shape, dtype))
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Spaces.Box(0, 1, (48, 48), np.float32),
+        Spaces.Box(0, 254, (48, 48), np.int64),
+        Spaces.Box(-1, 255, (48, 48), np.int64),
+        Spaces.Box(0, 255, (48, 48, 4), np.uint8),
+        Spaces.Box(0, 255, (48,), np.uint8),
+        Spaces.MultiBinary((48, 48)),
+    ],
+)
+def test_other_spaces_are_not_of_pictures(space: Any) -> None:
+    assert not tasks.shows_pictures(space)
+
+
+def test_fractions_of_bytes_are_rounded() -> None:
+    space = Spaces.Box(0, 255, (40, 40), np.float32)
+    game = made(
+        variant(
+            "Fractions",
+            observation_space=space,
+            observe=lambda self: np.full((40, 40), 99.6, np.float32),
+        )
+    )
+    assert set(game.reset(1)[0][-1].ravel().tolist()) == {100}
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (
+            np.full((40, 40), 0.5, np.float32),
+            "fractions from 0 to 1; its space promises bytes 0..255",
+        ),
+        (np.full((40, 40), -1, np.int64), "numbers from -1 to -1; its space promises bytes 0..255"),
+        (np.full((40, 40), 256, np.int64), "numbers from 256 to 256; its space promises"),
+        (np.full((40, 40), np.nan, np.float32), "numbers from nan to nan"),
+        (np.full((40, 40), np.inf, np.float32), "numbers from inf to inf"),
+        (np.zeros((40, 40, 4), np.uint8), r"shape \(40, 40, 4\); its space says \(40, 40\)"),
+        (np.zeros(1600, np.uint8), r"shape \(1600,\); its space says \(40, 40\)"),
+    ],
+)
+def test_a_picture_that_breaks_its_spaces_promise_is_refused(picture: np.ndarray, message: str) -> None:
+    game = made(
+        variant(
+            "Broken",
+            observation_space=Spaces.Box(0, 255, (40, 40), np.uint8),
+            observe=lambda self: picture,
+        )
+    )
+    with pytest.raises(
+        UserError,
+        match=rf"Broken-v0, environment 0, step 0 of its episode: the observation .*{message}",
+    ):
+        game.reset(1)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), 1e300])
+@pytest.mark.parametrize("what", ["reward", "observation"])
+def test_what_is_not_finite_names_the_environment_its_copy_and_the_step(wrong: float, what: str) -> None:
+    def reward(self: Plain, action: int) -> float:
+        return wrong if self.elapsed == 3 and action == 2 else 0.0
+
+    def observe(self: Plain) -> Any:
+        return np.full(3, wrong if self.elapsed == 3 else 0.0)
+
+    game = variant("Wrong", **({"reward": reward} if what == "reward" else {"observe": observe}))
+    config = settings(game)
+    environments = Environments(make_games(config.spec, config.environment, 2, 100), config.environment, seed=1)
+    environments.reset()
+    for _ in range(2):
+        environments.send(np.array([0, 2]))
+        environments.recv()
+    environments.send(np.array([0, 2]))
+    copy = 1 if what == "reward" else 0
+    with pytest.raises(UserError, match=f"^Wrong-v0, environment {copy}, step 3 of its episode: the {what} .*") as error:
+        environments.recv()
+    assert "learning rate" not in str(error.value)
+
+
+def test_a_vector_of_another_length_is_refused() -> None:
+    with pytest.raises(UserError, match=r"Short-v0, environment 0, step 0 .* has 2 numbers; its space has 3"):
+        made(variant("Short", observe=lambda self: np.zeros(2))).reset(1)
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_an_array_that_the_environment_writes_into_again_does_not_change_what_was_seen(
+    pictures: bool,
+) -> None:
+    shared = np.zeros((40, 40) if pictures else 3, np.uint8 if pictures else np.float32)
+
+    def observe(self: Plain) -> Any:
+        shared[...] = self.elapsed
+        return shared
+
+    space = {"observation_space": Spaces.Box(0, 255, (40, 40), np.uint8)} if pictures else {}
+    game = made(variant("Shared", observe=observe, render=lambda self: shared, **space))
+    observation, _ = game.reset(1)
+    screen = game.screen()
+    before = observation.copy(), screen.copy()
+    game.step(1)
+    np.testing.assert_array_equal(observation, before[0])
+    np.testing.assert_array_equal(screen, before[1])
+    bare = GymnasiumGame("Shared-v0", settings("Shared-v0").environment, 100)
+    bare.reset(1)
+    screen = bare.screen()
+    before_screen = screen.copy()
+    bare.step(1)
+    np.testing.assert_array_equal(screen, before_screen)
+
+
+@pytest.mark.parametrize(
+    ("info", "lives"),
+    [(None, 0), ({}, 0), ({"lives": None}, 0), ({"lives": 3}, 3), ({"lives": np.int64(2)}, 2)],
+)
+def test_what_is_said_of_lives_may_be_missing(info: Any, lives: int) -> None:
+    game = made(variant("Lives", info=lambda self: info))
+    assert game.reset(1)[1] == lives
+    assert game.step(1).lives == lives
+
+
+# What is rendered.
+
+
+def shows(*pictures: Any) -> Any:
+    """What an environment renders: each of these in turn, the last again and again; exceptions are raised."""
+
+    def render(self: Plain) -> Any:
+        picture = pictures[min(self.elapsed, len(pictures) - 1)]
+        if isinstance(picture, Exception):
+            raise picture
+        return picture
+
+    return render
+
+
+RED = np.tile(np.array([200, 100, 0], np.uint8), (20, 30, 1))
+OPAQUE = np.dstack([RED, np.full((20, 30), 255, np.uint8)])
+GRAY = np.full((20, 30), 51, np.uint8)
+GRAY_RGB = np.full((20, 30, 3), 51, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("rendered", "expected"),
+    [
+        (RED, RED),
+        ([GRAY, RED], RED),
+        (OPAQUE, RED),
+        (GRAY, GRAY_RGB),
+        (GRAY[:, :, None], GRAY_RGB),
+        (RED.astype(np.int64), RED),
+        (RED.astype(np.float32), RED),
+        (RED / 255, RED),
+        (GRAY / np.float32(255), GRAY_RGB),
+        (GRAY > 0, np.full((20, 30, 3), 255, np.uint8)),
+        (np.full((20, 30), 300), np.full((20, 30, 3), 255, np.uint8)),
+        (np.full((20, 30), np.nan), np.zeros((20, 30, 3), np.uint8)),
+        (RED[:, ::-1], RED[:, ::-1]),
+        (RED.tolist(), RED),
+        ([[1, 2], [3]], None),
+        ({"picture": RED}, None),
+        (None, None),
+        ([], None),
+        ("a map", None),
+        (np.zeros((20, 30, 2), np.uint8), None),
+        (np.zeros((0, 0, 3), np.uint8), None),
+        (np.zeros(5), None),
+        (RuntimeError("no display"), None),
+    ],
+)
+def test_a_screen_is_bytes_whatever_is_rendered(rendered: Any, expected: np.ndarray | None) -> None:
+    game = made(variant("Rendered", render=shows(rendered)))
+    game.reset(1)
+    screen = game.screen()
+    assert (screen.dtype.name, screen.ndim, screen.shape[2]) == ("uint8", 3, 3)
+    if expected is None:
+        assert screen.shape == (32, 48, 3), "the bars of what is observed"
+    else:
+        np.testing.assert_array_equal(screen, expected)
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        (RED, RED[:10], RED.repeat(2, axis=1), GRAY),
+        (RED, None, RED),
+        (None, RED),
+        (RED, RuntimeError("lost"), RED),
+        (RuntimeError("at first"), RED),
+        ([RED], [], [RED]),
+    ],
+)
+@pytest.mark.parametrize("observed", [{}, {"observation_space": Spaces.Box(0, 255, (48, 48), np.uint8)}])
+def test_screens_keep_their_size_for_a_whole_episode(pictures: tuple[Any, ...], observed: dict[str, Any]) -> None:
+    if observed:
+        observed = observed | {"observe": lambda self: np.zeros((48, 48), np.uint8)}
+    game = made(variant("Sizes", render=shows(*pictures), **observed))
+    game.reset(1)
+    screens = [game.screen()]
+    for _ in range(5):
+        game.step(1)
+        screens.append(game.screen())
+    assert len({screen.shape for screen in screens}) == 1
+    assert {screen.dtype.name for screen in screens} == {"uint8"}
+
+
+def test_after_an_exception_what_is_observed_is_shown_from_then_on() -> None:
+    calls = []
+
+    def render(self: Plain) -> Any:
+        calls.append(self.elapsed)
+        if self.elapsed == 1:
+            raise RuntimeError("lost")
+        return RED
+
+    game = made(variant("Loses", render=render))
+    game.reset(1)
+    game.screen()
+    for _ in range(3):
+        game.step(1)
+        game.screen()
+    assert calls == [0, 1]
+
+
+def test_floats_up_to_255_stay_dark_where_they_are_dark() -> None:
+    game = made(variant("Floats", render=shows(np.full((2, 2), 200.0), np.full((2, 2), 1.0))))
+    game.reset(1)
+    assert game.screen().max() == 200
+    game.step(1)
+    assert game.screen().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("metadata", "rate"),
+    [
+        ({"render_modes": ["rgb_array"], "render_fps": 12}, 12),
+        ({"render_modes": ["rgb_array"], "render_fps": np.float32(2.5)}, 2.5),
+        *[
+            ({"render_modes": ["rgb_array"], "render_fps": wrong}, 30)
+            for wrong in (None, 0, -5, float("nan"), float("inf"), "fast")
+        ],
+        ({"render_modes": ["rgb_array"]}, 30),
+        ({"render_modes": None}, 30),
+        ({}, 30),
+        (None, 30),
+    ],
+)
+@pytest.mark.parametrize("of_class", [True, False])
+def test_a_rate_that_is_no_rate_is_the_usual_one(metadata: Any, rate: float, of_class: bool) -> None:
+    if of_class:
+        game = variant("Rate", metadata=metadata)
+    else:
+        game = registered(
+            "Rate",
+            lambda render_mode=None: type("Rate", (Plain,), {"metadata": metadata})(render_mode),
+        )
+    assert made(game).screens_per_second == rate
+    assert scored(game).statistics()["mean"] == 8
+
+
+# Tasks without a limit.
+
+
+def test_a_greedy_policy_that_never_ends_is_evaluated_soon() -> None:
+    config, _ = load_config("CliffWalking-v1", "cartpole")
+    assert config.evaluation.frame_cap == ENDLESS_CAP == 10_000
+    result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1, epsilon=0.0)
+    assert (len(result.episodes[0].actions), result.episodes[0].truncated) == (10_000, True)
+    assert "cap 10000 agent steps, seed 1" in describe(result, "up")
+    assert json.dumps(result.to_json())
+
+
+@pytest.mark.parametrize(
+    ("game", "arguments", "cap"),
+    [
+        ("CliffWalking-v1", {}, 10_000),
+        ("Blackjack-v1", {}, 10_000),
+        ("CliffWalking-v1", {"protocol": "classic"}, 10_000),
+        ("CliffWalking-v1", {"overrides": {"evaluation.frame_cap": 108_000}}, 108_000),
+        (
+            "CliffWalking-v1",
+            {"overrides": {"environment.kwargs": {"max_episode_steps": 40}}},
+            108_000,
+        ),
+        ("CartPole-v1", {}, 108_000),
+        ("breakout", {"recipe": None}, 108_000),
+    ],
+)
+def test_only_an_environment_without_a_limit_gets_a_cap(game: str, arguments: dict[str, Any], cap: int) -> None:
+    assert load_config(game, **{"recipe": "cartpole"} | arguments)[0].evaluation.frame_cap == cap
+
+
+@pytest.mark.parametrize("own", ["recipe", "protocol"])
+def test_a_cap_in_a_file_of_the_users_stays(own: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        "[evaluation]\nframe_cap = 108_000\n"
+        + ("[network]\ntorso = 'mlp'\n" if own == "recipe" else "[environment]\nframe_skip = 1\n")
+    )
+    arguments: dict[str, Any] = {"recipe": "cartpole"} | {own: str(file)}
+    assert load_config("CliffWalking-v1", **arguments)[0].evaluation.frame_cap == 108_000
+    file.write_text(file.read_text().replace("frame_cap", "episodes").replace("108_000", "7"))
+    assert load_config("CliffWalking-v1", **arguments)[0].evaluation.frame_cap == 10_000
+
+
+def test_the_cap_of_an_atari_game_is_in_frames() -> None:
+    config, _ = load_config("breakout", overrides={"evaluation.frame_cap": 40})
+    result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
+    assert "cap 40 frames" in describe(result, "still")
