@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atari_dqn.errors import UserError
+from atari_dqn.free_memory import free_memory
 from atari_dqn.replay import FrameFiles, ReplayMemory, capacity
-from atari_dqn.replay.capacity import free_memory, memory_needed
+from atari_dqn.replay.capacity import memory_needed
 from atari_dqn.replay.frames import Storage
 
 
@@ -228,7 +229,7 @@ def test_the_limit_of_a_container_counts(
     (tmp_path / "memory.current").write_text(used)
     (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {cache}\n")
     unlimited = free_memory()
-    monkeypatch.setattr(capacity, "CGROUP", tmp_path)
+    monkeypatch.setattr("atari_dqn.free_memory.CGROUP", tmp_path)
     assert free_memory() == free if free is not None else free_memory() == pytest.approx(unlimited, rel=0.2)
 
 

@@ -1,8 +1,9 @@
 """The replay memory."""
 
+from atari_dqn.free_memory import free_memory
 from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.blocks import pack, unpack
-from atari_dqn.replay.capacity import free_memory, memory_needed
+from atari_dqn.replay.capacity import memory_needed
 from atari_dqn.replay.files import FrameFiles
 from atari_dqn.replay.making import make_memory
 from atari_dqn.replay.memory import ReplayMemory

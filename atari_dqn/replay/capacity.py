@@ -4,17 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-import psutil
-
 from atari_dqn.errors import UserError
+from atari_dqn.free_memory import free_memory
 from atari_dqn.replay.frames import Storage
-
-CGROUP = Path("/sys/fs/cgroup")
-CGROUP_FILES = (
-    ("memory.max", "memory.current", "memory.stat"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-)
-
 
 # Packed frames take less than this share of raw ones in every game that was measured (docs/reliability.md).
 PACKED_SHARE = 1 / 8
@@ -27,20 +19,6 @@ def memory_needed(storage: Storage, capacity: int, num_envs: int, frame_bytes: i
     raw = (capacity + num_envs * (window - 1)) * frame_bytes
     share: dict[Storage, float] = {"memory": 1, "compressed": PACKED_SHARE, "disk": 0}
     return int(raw * share[storage]) + capacity * 14
-
-
-def free_memory() -> int:
-    """Bytes that this process may still take: the machine's free memory, or what its container has left."""
-    free = psutil.virtual_memory().available
-    for limit, used, statistics in CGROUP_FILES:
-        try:
-            left = int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text())
-            # Cached files count as used, and give way when something else is needed.
-            named = dict(line.split() for line in (CGROUP / statistics).read_text().splitlines())
-            free = min(free, left + int(named.get("inactive_file", 0)))
-        except (OSError, ValueError):
-            continue
-    return max(free, 0)
 
 
 def choose_storage(
