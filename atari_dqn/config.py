@@ -5,15 +5,18 @@ Four places, later ones winning: a recipe (``configs/NAME.toml``, what is learnt
 may say something of the environment too, such as a time feature; only a protocol that was asked for wins over that.
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from atari_dqn.errors import UserError, nearest
 from atari_dqn.games import GameSpec, resolve
+from atari_dqn.reading import check_numbers, read_toml
 from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS, Config
 from atari_dqn.tasks import recipe_name
 
@@ -29,9 +32,7 @@ def read_config(path: Path) -> Config:
     Raises:
         UserError: the file is missing, is no TOML or holds something that is no setting.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
-    return _validated(_parsed(path.read_text(encoding="utf-8"), str(path)), str(path))
+    return _validated(read_toml(path), str(path))
 
 
 def load_config(
@@ -102,7 +103,7 @@ def recipe_tables(recipe: str) -> dict[str, Any]:
 def _check_suits(config: Config, spec: GameSpec) -> None:
     """Raises a UserError for settings that this game has no use for."""
     if spec.vectors and config.network.torso in PICTURE_TORSOS:
-        recipes = {path.stem: _parsed(path.read_text("utf-8"), path.name) for path in config_directory().glob("*.toml")}
+        recipes = {path.stem: read_toml(path) for path in config_directory().glob("*.toml")}
         named = sorted(name for name, tables in recipes.items() if tables["network"].get("torso") == "mlp")
         raise UserError(
             f"{spec.id} shows vectors, and torso '{config.network.torso}' of recipe '{config.recipe}' sees pictures: "
@@ -129,18 +130,20 @@ def parse_value(text: str) -> Any:
     (0.0001, True, 'adam')
     """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        tables = tomllib.loads(f"value = {text}")
+        check_numbers(tables)
+    except (ValueError, RecursionError):
         return text
+    return tables["value"]
 
 
 def _read(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> dict[str, Any]:
     directory = config_directory() / folder
     path = Path(name) if name.endswith(".toml") else directory / f"{name}.toml"
-    if not path.is_file():
+    if not os.path.lexists(path):
         known = sorted(file.stem for file in directory.glob("*.toml"))
         raise UserError(f"unknown {kind} '{name}': a TOML file, or one of {', '.join(known)}{nearest(name, known)}")
-    tables = _parsed(path.read_text(encoding="utf-8"), str(path))
+    tables = read_toml(path)
     for section, table in tables.items():
         if section not in allowed or not isinstance(table, dict):
             raise UserError(f"{path}: a {kind} has the tables {', '.join(allowed)}, not '{section}'{nearest(section, allowed)}")
@@ -152,13 +155,6 @@ def _read(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> dict[s
 def _check_known(known: list[str], key: str, complaint: str) -> None:
     if key not in known:
         raise UserError(f"{complaint}; allowed: {', '.join(known)}{nearest(key, known)}")
-
-
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where} is no valid TOML: {error}") from None
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -188,9 +184,18 @@ def _integers_as_floats(tables: dict[str, Any]) -> dict[str, Any]:
     for section, table in tables.items():
         if section in SECTIONS and isinstance(table, dict):
             fields = SECTIONS[section].model_fields
-            table = {
-                key: float(value) if type(value) is int and key in fields and fields[key].annotation is float else value
-                for key, value in table.items()
-            }
+            table = {key: _as_float(value) if _is_float(fields.get(key)) else value for key, value in table.items()}
         result[section] = table
     return result
+
+
+def _is_float(field: FieldInfo | None) -> bool:
+    return field is not None and field.annotation is float
+
+
+def _as_float(value: Any) -> Any:
+    """A whole number as a number with a point, if there is one; whatever else it is stays."""
+    try:
+        return float(value) if type(value) is int else value
+    except OverflowError:
+        return value

@@ -10,6 +10,7 @@ from atari_dqn.asked import say, settings_of, start_tensorflow, video_directory
 from atari_dqn.config import load_config, read_config
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.settings import Config
+from atari_dqn.writing import write_whole
 
 if TYPE_CHECKING:
     from atari_dqn.episode_file import Origin
@@ -223,5 +224,5 @@ def _write_result(
         what = f"{rank} episode, score {described.episode.score:g}, {described.seconds:.1f} s{cut}"
         print(f"{'recorded':<17} {stem}.gif, .mp4 ({what})")
     path = directory / f"{evaluation_stem(result, origin)}.json"
-    path.write_text(json.dumps(evaluation_json(result, origin), indent=1) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(evaluation_json(result, origin), indent=1) + "\n").encode())
     print(f"{'written':<17} {path}")

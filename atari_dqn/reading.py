@@ -9,8 +9,9 @@ import json
 import os
 import stat
 import tomllib
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from atari_dqn.errors import UserError
 
@@ -35,7 +36,7 @@ _OTHER_MARKS = (
 )
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Opens a regular file for reading, and never waits for it.
 
     Raises:
@@ -116,7 +117,7 @@ def read_toml(path: Path, at_most: int = LARGEST_TEXT) -> dict[str, Any]:
     text = read_text(path, at_most)
     try:
         tables = tomllib.loads(text)
-        _check_numbers(tables)
+        check_numbers(tables)
     except ValueError as error:
         raise UserError(f"{path} is no valid TOML: {_first_line(error)}") from None
     except RecursionError:
@@ -155,7 +156,7 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-def _check_numbers(tables: dict[str, Any]) -> None:
+def check_numbers(tables: dict[str, Any]) -> None:
     """Raises a ValueError for whole numbers of too many digits, which TOML can have in base 16."""
     waiting: list[Any] = [tables]
     while waiting:

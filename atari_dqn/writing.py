@@ -1,9 +1,9 @@
 """Files that are written: as a whole or not at all, and never through a link to somewhere else.
 
-A run directory may be a link, and what lies in it may not: nobody who links a file expects that a run
-writes, truncates or deletes what the link leads to. A hard link, as ``cp -al`` makes it for a backup,
-is another name of the same file. So a file with several names is replaced by a copy of its own before
-anything is appended to it or cut off.
+A run directory may be a link, and what lies in it may not: nobody who links a file expects that a
+run writes, truncates or deletes what the link leads to. A hard link, as ``cp -al`` makes it for a
+backup, is another name of the same file. So a file with several names is replaced by a copy of its
+own before anything is appended to it or cut off.
 """
 
 import errno
@@ -23,8 +23,8 @@ TEMPORARY = ".writing-"
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file so that whoever reads it at any time finds the old content or the new one.
 
-    That holds for whatever interrupts this, too. The file is on the disk when this returns. Where the
-    path is a link, the link is replaced, and what it leads to stays as it is.
+    That holds for whatever interrupts this, too. The file is on the disk when this returns. Where
+    the path is a link, the link is replaced, and what it leads to stays as it is.
 
     Raises:
         OSError: it cannot be written; nothing is left behind.
@@ -35,7 +35,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file that takes the place of another when the context ends, as ``write_whole`` promises.
+    """Opens a file that takes the place of another when the context ends, as ``write_whole`` does.
 
     Raises:
         OSError: it cannot be written; nothing is left behind.

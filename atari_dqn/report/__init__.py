@@ -7,6 +7,7 @@ from pathlib import Path
 
 from atari_dqn.errors import check_installed
 from atari_dqn.runs import check_writable
+from atari_dqn.writing import write_whole
 
 
 def report(options: argparse.Namespace) -> int:
@@ -29,6 +30,6 @@ def report(options: argparse.Namespace) -> int:
         for ending, text in ((".json", json.dumps(tables, indent=1) + "\n"), (".html", as_page(tables))):
             path = Path(f"{options.out}{ending}")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text.encode())
             print(f"written {path}")
     return 0

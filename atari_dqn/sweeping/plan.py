@@ -1,6 +1,7 @@
 """What a sweep consists of: games times recipes times settings times seeds, from the command line or a TOML file."""
 
 import itertools
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from atari_dqn.config import default_recipe, load_config, parse_value, recipe_ta
 from atari_dqn.errors import UserError, nearest
 from atari_dqn.games import reference_scores, resolve, single_player_roms
 from atari_dqn.published import atari_100k
+from atari_dqn.reading import read_toml
 from atari_dqn.runs import game_directory
 from atari_dqn.settings import RECIPE_SECTIONS
 from atari_dqn.writing import write_whole
@@ -134,12 +136,9 @@ def read_plan(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing or no TOML.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no plan '{path}'") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is no valid TOML: {error}") from None
+    if not os.path.lexists(path):
+        raise UserError(f"there is no plan '{path}'")
+    return read_toml(path)
 
 
 def make_plan(tables: Mapping[str, Any]) -> Plan:
@@ -186,7 +185,7 @@ def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
         return name, {"low": numbers[0], "high": numbers[1], "log": bool(colon)}
     try:
         return name, tomllib.loads(f"values = [{values}]")["values"]
-    except tomllib.TOMLDecodeError:  # bare words
+    except (ValueError, RecursionError):  # bare words
         return name, [parse_value(value) for value in values.split(",")]
 
 
