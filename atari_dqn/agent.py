@@ -8,6 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from atari_dqn.augmentation import random_shift
+from atari_dqn.checkpoint import array
 from atari_dqn.errors import UserError
 from atari_dqn.graphs import Graph
 from atari_dqn.heads import HEAD_LAYERS
@@ -276,19 +277,24 @@ class Agent:
 
         Raises:
             UserError: they are of an agent with another network.
+            KeyError: a counter is missing.
+            ValueError: an array is of another kind than its variable.
         """
+        updates = int(array(arrays, "updates", (), np.int64))
+        explorations = int(array(arrays, "explorations", (), np.int64))
         # By owner and number: Keras numbers the names of nameless layers differently in each process.
-        stored = {tuple(name.split("/")[:2]): array for name, array in arrays.items()}
+        stored = {tuple(name.split("/")[:2]): values for name, values in arrays.items()}
         variables = {tuple(name.split("/")[:2]): variable for name, variable in self._variables().items()}
         for place, variable in variables.items():
             shape = stored[place].shape if place in stored else "missing"
             if shape != tuple(variable.shape):
                 raise UserError(f"a checkpoint of another network: {variable.path} is {shape}, wanted {tuple(variable.shape)}")
+            array({variable.path: stored[place]}, variable.path, shape, np.asarray(variable).dtype)
         for place, variable in variables.items():
             variable.assign(stored[place])
         self.online.round()
         self.target.round()
-        self.updates, self.explorations = int(arrays["updates"]), int(arrays["explorations"])
+        self.updates, self.explorations = updates, explorations
 
     def _variables(self) -> dict[str, Any]:
         networks = {"target": self.target.weights.variables, "online": self.online.weights.variables}

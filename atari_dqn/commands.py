@@ -1,6 +1,7 @@
 """What the commands that train and list do. TensorFlow is imported only by those that need it."""
 
 import argparse
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from atari_dqn import checkpoint, games, runs
 from atari_dqn.asked import paths_of, settings_of, start_tensorflow, video_directory
-from atari_dqn.config import read_config
 from atari_dqn.console import say, say_notes
 from atari_dqn.errors import UserError
 from atari_dqn.settings import Config
@@ -35,8 +35,9 @@ def train(options: argparse.Namespace) -> int:
         if stored is not None:
             if options.init_from:
                 raise UserError(f"'{directory}' has begun already, so --init-from comes too late; choose another run directory")
-            _check_whole(stored)
-            config = runs.merge(read_config(directory / runs.CONFIG), config, given)
+            own, differing = runs.own_config(directory, stored.path)
+            notes += differing
+            config = runs.merge(own, config, given)
             if stored.step >= config.training.total_steps:
                 print(f"{directory} is complete: {stored.step} agent steps; a larger number of steps extends it")
                 return 0
@@ -68,10 +69,16 @@ def _games_elsewhere(config: Config, address: str | None) -> Iterator[None]:
 
 
 def _newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
-    """The newest of a run's checkpoints that is not damaged; None if there are none at all."""
+    """The newest of a run's checkpoints from which it can go on; None if there are none at all.
+
+    Raises:
+        UserError: all are damaged or hold no more than an agent.
+    """
     for path in reversed(saved):
         try:
-            return checkpoint.load(path)
+            stored = checkpoint.load(path)
+            _check_whole(stored)
+            return stored
         except UserError as error:
             if path == saved[0]:
                 raise
@@ -81,7 +88,7 @@ def _newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
 
 def _check_whole(stored: checkpoint.Checkpoint) -> None:
     """Raises a UserError for a checkpoint that holds only an agent."""
-    if "counters" not in stored.arrays:
+    if stored.agent_only or "counters" not in stored.arrays:
         wanted = "INIT_FROM= (--init-from) begins another run with its weights"
         raise UserError(f"'{stored.path}' holds an agent and nothing to continue its run with; {wanted}")
 
@@ -97,7 +104,7 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
     if origin is not None:
         everything = start_from(training.agent, load_agent(origin))
         say(f"weights from {origin}" + ("" if everything else "; the output layers start anew: the actions differ"))
-    runs.write_circumstances(directory, config)
+    say(*(f"note: {note}" for note in runs.write_circumstances(directory, config)))
     kept = {"memory": "raw in memory", "compressed": "packed in memory", "disk": "raw in a file"}[training.memory.storage]
     say(f"replay memory: {config.replay.capacity} frames, {kept}")
     if stored is not None:
@@ -151,13 +158,15 @@ def plot(options: argparse.Namespace) -> int:
     from atari_dqn.plotting import plot_runs
 
     runs.check_writable(Path(options.out).parent)
-    for path in plot_runs(paths_of(options.runs), Path(options.out)):
+    for path in plot_runs(paths_of(options.runs), Path(options.out), say_notes):
         print(path)
     return 0
 
 
 def digest(options: argparse.Namespace) -> int:
     """Prints a SHA-256 over everything that a continued run depends on."""
+    import numpy as np
+
     from atari_dqn.replay import FrameFiles
 
     stored = checkpoint.load(Path(options.checkpoint))
@@ -165,8 +174,13 @@ def digest(options: argparse.Namespace) -> int:
     # How frames are spread over files depends on when checkpoints were written; nothing else does.
     arrays = {name: array for name, array in stored.arrays.items() if name != "frame_files"}
     files = FrameFiles(stored.path.parent)
-    files.restore(stored.shared, stored.arrays["frame_files"])
-    arrays["memory/frames"] = files.digest(arrays["memory/added"], rows=arrays["memory/action"].shape[1])
+    with checkpoint.restoring(stored.path):
+        added = checkpoint.array(arrays, "memory/added", (None,), np.int64)
+        actions = checkpoint.array(arrays, "memory/action", (len(added), None), np.int32)
+        tail = arrays["memory/tail"]
+        frame_bytes = math.prod(tail.shape[1:]) * tail.itemsize
+        files.restore(stored.shared, stored.arrays[checkpoint.FRAME_FILES])
+        arrays["memory/frames"] = files.digest(added, actions.shape[1], frame_bytes)
     print(checkpoint.digest(arrays))
     return 0
 

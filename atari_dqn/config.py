@@ -6,6 +6,7 @@ may say something of the environment too, such as a time feature; only a protoco
 """
 
 import math
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from atari_dqn import tasks
 from atari_dqn.errors import UserError, nearest, shorten
 from atari_dqn.games import GameSpec, identify, resolve
+from atari_dqn.reading import check_numbers, read_toml
 from atari_dqn.settings import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS, Config
 from atari_dqn.tasks import recipe_name
 
@@ -36,10 +38,7 @@ def read_config(path: str | Path) -> Config:
     Raises:
         UserError: the file is missing, is no TOML or holds something that is no setting.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
-    return _validated(_parsed(path.read_text(encoding="utf-8"), str(path)), str(path))
+    return _validated(read_toml(Path(path)), str(path))
 
 
 def load_config(
@@ -146,7 +145,7 @@ def recipe_tables(recipe: str) -> dict[str, Any]:
 def _check_suits(config: Config, spec: GameSpec) -> None:
     """Raises a UserError for settings that this game has no use for."""
     if spec.vectors and config.network.torso in PICTURE_TORSOS:
-        recipes = {path.stem: _parsed(path.read_text("utf-8"), path.name) for path in config_directory().glob("*.toml")}
+        recipes = {path.stem: read_toml(path) for path in config_directory().glob("*.toml")}
         named = sorted(name for name, tables in recipes.items() if tables["network"].get("torso") == "mlp")
         raise UserError(
             f"{spec.id} shows vectors, and torso '{config.network.torso}' of recipe '{config.recipe}' sees pictures: "
@@ -174,6 +173,7 @@ def parse_value(text: str) -> Any:
     """
     try:
         tables = tomllib.loads(f"value = {text}")
+        check_numbers(tables)
     except (ValueError, RecursionError):  # no TOML, thousands of digits, or thousands of brackets
         return text
     return tables["value"] if len(tables) == 1 else text
@@ -186,10 +186,10 @@ def _protocol_tables(protocol: str) -> dict[str, Any]:
 def _read(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> dict[str, Any]:
     directory = config_directory() / folder
     path = Path(name) if name.endswith(".toml") else directory / f"{name}.toml"
-    if not path.is_file():
+    if not os.path.lexists(path):
         known = sorted(file.stem for file in directory.glob("*.toml"))
         raise UserError(f"unknown {kind} '{name}': a TOML file, or one of {', '.join(known)}{nearest(name, known)}")
-    tables = _parsed(path.read_text(encoding="utf-8"), str(path))
+    tables = read_toml(path)
     for section, table in tables.items():
         if section not in allowed or not isinstance(table, dict):
             raise UserError(f"{path}: a {kind} has the tables {', '.join(allowed)}, not '{section}'{nearest(section, allowed)}")
@@ -201,13 +201,6 @@ def _read(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> dict[s
 def _check_known(known: list[str], key: str, complaint: str) -> None:
     if key not in known:
         raise UserError(f"{complaint}; allowed: {', '.join(known)}{nearest(key, known)}")
-
-
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is no valid TOML: {error}") from None
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from ale_py import Action
 from numpy.typing import NDArray
 
+from atari_dqn.checkpoint import array
 from atari_dqn.games import GameSpec
 from atari_dqn.gymnasium_game import GymnasiumGame
 from atari_dqn.preprocessing import Game, ReferenceGame
@@ -129,7 +130,12 @@ class Environments:
         """Plays everything since the seeds again; returns the observations to act on next.
 
         All games step at once, so those with fewer steps begin later: what they do before is forgotten when they are seeded.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array is none of these environments.
         """
+        arrays = self.checked(arrays)
         lengths, total = arrays["lengths"], int(arrays["lengths"].max())
         self.seeds[...], self._seedings[...] = arrays["seeds"], arrays["seedings"]
         self._actions = [taken.tolist() for taken in np.split(arrays["actions"].astype(np.int32), np.cumsum(lengths)[:-1])]
@@ -150,6 +156,28 @@ class Environments:
             observation, lives = self._games.reset(untouched, self.seeds[untouched])
         self._lives, self._life_lost = lives.copy(), arrays["life_lost"].copy()
         return observation
+
+    def checked(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Returns arrays that ``restore`` can take over, before anything is played.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array is none of these environments.
+        """
+        count = self.count
+        found = {
+            "seeds": array(arrays, "seeds", (count,), np.int32),
+            "seedings": array(arrays, "seedings", (count,), np.int64),
+            "life_lost": array(arrays, "life_lost", (count,), np.bool_),
+            "lengths": array(arrays, "lengths", (count,), np.int64),
+            "actions": array(arrays, "actions", (None,), np.uint8),
+        }
+        lengths, actions = found["lengths"], found["actions"]
+        if (lengths < 0).any() or (lengths > len(actions)).any() or lengths.sum() != len(actions):
+            raise ValueError("the episodes are not as long as their actions")
+        if (actions >= len(self.action_names)).any() or (found["seedings"] < 0).any():
+            raise ValueError("an action or a seed is none of the game's")
+        return found
 
     def _start_episodes(self, mask: NDArray[np.bool_]) -> NDArray[Any]:
         steps = np.array([len(taken) for taken in self._actions])

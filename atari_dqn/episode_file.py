@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from atari_dqn.errors import UserError, shorten
 from atari_dqn.evaluation import Episode, Evaluation, Rank
 from atari_dqn.games import identify
+from atari_dqn.reading import read_text
 from atari_dqn.settings import Config, EnvironmentSettings, EvaluationSettings
 from atari_dqn.writing import write_whole
 
@@ -113,13 +114,17 @@ class EpisodeFile(_Part):
         for name, value in self.protocol.environment.kwargs.items():
             if not isinstance(value, int | float) and not (isinstance(value, str) and value.replace("_", "").isalnum()):
                 raise UserError(f"environment.kwargs.{name} of a recording is neither a number nor a plain word")
-        return Config(
-            game=self.game,
-            recipe=self.recipe or "none",
-            protocol=self.protocol.name,
-            environment=self.protocol.environment,
-            evaluation=EvaluationSettings(frame_cap=self.protocol.frame_cap),
-        )
+        try:
+            return Config(
+                game=self.game,
+                recipe=self.recipe or "none",
+                protocol=self.protocol.name,
+                environment=self.protocol.environment,
+                evaluation=EvaluationSettings(frame_cap=self.protocol.frame_cap),
+            )
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise UserError(f"the settings of a recording: {reason}") from None
 
     def played(self) -> Episode:
         """The episode to play."""
@@ -169,15 +174,7 @@ def read_episode(path: str | Path) -> EpisodeFile:
     Raises:
         UserError: it is missing, is no such JSON, or holds what no recording has.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UserError(f"'{path}' is too large to be the JSON of a recording")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"'{path}' could not be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"'{path}' is no JSON of a recording: it is no text") from None
+    text = read_text(Path(path), LARGEST_FILE)
     try:
         return EpisodeFile.model_validate_json(text)
     except ValidationError as error:

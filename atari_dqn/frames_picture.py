@@ -1,5 +1,6 @@
 """A picture of what happens between the emulator's screen and the network's eye."""
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from atari_dqn.environments import make_game
 from atari_dqn.errors import UserError
 from atari_dqn.preprocessing import ReferenceGame
 from atari_dqn.settings import Config
+from atari_dqn.writing import write_whole
 
 MARGIN, GAP = 12, 8
 HEADER, LABEL = 26, 18
@@ -48,7 +50,9 @@ def draw_frames(out: str | Path, config: Config, steps: int, after: int, seed: i
         raise UserError(f"{config.spec.id} shows vectors; frames are drawn of games that show pictures")
     seen = play_steps(config, steps, after, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture_of(seen, config).save(out)
+    drawn = io.BytesIO()
+    picture_of(seen, config).save(drawn, format="PNG")
+    write_whole(out, drawn.getvalue())
 
 
 def play_steps(config: Config, steps: int, after: int, seed: int) -> list[SeenStep]:

@@ -23,14 +23,26 @@ def load_agent(path: str | Path) -> Agent:
         path: a run's directory (then its newest checkpoint) or one checkpoint in it.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: there is none, it is damaged, or its weights are not finite.
     """
     stored = checkpoint.load(Path(path), shared=False)
-    config = read_config(stored.path / "config.toml")
-    agent = Agent(config, tuple(stored.notes["observation_shape"]), stored.notes["actions"])
+    config = read_config(stored.path / checkpoint.CONFIG)
     arrays = checkpoint.part(stored.arrays, "agent")
-    agent.restore(_whole(agent, arrays, stored) if stored.notes.get(RELEASED) else arrays)
+    _check_finite(arrays, stored.path)
+    with checkpoint.restoring(stored.path):
+        agent = Agent(config, tuple(stored.notes["observation_shape"]), stored.notes["actions"])
+        agent.restore(_whole(agent, arrays, stored) if stored.notes.get(RELEASED) else arrays)
     return agent
+
+
+def _check_finite(arrays: checkpoint.Arrays, path: Path) -> None:
+    """Raises a UserError for weights that are NaN or infinite, with which no agent can choose."""
+    for name, values in arrays.items():
+        is_weight = name.startswith(("online/", "target/")) and values.dtype.kind == "f"
+        if is_weight and not np.isfinite(values).all():
+            what = "NaN" if np.isnan(values).any() else "infinite"
+            reason = f"some of its weights are {what}"
+            raise UserError(f"'{path}' holds no agent that can play: {reason}")
 
 
 def compact_arrays(agent: Agent) -> dict[str, NDArray[np.float16]]:

@@ -1,6 +1,8 @@
 """What a run measures, and where it goes: progress bar, CSV files, TensorBoard."""
 
 import csv
+import io
+import os
 import time
 import traceback
 from collections import deque
@@ -14,8 +16,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atari_dqn.board import Row, TensorBoardFile
+from atari_dqn.checkpoint import array
 from atari_dqn.console import STANDARD_ERROR, say
 from atari_dqn.errors import UserError, describe_failure
+from atari_dqn.writing import check_no_link, check_there, has_several_names, open_own
 
 
 class EpisodeRow(NamedTuple):
@@ -84,27 +88,44 @@ class EpisodeTracker:
         return finished | {"score": self._score, "length": self._length, "frames": self._frames}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over what ``arrays`` returned."""
-        self.count = int(arrays["count"])
-        self.scores.extend(arrays["scores"].tolist())
-        self.lengths.extend(arrays["lengths"].tolist())
+        """Takes over what ``arrays`` returned.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array is none of so many environments.
+        """
+        self.count = int(array(arrays, "count", (), np.int64))
+        self.scores.extend(array(arrays, "scores", (None,), np.float64).tolist())
+        # Without an episode NumPy took the empty list for one of floats.
+        self.lengths.extend(array(arrays, "lengths", (None,), np.int64).tolist())
         for name in ("score", "length", "frames"):
-            getattr(self, f"_{name}")[...] = arrays[name]
+            mine = getattr(self, f"_{name}")
+            mine[...] = array(arrays, name, mine.shape, mine.dtype)
 
 
 class CsvFile:
     """A CSV file that is appended to; its header is the names in its first row."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8", newline="")
+        self._path = path
+        self._file = open_own(path, create=True)
 
     def write(self, row: Row) -> None:
         """Appends a row and hands it to the operating system."""
-        writer = csv.DictWriter(self._file, list(row))
-        if self._file.tell() == 0:
+        if has_several_names(self._file) and self._path.exists():  # since somebody made a backup
+            self._file.close()
+            self._file = open_own(self._path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(row))
+        if self.size() == 0:
             writer.writeheader()
         writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+        self._file.write(text.getvalue().encode())
         self._file.flush()
+
+    def size(self) -> int:
+        """Bytes that have been written."""
+        return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Closes the file."""
@@ -185,9 +206,13 @@ class RunLogs:
     ERRORS = "errors.log"
 
     def __init__(self, directory: Path, step: int, total: int) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        check_there(directory)
         self._directory = directory
-        self._metrics, self._episodes, self._evaluations = (CsvFile(directory / name) for name in self.FILES)
+        try:
+            files = [CsvFile(directory / name) for name in self.FILES]
+        except OSError as error:
+            raise UserError(f"'{error.filename}' could not be written: {error.strerror}") from error
+        self._metrics, self._episodes, self._evaluations = files
         self._board = TensorBoardFile(directory)
         self.progress = Progress(step, total)
 
@@ -240,8 +265,8 @@ class RunLogs:
         """Size of each file, to which it is cut back when the run is continued from a checkpoint written now."""
         with self._writing():
             self._board.flush()
-        files = [self._directory / name for name in self.FILES] + _event_files(self._directory)
-        return {file.name: file.stat().st_size for file in files}
+            files = [self._directory / name for name in self.FILES] + _event_files(self._directory)
+            return {file.name: file.stat().st_size for file in files}
 
     def close(self) -> None:
         """Closes the files and ends the progress bar."""
@@ -255,6 +280,7 @@ class RunLogs:
         try:
             yield
         except (OSError, self._board.error) as error:
+            check_there(self._directory)
             # TensorFlow's message begins with the place in its graph and goes on for several lines.
             reason = error.strerror if isinstance(error, OSError) else error.message.strip().splitlines()[0].split("; ")[-1]
             raise UserError(
@@ -263,16 +289,31 @@ class RunLogs:
 
 
 def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
-    """Cuts a run's logs back to the sizes they had at a checkpoint (none: to nothing); the rest will be written again."""
-    for file in _event_files(directory):
+    """Cuts a run's logs back to the sizes they had at a checkpoint; the rest will be written again.
+
+    Args:
+        directory: of the run.
+        positions: by the names of the logs; what is no log of a run stays as it is, and logs that
+            are not named go.
+
+    Raises:
+        UserError: a log is a link.
+    """
+    events = _event_files(directory)
+    logs = [directory / name for name in RunLogs.FILES]
+    for file in (*events, *logs):
+        check_no_link(file)
+    for file in events:
         if file.name not in positions:
             file.unlink()
-    for name, size in {**dict.fromkeys(RunLogs.FILES, 0), **positions}.items():
-        file = directory / Path(name).name
-        if file.exists() and file.stat().st_size > size:
-            with file.open("r+b") as stream:
+    for file in (*events, *logs):
+        size = positions.get(file.name, 0)
+        if file.is_file() and file.stat().st_size > size:
+            with open_own(file) as stream:
                 stream.truncate(size)
 
 
 def _event_files(directory: Path) -> list[Path]:
-    return sorted(directory.glob("events.out.tfevents.*"))
+    """TensorBoard's files, links among them; a folder that somebody named so is none."""
+    found = sorted(directory.glob("events.out.tfevents.*"))
+    return [path for path in found if path.is_symlink() or not path.is_dir()]

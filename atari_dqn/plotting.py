@@ -1,7 +1,8 @@
 """Learning curves of runs as pictures, from the ``episodes.csv`` that each run keeps."""
 
-import csv
-from collections.abc import Sequence
+import io
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.config import read_config
+from atari_dqn.csv_files import read_columns
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.runs import what_differs
 from atari_dqn.settings import Config
+from atari_dqn.writing import write_whole
 
 POINTS = 500
 RESAMPLES = 2_000
@@ -44,14 +47,12 @@ def read_curve(run: Path) -> Curve:
         UserError: it is no run, or no episode has ended in it yet.
     """
     path = run / "episodes.csv"
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError(f"'{run}' is no run: it has no episodes.csv")
     config = read_config(run / "config.toml")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
+    steps, score, mean = read_columns(path, ("steps", "score", "mean_100"))
+    if not len(steps):
         raise UserError(f"no episode has ended in '{run}' yet")
-    steps, score, mean = (np.array([float(row[name]) for row in rows]) for name in ("steps", "score", "mean_100"))
     return Curve(f"{config.game}, {config.recipe}", steps, score, mean, config)
 
 
@@ -78,20 +79,49 @@ def confidence_band(curves: Sequence[Curve]) -> Band:
     return Band(steps, scores.mean(axis=0), low, high)
 
 
-def plot_runs(runs: Sequence[str | Path], stem: str | Path) -> list[Path]:
+def read_curves(runs: Sequence[str | Path], note: Callable[[list[str]], object]) -> list[Curve]:
+    """Reads the episodes of runs; those that cannot be read are noted and left out.
+
+    Raises:
+        UserError: none can be read.
+    """
+    curves: list[Curve] = []
+    problems: list[UserError] = []
+    for run in runs:
+        try:
+            curves.append(read_curve(Path(run)))
+        except UserError as error:
+            problems.append(error)
+    if not curves:
+        raise problems[0]
+    for problem in problems:
+        note([f"{problem}; the run is left out"])
+    return curves
+
+
+def plot_runs(
+    runs: Sequence[str | Path],
+    stem: str | Path,
+    note: Callable[[list[str]], object] = lambda notes: None,
+) -> list[Path]:
     """Draws the learning curves of runs to ``stem.png`` and ``stem.svg``.
 
     A run alone shows the score of each episode and the mean of the last 100. Several runs of one game and recipe become one
     curve with a band; different games, recipes or settings stand beside each other.
 
+    Args:
+        runs: their directories.
+        stem: of the pictures' names.
+        note: is told of runs that are left out because they cannot be read.
+
     Returns:
         What was written.
 
     Raises:
-        UserError: something is no run, matplotlib is missing, or the files cannot be written.
+        UserError: nothing is a run, matplotlib is missing, or the files cannot be written.
     """
     stem = Path(stem)
-    curves = named_apart([read_curve(Path(run)) for run in runs])
+    curves = named_apart(read_curves(runs, note))
     stem = stem.with_suffix("") if stem.suffix in ENDINGS else stem
     check_installed("a plot", ("matplotlib",), "plot", "plot")
     from matplotlib import rc_context
@@ -103,7 +133,9 @@ def plot_runs(runs: Sequence[str | Path], stem: str | Path) -> list[Path]:
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             for path in paths:
-                figure.savefig(path, dpi=150)
+                drawn = io.BytesIO()
+                figure.savefig(drawn, dpi=150, format=path.suffix.removeprefix("."))
+                write_whole(path, drawn.getvalue())
         except OSError as error:
             raise UserError(f"'{stem}' could not be written: {error.strerror}") from error
     return paths

@@ -16,11 +16,17 @@ def generator_to_array(generator: np.random.Generator) -> NDArray[np.uint64]:
 def generator_from_array(generator: np.random.Generator, array: NDArray[np.uint64]) -> None:
     """Puts a PCG64 generator into the state that ``generator_to_array`` returned.
 
+    Raises:
+        ValueError: it is no such state.
+
     >>> one, other = np.random.default_rng(1), np.random.default_rng(2)
     >>> generator_from_array(other, generator_to_array(one))
     >>> one.random() == other.random()
     True
     """
+    if array.shape != (6,) or array.dtype != np.uint64:
+        found = f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"the state of a random generator is not {found}")
     words = [int(word) for word in array]
     generator.bit_generator.state = {
         "bit_generator": "PCG64",

@@ -1,7 +1,6 @@
 """Agents to give away: what it takes to play them, how they were trained, and how well they play."""
 
 import json
-import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +9,15 @@ from typing import Any
 
 from atari_dqn import checkpoint, runs
 from atari_dqn.config import load_config, read_config
+from atari_dqn.csv_files import LARGEST_LOG
 from atari_dqn.episode_file import Origin, evaluation_json, evaluation_stem
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation import Evaluation, describe, evaluate
 from atari_dqn.loading import RELEASED, compact_arrays, load_agent
+from atari_dqn.reading import read_bytes
 from atari_dqn.recording import check_beside, record_episode
 from atari_dqn.settings import SECTIONS, Config
+from atari_dqn.writing import write_whole
 
 CURVES = ("episodes.csv", "metrics.csv")
 CARD = "README.md"
@@ -39,25 +41,35 @@ def release(source: str | Path, out: str | Path, gif: str | Path, seed: int, epi
     if out.exists():
         raise UserError(f"there is '{out}' already: choose another name, or delete it first")
     run, stored, config = source.parent, checkpoint.load(source, shared=False), read_config(source / runs.CONFIG)
-    lacking = [name for name in (*CURVES, "run.json") if not (run / name).is_file()]
+    lacking = [name for name in (*CURVES, runs.CIRCUMSTANCES) if not (run / name).is_file()]
     if lacking:
         raise UserError(f"'{run}' lacks {', '.join(lacking)}: a checkpoint is released from the directory of its run")
+    starts = runs.read_starts(run / runs.CIRCUMSTANCES)
+    curves = {name: read_bytes(run / name, LARGEST_LOG) for name in CURVES}
+    settings_text = read_bytes(source / runs.CONFIG)
+    with checkpoint.restoring(source):
+        notes = {name: stored.notes[name] for name in ("observation_shape", "actions", "time")}
+        notes[RELEASED] = True
+        curves = {name: content[: stored.notes["logs"][name]] for name, content in curves.items()}
+        seconds = float(stored.notes["time"]["wall"])
     out.parent.mkdir(parents=True, exist_ok=True)
     check_beside(gif)
     with TemporaryDirectory(dir=out.parent, prefix=".writing-") as name:
         made = Path(name) / out.name
-        notes = {key: stored.notes[key] for key in ("observation_shape", "actions", "time")} | {RELEASED: True}
-        settings: dict[str, Callable[[Path], Any]] = {runs.CONFIG: lambda path: shutil.copy(source / runs.CONFIG, path)}
+        made.mkdir()
+        settings: dict[str, Callable[[Path], Any]] = {
+            runs.CONFIG: lambda path: write_whole(path, settings_text),
+        }
         written = checkpoint.save(made, stored.step, compact_arrays(load_agent(source)), settings, notes)
         result = evaluate(load_agent(written).act, config, seed=seed, episodes=episodes)
         origin = Origin("evaluation", out.name, config.recipe, (out / written.name).as_posix(), stored.step)
-        shutil.copy(source / runs.CONFIG, made / runs.CONFIG)
-        for curve in CURVES:
-            (made / curve).write_bytes((run / curve).read_bytes()[: stored.notes["logs"][curve]])
+        write_whole(made / runs.CONFIG, settings_text)
+        for curve, content in curves.items():
+            write_whole(made / curve, content)
         answer = json.dumps(evaluation_json(result, origin), indent=1) + "\n"
-        (made / f"{evaluation_stem(result, origin)}.json").write_text(answer, encoding="utf-8")
-        starts = json.loads((run / "run.json").read_text(encoding="utf-8"))["starts"]
-        (made / CARD).write_text(model_card(out, gif, stored, config, result, starts), encoding="utf-8")
+        write_whole(made / f"{evaluation_stem(result, origin)}.json", answer.encode())
+        card = model_card(out, gif, stored.step, seconds, config, result, starts)
+        write_whole(made / CARD, card.encode())
         made.rename(out)
     gif.parent.mkdir(parents=True, exist_ok=True)
     record_episode({"gif": gif}, result, result.representative(), origin, "median")
@@ -65,24 +77,32 @@ def release(source: str | Path, out: str | Path, gif: str | Path, seed: int, epi
 
 
 def model_card(
-    out: Path, gif: Path, stored: checkpoint.Checkpoint, config: Config, result: Evaluation, starts: list[dict[str, Any]]
+    out: Path,
+    gif: Path,
+    step: int,
+    seconds: float,
+    config: Config,
+    result: Evaluation,
+    starts: list[dict[str, Any]],
 ) -> str:
     """What to know of an agent before it is used or quoted: score, protocol, command, commit, machine, time."""
-    seconds = stored.notes["time"]["wall"]
-    commits = dict.fromkeys(start["commit"] or "unknown" for start in starts)
-    machines = dict.fromkeys(start.get("machine", start["platform"]) for start in starts)
+    commits = dict.fromkeys(str(start.get("commit") or "unknown") for start in starts)
+    named = [start.get("machine") or start.get("platform") or "unknown" for start in starts]
+    machines = dict.fromkeys(str(machine) for machine in named)
+    last = starts[-1] if starts else {}
+    versions = found if isinstance(found := last.get("packages"), dict) else {}
     packages = ("tensorflow", "keras", "ale-py", "gymnasium")
     rows = {
         "trained with": f"`{training_command(config)}`",
         "recipe, protocol": f"`{config.recipe}`, `{config.protocol}`; every setting: [{runs.CONFIG}]({runs.CONFIG})",
         "seed": config.machine.seed,
-        "agent steps": f"{stored.step:,}",
+        "agent steps": f"{step:,}",
         "wall time": f"{timedelta(seconds=round(seconds))} in {len(starts)} start{'s'[: len(starts) > 1]} "
-        f"({stored.step / seconds:.0f} agent steps a second, evaluations and recordings included)",
+        f"({step / max(seconds, 1e-9):.0f} agent steps a second, evaluations and recordings included)",
         "machine": "; ".join(machines),
         "commit": ", ".join(f"`{commit}`" for commit in commits),
-        "packages": ", ".join(f"{name} {starts[-1]['packages'][name]}" for name in packages)
-        + f"; Python {starts[-1]['python']}",
+        "packages": ", ".join(f"{name} {versions.get(name, 'unknown')}" for name in packages)
+        + f"; Python {last.get('python', 'unknown')}",
         "weights": "rounded to 16 bits (the score is theirs)",
     }
     return "\n".join(
@@ -92,7 +112,7 @@ def model_card(
             f"Its own evaluation, of the weights as they are stored: `make eval CKPT={out.as_posix()}`",
             "",
             "```",
-            describe(result, agent=f"{out.as_posix()}, {stored.step} agent steps"),
+            describe(result, agent=f"{out.as_posix()}, {step} agent steps"),
             "```",
             "",
             "| | |",

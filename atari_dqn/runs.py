@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import stat
 import subprocess
 import sys
 import time
@@ -22,12 +23,21 @@ from atari_dqn import checkpoint
 from atari_dqn.config import read_config
 from atari_dqn.errors import UserError
 from atari_dqn.machine import usable_cores
+from atari_dqn.reading import read_json
 from atari_dqn.settings import SECTIONS, Config
 from atari_dqn.tensorflow_setup import resolve_precision
-from atari_dqn.writing import write_whole
+from atari_dqn.writing import TEMPORARY, check_no_link, create, write_whole
 
 CONFIG = "config.toml"
 LOCK = "run.lock"
+OPEN_LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+CIRCUMSTANCES = "run.json"
+# What a run writes into its directory beside its checkpoints, and beside its settings: a link in
+# their place is replaced.
+WRITTEN = (
+    *(LOCK, CIRCUMSTANCES, "metrics.csv", "episodes.csv", "evaluations.csv"),
+    *("train.log", "worker.json", checkpoint.SHARED, "plugins", "plugins/profile"),
+)
 PACKAGES = ("atari-dqn", "ale-py", "gymnasium", "imageio", "keras", "lz4", "numpy", "opencv-python", "tensorflow")
 # What a continued run may be given anew, because nothing that it learns depends on it.
 CHANGEABLE = (
@@ -120,47 +130,113 @@ def held(run_directory: Path) -> Iterator[None]:
     """Holds a run directory for this process; it is made, and goes again if nothing was written into it.
 
     Raises:
-        UserError: another process holds it, or it cannot be written.
+        UserError: another process holds it, it cannot be written, or something in it is a link.
     """
     check_writable(run_directory)
+    if run_directory.is_symlink() and not run_directory.exists():
+        advice = "make the directory that it names"
+        raise UserError(f"'{run_directory}' is a link that leads nowhere: {advice}")
     missing = [path for path in (run_directory, *run_directory.parents) if not path.exists()]
     try:
         run_directory.mkdir(parents=True, exist_ok=True)
-        lock = (run_directory / LOCK).open("a+")
+        check_links(run_directory)
+        lock = _locked(run_directory / LOCK)
     except OSError as error:
         raise UserError(f"cannot write to '{run_directory}': {error.strerror}") from None
-    with lock:
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        if _is_at(lock, run_directory / LOCK):
+            _remove_unused(run_directory, missing)
+        os.close(lock)
+
+
+def check_links(run_directory: Path) -> None:
+    """Raises a UserError where something in a run's directory that a run writes is a link."""
+    for name in WRITTEN:
+        check_no_link(run_directory / name)
+    for path in run_directory.glob("events.out.tfevents.*"):
+        check_no_link(path)
+    for path in (run_directory / checkpoint.SHARED).glob("*"):
+        if checkpoint.SHARED_NAME.fullmatch(path.name):
+            check_no_link(path)
+
+
+def _locked(path: Path) -> int:
+    """Opens a lock file and locks it.
+
+    Raises:
+        UserError: another process holds it.
+        OSError: it cannot be opened or locked.
+    """
+    while True:
+        descriptor = os.open(path, OPEN_LOCK | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise UserError(f"'{path}' is no file: delete it, or choose another run directory")
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace")
+            os.close(descriptor)
             raise UserError(
-                f"'{run_directory}' is in use by process {lock.read()}: stop that one, or choose another run directory"
+                f"'{path.parent}' is in use by process {holder}: stop that one, or choose another run directory"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if not _is_at(descriptor, path):  # who held it has deleted it meanwhile
+            os.close(descriptor)
+            continue
+        if status.st_nlink == 1:
+            return descriptor
         try:
-            yield
+            return _locked_copy(path)
         finally:
-            if list(run_directory.iterdir()) == [run_directory / LOCK]:
-                (run_directory / LOCK).unlink()
-                with suppress(OSError):
-                    for path in missing:
-                        path.rmdir()
+            os.close(descriptor)
+
+
+def _locked_copy(path: Path) -> int:
+    """Puts a new file, locked already, in the place of a lock that somebody's backup has too."""
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    with create(temporary) as file:
+        descriptor = os.dup(file.fileno())
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    temporary.replace(path)
+    return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one that a path names."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except OSError:
+        return False
+
+
+def _remove_unused(run_directory: Path, made: Sequence[Path]) -> None:
+    """Deletes a run's directory, and those that were made for it, if only the lock is in it."""
+    with suppress(OSError):
+        if list(run_directory.iterdir()) == [run_directory / LOCK]:
+            (run_directory / LOCK).unlink()
+            for path in made:
+                path.rmdir()
 
 
 def is_held(run_directory: Path) -> bool:
-    """Whether a process holds a run directory."""
+    """Whether a process holds a run directory; nothing is written to find out."""
     try:
-        lock = (run_directory / LOCK).open("a+")
+        descriptor = os.open(run_directory / LOCK, OPEN_LOCK)
     except OSError:
         return False
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
     return False
 
 
@@ -208,6 +284,35 @@ def what_differs(configs: Sequence[Config], sections: Collection[str] = tuple(SE
     return ["".join(f", {name}={run[name]}" for name in names if run[name] != usual[name]) for run in values]
 
 
+def own_config(run_directory: Path, saved: Path) -> tuple[Config, list[str]]:
+    """The settings of a run that is continued, and notes about them.
+
+    Those of its own directory count, because what may change is kept there. All else has to be as
+    in its checkpoint, whose copy was verified: otherwise the run would not be what it says it is.
+
+    Args:
+        run_directory: of the run.
+        saved: the checkpoint that it goes on from.
+
+    Raises:
+        UserError: the two differ in what may not change.
+    """
+    verified, path = read_config(saved / CONFIG), run_directory / CONFIG
+    try:
+        own = read_config(path)
+    except UserError as error:
+        return verified, [f"{error}; the settings in '{saved}' are used"]
+    names = ["game", "recipe", "protocol"]
+    for section, settings in SECTIONS.items():
+        names += [f"{section}.{key}" for key in settings.model_fields]
+    for name in names:
+        has, had = _value(own, name), _value(verified, name)
+        if name not in CHANGEABLE and has != had:
+            advice = "change it back, or begin another run"
+            raise UserError(f"'{path}' has {name} = {has}, and the run was trained with {had}: {advice}")
+    return own, []
+
+
 def for_this_machine(config: Config) -> Config:
     """Settings with the machine's thread counts and precision named: with others, sums may round differently."""
     cores = usable_cores()
@@ -226,12 +331,24 @@ def notes_on_speed(config: Config) -> list[str]:
     return ["this machine has no units for bfloat16: it takes several times as long as float32, and gradients are less exact"]
 
 
-def write_circumstances(run_directory: Path, config: Config) -> None:
-    """Saves the resolved settings and, in ``run.json``, the command, package versions, commit and machine of each start."""
+def write_circumstances(run_directory: Path, config: Config) -> list[str]:
+    """Saves the resolved settings, and in ``run.json`` the circumstances of each start.
+
+    These are the command, the versions of packages, the commit and the machine.
+
+    Returns:
+        Notes for the user. Where ``run.json`` cannot be read it begins anew.
+    """
     run_directory.mkdir(parents=True, exist_ok=True)
     _replace(run_directory / CONFIG, config.to_toml())
-    path = run_directory / "run.json"
-    starts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["starts"] if path.exists() else []
+    path, notes = run_directory / CIRCUMSTANCES, []
+    check_no_link(path)
+    starts: list[dict[str, Any]] = []
+    if path.exists():
+        try:
+            starts = read_starts(path)
+        except UserError as error:
+            notes.append(f"{error}; it begins anew")
     starts.append(
         {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -244,12 +361,27 @@ def write_circumstances(run_directory: Path, config: Config) -> None:
         }
     )
     _replace(path, json.dumps({"starts": starts}, indent=1) + "\n")
+    return notes
+
+
+def read_starts(path: Path) -> list[dict[str, Any]]:
+    """What a ``run.json`` says of each start of its run.
+
+    Raises:
+        UserError: it cannot be read, or says something else.
+    """
+    document = read_json(path)
+    starts = document.get("starts") if isinstance(document, dict) else None
+    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+        raise UserError(f"'{path}' does not list the starts of a run")
+    return starts
 
 
 def _can_go_on(run_directory: Path) -> bool:
-    saved = checkpoint.in_run(run_directory)
+    saved = checkpoint.to_continue_from(run_directory)
     try:
-        return bool(saved) and checkpoint.step_of(saved[-1]) < read_config(run_directory / CONFIG).training.total_steps
+        total = read_config(run_directory / CONFIG).training.total_steps
+        return saved is not None and checkpoint.step_of(saved) < total
     except UserError:  # it cannot be read
         return False
 

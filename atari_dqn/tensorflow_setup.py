@@ -12,6 +12,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from atari_dqn.writing import check_no_link, check_there
+
 # Of NVIDIA's driver on Linux, in a container that hides the first, and under WSL 2.
 GPU_DRIVERS = [Path("/proc/driver/nvidia"), Path("/dev/nvidiactl"), Path("/dev/dxg")]
 X86 = ("x86_64", "AMD64")
@@ -116,6 +118,9 @@ class Trace:
         if self._running and self._done >= self._end:
             self.close()
         elif not self._running and 0 <= self._start <= self._done < self._end:
+            check_there(self._directory)
+            for name in ("plugins", "plugins/profile"):
+                check_no_link(self._directory / name)
             tf.profiler.experimental.start(str(self._directory))
             self._running = True
 

@@ -40,7 +40,7 @@ class Training:
 
     Args:
         config: all settings.
-        run_directory: where checkpoints and logs go.
+        run_directory: where checkpoints and logs go; it is made.
         video_directory: where recordings go.
         games: the emulators of ``training.environments`` games, or None for those that the settings name.
     """
@@ -49,6 +49,8 @@ class Training:
         self, config: Config, run_directory: str | Path, video_directory: str | Path, games: VectorGame | None = None
     ) -> None:
         self.config, self.run_directory, self.video_directory = config, Path(run_directory), Path(video_directory)
+        # Only here: one that is deleted while the run goes on is not made again.
+        self.run_directory.mkdir(parents=True, exist_ok=True)
         settings, machine, count = config.training, config.machine, config.training.environments
         if games is None:
             cap, threads = config.environment.frame_cap, machine.environment_threads
@@ -259,24 +261,47 @@ class Training:
 
         Returns:
             Whether the running episodes, played again, came to where they were, as they do in every Atari game.
+
+        Raises:
+            UserError: the checkpoint is of another environment, or is damaged.
         """
+        with checkpoint.restoring(stored.path):
+            positions = stored.notes["logs"]
+            episodes = self.take_over_state(stored)
+        # What goes wrong in here is the environment's fault, and not the checkpoint's.
+        self.observation = self.environments.restore(episodes)
+        cut_logs(self.run_directory, positions)
+        return bool((self.observation[:, -1] == self.memory.newest_frames()).all())
+
+    def take_over_state(self, stored: checkpoint.Checkpoint) -> dict[str, NDArray[Any]]:
+        """Takes over all of a checkpoint but the running episodes, which are returned."""
         arrays, notes = stored.arrays, stored.notes
         of, here = (tuple(notes["observation_shape"]), tuple(notes["actions"])), self.environments
         if of != (here.observation_shape, here.action_names):
             raise UserError(f"'{stored.path}' is of another environment: observations and actions {of}")
+        episodes = here.checked(checkpoint.part(arrays, "environments"))
+        shape = _of_files(stored, self.memory.num_envs)
+        files = checkpoint.array(arrays, checkpoint.FRAME_FILES, shape, np.int64)
+        counters = checkpoint.array(arrays, "counters", (4,), np.int64)
+        recent = checkpoint.array(arrays, "recent", (None, len(UpdateMetrics._fields)), np.float64)
+        place = checkpoint.array(arrays, "surprise/place", (None,), np.int64)
+        size = checkpoint.array(arrays, "surprise/size", (len(place),), np.float32)
+        self.evaluation = float(checkpoint.array(arrays, "evaluation", (), np.float64))
         self.agent.restore(checkpoint.part(arrays, "agent"))
         self.episodes.restore(checkpoint.part(arrays, "episodes"))
-        self.frame_files.restore(stored.shared, arrays["frame_files"])
+        self.frame_files.restore(stored.shared, files)
         self.memory.restore(checkpoint.part(arrays, "memory"), self.frame_files.read())
-        self.steps, self.frames, self.learning.steps_owed, self.evaluated_at = (int(number) for number in arrays["counters"])
-        self.evaluation = float(arrays["evaluation"])
+        self.steps, self.frames, self.learning.steps_owed, self.evaluated_at = counters.tolist()
         if notes["evaluation"] is not None:  # it was made after the arrays were written
             self.evaluation, self.evaluated_at = float(notes["evaluation"]), self.steps
         self.saved_at = self.steps
-        self.learning.recent = [UpdateMetrics(*arrays["recent"].T)]
-        self.learning.surprise = Surprise(**checkpoint.part(arrays, "surprise"))
+        self.learning.recent = [UpdateMetrics(*recent.T)]
+        self.learning.surprise = Surprise(place, size)
         generator_from_array(self.explorer.random, arrays["random"])
-        self.observation = self.environments.restore(checkpoint.part(arrays, "environments"))
         self.stopwatch.restore(notes["time"])
-        cut_logs(self.run_directory, notes["logs"])
-        return bool((self.observation[:, -1] == self.memory.newest_frames()).all())
+        return episodes
+
+
+def _of_files(stored: checkpoint.Checkpoint, num_envs: int) -> tuple[int, ...]:
+    """The shape of the ends of a checkpoint's files of frames."""
+    return (len(stored.shared), num_envs) if stored.shared else (0,)

@@ -73,10 +73,11 @@ def test_a_manifest_names_no_files_elsewhere(tmp_path: Path, kind: str, name: st
 
 def test_shared_files_go_when_no_checkpoint_needs_them(tmp_path: Path) -> None:
     entries: dict[str, checkpoint.Entry] = {}
-    for step in (1, 2, 3):
-        entries[f"{step}.npz"] = checkpoint.share(tmp_path, f"{step}.npz", lambda path: path.write_text("frames"))
+    names = {step: f"{step:09d}.npz" for step in (1, 2, 3)}
+    for step, name in names.items():
+        entries[name] = checkpoint.share(tmp_path, name, lambda path: path.write_text("frames"))
         if step == 3:
-            del entries["1.npz"], entries["2.npz"]
+            del entries[names[1]], entries[names[2]]
         notes = {"evaluation": 5.0 if step == 1 else None, "keep": False}
         checkpoint.save(tmp_path, step, ARRAYS, {}, notes, entries)
         checkpoint.prune(tmp_path, keep=1)
@@ -84,7 +85,7 @@ def test_shared_files_go_when_no_checkpoint_needs_them(tmp_path: Path) -> None:
     best, newest = checkpoint.in_run(tmp_path)
     assert (best.name, newest.name) == ("step-000000001", "step-000000003")
     assert checkpoint.load(best).shared == {}
-    assert list(checkpoint.load(newest).shared) == ["3.npz"]
+    assert list(checkpoint.load(newest).shared) == [names[3]]
 
 
 @pytest.mark.parametrize("sealed", [True, False])

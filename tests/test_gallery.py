@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from atari_dqn import errors
 from atari_dqn.cli import main
+from atari_dqn.csv_files import read_columns
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.collect import collect
 from atari_dqn.gallery.contract import Evaluation, Recording, parse
-from atari_dqn.gallery.curves import read_columns, read_curve, thin
+from atari_dqn.gallery.curves import read_curve, thin
 from atari_dqn.gallery.page import CHARTS, as_script, write_page
 from atari_dqn.gallery.serve import Server, find_file, follow, requested_range
 from tests import gallery_samples as samples
@@ -68,7 +69,8 @@ def test_rows_that_are_being_written_and_columns_that_are_missing_do_no_harm(tmp
     path = tmp_path / "episodes.csv"
     path.write_text("steps,mean_100,seed\n10,1.5,3\n20,nan,3\n30,oops,3\n40,2.5,3\n50,2", encoding="utf-8")
     assert read_columns(path, ("steps", "mean_100")).tolist() == [[10, 40], [1.5, 2.5]]
-    assert read_columns(path, ("steps", "epsilon")).shape == (2, 0)
+    with pytest.raises(UserError, match=r"episodes.csv' has no column 'epsilon'.*columns named steps, epsilon"):
+        read_columns(path, ("steps", "epsilon"))
     assert read_columns(tmp_path / "none.csv", ("steps",)).shape == (1, 0)
     assert read_curve(tmp_path) == {"steps": [10, 40], "score": [1.5, 2.5], "epsilon": [None, None]}
 

@@ -294,7 +294,7 @@ def test_a_json_that_was_tampered_with_is_refused_in_one_line(changes: dict[str,
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "Invalid JSON"), (b"[1]", "should be an object"), (b"\xff\xfe", "it is no text"), (None, "No such")],
+    [(b"", "Invalid JSON"), (b"[1]", "should be an object"), (b"\xff\xfe", "is not UTF-8 text"), (None, "No such")],
 )
 def test_what_is_no_json_of_a_recording_is_refused_in_one_line(content: bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "episode.json"

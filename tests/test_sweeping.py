@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from atari_dqn.config import load_config, recipe_tables
+from atari_dqn.csv_files import last_row
 from atari_dqn.errors import UserError
 from atari_dqn.games import single_player_roms
 from atari_dqn.sweeping import runner
 from atari_dqn.sweeping.candidates import draw, rungs
 from atari_dqn.sweeping.plan import FAILED, Run, combinations, games_of, make_plan, make_runs, parse_choices
 from atari_dqn.sweeping.runner import Runner
-from atari_dqn.sweeping.status import Status, as_csv, last_row
+from atari_dqn.sweeping.status import Status, as_csv
 from atari_dqn.sweeping.worker import Outcome
 
 

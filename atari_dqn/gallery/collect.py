@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -13,6 +12,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.gallery.contract import MAX_BYTES, Evaluation, Recording, parse
 from atari_dqn.gallery.curves import read_curve, read_evaluations
 from atari_dqn.games import identify, reference_scores
+from atari_dqn.reading import read_json, read_text, read_toml
 
 # Where the page keeps its own files, below the videos.
 OWN_FOLDER = "gallery"
@@ -157,17 +157,14 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _read_json(path: Path, stamp: tuple[int, int] | None) -> Recording | Evaluation:
     if stamp is None or stamp[1] > MAX_BYTES:
         raise UserError(f"larger than {MAX_BYTES // 2**20} MiB" if stamp else "it is gone")
-    try:
-        return parse(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"it cannot be read: {error.strerror}") from None
+    return parse(read_text(path, MAX_BYTES))
 
 
 @lru_cache(maxsize=10_000)
 def _read_run(directory: Path, stamps: Stamps) -> dict[str, Any]:
     try:
-        tables = tomllib.loads((directory / LOGS[0]).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        tables = read_toml(directory / LOGS[0])
+    except UserError as error:
         raise UserError(f"its {LOGS[0]} cannot be read: {error}") from None
     named = {name: tables.get(name) for name in ("game", "recipe", "protocol")}
     if not all(isinstance(value, str) for value in named.values()):
@@ -204,8 +201,8 @@ def _settings(tables: dict[str, Any]) -> dict[str, str]:
 def _first_start(directory: Path) -> dict[str, str | None]:
     """When a run began and at which commit."""
     found: dict[str, str | None] = {"started": None, "commit": None}
-    with suppress(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        start = json.loads((directory / LOGS[1]).read_text(encoding="utf-8"))["starts"][0]
+    with suppress(UserError, KeyError, IndexError, TypeError, AttributeError):
+        start = read_json(directory / LOGS[1])["starts"][0]
         found = {"started": str(start["time"])[:40], "commit": str(start["commit"] or "")[:60] or None}
     return found
 

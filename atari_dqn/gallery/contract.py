@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from atari_dqn.errors import UserError
+from atari_dqn.reading import parse_json
 
 MAX_BYTES = 32 * 2**20
 LONGEST_TEXT = 300
@@ -114,15 +115,15 @@ class Evaluation(_Played):
     statistics: Statistics
 
 
-def parse(text: bytes) -> Recording | Evaluation:
+def parse(text: str | bytes) -> Recording | Evaluation:
     """Reads what is written beside a recording, or about an evaluation.
 
     Raises:
         UserError: it is neither; the message says why, in one line.
     """
     try:
-        document: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document: Any = parse_json(text)
+    except ValueError as error:
         raise UserError(f"no valid JSON: {str(error).splitlines()[0]}") from None
     kind = document.get("kind") if isinstance(document, dict) else None
     if kind not in ("recording", "evaluation"):

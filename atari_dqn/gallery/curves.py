@@ -1,12 +1,12 @@
 """Learning curves for the page: a run's CSV files, thinned to what a screen can show."""
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from atari_dqn.csv_files import read_columns
 
 POINTS = 400
 
@@ -39,33 +39,6 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int) -> NDArray
         area = np.abs((x[last] - ahead_x) * (y[start:end] - y[last]) - (x[last] - x[start:end]) * (ahead_y - y[last]))
         chosen.append(int(start + np.argmax(area)))
     return np.array([*chosen, count - 1])
-
-
-def read_columns(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
-    """Columns of a CSV file: (len(names), rows).
-
-    Rows that are not finite numbers are left out, and the last one, where a run is still writing it; nothing where the file
-    or a column is missing.
-    """
-    try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            lines = csv.reader(line.replace("\0", "") for line in file)
-            header = next(lines, [])
-            if not set(names) <= set(header):
-                return np.empty((len(names), 0))
-            places = [header.index(name) for name in names]
-            rows = [numbers for row in lines if (numbers := _numbers(row, places, len(header)))]
-    except (OSError, csv.Error):
-        return np.empty((len(names), 0))
-    return np.array(rows, np.float64).reshape(-1, len(names)).T
-
-
-def _numbers(row: list[str], places: list[int], width: int) -> list[float] | None:
-    try:
-        numbers = [float(row[place]) for place in places] if len(row) == width else []
-    except ValueError:
-        return None
-    return numbers if np.isfinite(numbers).all() else None
 
 
 def read_curve(run: Path) -> dict[str, Any]:

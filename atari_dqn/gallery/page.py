@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.collect import OWN_FOLDER
+from atari_dqn.reading import read_bytes
 from atari_dqn.writing import write_whole
 
 STYLES = ("gallery.css",)
@@ -65,7 +66,7 @@ def write_page(videos: Path, data: dict[str, Any], live: bool = False) -> Path:
     counts = {name: len(data[name]) for name in ("games", "runs", "recordings")}
     names = {"first_script": FIRST_SCRIPT, "scripts": (DATA, *SCRIPTS), "styles": STYLES, "own": OWN_FOLDER}
     html = environment.get_template("index.html").render(counts=counts, keys=KEYS, live=live, **names)
-    if page.exists() and 'name="generator" content="atari-dqn"' not in page.read_text(encoding="utf-8", errors="replace"):
+    if page.exists() and b'name="generator" content="atari-dqn"' not in read_bytes(page):
         raise UserError(f"'{page}' is no page of ours and is left as it is; move it away")
     try:
         own.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 # Consecutive frames differ little, so they pack better together; 8 frames unpack in about 6 microseconds.
 BLOCK = 8
+SIZE_BYTES = 4
+LARGEST_RATIO = 255  # of LZ4: no byte of a packed block stands for more
 
 
 class Block(NamedTuple):
@@ -27,6 +29,15 @@ def blocks_in(rows: int) -> int:
     return -(-rows // BLOCK)
 
 
+def block_length(number: int, rows: int) -> int:
+    """Frames in a block of a ring of so many frames.
+
+    >>> block_length(1, 17), block_length(2, 17)
+    (8, 1)
+    """
+    return min(BLOCK, rows - number * BLOCK)
+
+
 def full_blocks(added: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
     """Blocks that were filled by so many frames, laps around the ring included.
 
@@ -42,7 +53,24 @@ def pack(frames: NDArray[Any]) -> bytes:
     return packed
 
 
-def unpack(packed: bytes) -> bytes:
-    """The bytes that were packed."""
-    frames: bytes = lz4.block.decompress(packed)
+def unpack(packed: bytes, size: int | None = None) -> bytes:
+    """Returns the bytes that were packed.
+
+    Args:
+        packed: what ``pack`` returned.
+        size: of the bytes; None where it is not known.
+
+    Raises:
+        ValueError: it is no such block, or is of another size. Nothing larger is ever allocated.
+    """
+    # A block begins with its size, which anybody could have written.
+    claimed = int.from_bytes(packed[:SIZE_BYTES], "little")
+    too_small = len(packed) <= SIZE_BYTES or claimed > LARGEST_RATIO * len(packed)
+    if too_small or size not in (None, claimed):
+        wanted = "" if size is None else f", and has to have {size}"
+        raise ValueError(f"a block of frames claims {claimed} bytes{wanted}")
+    try:
+        frames: bytes = lz4.block.decompress(packed)
+    except lz4.block.LZ4BlockError as error:
+        raise ValueError(f"a block of frames cannot be unpacked ({error})") from None
     return frames

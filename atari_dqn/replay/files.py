@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from atari_dqn import checkpoint
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks, unpack
 from atari_dqn.replay.memory import ReplayMemory
+from atari_dqn.writing import create
 
 
 class FrameFiles:
@@ -47,7 +48,14 @@ class FrameFiles:
         return np.array(list(self._ends.values()), np.int64)
 
     def restore(self, entries: Mapping[str, checkpoint.Entry], ends: NDArray[np.int64]) -> None:
-        """Takes over the files that a checkpoint names."""
+        """Takes over the files that a checkpoint names.
+
+        Raises:
+            ValueError: their ends are those of other files.
+        """
+        if len(ends) != len(entries):
+            named = f"it names {len(entries)} files of frames"
+            raise ValueError(f"{named}, and has the ends of {len(ends)}")
         self.entries, self._ends = dict(entries), dict(zip(entries, ends, strict=True))
 
     def read(self) -> Iterator[Block]:
@@ -55,23 +63,35 @@ class FrameFiles:
         for name in self.entries:
             yield from read_blocks(self._run_directory / checkpoint.SHARED / name)
 
-    def digest(self, added: NDArray[np.int64], rows: int) -> NDArray[np.uint8]:
+    def digest(
+        self,
+        added: NDArray[np.int64],
+        rows: int,
+        frame_bytes: int | None = None,
+    ) -> NDArray[np.uint8]:
         """SHA-256 over the full blocks that a ring holds, however they are spread over files.
 
         Args:
             added: frames that each environment has added since the run began.
             rows: frames that the ring keeps of each environment.
+            frame_bytes: of a raw frame; None where it is not known.
+
+        Raises:
+            KeyError: a block is in none of the files.
+            ValueError: a block is of another size.
         """
         blocks, full = blocks_in(rows), full_blocks(added, rows)
         held = {(block.env, block.number): block.packed for block in self.read()}
         total = hashlib.sha256()
         for env, end in enumerate(full.tolist()):
             for number in range(max(end - blocks, 0), end):
+                if (env, number) not in held:
+                    raise KeyError(f"block {number} of environment {env}")
                 packed = held[env, number]
                 if number == end - blocks:
                     # The newest frames, which have not filled a block yet, have overwritten the first of these.
                     first, length = int(added[env]) % rows % BLOCK, min(BLOCK, rows - number % blocks * BLOCK)
-                    frames = unpack(packed)
+                    frames = unpack(packed, frame_bytes and length * frame_bytes)
                     packed = frames[len(frames) // length * first :]
                 total.update(packed)
         return np.frombuffer(total.digest(), np.uint8)
@@ -82,14 +102,25 @@ def write_blocks(file: Path, blocks: Iterable[Block]) -> None:
     rows = list(blocks)
     index = np.array([(block.env, block.number, len(block.packed)) for block in rows], np.int64).reshape(-1, 3)
     data = np.frombuffer(b"".join(block.packed for block in rows), np.uint8)
-    with file.open("wb") as stream:
+    with create(file) as stream:
         np.savez(stream, index=index, data=data)
 
 
 def read_blocks(file: Path) -> Iterator[Block]:
-    """Yields the blocks of a file."""
+    """Yields the blocks of a file.
+
+    Raises:
+        UserError: it holds something else.
+    """
     stored = checkpoint.read_arrays(file)
-    index, data, start = stored["index"], stored["data"].tobytes(), 0
+    with checkpoint.restoring(file):
+        index = checkpoint.array(stored, "index", (None, 3), np.int64)
+        data = checkpoint.array(stored, "data", (None,), np.uint8)
+        lengths = index[:, 2]
+        # Each length is compared by itself first, so that their sum cannot overflow.
+        if (lengths < 0).any() or (lengths > len(data)).any() or lengths.sum() != len(data):
+            raise ValueError("the blocks are not as long as their index says")
+    start = 0
     for env, number, length in index.tolist():
-        yield Block(env, number, data[start : start + length])
+        yield Block(env, number, data[start : start + length].tobytes())
         start += length

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from atari_dqn.replay.blocks import BLOCK, blocks_in, pack, unpack
+from atari_dqn.replay.blocks import BLOCK, block_length, blocks_in, pack, unpack
 
 Storage = Literal["memory", "compressed", "disk"]
 
@@ -42,7 +42,11 @@ class Frames(Protocol):
         ...
 
     def set_block(self, env: int, number: int, packed: bytes) -> None:
-        """Stores what ``block`` returned."""
+        """Stores what ``block`` returned.
+
+        Raises:
+            ValueError: it is no block of this ring.
+        """
         ...
 
 
@@ -109,7 +113,9 @@ class RawFrames:
 
     def set_block(self, env: int, number: int, packed: bytes) -> None:
         """See ``Frames``."""
-        frames = np.frombuffer(unpack(packed), self._frames.dtype).reshape(-1, *self._frames.shape[2:])
+        shape = (block_length(number, self._rows), *self._frames.shape[2:])
+        size = math.prod(shape) * self._frames.dtype.itemsize
+        frames = np.frombuffer(unpack(packed, size), self._frames.dtype).reshape(shape)
         self.append(np.full(len(frames), env), number * BLOCK + np.arange(len(frames)), frames)
 
 
@@ -169,6 +175,7 @@ class PackedFrames:
 
     def set_block(self, env: int, number: int, packed: bytes) -> None:
         """See ``Frames``."""
+        self._unpacked(number, packed)  # what is no block is noticed now, not when it is sampled
         self._blocks[env][number] = packed
 
     def _block_frames(self, env: int, number: int, within: int) -> NDArray[Any]:
@@ -177,8 +184,12 @@ class PackedFrames:
         if packed is None or (number == newest // BLOCK and within <= newest % BLOCK):
             filling: NDArray[Any] = self._filling[env]
             return filling
-        frames = np.frombuffer(unpack(packed), self._filling.dtype)
-        return frames.reshape(-1, *self._filling.shape[2:])
+        return self._unpacked(number, packed)
+
+    def _unpacked(self, number: int, packed: bytes) -> NDArray[Any]:
+        shape = (block_length(number, self._rows), *self._filling.shape[2:])
+        size = math.prod(shape) * self._filling.dtype.itemsize
+        return np.frombuffer(unpack(packed, size), self._filling.dtype).reshape(shape)
 
 
 def gather_stacks(

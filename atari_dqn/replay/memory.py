@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from atari_dqn.checkpoint import array
 from atari_dqn.errors import UserError
 from atari_dqn.preprocessing import aligned_empty, frames_last
 from atari_dqn.random_state import generator_from_array, generator_to_array
@@ -233,17 +234,30 @@ class ReplayMemory:
         return named | priorities | {"tail": np.concatenate(tails), "random": generator_to_array(self.random)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], blocks: Iterable[Block]) -> None:
-        """Takes over the ``arrays`` and blocks of a memory of the same settings; blocks too old for the ring are ignored."""
+        """Takes over the ``arrays`` and blocks of a memory of the same settings.
+
+        Blocks that are too old for the ring are ignored.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array or a block is none of such a memory.
+        """
         for name in ("action", "reward", "discount", "last", "age", "added"):
-            getattr(self, f"_{name}")[...] = arrays[name]
-        oldest = self.full_blocks - self.blocks
+            mine = getattr(self, f"_{name}")
+            mine[...] = array(arrays, name, mine.shape, mine.dtype)
+        if (self._added < 0).any():
+            raise ValueError("a number of frames is below 0")
+        tail = array(arrays, "tail", (int(self._unfinished().sum()), *self.frame_shape), self.dtype)
+        oldest, full = self.full_blocks - self.blocks, self.full_blocks
         for block in blocks:
+            if not (0 <= block.env < self.num_envs and 0 <= block.number < full[block.env]):
+                raise ValueError(f"there can be no block {block.number} of environment {block.env}")
             if block.number >= oldest[block.env]:
                 self._frames.set_block(block.env, block.number % self.blocks, block.packed)
-        tail = iter(arrays["tail"])
+        newest = iter(tail)
         for env, count in enumerate(self._unfinished().tolist()):
             for row in range(int(self._newest[env]) - count + 1, int(self._newest[env]) + 1):
-                self._frames.append(np.array([env]), np.array([row]), next(tail)[np.newaxis])
+                self._frames.append(np.array([env]), np.array([row]), next(newest)[np.newaxis])
         self.priorities = self.priorities if "priorities" in arrays else None  # where they count no more
         if self.priorities is not None:  # after the tail, which was appended once more
             self.priorities.restore(arrays)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atari_dqn.checkpoint import array
 from atari_dqn.learning_settings import ReplaySettings
 from atari_dqn.replay.sum_tree import SumTree
 
@@ -86,6 +87,16 @@ class Priorities:
         return {"priorities": self._tree.leaves.copy(), "largest_priority": np.array(self._largest)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over what ``arrays`` returned."""
-        self._tree.set_all(arrays["priorities"])
-        self._largest, self._count = float(arrays["largest_priority"]), int((arrays["priorities"] > 0).sum())
+        """Takes over what ``arrays`` returned.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array is none of these priorities.
+        """
+        priorities = array(arrays, "priorities", (self._tree.size,), np.float64)
+        largest = float(array(arrays, "largest_priority", (), np.float64))
+        if not (np.isfinite(priorities).all() and (priorities >= 0).all() and np.isfinite(largest)):
+            raise ValueError("a priority is no number from 0 on")
+        self._tree.set_all(priorities)
+        self._largest = largest
+        self._count = int((priorities > 0).sum())

@@ -8,6 +8,7 @@ from atari_dqn.asked import paths_of
 from atari_dqn.console import say_notes
 from atari_dqn.errors import check_installed
 from atari_dqn.runs import check_writable
+from atari_dqn.writing import write_whole
 
 
 def report(options: argparse.Namespace) -> int:
@@ -30,6 +31,6 @@ def report(options: argparse.Namespace) -> int:
         for ending, text in ((".json", json.dumps(tables, indent=1) + "\n"), (".html", as_page(tables))):
             path = Path(f"{options.out}{ending}")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text.encode())
             print(f"written {path}")
     return 0

@@ -1,6 +1,7 @@
 """The scores of runs, read from where training and evaluation left them."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from atari_dqn.config import read_config
+from atari_dqn.csv_files import read_columns
 from atari_dqn.errors import UserError
-from atari_dqn.gallery.contract import Evaluation, parse
-from atari_dqn.gallery.curves import read_columns
+from atari_dqn.gallery.contract import MAX_BYTES, Evaluation, parse
+from atari_dqn.reading import read_text
 from atari_dqn.runs import CONFIG, game_directory, what_differs
 from atari_dqn.settings import RECIPE_SECTIONS, Config
 
@@ -44,19 +46,25 @@ def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], lis
         The results, and a note about each file that is left out.
 
     Raises:
-        UserError: a path is missing or there is nothing in it.
+        UserError: there is nothing in any of the paths.
     """
     found: dict[tuple[str, ...], list[Result]] = {}
     configs: dict[tuple[str, str], Config] = {}
     notes: list[str] = []
+    problems: list[str] = []
     for path in paths:
-        results = list(_results(path, videos, configs, notes))
-        if not results:
-            raise UserError(f"'{path}' holds no complete run and no evaluation" if path.exists() else f"there is no '{path}'")
+        try:
+            results = _results_of(path, videos, configs, notes)
+        except UserError as error:
+            problems.append(str(error))
+            continue
         for result in results:
             key = (result.game, result.recipe, result.run, result.measure, str(sorted(result.conditions.items())))
             if result not in found.setdefault(key, []):
                 found[key].append(result)
+    if problems and not found:
+        raise UserError(problems[0] + (f" ({notes[0]})" if notes else ""))
+    notes += problems
     return _named_apart([_furthest(of_one) for of_one in found.values()], configs), notes
 
 
@@ -69,20 +77,39 @@ def _named_apart(results: Sequence[Result], configs: Mapping[tuple[str, str], Co
     return [result._replace(recipe=result.recipe + told.get((result.game, result.run), "")) for result in results]
 
 
+def _results_of(
+    path: Path,
+    videos: Path,
+    configs: dict[tuple[str, str], Config],
+    notes: list[str],
+) -> list[Result]:
+    """The results in a path; a UserError where there is none."""
+    if not os.path.lexists(path):
+        raise UserError(f"there is no '{path}'")
+    results = list(_results(path, videos, configs, notes))
+    if not results:
+        raise UserError(f"'{path}' holds no complete run and no evaluation")
+    return results
+
+
 def _results(path: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]) -> Iterator[Result]:
-    if path.is_file():
+    if not path.is_dir():
         yield _evaluated(path)
         return
     for config in sorted(path.rglob(CONFIG)):
-        if (config.parent / "episodes.csv").is_file():
+        if not os.path.lexists(config.parent / "episodes.csv"):
+            continue
+        try:
             yield from _of_run(config.parent, videos, configs, notes)
+        except UserError as error:
+            notes.append(f"'{config.parent}' is skipped: {error}")
     yield from _evaluations_below(path, notes)
 
 
 def _of_run(run: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]) -> Iterator[Result]:
     config = read_config(run / CONFIG)
-    configs[config.game, run.resolve().name] = config
     trained = _trained(run, config)
+    configs[config.game, run.resolve().name] = config
     if isinstance(trained, str):
         notes.append(f"'{run}' {trained}: its training score is left out")
     else:
@@ -99,10 +126,11 @@ def _evaluations_below(directory: Path, notes: list[str]) -> Iterator[Result]:
 
 
 def _evaluated(path: Path) -> Result:
+    text = read_text(path, MAX_BYTES)
     try:
-        part = parse(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error.strerror}") from None
+        part = parse(text)
+    except UserError as error:
+        raise UserError(f"'{path}' is no evaluation: {error}") from None
     if not isinstance(part, Evaluation):
         raise UserError(f"'{path}' is a recording, no evaluation")
     names = (part.game, part.rom, part.recipe or "random play", part.run, part.steps, EVALUATION)

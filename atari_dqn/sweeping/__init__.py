@@ -64,7 +64,9 @@ def _plan(options: argparse.Namespace, out: Path) -> Plan:
             tables[name] = value
     tried = dict(parse_choices(text) for text in options.set or [])
     same = {name: [value] for name, value in options.overrides.items()}
-    tables["settings"] = tables.get("settings", {}) | tried | same
+    settings = tables.get("settings", {})
+    if isinstance(settings, dict):  # what it is else is answered with the rest of the plan
+        tables["settings"] = settings | tried | same
     return make_plan(tables)
 
 

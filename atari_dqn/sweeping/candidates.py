@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from atari_dqn.config import wants_whole_numbers
+from atari_dqn.csv_files import read_columns
 from atari_dqn.errors import UserError
-from atari_dqn.gallery.curves import read_columns
 from atari_dqn.games import human_normalised_score, identify
 from atari_dqn.report.results import EVALUATION
 from atari_dqn.sweeping.plan import Plan, Range, Run
@@ -66,7 +66,10 @@ def score_at(run: Run, steps: int) -> float:
 
     Minus infinity before the first has ended.
     """
-    logged, scores = read_columns(Path(run.directory) / "metrics.csv", ("steps", "score"))
+    try:
+        logged, scores = read_columns(Path(run.directory) / "metrics.csv", ("steps", "score"))
+    except UserError:  # a run whose score nobody can read is not among the best
+        return float("-inf")
     there = logged <= steps
     score = float(scores[there][-1]) if there.any() else float("nan")
     if np.isnan(score):

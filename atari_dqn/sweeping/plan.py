@@ -1,6 +1,7 @@
 """What a sweep consists of: games times recipes times settings times seeds, from the command line or a TOML file."""
 
 import itertools
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from atari_dqn.errors import UserError, nearest, shorten
 from atari_dqn.games import identify, reference_scores, single_player_roms
 from atari_dqn.learning_settings import MOST_EPISODES, MOST_STEPS
 from atari_dqn.published import atari_100k
+from atari_dqn.reading import read_toml
 from atari_dqn.runs import game_directory
 from atari_dqn.settings import RECIPE_SECTIONS
 from atari_dqn.writing import write_whole
@@ -141,12 +143,9 @@ def read_plan(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing or no TOML.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no plan '{path}'") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' is no valid TOML: {error}") from None
+    if not os.path.lexists(path):
+        raise UserError(f"there is no plan '{path}'")
+    return read_toml(path)
 
 
 def make_plan(tables: Mapping[str, Any]) -> Plan:

@@ -13,9 +13,9 @@ DEATHS_WITHOUT_PROGRESS = 3
 
 
 def steps_saved(run: Run) -> int:
-    """Agent steps of a run's newest checkpoint; 0 if it has none."""
-    saved = checkpoint.in_run(Path(run.directory))
-    return checkpoint.step_of(saved[-1]) if saved else 0
+    """Agent steps of the newest checkpoint that a run can go on from; 0 if it has none."""
+    saved = checkpoint.to_continue_from(Path(run.directory))
+    return checkpoint.step_of(saved) if saved else 0
 
 
 class Runner:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from atari_dqn.console import say
+from atari_dqn.csv_files import last_row
 from atari_dqn.errors import UserError
+from atari_dqn.reading import read_json
 from atari_dqn.report.results import EVALUATION, TRAINING, read_results
 from atari_dqn.sweeping.plan import DONE, DROPPED, FAILED, RUNNING, STOPPED, WAITING, Run
 from atari_dqn.sweeping.worker import WORKER
@@ -53,15 +55,19 @@ class Status:
         if self.state == DONE:
             return
         try:
-            worker = json.loads((directory / WORKER).read_bytes())
-        except (OSError, ValueError):
+            worker = read_json(directory / WORKER)
+            row = last_row(directory / "metrics.csv")
+        except UserError:  # it has not begun, or somebody else wrote these files
             return
-        if self.state == WAITING and worker["attempt"] == self.deaths:
+        if not isinstance(worker, dict):
+            return
+        if self.state == WAITING and worker.get("attempt") == self.deaths:
             self.state = RUNNING
         if self.state == RUNNING:
-            self.machine = worker["node"]
-            row = last_row(directory / "metrics.csv")
-            self.steps, self.speed = int(row.get("steps", 0)), row.get("steps_per_second")
+            self.machine = str(worker.get("node", ""))
+            steps = row.get("steps", 0.0)
+            self.steps = int(steps) if math.isfinite(steps) else 0
+            self.speed = row.get("steps_per_second")
             self.scores = {TRAINING: row["score"]} if "score" in row else {}
 
     def settle(self) -> None:
@@ -85,20 +91,6 @@ class Status:
         state = f"{self.state}: {self.why}" if self.why else self.state
         numbers = (f"{self.steps}", f"{self.run.total_steps}", *scores, speed, remaining)
         return (self.run.name, state, *numbers, self.machine, f"{self.deaths or ''}")
-
-
-def last_row(path: Path) -> dict[str, float]:
-    """The last whole row of a CSV file of numbers; empty without one."""
-    try:
-        with path.open("rb") as file:
-            names = file.readline().decode().strip().split(",")
-            begin = file.tell()
-            file.seek(max(begin, path.stat().st_size - 4096))
-            lines = file.read().decode().splitlines(keepends=True)
-    except OSError:
-        return {}
-    whole = [line.split(",") for line in lines if line.endswith("\n") and line.count(",") == len(names) - 1]
-    return {name: float(value) for name, value in zip(names, whole[-1], strict=True) if value.strip()} if whole else {}
 
 
 def as_csv(statuses: Sequence[Status]) -> str:

@@ -1,6 +1,7 @@
 """One run of a sweep, on whichever machine it is given to: trained to its end and evaluated, or a piece further."""
 
 import argparse
+import io
 import json
 import os
 import time
@@ -8,13 +9,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from atari_dqn import commands, playing
 from atari_dqn.errors import UserError, one_line
-from atari_dqn.runs import THREADS, is_held
+from atari_dqn.runs import THREADS, check_links, is_held
 from atari_dqn.sweeping.plan import DONE, FAILED, STOPPED, Run
-from atari_dqn.writing import write_whole
+from atari_dqn.writing import open_own, write_whole
 
 WORKER = "worker.json"
 LOG = "train.log"
@@ -46,7 +47,12 @@ def perform(run: Run, node: str, attempt: int, threads: int, evaluate: bool) -> 
     directory = Path(run.directory)
     directory.mkdir(parents=True, exist_ok=True)
     worker = {"node": node, "process": os.getpid(), "attempt": attempt}
-    with _logged(directory / LOG):
+    try:
+        check_links(directory)
+        log = open_own(directory / LOG, create=True)
+    except (OSError, UserError) as error:
+        return Outcome(FAILED, str(error))
+    with _logged(log):
         try:
             # A worker whose node was given up may still be at it, and is as good as we are.
             while is_held(directory):
@@ -68,8 +74,10 @@ def perform(run: Run, node: str, attempt: int, threads: int, evaluate: bool) -> 
 
 
 @contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    with path.open("a", encoding="utf-8", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+def _logged(file: BinaryIO) -> Iterator[None]:
+    """Has all that is printed go to a file, line by line."""
+    log = io.TextIOWrapper(file, "utf-8", line_buffering=True)
+    with log, redirect_stdout(log), redirect_stderr(log):
         yield
 
 
