@@ -5,14 +5,20 @@ import glob
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from atari_dqn import runs
 from atari_dqn.config import load_config, parse_value
 from atari_dqn.settings import Config
 
 
-def settings_of(options: argparse.Namespace) -> tuple[Config, list[str], set[str]]:
-    """The settings that a command asks for, notes for the user, and the names of what it gave itself."""
+def settings_of(options: argparse.Namespace, kwargs: dict[str, Any] | None = None) -> tuple[Config, list[str], set[str]]:
+    """The settings that a command asks for, notes for the user, and the names of what it gave itself.
+
+    Args:
+        options: of the command.
+        kwargs: arguments of the environment, where the command gives none.
+    """
     overrides = dict(options.overrides)
     if options.command == "train" and options.total_steps is not None:
         overrides["training.total_steps"] = parse_value(options.total_steps)
@@ -20,7 +26,10 @@ def settings_of(options: argparse.Namespace) -> tuple[Config, list[str], set[str
         overrides["machine.seed"] = parse_value(options.seed)
     if options.command == "train" and options.actors is not None:
         overrides["machine.actors"] = parse_value(options.actors)
-    config, notes = load_config(options.game, options.config, options.protocol, overrides)
+    usual = {"environment.kwargs": kwargs} if kwargs else {}
+    learns = options.command in ("train", "config")
+    words = (options.game, options.config, options.protocol)
+    config, notes = load_config(*words, usual | overrides, learns=learns)
     given = {name for name in ("recipe", "protocol") if getattr(options, "config" if name == "recipe" else name) is not None}
     return config, notes, given | set(overrides)
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 def train(options: argparse.Namespace) -> int:
     """Starts a run, or continues one."""
-    config, notes, given = settings_of(options)
+    kwargs = runs.stored_arguments(Path(options.root), games.identify(options.game).id, options.run_dir)
+    config, notes, given = settings_of(options, kwargs)
     config = runs.for_this_machine(config)
     if options.address and not config.machine.actors:
         raise UserError("--address is of the Ray cluster that actors run on: it wants --actors N")

@@ -46,6 +46,7 @@ def load_config(
     recipe: str | Path | None = None,
     protocol: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    learns: bool = True,
 ) -> tuple[Config, list[str]]:
     """Resolves the settings of a run.
 
@@ -57,6 +58,7 @@ def load_config(
             to the recipe and the id.
         overrides: ``{"section.key": value}`` from the command line; they win over everything and
             are noted. Numbers and arrays of NumPy, tuples and paths will do.
+        learns: whether a network will learn; without one, any recipe suits any environment.
 
     Returns:
         The settings, and notes for the user on what won over what.
@@ -101,6 +103,8 @@ def load_config(
         tables.setdefault(section, {})[key] = value
     named = {"game": spec.id, "recipe": Path(recipe).stem, "protocol": Path(protocol or usual).stem}
     config = _validated(named | tables, "settings")
+    if learns:
+        _check_has_a_network(config, spec)
     _check_suits(config, spec)
     return config, notes
 
@@ -142,8 +146,8 @@ def recipe_tables(recipe: str) -> dict[str, Any]:
     return _read(recipe, "", (*RECIPE_SECTIONS, *PROTOCOL_SECTIONS), "recipe")
 
 
-def _check_suits(config: Config, spec: GameSpec) -> None:
-    """Raises a UserError for settings that this game has no use for."""
+def _check_has_a_network(config: Config, spec: GameSpec) -> None:
+    """Raises a UserError where the network is not for what this game shows."""
     if spec.vectors and config.network.torso in PICTURE_TORSOS:
         recipes = {path.stem: read_toml(path) for path in config_directory().glob("*.toml")}
         named = sorted(name for name, tables in recipes.items() if tables["network"].get("torso") == "mlp")
@@ -153,6 +157,10 @@ def _check_suits(config: Config, spec: GameSpec) -> None:
         )
     if spec.vectors and config.agent.random_shift:
         raise UserError(f"agent.random_shift = {config.agent.random_shift} shifts pictures; {spec.id} shows vectors")
+
+
+def _check_suits(config: Config, spec: GameSpec) -> None:
+    """Raises a UserError for settings that this game has no use for."""
     for name in ("kwargs", "time_feature", "rescale"):
         if spec.rom and (value := getattr(config.environment, name)):
             raise UserError(f"environment.{name} = {shorten(str(value))} is not for Atari games, as {spec.id} is")

@@ -149,6 +149,9 @@ class Environments:
             answer = self._games.recv()
             observation, lives = answer.observation, answer.lives
             ended = (answer.terminated | answer.truncated) & (lengths >= left)
+            waiting = (answer.terminated | answer.truncated) & (lengths < left)
+            if not self._seed_steps and waiting.any():  # whose turn comes later, and who has an end
+                self._games.reset(waiting, self.seeds[waiting])
             if self._seed_steps and ended.any():
                 observation, lives = self._games.reset(ended, np.full(ended.sum(), -1, np.int32))
         untouched = lengths == 0

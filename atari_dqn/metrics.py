@@ -251,8 +251,9 @@ class RunLogs:
         """
         note = f"{what}: {describe_failure(error)}"
         if not isinstance(error, UserError):
-            with suppress(OSError), (self._directory / self.ERRORS).open("a", encoding="utf-8") as file:
-                file.write(f"{what}\n{''.join(traceback.format_exception(error))}\n")
+            text = f"{what}\n{''.join(traceback.format_exception(error))}\n"
+            with suppress(OSError, UserError), open_own(self._directory / self.ERRORS, create=True) as file:
+                file.write(text.encode(errors="replace"))
                 note += f" ('{self._directory / self.ERRORS}' has the traceback)"
         self.progress.note(f"note: {note}")
 

@@ -102,7 +102,7 @@ def watch(options: argparse.Namespace) -> int:
     if options.checkpoint == RANDOM:
         if options.game is None:
             raise UserError("watch random wants a game: --game ID")
-        (config, notes), policy, epsilon = load_config(options.game, protocol=options.protocol), _no_policy, 1.0
+        (config, notes), policy, epsilon = load_config(options.game, protocol=options.protocol, learns=False), _no_policy, 1.0
         say_notes(notes)
     else:
         _, agent, config = _load(options)

@@ -35,7 +35,7 @@ CIRCUMSTANCES = "run.json"
 # What a run writes into its directory beside its checkpoints, and beside its settings: a link in
 # their place is replaced.
 WRITTEN = (
-    *(LOCK, CIRCUMSTANCES, "metrics.csv", "episodes.csv", "evaluations.csv"),
+    *(LOCK, CIRCUMSTANCES, "metrics.csv", "episodes.csv", "evaluations.csv", "errors.log"),
     *("train.log", "worker.json", checkpoint.SHARED, "plugins", "plugins/profile"),
 )
 PACKAGES = ("atari-dqn", "ale-py", "gymnasium", "imageio", "keras", "lz4", "numpy", "opencv-python", "tensorflow")
@@ -71,9 +71,28 @@ def choose(root: Path, config: Config, name: str | None) -> Path:
     Raises:
         UserError: ``last``, and the game has no run yet.
     """
-    directory = game_directory(root, config.game)
     if name is None:
-        return directory / f"{config.recipe}-seed{config.machine.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+        made = f"{config.recipe}-seed{config.machine.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+        return game_directory(root, config.game) / made
+    return _named(root, config.game, name)
+
+
+def stored_arguments(root: Path, game: str, name: str | None) -> dict[str, Any]:
+    """Arguments of the environment of a run that exists; none where it does not, or is not named.
+
+    Args:
+        root: of all runs.
+        game: environment id.
+        name: as for ``choose``.
+    """
+    try:
+        return {} if name is None else read_config(_named(root, game, name) / CONFIG).environment.kwargs
+    except UserError:  # whatever is wrong with it is said where it is continued
+        return {}
+
+
+def _named(root: Path, game: str, name: str) -> Path:
+    directory = game_directory(root, game)
     if name == "last":
         runs = existing(directory)
         if not runs:

@@ -1,6 +1,8 @@
 """Environments of Gymnasium beside Atari: what an id means, and what it shows once it is made."""
 
+import os
 import re
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -54,6 +56,7 @@ def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
     Raises:
         UserError: it lacks a package, or its constructor fails with these keyword arguments.
     """
+    _leave_signals_and_displays_alone()
     if render:
         with suppress(UserError):
             return make(task, {**kwargs, "render_mode": "rgb_array"})
@@ -66,6 +69,16 @@ def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
         raise UserError(f"{task} needs a package that does not load: {_named(error)}") from error
     except Exception as error:  # whatever an environment of the user's raises
         raise UserError(f"{task} cannot be made with environment.kwargs = {dict(kwargs)}: {_named(error)}") from error
+
+
+def _leave_signals_and_displays_alone() -> None:
+    """Has SDL, which draws Gymnasium's own tasks, take no signal and ask for no display.
+
+    It would take SIGTERM, and complain on standard error where there is no display to be found.
+    """
+    os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 def _create(spec: EnvSpec, kwargs: Mapping[str, Any]) -> Any:

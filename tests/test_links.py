@@ -30,7 +30,7 @@ FRAMES = "000000040.npz"
 LOGS = ("metrics.csv", "episodes.csv", "evaluations.csv", EVENTS)
 # What a run refuses to find linked, and what it replaces.
 REFUSED = (
-    *("run.lock", "run.json", *LOGS, "train.log", "worker.json", "replay", "plugins"),
+    *("run.lock", "run.json", *LOGS, "errors.log", "train.log", "worker.json", "replay", "plugins"),
     *("plugins/profile", f"replay/{FRAMES}", f"replay/.writing-{FRAMES}", "replay/000000001.npz"),
 )
 REPLACED = (

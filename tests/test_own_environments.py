@@ -22,6 +22,7 @@ from atari_dqn.playing import _elsewhere
 from atari_dqn.recording import record_episode, replay_recording, replay_screens
 from atari_dqn.releasing import training_command
 from atari_dqn.settings import Config
+from tests.acceptance.commands import run_here
 from tests.own_environments import Plain, Spaces, registered, variant
 
 VECTORS = {"environment.stack": 1}
@@ -686,3 +687,62 @@ def test_the_cap_of_an_atari_game_is_in_frames() -> None:
     config, _ = load_config("breakout", overrides={"evaluation.frame_cap": 40})
     result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
     assert "cap 40 frames" in describe(result, "still")
+
+
+# What is continued.
+
+
+def test_episodes_are_played_again_without_a_step_beyond_their_end() -> None:
+    """Copies that are at different places are brought there together."""
+
+    def step(self: Any, action: int) -> Any:
+        if self.elapsed >= self.length:
+            raise AssertionError("a step after the end of the episode")
+        return Plain.step(self, action)
+
+    game = variant("Strict", step=step, length=6)
+    config = settings(game)
+    games = make_games(config.spec, config.environment, 3, 100)
+    environments = Environments(games, config.environment, 1)
+    environments.reset()
+    for _ in range(5):
+        environments.send(np.ones(3, np.int32))
+        observation = environments.recv().current
+    arrays = {name: array.copy() for name, array in environments.arrays().items()}
+    # The first copy has just begun an episode, the second is in the middle of one.
+    arrays["lengths"] = np.array([0, 2, 5])
+    arrays["actions"] = np.ones(7, np.uint8)
+    arrays["life_lost"][:] = False
+    again = Environments(make_games(config.spec, config.environment, 3, 100), config.environment, 1)
+    restored = again.restore(arrays)
+    np.testing.assert_array_equal(restored[2], observation[2])
+    whole = make_games(config.spec, config.environment, 3, 100)
+    first, _ = whole.reset(np.ones(3, np.bool_), arrays["seeds"])
+    np.testing.assert_array_equal(restored[0], first[0])
+
+
+def test_a_run_is_continued_with_the_arguments_that_it_began_with(tmp_path: Path) -> None:
+    def init(self: Any, size: int, render_mode: str | None = None) -> None:
+        Plain.__init__(self, render_mode)
+        self.length = size
+
+    game = variant("Sized", __init__=init)
+    small = ["--config", "cartpole", "--run-dir", "./run", "--training.evaluation_period", "0"]
+    small += ["--training.warmup_steps", "400", "--training.environments", "4"]
+    command = ["train", "--game", game, *small]
+    arguments = ["--environment.kwargs", "{size = 3}"]
+    run_here(*command, *arguments, "--total-steps", "40", cwd=tmp_path)
+    answer = run_here(*command, "--total-steps", "80", cwd=tmp_path)
+    assert "continuing at step 40" in answer.stderr
+    assert "complete: 80 agent steps" in answer.stdout
+    other = ["--environment.kwargs", "{size = 4}"]
+    refused = run_here(*command, *other, "--total-steps", "120", cwd=tmp_path, expect=2)
+    assert "environment.kwargs = {'size': 3}, so it cannot continue" in refused.stderr
+
+
+def test_random_play_needs_no_recipe(tmp_path: Path) -> None:
+    game = variant("Unknown")
+    answer = run_here("random", "--game", game, "--episodes", "2", cwd=tmp_path)
+    assert "length            mean 8 agent steps" in answer.stdout
+    refused = run_here("train", "--game", game, cwd=tmp_path, expect=2)
+    assert "choose a recipe for vectors with --config" in refused.stderr
