@@ -347,8 +347,8 @@ def fuzz_files(place: Place, count: int, seed: int) -> list[Fault]:
             path.symlink_to(place.victims / "thesis.txt")
         else:
             DAMAGES[damage](path, choices)
-        vouched = choices.random() < 0.5 and "/dev/" not in str(path.resolve())
-        if vouched and "manifest" not in pattern:
+        vouched = choices.random() < 0.5 and "manifest" not in pattern
+        if vouched:
             vouch(place.user / RUN)
         recording = next(iter(place.user.glob(FILES[12])), place.user / "none.json")
         words = [word.format(recording=recording) for word in COMMANDS[command]]
