@@ -105,7 +105,7 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
     if origin is not None:
         everything = start_from(training.agent, load_agent(origin))
         say(f"weights from {origin}" + ("" if everything else "; the output layers start anew: the actions differ"))
-    say(*(f"note: {note}" for note in runs.write_circumstances(directory, config)))
+    say_notes(runs.write_circumstances(directory, config))
     kept = {"memory": "raw in memory", "compressed": "packed in memory", "disk": "raw in a file"}[training.memory.storage]
     say(f"replay memory: {config.replay.capacity} frames, {kept}")
     if stored is not None:
