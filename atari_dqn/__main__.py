@@ -2,4 +2,5 @@
 
 from atari_dqn.cli import command
 
-command()
+if __name__ == "__main__":
+    command()

@@ -280,8 +280,6 @@ class Agent:
             KeyError: a counter is missing.
             ValueError: an array is of another kind than its variable.
         """
-        updates = int(array(arrays, "updates", (), np.int64))
-        explorations = int(array(arrays, "explorations", (), np.int64))
         # By owner and number: Keras numbers the names of nameless layers differently in each process.
         stored = {tuple(name.split("/")[:2]): values for name, values in arrays.items()}
         variables = {tuple(name.split("/")[:2]): variable for name, variable in self._variables().items()}
@@ -290,6 +288,8 @@ class Agent:
             if shape != tuple(variable.shape):
                 raise UserError(f"a checkpoint of another network: {variable.path} is {shape}, wanted {tuple(variable.shape)}")
             array({variable.path: stored[place]}, variable.path, shape, np.asarray(variable).dtype)
+        updates = int(array(arrays, "updates", (), np.int64))
+        explorations = int(array(arrays, "explorations", (), np.int64))
         for place, variable in variables.items():
             variable.assign(stored[place])
         self.online.round()

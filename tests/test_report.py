@@ -246,7 +246,9 @@ def test_one_word_may_name_several_places(
     ):
         assert main(["report", *words]) == 0
         assert f", {runs} run" in capsys.readouterr().out, words
-    assert main(["report", "c1 no*where"]) == 2
+    assert main(["report", "c1 no*where"]) == 0
+    assert "note: there is no 'no*where'" in capsys.readouterr().err
+    assert main(["report", "no*where"]) == 2
     assert capsys.readouterr().err == "error: there is no 'no*where'\n"
 
 

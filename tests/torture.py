@@ -69,9 +69,11 @@ def torture(task: str, recipe: str, steps: int, kills: int, seed: int, directory
 def _kill(process: "subprocess.Popen[bytes]", run: Path, delay: float, writing: bool) -> None:
     """Kills a run some time after it has begun to step, or as it writes a checkpoint."""
     metrics = run / "metrics.csv"
-    before = metrics.stat().st_mtime_ns if metrics.is_file() else 0
-    while process.poll() is None and not (metrics.is_file() and metrics.stat().st_mtime_ns > before):
+    size = before = 2**63
+    while process.poll() is None and size <= before:  # until a row is added, after some were cut off
         time.sleep(0.02)
+        before = size
+        size = metrics.stat().st_size if metrics.is_file() else 0
     deadline = time.monotonic() + delay
     while process.poll() is None and (time.monotonic() < deadline or (writing and not _half_written(run))):
         time.sleep(0.001)

@@ -151,7 +151,8 @@ def test_a_run_directory_in_use_by_a_live_run(tmp_path: Path) -> None:
     command = ["train", "--game", GAME, "--run-dir", "mine", *SMALL]
     process = subprocess.Popen([sys.executable, "-m", "atari_dqn.cli", *command], cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
-        while not (tmp_path / "checkpoints" / GAME / "mine" / "metrics.csv").is_file():
+        metrics = tmp_path / "checkpoints" / GAME / "mine" / "metrics.csv"
+        while not (metrics.is_file() and metrics.stat().st_size):
             assert process.poll() is None
             time.sleep(0.1)
         answer = run(*command, cwd=tmp_path, expect=2)
