@@ -57,6 +57,7 @@ class Agent:
         self.acting = self.target if self.settings.act_with_target else self.online
         self.optimizer = make_optimizer(config.optimizer, self.online.weights.trainable_variables)
         self.updates = self.explorations = 0
+        self._before_building: dict[str, NDArray[Any]] = {}
         observations, count = tf.TensorSpec([None, *frames_last], dtype), tf.TensorSpec([], tf.int32)
         # Networks of vectors are so small that starting each operation would take longer than computing it: they are compiled.
         self._values = Graph(self._compute_values, not pictures, [observations])
@@ -158,7 +159,7 @@ class Agent:
         Args:
             counts: of updates in a call of the graph.
         """
-        before = {name: np.array(array) for name, array in self.arrays().items()}
+        self._before_building = {name: np.array(values) for name, values in self.arrays().items()}
         for count in counts:
             rows = count * self.settings.batch_size
             shape = (rows, *self.observation_shape[1:], self.observation_shape[0])
@@ -168,7 +169,8 @@ class Agent:
             actions, places = np.zeros(rows, np.int32), np.zeros(rows, np.int64)
             batch = Batch(frames, actions, zeros, zeros, frames, zeros, places)
             self._learn(Batch(*(as_tensor(array) for array in batch)), count)
-        self.restore(before)
+        self.restore(self._before_building)
+        self._before_building = {}
 
     def changes_acting(self, count: int) -> bool:
         """Whether the next updates, so many, change the network that acts."""
@@ -268,7 +270,9 @@ class Agent:
         return self._key(purpose, tf.cast(self.optimizer.iterations, tf.int32))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything that the next update depends on, by name."""
+        """Everything that the next update depends on, by name; also while graphs are being built."""
+        if self._before_building:
+            return dict(self._before_building)
         arrays: dict[str, NDArray[Any]] = {name: np.asarray(variable) for name, variable in self._variables().items()}
         return arrays | {"updates": np.array(self.updates), "explorations": np.array(self.explorations)}
 

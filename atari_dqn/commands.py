@@ -118,9 +118,6 @@ def _train(config: Config, directory: Path, videos: Path, stored: checkpoint.Che
     training.agent.online.weights.summary(print_fn=say, line_length=90)
     complete = training.run()
     run = directory.as_posix() if len(directory.parts) > 1 else f"./{directory}"
-    if not complete and training.saved_at < 0:
-        say("interrupted before the first step; there was nothing to save yet")
-        return INTERRUPTED
     if not complete:
         say(f"interrupted at step {training.steps} of {config.training.total_steps} and saved; to continue:")
         say(f"  make train GAME={config.game} RUN={run}", f"  atari-dqn train --game {config.game} --run-dir {run}")

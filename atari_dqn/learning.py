@@ -70,8 +70,10 @@ class Learning:
             due, owed = divmod(owed + advance, self._config.training.update_period)
             counts |= set(self._agent.calls(updates, due))
             updates += due
-        self._building = self._threads.submit(self._agent.build_graphs, sorted(counts))
         with stop.may_be_left():
+            if self._building is not None:  # since a stop
+                self._building.result()
+            self._building = self._threads.submit(self._agent.build_graphs, sorted(counts))
             self._building.result()
 
     def draw(self, steps: int, advance: int) -> tuple[int, Callable[[], Batch]]:

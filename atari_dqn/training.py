@@ -1,7 +1,7 @@
 """The training loop: act, send, learn, receive, remember; and what happens every so many steps."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +91,11 @@ class Training:
         self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
         with closing(self.logs), closing(self.trace), closing(self.learning), self.stop as stop:
-            try:
-                self.prepare(total)
-            except Stopped:  # nothing has happened that is not saved
-                return False
             if self.observation is None:
                 self.observation = self.environments.reset()
                 self.memory.start(self.observation[:, -1])
+            with suppress(Stopped):
+                self.prepare(total)
             while self.steps < total and not stop.requested:
                 self.observation = self.step(self.observation)
                 for period, part, task in self.periodic:
@@ -123,7 +121,8 @@ class Training:
         """
         learning_steps = total - max(self.steps, self.config.training.warmup_steps)
         if learning_steps > 0:
-            self.learning.build_graphs(learning_steps, self.advance, self.stop)
+            with self.stopwatch.part("update"):
+                self.learning.build_graphs(learning_steps, self.advance, self.stop)
         due = self.saved_at == self.steps and self.due(self.config.training.evaluation_period)
         if due and self.evaluated_at != self.steps:
             with self.stopwatch.part("evaluation"):
@@ -131,7 +130,8 @@ class Training:
 
     def due(self, period: int) -> bool:
         """Whether the last step completed a period of so many agent steps; 0 never comes due."""
-        return period > 0 and self.steps // period > (self.steps - self.advance) // period
+        before = max(self.steps - self.advance, 0)
+        return period > 0 and self.steps // period > before // period
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
         """One agent step in every environment, and the updates that are due; returns what to act on next."""

@@ -252,6 +252,31 @@ def test_a_run_that_was_stopped_can_be_run_on_from_python(tmp_path: Path) -> Non
     assert training.run(), "and once more does no harm"
 
 
+def test_a_run_that_is_stopped_while_graphs_are_built_is_saved_as_it_was(tmp_path: Path) -> None:
+    config = settings(training__total_steps=480, training__evaluation_period=0)
+    training = Training(config, tmp_path / "run", tmp_path / "videos")
+    build = training.agent.build_graphs
+    built: list[None] = []
+
+    def stopping(counts: Any) -> None:
+        built.append(None)
+        if len(built) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        build(counts)
+
+    training.agent.build_graphs = stopping  # type: ignore[method-assign]
+    assert not training.run()
+    assert (training.steps, len(built)) == (0, 1)
+    again = Training(config, tmp_path / "run", tmp_path / "videos")
+    assert again.restore(checkpoint.load(tmp_path / "run"))
+    assert again.run()
+    whole = train(tmp_path / "whole", config)
+    assert training.run(), "and in the same process, too"
+    for name, array in whole.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[name], array)
+        np.testing.assert_array_equal(training.arrays()[name], array)
+
+
 def test_a_reader_that_has_gone_is_a_request_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with StopOnSignals() as stop:
         assert not stop.requested

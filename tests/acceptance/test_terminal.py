@@ -97,7 +97,7 @@ cli.command()
     ("where", "expected"),
     [
         ("checkpoint.load", "interrupted\n"),
-        ("agent.Agent.build_graphs", "interrupted before the first step"),
+        ("agent.Agent.build_graphs", "interrupted at step 0 of 1000000 and saved"),
     ],
     ids=["restoring", "building graphs"],
 )
