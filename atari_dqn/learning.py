@@ -1,14 +1,15 @@
 """Updates that are made while the environments step, and the batches for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from atari_dqn.agent import Agent
+from atari_dqn.checkpoint import array
 from atari_dqn.interruption import StopOnSignals
 from atari_dqn.replay import Batch, ReplayMemory, priority_schedule
 from atari_dqn.settings import Config
@@ -27,6 +28,15 @@ class Surprise(NamedTuple):
     size: NDArray[np.float32] = np.empty(0, np.float32)  # (B,)
 
 
+class Updated(NamedTuple):
+    """What became of updates that were due."""
+
+    metrics: UpdateMetrics  # of those that were made
+    surprise: Surprise  # of their transitions
+    done: int  # how many were made
+    left: tuple[Batch, int] | None  # those that a stop has left, and how many they are
+
+
 class Learning:
     """Makes an agent's updates in one thread, and draws batches for the next in another.
 
@@ -40,9 +50,21 @@ class Learning:
         memory: that it learns from.
         trace: of its updates.
         stopwatch: where waiting for batches counts as "sample", and for updates as "update".
+        stopping: whether a stop was requested: then ``ready`` and ``leave`` wait for no more updates
+            than one call of the graph makes, and keep the rest for ``arrays``.
     """
 
-    def __init__(self, config: Config, agent: Agent, memory: ReplayMemory, trace: Trace, stopwatch: Stopwatch) -> None:
+    def __init__(
+        self,
+        config: Config,
+        agent: Agent,
+        memory: ReplayMemory,
+        trace: Trace,
+        stopwatch: Stopwatch,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._stopping = stopping
+        self._left: tuple[Batch, int] | None = None
         self._config, self._agent, self._memory, self._trace, self._stopwatch = config, agent, memory, trace, stopwatch
         self._threads = ThreadPoolExecutor(2)
         self._building: Future[None] | None = None
@@ -118,26 +140,109 @@ class Learning:
 
     def _begin(self, batch: Batch, count: int) -> None:
         self.changes_acting = self._agent.changes_acting(count)
-        update = partial(self._agent.update, batch, count)
+        update = partial(self._update, batch, count, self._stopping)
         updated = update if self._config.spec.vectors else self._threads.submit(update).result
 
         def finish() -> None:
-            metrics, surprise = updated()
-            self.recent.append(metrics)
-            self.surprise = Surprise(batch.place, surprise)
-            self._trace.advance(count)
+            self._take_over(updated())
 
         self._finish = finish
 
+    def _update(self, batch: Batch, count: int, stopping: Callable[[], bool]) -> Updated:
+        """Makes updates until a stop is requested; may run in another thread, and changes only the agent."""
+        size = len(batch.action) // count
+        done = 0
+        metrics: list[UpdateMetrics] = []
+        surprise = [np.empty(0, np.float32)]
+        for together in list(self._agent.calls(self._agent.updates, count)):
+            if stopping():
+                break
+            rows = slice(done * size, (done + together) * size)
+            measured, surprising = self._agent.update(_rows(batch, rows), together)
+            metrics.append(measured)
+            surprise.append(surprising)
+            done += together
+        left = (_rows(batch, slice(done * size, None)), count - done) if done < count else None
+        found = Surprise(batch.place[: done * size], np.concatenate(surprise))
+        return Updated(UpdateMetrics.joined(metrics), found, done, left)
+
+    def _take_over(self, updated: Updated) -> None:
+        self.recent.append(updated.metrics)
+        place = np.concatenate([self.surprise.place, updated.surprise.place])
+        self.surprise = Surprise(place, np.concatenate([self.surprise.size, updated.surprise.size]))
+        self._trace.advance(updated.done)
+        self._left = updated.left
+
     def finish(self) -> None:
         """Waits for the updates that have begun, and takes over what they measured."""
+        self.leave()
+        if self._left is not None:
+            with self._stopwatch.part("update"):
+                self._take_over(self._update(*self._left, stopping=lambda: False))
+
+    def leave(self) -> None:
+        """As ``finish``, but where a stop is requested some of the updates may be left."""
         if self._finish:
             with self._stopwatch.part("update"):
                 self._finish()
             self._finish, self.changes_acting = None, False
+
+    def ready(self) -> bool:
+        """Waits for updates that change what acts; False where a stop was requested."""
+        if self.changes_acting and not self._stopping():
+            self.leave()
+        return not self._stopping()
+
+    def go_on(self) -> None:
+        """Begins the updates that were left when the run was stopped."""
+        if self._left is not None:
+            left, self._left = self._left, None
+            self._begin(*left)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The updates that were due when a stop was requested: their batches, and how many they are."""
+        if self._left is None:
+            return {}
+        batch, count = self._left
+        return {**batch._asdict(), "count": np.array(count)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what ``arrays`` returned.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array is none of such updates.
+        """
+        self._left = None
+        if not arrays:
+            return
+        count = int(array(arrays, "count", (), np.int64))
+        size = self._config.agent.batch_size
+        frame = self._memory.frame_shape
+        stacks = (count * size, *frame, self._memory.stack)
+        kinds: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
+            "observation": (stacks, self._memory.dtype),
+            "action": (stacks[:1], np.int32),
+            "reward": (stacks[:1], np.float32),
+            "discount": (stacks[:1], np.float32),
+            "next_observation": (stacks, self._memory.dtype),
+            "weight": (stacks[:1], np.float32),
+            "place": (stacks[:1], np.int64),
+        }
+        batch = Batch(**{name: array(arrays, name, *kind) for name, kind in kinds.items()})
+        outside = (batch.place < 0) | (batch.place >= self._memory.num_envs * self._memory.rows)
+        if count < 1 or outside.any() or (batch.action < 0).any() or (batch.action >= self._agent.num_actions).any():
+            raise ValueError("updates that were left are none of this run")
+        self._left = batch, count
 
     def close(self) -> None:
         """Ends the threads, but for one that is building graphs: nobody can interrupt the compiler."""
         busy = self._building is not None and not self._building.done()
         self._threads.shutdown(wait=not busy)
         self._threads = ThreadPoolExecutor(2)  # which takes no thread before it is used
+
+
+def _rows(batch: Batch, rows: slice) -> Batch:
+    """Some transitions of a batch."""
+    fields: list[Any] = [field[rows] for field in batch]
+    return Batch(*fields)

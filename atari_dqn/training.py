@@ -63,10 +63,11 @@ class Training:
         self.reward_clip = config.agent.reward_clip or np.inf
         self.episodes, self.stopwatch = EpisodeTracker(count), Stopwatch(PARTS)
         self.trace, self.frame_files = Trace(self.run_directory, machine.trace_updates), FrameFiles(self.run_directory)
-        self.learning = Learning(config, self.agent, self.memory, self.trace, self.stopwatch)
+        self.stop = StopOnSignals()
+        parts = (self.agent, self.memory, self.trace, self.stopwatch)
+        self.learning = Learning(config, *parts, stopping=lambda: self.stop.requested)
         self.evaluated_at, self.evaluation = -1, float("nan")
         self.saved_at = -1
-        self.stop = StopOnSignals()
         self.observation: NDArray[Any] | None = None
         self.ran_to_the_end = False
         self.periodic: list[tuple[int, str, Callable[[], None]]] = [
@@ -90,20 +91,21 @@ class Training:
         self.logs = RunLogs(self.run_directory, self.steps, total)
         self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
-        with closing(self.logs), closing(self.trace), closing(self.learning), self.stop as stop:
+        with closing(self.logs), closing(self.trace), closing(self.learning), self.stop:
             if self.observation is None:
                 self.observation = self.environments.reset()
                 self.memory.start(self.observation[:, -1])
             with suppress(Stopped):
                 self.prepare(total)
-            while self.steps < total and not stop.requested:
+                self.learning.go_on()
+            while self.steps < total and self.learning.ready():
                 self.observation = self.step(self.observation)
                 for period, part, task in self.periodic:
                     if self.due(period):
                         self.learning.finish()
                         with self.stopwatch.part(part):
                             task()
-            self.learning.finish()
+            self.learning.leave()
             if self.saved_at != self.steps:
                 with self.stopwatch.part("checkpoint"):
                     self.save()
@@ -245,7 +247,7 @@ class Training:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that the rest of the run depends on, but the full blocks of frames."""
-        parts = ("agent", "episodes", "environments", "memory")
+        parts = ("agent", "episodes", "environments", "memory", "learning")
         arrays = {f"{part}/{name}": array for part in parts for name, array in getattr(self, part).arrays().items()}
         return arrays | {
             "counters": np.array([self.steps, self.frames, self.learning.steps_owed, self.evaluated_at]),
@@ -297,6 +299,7 @@ class Training:
         self.saved_at = self.steps
         self.learning.recent = [UpdateMetrics(*recent.T)]
         self.learning.surprise = Surprise(place, size)
+        self.learning.restore(checkpoint.part(arrays, "learning"))
         generator_from_array(self.explorer.random, arrays["random"])
         self.stopwatch.restore(notes["time"])
         return episodes

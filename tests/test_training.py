@@ -1,5 +1,7 @@
 import csv
 import itertools
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -228,6 +230,46 @@ def test_what_overlaps_learns_as_what_does_not(tmp_path: Path) -> None:
     alone.run()
     assert everything(tmp_path / "together") == everything(tmp_path / "alone")
     assert 0 < sum(overlapped) < len(overlapped)
+
+
+@pytest.mark.parametrize(
+    "special",
+    [{"agent__act_with_target": False}, OVERLAPPING | SURPRISING],
+    ids=["the newest weights act", "the target network acts"],
+)
+def test_a_stop_among_many_updates_waits_for_one_call_and_the_rest_is_made_later(
+    tmp_path: Path, special: dict[str, object]
+) -> None:
+    """Thirty updates are due in each step; a signal comes while they are made."""
+    many = {"training__environments": 30, "training__update_period": 1, "training__total_steps": 900}
+    settings = config(**many, replay__capacity=6_000, agent__batch_size=4, **special)
+    whole = catch(tmp_path, settings, "whole")
+    whole.run()
+    stopped = catch(tmp_path, settings, "stopped")
+    update, calls = stopped.agent.update, itertools.count(1)
+    since: list[int] = []
+
+    def interrupted(batch: Batch, count: int) -> tuple[UpdateMetrics, Any]:
+        if next(calls) == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+            while not stopped.stop.requested:
+                time.sleep(0.01)
+        if stopped.stop.requested:
+            since.append(count)
+        return update(batch, count)
+
+    stopped.agent.update = interrupted  # type: ignore
+    assert not stopped.run()
+    assert len(since) == 1, "the call that was under way"
+    assert int(stopped.arrays()["learning/count"]) > 0
+    again = catch(tmp_path, settings, "stopped")
+    assert again.restore(checkpoint.load(tmp_path / "stopped"))
+    assert again.run()
+    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+    stopped.agent.update = update  # type: ignore
+    assert stopped.run(), "and in the same process, too"
+    for name, array in whole.agent.arrays().items():
+        np.testing.assert_array_equal(stopped.agent.arrays()[name], array)
 
 
 def test_priorities_are_kept_as_long_as_they_count(tmp_path: Path) -> None:
