@@ -1,5 +1,6 @@
 """TensorBoard's event file of a run: scalars, histograms, text, and recordings that play."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class TensorBoardFile:
 
         self.error = tf.errors.OpError  # what writing raises where the disk is full
         self._summary, self._proto = tf.summary, tf.compat.v1.Summary
-        self._writer = tf.summary.create_file_writer(str(directory))
+        self._writer = tf.summary.create_file_writer(os.fsencode(directory))
 
     def write(self, group: str, step: int, row: Row) -> None:
         """Writes each value of a row as the scalar ``group/name``."""

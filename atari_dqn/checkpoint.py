@@ -49,7 +49,7 @@ LARGEST_MANIFEST = 16 * 2**20
 
 Arrays = Mapping[str, NDArray[Any]]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-Length = Annotated[int, Field(ge=1, le=2**16)]
+Length = Annotated[int, Field(ge=1, lt=2**31)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -389,11 +389,13 @@ def directory_of(run_directory: Path, step: int) -> Path:
 
 
 def add_notes(directory: Path, notes: Mapping[str, Any]) -> None:
-    """Adds to the notes of a checkpoint, or replaces some of them.
+    """Adds to the notes of a checkpoint, or replaces some of them; a linked one stays as it is.
 
     Raises:
         UserError: the manifest could not be written; the checkpoint is as it was.
     """
+    if directory.is_symlink():
+        return
     manifest = _manifest(directory)
     try:
         _write_manifest(directory, manifest | {"notes": manifest["notes"] | dict(notes)})

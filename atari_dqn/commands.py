@@ -39,7 +39,8 @@ def train(options: argparse.Namespace) -> int:
             own, differing = runs.own_config(directory, stored.path)
             notes += differing
             config = runs.merge(own, config, given)
-            if stored.step >= config.training.total_steps:
+            evaluated = stored.notes.get("evaluation") is not None or not config.training.evaluation_period
+            if stored.step >= config.training.total_steps and evaluated:
                 print(f"{directory} is complete: {stored.step} agent steps; a larger number of steps extends it")
                 return 0
         elif options.run_dir is None and (unfinished := runs.unfinished(directory.parent)):

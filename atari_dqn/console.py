@@ -36,7 +36,9 @@ class StandardError:
 
     def isatty(self) -> bool:
         """Whether standard error is a terminal."""
-        return bool(sys.stderr) and sys.stderr.isatty()
+        with suppress(ValueError):  # a file of Python's that was closed
+            return bool(sys.stderr) and sys.stderr.isatty()
+        return False
 
     def fileno(self) -> int:
         """The file descriptor of standard error, from which tqdm learns the terminal's width."""

@@ -138,22 +138,26 @@ class Environments:
         arrays = self.checked(arrays)
         lengths, total = arrays["lengths"], int(arrays["lengths"].max())
         self.seeds[...], self._seedings[...] = arrays["seeds"], arrays["seedings"]
-        self._actions = [taken.tolist() for taken in np.split(arrays["actions"].astype(np.int32), np.cumsum(lengths)[:-1])]
+        recorded = np.split(arrays["actions"].astype(np.int32), np.cumsum(lengths)[:-1])
+        self._actions = [taken.tolist() for taken in recorded]
         observation, lives = self._games.reset(np.ones(self.count, np.bool_), self.seeds)
         for left in range(total, 0, -1):
             starting = lengths == left
             if left < total and starting.any():
                 self._games.reset(starting, self.seeds[starting])
-            actions = [taken[-left] if left <= len(taken) else 0 for taken in self._actions]
+            actions = [taken[-left] if left <= len(taken) else 0 for taken in recorded]
             self._games.send(np.array(actions, np.int32))
             answer = self._games.recv()
             observation, lives = answer.observation, answer.lives
-            ended = (answer.terminated | answer.truncated) & (lengths >= left)
-            waiting = (answer.terminated | answer.truncated) & (lengths < left)
-            if not self._seed_steps and waiting.any():  # whose turn comes later, and who has an end
-                self._games.reset(waiting, self.seeds[waiting])
+            over = answer.terminated | answer.truncated
+            ended = over & (lengths >= left)
             if self._seed_steps and ended.any():
                 observation, lives = self._games.reset(ended, np.full(ended.sum(), -1, np.int32))
+            if not self._seed_steps and over.any():
+                # Either its turn comes later, or its seed does not decide when it ends.
+                observation, lives = self._games.reset(over, self.seeds[over])
+                for env in np.flatnonzero(ended):
+                    self._actions[env] = recorded[env][len(recorded[env]) - left + 1 :].tolist()
         untouched = lengths == 0
         if total and untouched.any():
             observation, lives = self._games.reset(untouched, self.seeds[untouched])

@@ -18,7 +18,7 @@ class UserError(Exception):
     """Bad input: one line that says what was wrong and what is allowed; the command line exits with 2."""
 
 
-def describe_failure(error: Exception) -> str:
+def describe_failure(error: BaseException) -> str:
     """One line about an error of any kind: a UserError's own words, or its type and first line.
 
     >>> describe_failure(UserError("no such game")), describe_failure(KeyError("x"))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn import rendered, tasks
-from atari_dqn.errors import UserError
+from atari_dqn.errors import UserError, describe_failure
 from atari_dqn.games import AS_IT_IS
 from atari_dqn.preprocessing import Image, Outcome, grayscale, observation_dtype, push, resize
 from atari_dqn.settings import EnvironmentSettings
@@ -53,7 +53,7 @@ class GymnasiumGame:
         self._index = index
         self._env: Any = tasks.make(name, settings.kwargs)
         if render and "rgb_array" in (_metadata(self._env).get("render_modes") or ()):
-            self._env.close()
+            tasks.close(self._env)
             self._env = tasks.make(name, settings.kwargs, render=True)
         self._renders = self._env.render_mode is not None
         self.screens_per_second = _screens_per_second(self._env)
@@ -85,6 +85,8 @@ class GymnasiumGame:
             self._env = gymnasium.wrappers.TimeAwareObservation(self._env, flatten=True, normalize_time=True)
         space: Any = self._env.observation_space
         size = gymnasium.spaces.flatdim(space)
+        if size == 0:
+            raise UserError(f"{name} shows {shown}, which has no numbers to learn from")
         middle, half = tasks.bounds(space) if settings.rescale else (np.float32(0), np.float32(1))
 
         def see(shown: Any) -> NDArray[np.float32]:
@@ -101,16 +103,29 @@ class GymnasiumGame:
     def reset(self, seed: int) -> tuple[NDArray[Any], int]:
         """See ``Game``."""
         self._elapsed = 0
-        self._shown, info = self._env.reset(seed=seed)
-        self._stack = np.zeros(self.observation_shape, observation_dtype(self.observation_shape))
-        self._screens = rendered.Screens()
-        return self._observe(), _lives(info)
+        try:
+            self._shown, info = self._env.reset(seed=seed)
+            self._stack = np.zeros(self.observation_shape, observation_dtype(self.observation_shape))
+            self._screens = rendered.Screens()
+            return self._observe(), _lives(info)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever an environment of the user's does
+            raise self._fault(describe_failure(error)) from error
 
     def step(self, action: int) -> Outcome:
         """See ``Game``."""
         self._elapsed += 1
+        try:
+            return self._step(action)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever an environment of the user's does
+            raise self._fault(describe_failure(error)) from error
+
+    def _step(self, action: int) -> Outcome:
         self._shown, reward, terminated, truncated, info = self._env.step(self._first_action + action)
-        earned = float(reward)
+        earned = float(reward if isinstance(reward, float) else np.asarray(reward).item())
         if not abs(earned) <= LARGEST_REWARD:
             raise self._fault(f"the reward is {earned}; wanted is a number that float32 can hold")
         truncated = (truncated or self._elapsed >= self._frame_cap) and not terminated
@@ -126,7 +141,7 @@ class GymnasiumGame:
     def _render(self) -> Image | None:
         try:
             shown = self._env.render()
-        except Exception:  # an environment of the user's; what was played is worth showing anyway
+        except (Exception, SystemExit):  # what was played is worth showing anyway
             self._renders = False
             return None
         return self._screens.as_rgb(shown)
@@ -192,11 +207,18 @@ def _action_names(env: Any, count: int) -> tuple[str, ...]:
     if not isinstance(meanings, list | tuple | np.ndarray):
         return numbers
     names = tuple(str(name) for name in meanings)
-    return names if len(names) == len(set(names)) == count else numbers
+    sensible = all(name.isprintable() and name for name in names)
+    return names if sensible and len(names) == len(set(names)) == count else numbers
 
 
 def _lives(info: Any) -> int:
-    return int((info or {}).get("lives") or 0)
+    """Lives that are left by what an environment says beside an observation; 0 where it says nothing."""
+    if not isinstance(info, Mapping):
+        return 0
+    try:
+        return int(info.get("lives") or 0)
+    except (TypeError, ValueError):
+        return 0
 
 
 def bars(vector: NDArray[np.float32]) -> Image:

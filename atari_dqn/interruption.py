@@ -4,7 +4,8 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from atari_dqn.console import STANDARD_ERROR
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A terminal that goes away, or Ctrl-C in a pipeline, is more than one signal at once.
+SECONDS_APART = 1.0
 STOPPING = b"\nstopping after this step and saving; once more stops at once, and what came after the last checkpoint is lost\n"
 
 
@@ -22,12 +25,13 @@ class Stopped(BaseException):
 class StopOnSignals:
     """Context in which the first SIGINT, SIGTERM or SIGHUP only sets ``requested``.
 
-    A second signal acts as it would without this context. A SIGHUP that the process ignores, as
-    under ``nohup``, stays ignored. A reader of standard error that goes away counts as a request.
+    A later SIGINT or SIGTERM acts as it would without this context. A SIGHUP that the process
+    ignores, as under ``nohup``, stays ignored. A reader of standard error that goes away counts as a request.
     """
 
     def __init__(self) -> None:
         self._requested = False
+        self._requested_at = 0.0
         self._may_be_left = False
         self._previous: dict[signal.Signals, Any] = {}
         self._watcher: ReaderWatch | None = None
@@ -58,7 +62,7 @@ class StopOnSignals:
                 if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                     continue
                 self._previous[number] = signal.signal(number, self._stop)
-            self._watcher = ReaderWatch()
+            self._watcher = ReaderWatch(lambda: self._requested)
         return self
 
     def __exit__(
@@ -73,13 +77,22 @@ class StopOnSignals:
             self._watcher = None
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self._requested:
+            self._stop_again(number)
+            return
         self._requested = True
+        self._requested_at = time.monotonic()
         with suppress(OSError):  # the terminal may be what has gone
             os.write(2, STOPPING)  # a print that the signal interrupts may not be entered again
-        self._put_back()
         if self._may_be_left:
             self._may_be_left = False
             raise Stopped
+
+    def _stop_again(self, number: int) -> None:
+        apart = time.monotonic() - self._requested_at
+        if number != signal.SIGHUP and apart >= SECONDS_APART:
+            self._put_back()
+            os.kill(os.getpid(), number)
 
     def _put_back(self) -> None:
         for number, handler in self._previous.items():
@@ -91,9 +104,13 @@ class ReaderWatch:
 
     Otherwise that would be noticed only when the next line is printed. A thread waits for it, which
     takes no time.
+
+    Args:
+        stopping: whether a stop was requested already; then nothing is sent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stopping: Callable[[], bool]) -> None:
+        self._stopping = stopping
         self._wake, self._woken = os.pipe()
         self._open = True
         self._lock = threading.Lock()
@@ -108,7 +125,8 @@ class ReaderWatch:
         with self._lock:
             if self._open and self._wake not in ready:
                 STANDARD_ERROR.reader_gone = True
-                os.kill(os.getpid(), signal.SIGTERM)
+                if not self._stopping():
+                    os.kill(os.getpid(), signal.SIGTERM)
 
     def close(self) -> None:
         """Ends the watch."""

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -242,7 +242,7 @@ class RunLogs:
             self._board.gif("evaluation/median_episode", step, gif)
             self._board.histograms("q_values", step, values)
 
-    def failure(self, what: str, error: Exception) -> None:
+    def failure(self, what: str, error: BaseException) -> None:
         """Something went wrong that does not end the run: a note, and for what is no UserError its traceback in a file.
 
         Args:
@@ -250,12 +250,19 @@ class RunLogs:
             error: why.
         """
         note = f"{what}: {describe_failure(error)}"
-        if not isinstance(error, UserError):
-            text = f"{what}\n{''.join(traceback.format_exception(error))}\n"
-            with suppress(OSError, UserError), open_own(self._directory / self.ERRORS, create=True) as file:
-                file.write(text.encode(errors="replace"))
-                note += f" ('{self._directory / self.ERRORS}' has the traceback)"
+        if not isinstance(error, UserError) and self.keep_traceback(what, error):
+            note += f" ('{self._directory / self.ERRORS}' has the traceback)"
         self.progress.note(f"note: {note}")
+
+    def keep_traceback(self, what: str, error: BaseException) -> bool:
+        """Adds a traceback to the run's file of errors; returns whether that was possible."""
+        text = f"{what}\n{''.join(traceback.format_exception(error))}\n"
+        try:
+            with open_own(self._directory / self.ERRORS, create=True) as file:
+                file.write(text.encode(errors="replace"))
+        except (OSError, UserError):
+            return False
+        return True
 
     def settings(self, step: int, toml: str) -> None:
         """The resolved settings of the run."""

@@ -229,7 +229,7 @@ def _write_result(
         options = {"scale": scale, "show": show}
         try:
             described, paths = record_ranked(directory, result, origin, rank, name, **options)
-        except Exception as error:  # the score is known and written; what shows it may fail
+        except (Exception, SystemExit) as error:  # the score is known and written; what shows it may fail
             say(f"note: the {rank} episode is not recorded: {describe_failure(error)}")
             continue
         files = f"{next(iter(paths.values())).with_suffix('')}." + ", .".join(paths)

@@ -33,6 +33,15 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+def _is_plain(value: Any) -> bool:
+    """Returns whether JSON can hold a value: a number, a text, or a table or list of such."""
+    if isinstance(value, dict):
+        return all(_is_plain(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(one) for one in value)
+    return isinstance(value, bool | int | float | str)
+
+
 class EnvironmentSettings(Section):
     """What the agent sees of the game and what its actions do; the environment id wins over the protocol."""
 
@@ -81,6 +90,9 @@ class EnvironmentSettings(Section):
         for name, value in self.kwargs.items():
             if not _is_finite(value):
                 raise ValueError(f"kwargs.{shorten(name)} = {shorten(str(value))}: numbers must be finite")
+            if not _is_plain(value):
+                wanted = "numbers, texts, and lists and tables of these"
+                raise ValueError(f"kwargs.{shorten(name)} = {shorten(str(value))}: wanted are {wanted}")
         return self
 
 

@@ -63,7 +63,7 @@ def evaluate_shortly(
         try:
             shown = _show(agent, config, origin, videos, result)
             note += f"; recorded {shown.recorded}\nQ-values of the first state: {shown.first_values}"
-        except Exception as error:  # what shows it must not end the training
+        except (Exception, SystemExit) as error:  # what shows it must not end the training
             note += f"; not recorded: {describe_failure(error)}"
     logs.evaluation(origin.steps, {name: numbers[name] for name in LOGGED}, note)
     if shown is not None and shown.recorded.suffix == ".gif":

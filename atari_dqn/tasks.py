@@ -122,11 +122,17 @@ def kind(task: str, kwargs: Mapping[str, Any]) -> Kind:
     key = id(spec), repr(kwargs)
     if key not in _kinds:
         env = make(task, kwargs)
-        env.close()
+        close(env)
         limit = None if env.spec is None else env.spec.max_episode_steps
         observations = observation_space(env, task)
         _kinds[key] = spec, Kind(is_vector(observations), limit)
     return _kinds[key][1]
+
+
+def close(env: Any) -> None:
+    """Closes an environment, whatever it raises: nobody needs it any more."""
+    with suppress(Exception):
+        env.close()
 
 
 def observation_space(env: Any, task: str) -> Any:

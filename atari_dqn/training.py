@@ -1,7 +1,7 @@
 """The training loop: act, send, learn, receive, remember; and what happens every so many steps."""
 
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class Training:
         self.saved_at = -1
         self.observation: NDArray[Any] | None = None
         self.ran_to_the_end = False
+        self.broken = False
         self.periodic: list[tuple[int, str, Callable[[], None]]] = [
             (settings.log_period, "log", self.log),
             # Before the evaluation, so that nothing that goes wrong with that costs what was learned.
@@ -87,6 +88,9 @@ class Training:
         """
         if self.ran_to_the_end:
             return True
+        if self.broken:
+            advice = "make a new Training and restore the newest checkpoint"
+            raise UserError(f"this training was ended in the middle of a step: {advice}")
         total = self.config.training.total_steps
         self.logs = RunLogs(self.run_directory, self.steps, total)
         self.logs.settings(self.steps, self.config.to_toml())
@@ -98,22 +102,35 @@ class Training:
             with suppress(Stopped):
                 self.prepare(total)
                 self.learning.go_on()
-            while self.steps < total and self.learning.ready():
-                self.observation = self.step(self.observation)
-                for period, part, task in self.periodic:
-                    if self.due(period):
-                        self.learning.finish()
-                        with self.stopwatch.part(part):
-                            task()
-            self.learning.leave()
+            with self.noticing_failures():
+                while self.steps < total and self.learning.ready():
+                    self.observation = self.step(self.observation)
+                    for period, part, task in self.periodic:
+                        if self.due(period):
+                            self.learning.finish()
+                            with self.stopwatch.part(part):
+                                task()
+                self.learning.leave()
             if self.saved_at != self.steps:
                 with self.stopwatch.part("checkpoint"):
                     self.save()
             if self.config.training.evaluation_period and self.evaluated_at != self.steps:
                 with self.stopwatch.part("evaluation"):
                     self.evaluate()
-        self.ran_to_the_end = self.steps >= total
+        evaluated = self.evaluated_at == self.steps or not self.config.training.evaluation_period
+        self.ran_to_the_end = self.steps >= total and evaluated
         return self.ran_to_the_end
+
+    @contextmanager
+    def noticing_failures(self) -> Iterator[None]:
+        """Context after whose failure this object cannot go on; the traceback of another error is kept."""
+        try:
+            yield
+        except BaseException as error:
+            self.broken = True
+            if isinstance(error, UserError) and error.__cause__ is not None:
+                self.logs.keep_traceback(f"step {self.steps}", error)
+            raise
 
     def prepare(self, total: int) -> None:
         """Builds the graphs of updates, and makes up for an evaluation that a stop has cut short.
@@ -206,12 +223,15 @@ class Training:
             self.evaluation = evaluate_shortly(self.agent, self.config, origin, self.video_directory, self.logs, self.stop)
         except Stopped:
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # an environment of the user's may do anything
             self.evaluation = float("nan")
             self.logs.failure(f"step {self.steps}: no evaluation", error)
         self.evaluated_at = self.steps
         if self.saved_at == self.steps:
-            self.note_evaluation()
+            try:
+                self.note_evaluation()
+            except UserError as error:
+                self.logs.failure(f"step {self.steps}: no note of the evaluation", error)
 
     def save(self) -> None:
         """Writes a checkpoint and deletes the oldest beyond those to keep."""

@@ -151,6 +151,10 @@ class SerialGames:
         self._games = games
         self.num_envs = len(games)
         self.action_names, self.observation_shape = games[0].action_names, games[0].observation_shape
+        for number, game in enumerate(games):
+            alike = (game.action_names, game.observation_shape) == (self.action_names, self.observation_shape)
+            if not alike:
+                raise UserError(f"environment {number} has other actions or observations than environment 0")
         self._observation = np.zeros((self.num_envs, *self.observation_shape), observation_dtype(self.observation_shape))
         self._lives = np.zeros(self.num_envs, np.int32)
         self._actions = np.zeros(self.num_envs, np.int32)

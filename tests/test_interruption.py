@@ -16,7 +16,26 @@ def test_the_first_signal_only_asks(number: signal.Signals) -> None:
         assert stop.requested
 
 
-def test_the_second_ctrl_c_stops_at_once() -> None:
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_at_once_are_one_request(first: signal.Signals, second: signal.Signals) -> None:
+    """As a terminal that goes away sends them, and Ctrl-C in a pipeline whose reader ends, too."""
+    with StopOnSignals() as stop:
+        os.kill(os.getpid(), first)
+        os.kill(os.getpid(), second)
+        assert stop.requested
+
+
+def test_a_hangup_is_never_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atari_dqn.interruption.SECONDS_APART", 0.0)
+    with StopOnSignals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.requested
+
+
+def test_the_second_ctrl_c_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atari_dqn.interruption.SECONDS_APART", 0.0)
     with pytest.raises(KeyboardInterrupt), StopOnSignals() as stop:  # noqa: PT012
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested

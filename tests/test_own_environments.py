@@ -1,6 +1,7 @@
 """Environments that users register: what makes them, what they show, do, answer and render."""
 
 import json
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from atari_dqn import tasks
+from atari_dqn import checkpoint, tasks
 from atari_dqn.config import ENDLESS_CAP, load_config
 from atari_dqn.environments import Environments, make_game, make_games
 from atari_dqn.episode_file import Origin, read_episode
@@ -18,10 +19,12 @@ from atari_dqn.errors import UserError
 from atari_dqn.evaluation import Evaluation, describe, evaluate
 from atari_dqn.games import GameSpec, all_ids, identify, resolve
 from atari_dqn.gymnasium_game import GymnasiumGame
+from atari_dqn.loading import load_agent
 from atari_dqn.playing import _elsewhere
 from atari_dqn.recording import record_episode, replay_recording, replay_screens
 from atari_dqn.releasing import training_command
 from atari_dqn.settings import Config
+from atari_dqn.training import Training
 from tests.acceptance.commands import run_here
 from tests.own_environments import Plain, Spaces, registered, variant
 
@@ -746,3 +749,111 @@ def test_random_play_needs_no_recipe(tmp_path: Path) -> None:
     assert "length            mean 8 agent steps" in answer.stdout
     refused = run_here("train", "--game", game, cwd=tmp_path, expect=2)
     assert "choose a recipe for vectors with --config" in refused.stderr
+
+
+# What goes wrong in an environment while it is played.
+
+MISBEHAVIOUR: dict[str, tuple[dict[str, Any], str]] = {
+    "an error of its own": ({"step": lambda self, action: 1 / 0}, "ZeroDivisionError: division by zero"),
+    "an exit": ({"step": lambda self, action: sys.exit(3)}, "SystemExit: 3"),
+    "four answers": ({"step": lambda self, action: (0, 1.0, False, {})}, "ValueError: not enough values"),
+    "no reward": ({"reward": lambda self, action: None}, "TypeError: "),
+    "several rewards": ({"reward": lambda self, action: np.ones(2)}, "ValueError: "),
+    "no observation": ({"observe": lambda self: None}, "the observation has 1 numbers; its space has 3"),
+}
+
+
+@pytest.mark.parametrize("kind", MISBEHAVIOUR)
+def test_whatever_goes_wrong_in_an_environment_is_one_line_and_its_traceback_is_kept(kind: str, tmp_path: Path) -> None:
+    members, expected = MISBEHAVIOUR[kind]
+    begin = members.get("step", Plain.step)
+    late = {"step": lambda self, action: (begin if self.elapsed > 3 else Plain.step)(self, action)}
+    game = variant("Bad", **(members if "step" not in members else late))
+    small = {"training.warmup_steps": 400, "training.total_steps": 400, "training.environments": 2}
+    config, _ = load_config(game, "cartpole", overrides=small | {"replay.capacity": 2000})
+    training = Training(config, tmp_path / "run", tmp_path / "videos")
+    with pytest.raises(UserError, match=rf"Bad-v0, environment \d, step \d of its episode: {expected}"):
+        training.run()
+    if training.steps:
+        assert "Traceback" in (tmp_path / "run" / "errors.log").read_text()
+        with pytest.raises(UserError, match="was ended in the middle of a step"):
+            training.run()
+
+
+def test_rewards_and_lives_may_be_what_numpy_makes_of_them() -> None:
+    game = variant(
+        "Arrays",
+        reward=lambda self, action: np.array([1.0]),
+        info=lambda self: {"lives": np.array([3, 2])},
+    )
+    assert scored(game).statistics()["mean"] == 8
+    assert scored(variant("Lists", info=lambda self: ["lives", 3])).statistics()["mean"] == 8
+
+
+def test_an_environment_that_cannot_be_closed_or_exits_while_it_renders_is_played() -> None:
+    def fails(self: Any) -> Any:
+        raise RuntimeError("no")
+
+    game = variant("Open", close=fails, render=lambda self: sys.exit(0))
+    result = scored(game)
+    assert result.statistics()["mean"] == 8
+    shown = made(game)
+    shown.reset(1)
+    assert shown.screen().dtype == np.uint8
+
+
+def test_copies_that_differ_are_refused() -> None:
+    sizes = iter(range(2, 9))
+
+    def init(self: Any, render_mode: str | None = None) -> None:
+        Plain.__init__(self, render_mode)
+        self.observation_space = Spaces.Box(-1, 1, (next(sizes),), np.float32)
+
+    game = variant("Different", __init__=init)
+    config = settings(game)
+    with pytest.raises(UserError, match="environment 1 has other actions or observations"):
+        make_games(config.spec, config.environment, 2, 100)
+
+
+def test_nothing_to_see_is_refused() -> None:
+    game = variant("Nothing", observation_space=Spaces.Box(-1, 1, (0,), np.float32))
+    with pytest.raises(UserError, match="has no numbers to learn from"):
+        made(game)
+
+
+def test_a_large_discrete_observation_is_saved_and_loaded(tmp_path: Path) -> None:
+    game = variant("Large", observation_space=Spaces.Discrete(70_000), observe=lambda self: self.elapsed)
+    small: dict[str, Any] = {"training.warmup_steps": 40, "training.total_steps": 40, "training.environments": 2}
+    small |= {"replay.capacity": 100, "training.evaluation_episodes": 1, "network.mlp_layers": [4]}
+    config, _ = load_config(game, "cartpole", overrides=small)
+    training = Training(config, tmp_path / "run", tmp_path / "videos")
+    assert training.run()
+    stored = checkpoint.load(tmp_path / "run")
+    assert stored.notes["evaluation"] == training.evaluation
+    assert load_agent(tmp_path / "run").observation_shape == (1, 70_000)
+
+
+def test_an_episode_that_ends_elsewhere_when_it_is_played_again_is_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    """Its seed does not decide its length, and it refuses a step after its end."""
+    lengths = iter([9, 9, 4, 4, 4, 4])
+
+    def reset(self: Any, *, seed: int | None = None, options: Any = None) -> Any:
+        self.length = next(lengths)
+        return Plain.reset(self, seed=seed)
+
+    def step(self: Any, action: int) -> Any:
+        assert self.elapsed < self.length, "a step after the end"
+        return Plain.step(self, action)
+
+    config = settings(variant("Moody", reset=reset, step=step))
+    games = make_games(config.spec, config.environment, 2, 100)
+    environments = Environments(games, config.environment, 1)
+    environments.reset()
+    for _ in range(6):
+        environments.send(np.ones(2, np.int32))
+        environments.recv()
+    again = Environments(make_games(config.spec, config.environment, 2, 100), config.environment, 1)
+    again.restore(environments.arrays())
+    assert again.arrays()["lengths"].tolist() == [2, 2], "what was done since its end"

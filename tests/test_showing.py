@@ -213,6 +213,33 @@ def test_a_signal_leaves_an_evaluation_at_once_and_it_is_made_up_for(number: sig
     assert rows[0].count("\n") == 3
 
 
+def test_a_last_evaluation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
+    config = settings(training__total_steps=40)
+    training = Training(config, tmp_path / "run", tmp_path / "videos")
+    act = training.agent.act
+    training.agent.act = Ends(signal.SIGINT)  # type: ignore[method-assign]
+    assert not training.run()
+    assert training.steps == 40
+    training.agent.act = act  # type: ignore[method-assign]
+    assert training.run()
+    assert checkpoint.load(tmp_path / "run").notes["evaluation"] == training.evaluation
+    assert (tmp_path / "run" / "evaluations.csv").read_text().count("\n") == 2
+
+
+def test_a_linked_checkpoint_is_not_told_of_an_evaluation(tmp_path: Path) -> None:
+    training = train(tmp_path, settings(training__total_steps=40, training__evaluation_period=0))
+    (saved,) = checkpoint.in_run(tmp_path / "run")
+    away = saved.rename(tmp_path / "away")
+    saved.symlink_to(away)
+    before = (away / checkpoint.MANIFEST).read_bytes()
+    assert training.saved_at == 40
+    again = Training(settings(training__total_steps=40), tmp_path / "run", tmp_path / "videos")
+    again.restore(checkpoint.load(saved))
+    assert again.run()
+    assert (tmp_path / "run" / "evaluations.csv").read_text().count("\n") == 2
+    assert (away / checkpoint.MANIFEST).read_bytes() == before
+
+
 def test_a_signal_leaves_a_recording_at_once_and_leaves_nothing_half_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

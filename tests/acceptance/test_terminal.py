@@ -1,16 +1,20 @@
 """What a person does to a command: starts it in a terminal, closes that, types Ctrl-C, pipes it."""
 
 import os
+import pty
+import select
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atari_dqn import checkpoint
+from atari_dqn import checkpoint, runs
 from tests.terminal import run_in_terminal
 
 COMMAND = [sys.executable, "-m", "atari_dqn"]
@@ -78,6 +82,34 @@ def test_whatever_ends_a_run_it_is_saved(way: str, tmp_path: Path) -> None:
     saved = checkpoint.load(tmp_path / "run")
     last = metrics.read_text().splitlines()[-1]
     assert 0 <= saved.step - int(last.partition(",")[0]) < 100, "saved where it was, soon"
+
+
+@pytest.mark.parametrize("way", ["the terminal is closed", "Ctrl-C with tee"])
+def test_several_signals_at_once_save_the_run_too(way: str, tmp_path: Path) -> None:
+    """A shell, the kernel, and the end of a pipe each say that it is over, in the same moment."""
+    train = shlex.join([*TRAIN, *LONG, "--training.log_period", "100"])
+    line = f"{train} 2>&1 | tee log" if way == "Ctrl-C with tee" else f"{train}; true"
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        os.execvp("bash", ["bash", "-c", line])
+    metrics = tmp_path / "run" / "metrics.csv"
+    while not (metrics.is_file() and metrics.read_text().count("\n") > 2):
+        if select.select([terminal], [], [], 0.1)[0]:
+            os.read(terminal, 65536)
+    if way == "Ctrl-C with tee":
+        os.write(terminal, b"\x03")
+        while select.select([terminal], [], [], 60)[0]:
+            try:
+                os.read(terminal, 65536)
+            except OSError:
+                break
+    os.close(terminal)
+    os.waitpid(process, 0)
+    lock = tmp_path / "run"
+    while runs.is_held(lock):
+        time.sleep(0.1)
+    assert checkpoint.load(tmp_path / "run").step > 0
 
 
 # Stands still where the name says, for as long as a test would wait, and says so.
