@@ -1,6 +1,7 @@
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -409,3 +410,13 @@ def test_the_wheel_has_what_the_page_is_made_of(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"atari_dqn/gallery/{name}" for name in ("templates/index.html", "static/app.js", "static/gallery.css")} <= names
+
+
+def test_a_folder_that_is_deleted_while_it_is_followed_is_one_line_and_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = tmp_path / "videos"
+    monkeypatch.setattr("atari_dqn.gallery.serve.time.sleep", lambda seconds: shutil.rmtree(videos))
+    with pytest.raises(UserError, match=r"videos' has been deleted, and the page with it$"):
+        follow(tmp_path / "checkpoints", videos, 0)
+    assert list(tmp_path.iterdir()) == []
