@@ -1,47 +1,49 @@
 """Deep Q-learning on Atari games from pixels: train, evaluate, and review what was learnt.
 
-Importing the package registers the ``*Deterministic-v0/-v4`` environment ids with Gymnasium. The names below are loaded as
-they are first used, so that importing the package does not wait for TensorFlow.
+Importing the package registers the ``*Deterministic-v0/-v4`` environment ids with Gymnasium. The
+names below are loaded as they are first used, so that importing the package does not wait for
+TensorFlow.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from atari_dqn.start import answer_ctrl_c_while_importing, choose_keras_backend
+from atari_dqn.bootstrap import answer_ctrl_c_while_importing, choose_keras_backend
 
 # First of all: what follows takes a second, in which a command may already be interrupted.
 answer_ctrl_c_while_importing()
 choose_keras_backend()
 
-from atari_dqn.games import register_deterministic_ids  # noqa: E402
+from atari_dqn.games.ids import register_deterministic_ids  # noqa: E402
 
 if TYPE_CHECKING:
-    from atari_dqn.agent import Agent
-    from atari_dqn.config import load_config
-    from atari_dqn.environments import Environments, make_games
+    from atari_dqn.agent.agent import Agent
+    from atari_dqn.agent.pretrained import load_agent
+    from atari_dqn.config.resolve import load_config
+    from atari_dqn.environments.environments import Environments, make_games
     from atari_dqn.errors import UserError
-    from atari_dqn.evaluation import describe, evaluate
-    from atari_dqn.loading import load_agent
-    from atari_dqn.recording import write_recording
-    from atari_dqn.replay import ReplayMemory
-    from atari_dqn.torsos import register_torso
-    from atari_dqn.training import Training
+    from atari_dqn.evaluation.describe import describe
+    from atari_dqn.evaluation.evaluate import evaluate
+    from atari_dqn.networks.torsos import register_torso
+    from atari_dqn.recording.render import write_recording
+    from atari_dqn.replay.memory import ReplayMemory
+    from atari_dqn.training.loop import Training
 
 register_deterministic_ids()
 
 _HOMES = {
-    "Agent": "agent",
-    "Environments": "environments",
-    "ReplayMemory": "replay",
-    "Training": "training",
+    "Agent": "agent.agent",
+    "Environments": "environments.environments",
+    "ReplayMemory": "replay.memory",
+    "Training": "training.loop",
     "UserError": "errors",
-    "describe": "evaluation",
-    "evaluate": "evaluation",
-    "load_agent": "loading",
-    "load_config": "config",
-    "make_games": "environments",
-    "register_torso": "torsos",
-    "write_recording": "recording",
+    "describe": "evaluation.describe",
+    "evaluate": "evaluation.evaluate",
+    "load_agent": "agent.pretrained",
+    "load_config": "config.resolve",
+    "make_games": "environments.environments",
+    "register_torso": "networks.torsos",
+    "write_recording": "recording.render",
 }
 
 __all__ = [

@@ -11,15 +11,20 @@ from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
-from atari_dqn import commands, gallery, playing, report, sweeping
-from atari_dqn.config import DEFAULT_PROTOCOL, DEFAULT_RECIPE, VECTOR_PROTOCOL, parse_value
+from atari_dqn.bootstrap import COMMAND, INTERRUPTED
+from atari_dqn.commands import gallery, report
+from atari_dqn.commands import play as playing
+from atari_dqn.commands import sweep as sweeping
+from atari_dqn.commands import train as commands
+from atari_dqn.config.learning_schema import MOST_STEPS
+from atari_dqn.config.resolve import DEFAULT_PROTOCOL, DEFAULT_RECIPE, VECTOR_PROTOCOL, parse_value
 from atari_dqn.console import STANDARD_ERROR, own_process, say
 from atari_dqn.errors import UserError, nearest, one_line
-from atari_dqn.interruption import interrupt
-from atari_dqn.learning_settings import MOST_STEPS
-from atari_dqn.start import COMMAND, INTERRUPTED
+from atari_dqn.runs.signals import interrupt
 
-SETTINGS_HELP = "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
+SETTINGS_HELP = (
+    "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
+)
 
 # What the disk or its owner forbids is no fault of the program.
 OUTSIDE_CAUSES = (
@@ -112,83 +117,209 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog=COMMAND, description="Deep Q-learning on Atari games from pixels.", allow_abbrev=False)
+    parser = _OneLineParser(
+        prog=COMMAND, description="Deep Q-learning on Atari games from pixels.", allow_abbrev=False
+    )
     subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
 
     def command(name: str, run: Callable[..., int], *parents: Any) -> argparse.ArgumentParser:
         epilog = SETTINGS_HELP if parents and parents[0] in (game, any_game) else None
         about: dict[str, Any] = {"help": run.__doc__, "description": run.__doc__, "epilog": epilog}
-        sub: argparse.ArgumentParser = subparsers.add_parser(name, parents=parents, allow_abbrev=False, **about)
+        sub: argparse.ArgumentParser = subparsers.add_parser(
+            name, parents=parents, allow_abbrev=False, **about
+        )
         sub.set_defaults(run=run, takes_settings=epilog is not None)
         return sub
 
     game, any_game = _game_options(required=True), _game_options(required=False)
     elsewhere = argparse.ArgumentParser(add_help=False)
-    elsewhere.add_argument("--game", metavar="ID", help="another id of the same game (default: that of the checkpoint)")
-    elsewhere.add_argument("--protocol", metavar="NAME|FILE", help="another protocol (default: that of the checkpoint)")
-    checkpoint, epsilon, seed, videos, picture = (argparse.ArgumentParser(add_help=False) for _ in range(5))
-    checkpoint.add_argument("checkpoint", metavar="CKPT", help="a run's directory, or one checkpoint in it")
-    epsilon.add_argument("--epsilon", type=_probability, metavar="P", help="default: the protocol's")
-    seed.add_argument("--seed", type=lambda text: _whole_number(text, 0), default=1, metavar="N", help="default: %(default)s")
-    videos.add_argument("--videos", default="videos", metavar="DIR", help="where recordings go (default: %(default)s)")
+    elsewhere.add_argument(
+        "--game", metavar="ID", help="another id of the same game (default: that of the checkpoint)"
+    )
+    elsewhere.add_argument(
+        "--protocol", metavar="NAME|FILE", help="another protocol (default: that of the checkpoint)"
+    )
+    checkpoint, epsilon, seed, videos, picture = (
+        argparse.ArgumentParser(add_help=False) for _ in range(5)
+    )
+    checkpoint.add_argument(
+        "checkpoint", metavar="CKPT", help="a run's directory, or one checkpoint in it"
+    )
+    epsilon.add_argument(
+        "--epsilon", type=_probability, metavar="P", help="default: the protocol's"
+    )
+    seed.add_argument(
+        "--seed",
+        type=lambda text: _whole_number(text, 0),
+        default=1,
+        metavar="N",
+        help="default: %(default)s",
+    )
+    videos.add_argument(
+        "--videos",
+        default="videos",
+        metavar="DIR",
+        help="where recordings go (default: %(default)s)",
+    )
 
     pixels = "each pixel of the screen becomes N x N (default: 1, in an MP4 of a small screen 2)"
-    picture.add_argument("--scale", type=lambda text: _whole_number(text, 1, 4), metavar="N", help=pixels)
+    picture.add_argument(
+        "--scale", type=lambda text: _whole_number(text, 1, 4), metavar="N", help=pixels
+    )
 
     sub = command("train", commands.train, game, videos)
-    sub.add_argument("--config", metavar="NAME|FILE", help=f"recipe (default: the task's own, or {DEFAULT_RECIPE})")
+    sub.add_argument(
+        "--config",
+        metavar="NAME|FILE",
+        help=f"recipe (default: the task's own, or {DEFAULT_RECIPE})",
+    )
     sub.add_argument("--total-steps", metavar="N", help="agent steps (default: the recipe's)")
     sub.add_argument("--seed", metavar="N", help="of the run (default: 1)")
     where = "a path, a name under checkpoints/<game>/, or 'last'; an existing run is continued"
     sub.add_argument("--run-dir", metavar="DIR", help=where)
-    sub.add_argument("--root", default="checkpoints", metavar="DIR", help="where runs are kept (default: %(default)s)")
-    sub.add_argument("--actors", metavar="N", help="processes that act, on Ray (default: 0, the learner)")
-    sub.add_argument("--address", metavar="HOST:PORT|auto", help="of the Ray cluster of --actors (default: this machine alone)")
-    sub.add_argument("--init-from", metavar="CKPT", help="begin with the weights of another run, of this game or another")
+    sub.add_argument(
+        "--root",
+        default="checkpoints",
+        metavar="DIR",
+        help="where runs are kept (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--actors", metavar="N", help="processes that act, on Ray (default: 0, the learner)"
+    )
+    sub.add_argument(
+        "--address",
+        metavar="HOST:PORT|auto",
+        help="of the Ray cluster of --actors (default: this machine alone)",
+    )
+    sub.add_argument(
+        "--init-from",
+        metavar="CKPT",
+        help="begin with the weights of another run, of this game or another",
+    )
     sub = command("eval", playing.evaluate, checkpoint, elsewhere, epsilon, seed, videos, picture)
     sub.add_argument("--episodes", type=_positive, metavar="N", help="default: the protocol's")
-    sub.add_argument("--annotated", action="store_true", help="show the median episode with the agent's values, too")
-    sub = command("record", playing.record, elsewhere, epsilon, picture)
-    sub.add_argument("checkpoint", nargs="?", metavar="CKPT", help="a run's directory, or one checkpoint in it")
-    sub.add_argument("--out", required=True, metavar="FILE.gif|FILE.mp4", help="what to write; a JSON is written beside it")
     sub.add_argument(
-        "--replay", metavar="FILE.json", help="instead of CKPT: the episode that the JSON of a recording describes"
+        "--annotated",
+        action="store_true",
+        help="show the median episode with the agent's values, too",
     )
-    sub.add_argument("--annotated", action="store_true", help="show what the network sees, and what it expects of each action")
-    sub.add_argument("--seed", type=lambda text: _whole_number(text, 0), metavar="N", help="default: 1")
+    sub = command("record", playing.record, elsewhere, epsilon, picture)
+    sub.add_argument(
+        "checkpoint", nargs="?", metavar="CKPT", help="a run's directory, or one checkpoint in it"
+    )
+    sub.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE.gif|FILE.mp4",
+        help="what to write; a JSON is written beside it",
+    )
+    sub.add_argument(
+        "--replay",
+        metavar="FILE.json",
+        help="instead of CKPT: the episode that the JSON of a recording describes",
+    )
+    sub.add_argument(
+        "--annotated",
+        action="store_true",
+        help="show what the network sees, and what it expects of each action",
+    )
+    sub.add_argument(
+        "--seed", type=lambda text: _whole_number(text, 0), metavar="N", help="default: 1"
+    )
     sub = command("watch", playing.watch, elsewhere, epsilon, seed)
-    sub.add_argument("checkpoint", metavar="CKPT|random", help="a run's directory, one checkpoint in it, or random actions")
-    sub.add_argument("--episodes", type=_positive, default=3, metavar="N", help="default: %(default)s")
+    sub.add_argument(
+        "checkpoint",
+        metavar="CKPT|random",
+        help="a run's directory, one checkpoint in it, or random actions",
+    )
+    sub.add_argument(
+        "--episodes", type=_positive, default=3, metavar="N", help="default: %(default)s"
+    )
     sub = command("random", playing.random, game, seed, videos, picture)
-    sub.add_argument("--episodes", type=_positive, default=10, metavar="N", help="default: %(default)s")
+    sub.add_argument(
+        "--episodes", type=_positive, default=10, metavar="N", help="default: %(default)s"
+    )
     sub.set_defaults(config=None)
     sub = command("frames", playing.frames, game, seed)
     sub.add_argument("--out", required=True, metavar="FILE.png", help="what to write")
-    sub.add_argument("--steps", type=lambda text: _whole_number(text, 1, 8), default=2, metavar="N", help="agent steps to show")
-    sub.add_argument("--after", type=lambda text: _whole_number(text, 0), default=20, metavar="N", help="steps before them")
+    sub.add_argument(
+        "--steps",
+        type=lambda text: _whole_number(text, 1, 8),
+        default=2,
+        metavar="N",
+        help="agent steps to show",
+    )
+    sub.add_argument(
+        "--after",
+        type=lambda text: _whole_number(text, 0),
+        default=20,
+        metavar="N",
+        help="steps before them",
+    )
     sub.set_defaults(config=None)
     command("games", commands.list_games)
     sub = command("config", commands.show_config, any_game)
-    sub.add_argument("config", nargs="?", metavar="NAME|FILE", help=f"a recipe (default: the game's own, or {DEFAULT_RECIPE})")
-    sub.add_argument("--markdown", action="store_true", help="print the page of all settings, docs/settings.md")
-    sub = command("plot", commands.plot)
-    sub.add_argument("runs", nargs="+", metavar="RUN", help="run directories; those of one game and recipe become one curve")
-    sub.add_argument("--out", default="curves", metavar="STEM", help="STEM.png and STEM.svg are written (default: %(default)s)")
-    sub = command("gallery", gallery.gallery, videos)
-    sub.add_argument("--root", default="checkpoints", metavar="DIR", help="where runs are kept (default: %(default)s)")
-    sub.add_argument("--live", action="store_true", help="serve the page on this machine and follow runs as they go on")
     sub.add_argument(
-        "--port", type=lambda text: _whole_number(text, 0), metavar="N", help=f"of --live (default: {gallery.PORT})"
+        "config",
+        nargs="?",
+        metavar="NAME|FILE",
+        help=f"a recipe (default: the game's own, or {DEFAULT_RECIPE})",
+    )
+    sub.add_argument(
+        "--markdown", action="store_true", help="print the page of all settings, docs/settings.md"
+    )
+    sub = command("plot", commands.plot)
+    sub.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="run directories; those of one game and recipe become one curve",
+    )
+    sub.add_argument(
+        "--out",
+        default="curves",
+        metavar="STEM",
+        help="STEM.png and STEM.svg are written (default: %(default)s)",
+    )
+    sub = command("gallery", gallery.gallery, videos)
+    sub.add_argument(
+        "--root",
+        default="checkpoints",
+        metavar="DIR",
+        help="where runs are kept (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--live",
+        action="store_true",
+        help="serve the page on this machine and follow runs as they go on",
+    )
+    sub.add_argument(
+        "--port",
+        type=lambda text: _whole_number(text, 0),
+        metavar="N",
+        help=f"of --live (default: {gallery.PORT})",
     )
     sub = command("report", report.report, videos)
-    sub.add_argument("paths", nargs="+", metavar="PATH", help="runs, evaluations (JSON), or directories with such in them")
+    sub.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="runs, evaluations (JSON), or directories with such in them",
+    )
     sub.add_argument("--out", metavar="STEM", help="also write STEM.html and STEM.json")
     _sweep_options(command("sweep", sweeping.sweep))
     sub = command("export", playing.export, checkpoint)
-    sub.add_argument("--out", required=True, metavar="NAME[.keras|.onnx]", help="without an ending: a TensorFlow SavedModel")
+    sub.add_argument(
+        "--out",
+        required=True,
+        metavar="NAME[.keras|.onnx]",
+        help="without an ending: a TensorFlow SavedModel",
+    )
     sub.set_defaults(game=None, protocol=None)
     sub = command("release", playing.release, checkpoint, seed, videos)
-    sub.add_argument("--out", required=True, metavar="DIR", help="to make, such as checkpoints/released/pong")
+    sub.add_argument(
+        "--out", required=True, metavar="DIR", help="to make, such as checkpoints/released/pong"
+    )
     sub.add_argument("--episodes", type=_positive, metavar="N", help="default: the protocol's")
     command("digest", commands.digest, checkpoint)
     return parser
@@ -197,30 +328,88 @@ def _parser() -> argparse.ArgumentParser:
 def _sweep_options(sub: argparse.ArgumentParser) -> None:
     groups = ", ".join(sweeping.GROUPS)
     sub.set_defaults(takes_settings=True)
-    sub.add_argument("--plan", metavar="FILE.toml", help="the same in a file (default: what --out was begun with)")
-    sub.add_argument("--games", type=_words, metavar="ID,...", help=f"environment ids, names of games, or {groups}")
-    sub.add_argument("--seeds", type=_seeds, metavar="N|N,N", help="so many, or these (default: 1)")
-    sub.add_argument("--config", dest="configs", type=_words, metavar="NAME|FILE,...", help="recipes (default: the game's own)")
-    sub.add_argument("--protocol", metavar="NAME|FILE", help="environment and evaluation of all runs")
-    steps = "agent steps of each run (default: the recipe's)"
-    sub.add_argument("--total-steps", type=lambda text: _whole_number(text, 1, MOST_STEPS), metavar="N", help=steps)
-    sub.add_argument("--set", action="append", metavar="section.key=V,V", help="values to try, each with each of the others")
-    candidates = "candidates to draw, of which only the best are finished"
-    sub.add_argument("--search", type=lambda text: _whole_number(text, 1, sweeping.MOST), metavar="N", help=candidates)
     sub.add_argument(
-        "--episodes", type=lambda text: _whole_number(text, 0), metavar="N", help="to evaluate each run on; 0: none"
+        "--plan",
+        metavar="FILE.toml",
+        help="the same in a file (default: what --out was begun with)",
     )
-    sub.add_argument("--cpus", type=_positive, default=1, metavar="N", help="of each run (default: %(default)s)")
-    sub.add_argument("--gpus", type=_share, default=0.0, metavar="X", help="of each run, also a part of one (default: 0)")
-    sub.add_argument("--address", metavar="HOST:PORT|auto", help="of a Ray cluster (default: this machine alone)")
-    sub.add_argument("--out", default="checkpoints/sweep", metavar="DIR", help="the folder of results (default: %(default)s)")
+    sub.add_argument(
+        "--games",
+        type=_words,
+        metavar="ID,...",
+        help=f"environment ids, names of games, or {groups}",
+    )
+    sub.add_argument("--seeds", type=_seeds, metavar="N|N,N", help="so many, or these (default: 1)")
+    sub.add_argument(
+        "--config",
+        dest="configs",
+        type=_words,
+        metavar="NAME|FILE,...",
+        help="recipes (default: the game's own)",
+    )
+    sub.add_argument(
+        "--protocol", metavar="NAME|FILE", help="environment and evaluation of all runs"
+    )
+    steps = "agent steps of each run (default: the recipe's)"
+    sub.add_argument(
+        "--total-steps",
+        type=lambda text: _whole_number(text, 1, MOST_STEPS),
+        metavar="N",
+        help=steps,
+    )
+    sub.add_argument(
+        "--set",
+        action="append",
+        metavar="section.key=V,V",
+        help="values to try, each with each of the others",
+    )
+    candidates = "candidates to draw, of which only the best are finished"
+    sub.add_argument(
+        "--search",
+        type=lambda text: _whole_number(text, 1, sweeping.MOST),
+        metavar="N",
+        help=candidates,
+    )
+    sub.add_argument(
+        "--episodes",
+        type=lambda text: _whole_number(text, 0),
+        metavar="N",
+        help="to evaluate each run on; 0: none",
+    )
+    sub.add_argument(
+        "--cpus", type=_positive, default=1, metavar="N", help="of each run (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--gpus",
+        type=_share,
+        default=0.0,
+        metavar="X",
+        help="of each run, also a part of one (default: 0)",
+    )
+    sub.add_argument(
+        "--address", metavar="HOST:PORT|auto", help="of a Ray cluster (default: this machine alone)"
+    )
+    sub.add_argument(
+        "--out",
+        default="checkpoints/sweep",
+        metavar="DIR",
+        help="the folder of results (default: %(default)s)",
+    )
 
 
 def _game_options(required: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--game", required=required, default="breakout", metavar="ID", help="environment id or name of a game")
+    parser.add_argument(
+        "--game",
+        required=required,
+        default="breakout",
+        metavar="ID",
+        help="environment id or name of a game",
+    )
     usual = f"{DEFAULT_PROTOCOL}; for vectors: {VECTOR_PROTOCOL}"
-    parser.add_argument("--protocol", metavar="NAME|FILE", help=f"environment and evaluation (default: {usual})")
+    parser.add_argument(
+        "--protocol", metavar="NAME|FILE", help=f"environment and evaluation (default: {usual})"
+    )
     return parser
 
 

@@ -15,7 +15,9 @@ _LONG_WORD = re.compile(rf"\S{{{LONGEST_VALUE + 20},}}")
 
 
 class UserError(Exception):
-    """Bad input: one line that says what was wrong and what is allowed; the command line exits with 2."""
+    """Bad input: one line that says what was wrong and what is allowed; the command line exits with
+    2.
+    """
 
 
 def describe_failure(error: BaseException) -> str:
@@ -40,7 +42,8 @@ def shorten(text: str, longest: int = LONGEST_VALUE) -> str:
 
 
 def one_line(message: str, typed: Iterable[str] = ()) -> str:
-    r"""Returns a message as one line that a terminal shows as it is, with very long values shortened.
+    r"""Returns a message as one line that a terminal shows as it is, with very long values
+    shortened.
 
     A message may repeat whatever a user, a file or another program gave. Control characters in it
     would move the cursor or change the window, and some of Unicode's turn the text around.
@@ -93,7 +96,8 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 
 
 def check_installed(what: str, packages: Sequence[str], target: str, extras: str) -> None:
-    """Raises a UserError that says how to install packages of optional extras, where one of them is missing.
+    """Raises a UserError that says how to install packages of optional extras, where one of them is
+    missing.
 
     Args:
         what: cannot do without them.
@@ -103,4 +107,6 @@ def check_installed(what: str, packages: Sequence[str], target: str, extras: str
     """
     if not all(find_spec(package) for package in packages):
         names, them = " and ".join(packages), "them" if len(packages) > 1 else "it"
-        raise UserError(f"{what} needs {names}: 'make {target}' installs {them}, as does pip install 'atari-dqn[{extras}]'")
+        raise UserError(
+            f"{what} needs {names}: 'make {target}' installs {them}, as does pip install 'atari-dqn[{extras}]'"
+        )

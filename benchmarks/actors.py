@@ -1,8 +1,10 @@
-"""How training with actors scales: speed and traffic for each number of them, and one actor and one learner alone on a core.
+"""How training with actors scales: speed and traffic for each number of them, and one actor and one
+learner alone on a core.
 
     python -m benchmarks.actors --game pong --actors 0 1 2 4 8
 
-0 actors: everything in one process. Any other option is one of ``atari-dqn train``. Nothing else should run beside it.
+0 actors: everything in one process. Any other option is one of ``atari-dqn train``. Nothing else
+should run beside it.
 """
 
 import argparse
@@ -16,14 +18,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from atari_dqn import tensorflow_setup
-from atari_dqn.config import load_config
-from atari_dqn.settings import Config
+from atari_dqn.backend import startup
+from atari_dqn.config.resolve import load_config
+from atari_dqn.config.schema import Config
 from benchmarks.bench import quiet
 
 WARMUP, LOG_PERIOD = 3_000, 2_000
-CHANGES = {"training.warmup_steps": WARMUP, "training.log_period": LOG_PERIOD, "training.evaluation_period": 0}
-COLUMNS = ("steps_per_second", "samples_per_step", "bytes_received_per_step", "bytes_sent_per_step", "share_environment")
+CHANGES = {
+    "training.warmup_steps": WARMUP,
+    "training.log_period": LOG_PERIOD,
+    "training.evaluation_period": 0,
+}
+COLUMNS = (
+    "steps_per_second",
+    "samples_per_step",
+    "bytes_received_per_step",
+    "bytes_sent_per_step",
+    "share_environment",
+)
 
 
 def rows_of(run: Path) -> list[dict[str, str]]:
@@ -35,14 +47,32 @@ def rows_of(run: Path) -> list[dict[str, str]]:
 def train(game: str, actors: int, steps: int, more: list[str]) -> dict[str, float]:
     """Medians of a short run's metrics; those that count from the start as they are at its end."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "atari_dqn.cli", "train", "--game", game, "--actors", str(actors)]
-        command += ["--total-steps", str(steps), "--run-dir", f"{directory}/run", "--videos", f"{directory}/videos"]
+        command = [
+            sys.executable,
+            "-m",
+            "atari_dqn.cli",
+            "train",
+            "--game",
+            game,
+            "--actors",
+            str(actors),
+        ]
+        command += [
+            "--total-steps",
+            str(steps),
+            "--run-dir",
+            f"{directory}/run",
+            "--videos",
+            f"{directory}/videos",
+        ]
         settings = [word for name, value in CHANGES.items() for word in (f"--{name}", str(value))]
         subprocess.run([*command, *settings, *more], check=True, capture_output=True, env=quiet())
         rows = rows_of(Path(directory) / "run")
     here = [name for name in COLUMNS if name in rows[0]]
     return {
-        name: statistics.median(float(row[name]) for row in rows) if "per_step" not in name else float(rows[-1][name])
+        name: statistics.median(float(row[name]) for row in rows)
+        if "per_step" not in name
+        else float(rows[-1][name])
         for name in here
     }
 
@@ -67,12 +97,12 @@ class Recorded:
 
 
 def alone(config: Config) -> tuple[float, float, float]:
-    """Agent steps per second, on one core: of an actor that acts by its network, of a learner that never waits, and of one that
-    only stores.
+    """Agent steps per second, on one core: of an actor that acts by its network, of a learner that
+    never waits, and of one that only stores.
     """
-    tensorflow_setup.start(1, 1)
-    from atari_dqn.distributed import DistributedTraining
+    startup.start(1, 1)
     from atari_dqn.distributed.actor import Actor
+    from atari_dqn.distributed.learner import DistributedTraining
 
     one = Actor(config, 0, 0, 1)
     made, seconds = [], []
@@ -91,7 +121,11 @@ def alone(config: Config) -> tuple[float, float, float]:
             learner.take_over(index, experience)
             storing.append(time.perf_counter() - begun)
     steps = made[0][1].steps
-    return steps / statistics.median(seconds[10:]), statistics.median(speeds), steps / statistics.median(storing)
+    return (
+        steps / statistics.median(seconds[10:]),
+        statistics.median(speeds),
+        steps / statistics.median(storing),
+    )
 
 
 def main() -> None:
@@ -112,13 +146,23 @@ def main() -> None:
         cells = []
         for name in COLUMNS:
             values = [run[name] for run in runs if name in run]
-            cells.append(f"{statistics.median(values):.4g} ({min(values):.4g}-{max(values):.4g})" if values else "")
+            cells.append(
+                f"{statistics.median(values):.4g} ({min(values):.4g}-{max(values):.4g})"
+                if values
+                else ""
+            )
         print(f"| {actors} | " + " | ".join(cells) + " |")
     for precision in ("float32", "bfloat16"):
-        changes = {"training.total_steps": options.steps, "machine.actors": 1, "machine.precision": precision}
+        changes = {
+            "training.total_steps": options.steps,
+            "machine.actors": 1,
+            "machine.precision": precision,
+        }
         config, _ = load_config(options.game, overrides=CHANGES | changes)
         actor, learner, store = (f"{speed:.4g}" for speed in alone(config))
-        print(f"{precision}, agent steps/s on one core: actor {actor}, learner {learner}, learner that only stores {store}")
+        print(
+            f"{precision}, agent steps/s on one core: actor {actor}, learner {learner}, learner that only stores {store}"
+        )
 
 
 if __name__ == "__main__":

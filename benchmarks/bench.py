@@ -3,8 +3,9 @@
     make bench                                   everything, about two hours on two cores
     make bench ARGS="--only training update"     some of it
 
-Every number is measured in a process of its own. The contenders of a comparison run in turns, so that a machine that slows down
-favours none; the table shows the median of the repeats and the smallest and largest. Nothing else should run beside it.
+Every number is measured in a process of its own. The contenders of a comparison run in turns, so
+that a machine that slows down favours none; the table shows the median of the repeats and the
+smallest and largest. Nothing else should run beside it.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from atari_dqn.machine import usable_cores
+from atari_dqn.backend.machine import usable_cores
 from benchmarks.comparisons import COMPARISONS, Comparison
 
 PACKAGES = ("tensorflow", "numpy", "ale-py", "opencv-python", "stable_baselines3", "torch")
@@ -28,7 +29,9 @@ PACKAGES = ("tensorflow", "numpy", "ale-py", "opencv-python", "stable_baselines3
 
 def run(arguments: str) -> float:
     """The number that a command prints last."""
-    answer = subprocess.run([sys.executable, "-m", *arguments.split()], capture_output=True, text=True, env=quiet())
+    answer = subprocess.run(
+        [sys.executable, "-m", *arguments.split()], capture_output=True, text=True, env=quiet()
+    )
     if answer.returncode != 0:
         raise SystemExit(f"error: python -m {arguments} failed:\n{answer.stderr.strip()}")
     return float(answer.stdout.split()[-1])
@@ -45,8 +48,15 @@ def measure(comparison: Comparison, repeats: int) -> dict[str, Any]:
     for number in range(repeats):
         for contender in comparison.contenders[:: 1 - 2 * (number % 2)]:
             values[contender.name].append(run(contender.arguments))
-    commands = {contender.name: f"python -m {contender.arguments}" for contender in comparison.contenders}
-    return {"name": comparison.name, "unit": comparison.unit, "values": values, "commands": commands}
+    commands = {
+        contender.name: f"python -m {contender.arguments}" for contender in comparison.contenders
+    }
+    return {
+        "name": comparison.name,
+        "unit": comparison.unit,
+        "values": values,
+        "commands": commands,
+    }
 
 
 def show(result: dict[str, Any]) -> None:
@@ -65,35 +75,56 @@ def show(result: dict[str, Any]) -> None:
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
     cpuinfo = Path("/proc/cpuinfo")
-    models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    models = (
+        [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if cpuinfo.exists()
+        else []
+    )
     return {
         "processor": models[0].split(":")[1].strip() if models else platform.processor(),
         "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in PACKAGES if name in {found.name for found in metadata.distributions()}},
+        **{
+            name: metadata.version(name)
+            for name in PACKAGES
+            if name in {found.name for found in metadata.distributions()}
+        },
     }
 
 
 def main() -> None:
     """Runs what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--only", nargs="+", default=[""], metavar="WORD", help="comparisons whose name begins with one of these"
+        "--only",
+        nargs="+",
+        default=[""],
+        metavar="WORD",
+        help="comparisons whose name begins with one of these",
     )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     options = parser.parse_args()
-    chosen = [comparison for comparison in COMPARISONS if comparison.name.startswith(tuple(options.only))]
+    chosen = [
+        comparison for comparison in COMPARISONS if comparison.name.startswith(tuple(options.only))
+    ]
     if not chosen:
-        parser.error("there is none of that name; there are: " + "; ".join(comparison.name for comparison in COMPARISONS))
+        parser.error(
+            "there is none of that name; there are: "
+            + "; ".join(comparison.name for comparison in COMPARISONS)
+        )
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     results = []
     for comparison in chosen:
         results.append(measure(comparison, options.repeats))
         show(results[-1])
-        options.out.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(
+            json.dumps({"machine": about, "results": results}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python -m benchmarks.buffers sample ours --frames 100000
 
-*sample*: ms for a batch; *add*: microseconds for a transition; *memory*: resident bytes for a transition.
+*sample*: ms for a batch; *add*: microseconds for a transition; *memory*: resident bytes for a
+transition.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from atari_dqn.replay import ReplayMemory
+from atari_dqn.replay.memory import ReplayMemory
 from benchmarks.parts import milliseconds
 
 ENVIRONMENTS = 8
@@ -29,7 +30,9 @@ Sample = Callable[[], object]
 def our_memory(storage: str, frames: int, batch: int) -> tuple[Fill, Sample]:
     """Ours; each frame is stored once."""
     kind: Any = storage
-    memory = ReplayMemory(frames, ENVIRONMENTS, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1, storage=kind)
+    memory = ReplayMemory(
+        frames, ENVIRONMENTS, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1, storage=kind
+    )
     action, reward = np.zeros(ENVIRONMENTS, np.int32), np.zeros(ENVIRONMENTS, np.float32)
 
     def fill(play: Iterator[NDArray[np.uint8]]) -> None:
@@ -46,7 +49,9 @@ def sb3_buffer(_: str, frames: int, batch: int) -> tuple[Fill, Sample]:
     from gymnasium.spaces import Box, Discrete
     from stable_baselines3.common.buffers import ReplayBuffer
 
-    buffer = ReplayBuffer(frames, Box(0, 255, (4, 84, 84), np.uint8), Discrete(4), n_envs=ENVIRONMENTS)
+    buffer = ReplayBuffer(
+        frames, Box(0, 255, (4, 84, 84), np.uint8), Discrete(4), n_envs=ENVIRONMENTS
+    )
     infos: list[dict[str, Any]] = [{}] * ENVIRONMENTS
     zeros = np.zeros(ENVIRONMENTS, np.float32)
 
@@ -77,7 +82,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     options = parser.parse_args()
     before = psutil.Process().memory_info().rss
-    fill, sample = (our_memory if options.who == "ours" else sb3_buffer)(options.storage, options.frames, options.batch)
+    fill, sample = (our_memory if options.who == "ours" else sb3_buffer)(
+        options.storage, options.frames, options.batch
+    )
     rounds = options.frames // ENVIRONMENTS
     begin = time.perf_counter()
     for _ in islice(play(), rounds):
@@ -87,7 +94,9 @@ def main() -> None:
     fill(islice(play(), rounds))
     filling = time.perf_counter() - begin - drawing
     if options.part == "sample":
-        kept = deque[object](maxlen=2)  # as in training, where a batch is in use while the next is drawn
+        kept = deque[object](
+            maxlen=2
+        )  # as in training, where a batch is in use while the next is drawn
         print(milliseconds(lambda: kept.append(sample())))
     elif options.part == "add":
         print(filling / options.frames * 1e6)

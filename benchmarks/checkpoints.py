@@ -1,8 +1,10 @@
-"""What a checkpoint costs while a replay memory of a million frames fills up: seconds stalled, bytes written, memory taken.
+"""What a checkpoint costs while a replay memory of a million frames fills up: seconds stalled,
+bytes written, memory taken.
 
     python -m benchmarks.checkpoints --storage compressed
 
-Plays at random, as a run's warm-up does, and saves as often as the default recipe does. Nothing else should run beside it.
+Plays at random, as a run's warm-up does, and saves as often as the default recipe does. Nothing
+else should run beside it.
 """
 
 import argparse
@@ -12,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from atari_dqn.config import load_config
-from atari_dqn.training import Training
+from atari_dqn.config.resolve import load_config
+from atari_dqn.training.loop import Training
 
 
 def main() -> None:
@@ -46,7 +48,11 @@ def main() -> None:
             written = sum(size for file, size in files.items() if file not in before)
             frames = sum(size for file, size in files.items() if file.parent.name == "replay")
             resident = psutil.Process().memory_info().rss
-            cells = (training.steps, f"{seconds:.2f}", *(f"{size / 1e6:.1f}" for size in (written, frames, resident)))
+            cells = (
+                training.steps,
+                f"{seconds:.2f}",
+                *(f"{size / 1e6:.1f}" for size in (written, frames, resident)),
+            )
             print("|", " | ".join(str(cell) for cell in cells), "|", flush=True)
 
         period = config.training.checkpoint_period

@@ -1,9 +1,10 @@
-"""Training speed of one set of options against another: whole runs in turns, each in a process of its own.
+"""Training speed of one set of options against another: whole runs in turns, each in a process of
+its own.
 
     python -m benchmarks.compare --a="--replay.storage memory" --b="--replay.storage compressed"
 
-Prints the agent steps per second of each run while it learns, and the median and spread of b / a over the pairs. Nothing else
-should run beside it.
+Prints the agent steps per second of each run while it learns, and the median and spread of b / a
+over the pairs. Nothing else should run beside it.
 """
 
 import argparse
@@ -24,10 +25,18 @@ def main() -> None:
     ratios = []
     for number in range(options.pairs):
         # Who goes first alternates, so that a machine that slows down favours neither.
-        speeds = {side: speed(options.game, side, options.steps) for side in (options.a, options.b)[:: 1 - 2 * (number % 2)]}
+        speeds = {
+            side: speed(options.game, side, options.steps)
+            for side in (options.a, options.b)[:: 1 - 2 * (number % 2)]
+        }
         ratios.append(speeds[options.b] / speeds[options.a])
-        print(f"a {speeds[options.a]:.0f}, b {speeds[options.b]:.0f} agent steps/s, b / a {ratios[-1]:.3f}", flush=True)
-    print(f"b / a: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
+        print(
+            f"a {speeds[options.a]:.0f}, b {speeds[options.b]:.0f} agent steps/s, b / a {ratios[-1]:.3f}",
+            flush=True,
+        )
+    print(
+        f"b / a: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,24 @@
-"""What ``benchmarks.bench`` measures: commands that print one number each, and which of them are compared."""
+"""What ``benchmarks.bench`` measures: commands that print one number each, and which of them are
+compared.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 TRAINING_STEPS = 12_000
-FAMILY = ("nature", "default", "long", "double", "dueling", "prioritized", "c51", "qrdqn", "iqn", "munchausen-iqn", "rainbow")
+FAMILY = (
+    "nature",
+    "default",
+    "long",
+    "double",
+    "dueling",
+    "prioritized",
+    "c51",
+    "qrdqn",
+    "iqn",
+    "munchausen-iqn",
+    "rainbow",
+)
 # Plain DQN as Stable-Baselines3 runs it in benchmarks/peer.py.
 PLAIN = (
     "--config nature --training.environments 8 --optimizer.name adam --optimizer.learning_rate 1e-4 "
@@ -38,7 +52,12 @@ class Comparison(NamedTuple):
 
 def command(module: str, part: str, who: str = "ours", **options: object) -> str:
     """A command line of ``benchmarks.parts`` or ``benchmarks.buffers``."""
-    return " ".join([f"benchmarks.{module} {part} {who}", *(f"--{name} {value}" for name, value in options.items())])
+    return " ".join(
+        [
+            f"benchmarks.{module} {part} {who}",
+            *(f"--{name} {value}" for name, value in options.items()),
+        ]
+    )
 
 
 def training(options: str = "") -> str:
@@ -58,7 +77,10 @@ COMPARISONS = [
             Contender("ours, float32", training(f"{PLAIN} --machine.precision float32")),
             Contender("ours, bfloat16", training(f"{PLAIN} --machine.precision bfloat16")),
             *(
-                Contender(f"the default recipe, {about}{precision}", training(f"{options} --machine.precision {precision}"))
+                Contender(
+                    f"the default recipe, {about}{precision}",
+                    training(f"{options} --machine.precision {precision}"),
+                )
                 for about, options in (("", ""), ("8 samples a step, ", EIGHT_SAMPLES))
                 for precision in ("float32", "bfloat16")
             ),
@@ -69,11 +91,17 @@ COMPARISONS = [
         "agent steps/s",
         [
             *(
-                Contender(f"Stable-Baselines3, {count} environments", f"{PEER} --game CartPole-v1 --environments {count}")
+                Contender(
+                    f"Stable-Baselines3, {count} environments",
+                    f"{PEER} --game CartPole-v1 --environments {count}",
+                )
                 for count in (1, 8)
             ),
             *(
-                Contender(f"ours, {count} environments", training(f"{CARTPOLE} --training.environments {count}"))
+                Contender(
+                    f"ours, {count} environments",
+                    training(f"{CARTPOLE} --training.environments {count}"),
+                )
                 for count in (1, 8)
             ),
         ],
@@ -85,11 +113,19 @@ COMPARISONS = [
             [
                 Contender("stock Keras", command("parts", "update", "keras", batch=batch)),
                 Contender("PyTorch", command("parts", "update", "torch", batch=batch)),
-                Contender("PyTorch, bfloat16", command("parts", "update", "torch", batch=batch, precision="bfloat16")),
+                Contender(
+                    "PyTorch, bfloat16",
+                    command("parts", "update", "torch", batch=batch, precision="bfloat16"),
+                ),
                 Contender("ours, float32", command("parts", "update", batch=batch)),
-                Contender("ours, bfloat16", command("parts", "update", batch=batch, precision="bfloat16")),
+                Contender(
+                    "ours, bfloat16", command("parts", "update", batch=batch, precision="bfloat16")
+                ),
                 *(
-                    Contender(f"arithmetic limit, {name}", command("parts", "limit", "tensorflow", batch=batch, precision=name))
+                    Contender(
+                        f"arithmetic limit, {name}",
+                        command("parts", "limit", "tensorflow", batch=batch, precision=name),
+                    )
                     for name in ("float32", "bfloat16")
                 ),
             ],
@@ -141,32 +177,49 @@ COMPARISONS = [
     Comparison(
         "matrix product of 2048",
         "GFLOP/s",
-        [Contender(name, command("parts", "multiply", "tensorflow", precision=name)) for name in ("float32", "bfloat16")],
+        [
+            Contender(name, command("parts", "multiply", "tensorflow", precision=name))
+            for name in ("float32", "bfloat16")
+        ],
     ),
     *(
         Comparison(
             f"the family: update of 32 in {precision}",
             "ms",
-            [Contender(recipe, command("parts", "update", batch=32, recipe=recipe, precision=precision)) for recipe in FAMILY],
+            [
+                Contender(
+                    recipe, command("parts", "update", batch=32, recipe=recipe, precision=precision)
+                )
+                for recipe in FAMILY
+            ],
         )
         for precision in ("float32", "bfloat16")
     ),
     Comparison(
         "growth: training, by environments",
         "agent steps/s",
-        [Contender(f"{count}", training(f"--training.environments {count}")) for count in (1, 2, 4, 8, 16, 32)],
+        [
+            Contender(f"{count}", training(f"--training.environments {count}"))
+            for count in (1, 2, 4, 8, 16, 32)
+        ],
     ),
     Comparison(
         "growth: update of the default network in bfloat16, by batch",
         "ms",
         [
-            Contender(f"{batch}", command("parts", "update", batch=batch, recipe="default", precision="bfloat16"))
+            Contender(
+                f"{batch}",
+                command("parts", "update", batch=batch, recipe="default", precision="bfloat16"),
+            )
             for batch in (32, 64, 128, 256, 512, 1024)
         ],
     ),
     Comparison(
         "growth: a batch of 32, by frames in memory",
         "ms",
-        [Contender(f"{frames:,}", command("buffers", "sample", frames=frames)) for frames in (10_000, 100_000, 1_000_000)],
+        [
+            Contender(f"{frames:,}", command("buffers", "sample", frames=frames))
+            for frames in (10_000, 100_000, 1_000_000)
+        ],
     ),
 ]

@@ -2,9 +2,10 @@
 
     python -m benchmarks.parts update ours --batch 32 --precision bfloat16
 
-Parts: *update* (ms for one gradient step), *act* (ms for greedy actions), *step* (agent steps/s of random play), *multiply*
-(GFLOP/s of a large matrix product), *limit* (ms that the arithmetic of an update takes at that rate). The algorithm is plain
-DQN with the network of Mnih et al. 2015 and Adam, in float32 unless told otherwise. ``benchmarks.bench`` runs them in turns.
+Parts: *update* (ms for one gradient step), *act* (ms for greedy actions), *step* (agent steps/s of
+random play), *multiply* (GFLOP/s of a large matrix product), *limit* (ms that the arithmetic of an
+update takes at that rate). The algorithm is plain DQN with the network of Mnih et al. 2015 and
+Adam, in float32 unless told otherwise. ``benchmarks.bench`` runs them in turns.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn import tensorflow_setup
+from atari_dqn.backend import startup
 
 ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 GAME = "BreakoutNoFrameskip-v4"
@@ -48,38 +49,46 @@ def transitions(batch: int) -> tuple[NDArray[Any], ...]:
 
 def our_agent(options: argparse.Namespace) -> Any:
     """Our agent as a run has it; ``options.recipe`` is "plain" or the name of one of ours."""
-    from atari_dqn.config import load_config
-    from atari_dqn.runs import for_this_machine
+    from atari_dqn.config.resolve import load_config
+    from atari_dqn.runs.directory import for_this_machine
 
     changes: dict[str, object] = {"machine.precision": options.precision}
     if options.batch:
         changes["agent.batch_size"] = options.batch
     if options.recipe == "plain":
         changes |= {"optimizer.name": "adam", "optimizer.learning_rate": LEARNING_RATE}
-    config, _ = load_config(GAME, "nature" if options.recipe == "plain" else options.recipe, overrides=changes)
+    config, _ = load_config(
+        GAME, "nature" if options.recipe == "plain" else options.recipe, overrides=changes
+    )
     machine = for_this_machine(config).machine
-    tensorflow_setup.start(machine.intra_op_threads, machine.inter_op_threads)
-    from atari_dqn.agent import Agent
+    startup.start(machine.intra_op_threads, machine.inter_op_threads)
+    from atari_dqn.agent.agent import Agent
 
     return Agent(config, (4, 84, 84), ACTIONS)
 
 
 def update_ours(options: argparse.Namespace) -> float:
     """Our update, from the arrays of a batch on."""
-    from atari_dqn.preprocessing import stacks_last
-    from atari_dqn.replay import Batch
+    from atari_dqn.backend.arrays import stacks_last
+    from atari_dqn.replay.batch import Batch
 
     agent = our_agent(options)
     observation, action, reward, discount, next_observation = transitions(options.batch)
-    seen, then = (stacks_last(np.moveaxis(frames, -1, 1)) for frames in (observation, next_observation))
-    batch = Batch(seen, action, reward, discount, then, np.ones_like(reward), action.astype(np.int64))
+    seen, then = (
+        stacks_last(np.moveaxis(frames, -1, 1)) for frames in (observation, next_observation)
+    )
+    batch = Batch(
+        seen, action, reward, discount, then, np.ones_like(reward), action.astype(np.int64)
+    )
     return milliseconds(lambda: agent.update(batch))
 
 
 def act_ours(options: argparse.Namespace) -> float:
     """Our greedy actions for (N, 4, 84, 84)."""
     agent = our_agent(argparse.Namespace(**{**vars(options), "batch": None}))
-    observations = np.random.default_rng(0).integers(256, size=(options.batch, 4, 84, 84), dtype=np.uint8)
+    observations = np.random.default_rng(0).integers(
+        256, size=(options.batch, 4, 84, 84), dtype=np.uint8
+    )
     return milliseconds(lambda: agent.act(observations))
 
 
@@ -112,7 +121,9 @@ def update_keras(options: argparse.Namespace) -> float:
     loss_of = keras.losses.Huber()
 
     @tf.function
-    def learn(observation: Any, action: Any, reward: Any, discount: Any, next_observation: Any) -> Any:
+    def learn(
+        observation: Any, action: Any, reward: Any, discount: Any, next_observation: Any
+    ) -> Any:
         wanted = reward + discount * tf.reduce_max(target(next_observation), axis=1)
         with tf.GradientTape() as tape:
             values = tf.reduce_sum(online(observation) * tf.one_hot(action, len(ACTIONS)), axis=1)
@@ -139,7 +150,14 @@ def torch_network() -> Any:
     from torch import nn
 
     return nn.Sequential(
-        *(nn.Conv2d(4, 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(), nn.Conv2d(64, 64, 3, 1), nn.ReLU()),
+        *(
+            nn.Conv2d(4, 32, 8, 4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, 2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3, 1),
+            nn.ReLU(),
+        ),
         *(nn.Flatten(), nn.Linear(3136, 512), nn.ReLU(), nn.Linear(512, len(ACTIONS))),
     )
 
@@ -151,7 +169,10 @@ def update_torch(options: argparse.Namespace) -> float:
     online, target = torch_network(), torch_network()
     optimizer = torch.optim.Adam(online.parameters(), LEARNING_RATE)
     observation, action, reward, discount, next_observation = transitions(options.batch)
-    batch = [np.ascontiguousarray(np.moveaxis(frames, -1, 1)) for frames in (observation, next_observation)]
+    batch = [
+        np.ascontiguousarray(np.moveaxis(frames, -1, 1))
+        for frames in (observation, next_observation)
+    ]
 
     def learn() -> None:
         seen, then = (torch.from_numpy(frames) for frames in batch)
@@ -184,9 +205,11 @@ def act_torch(options: argparse.Namespace) -> float:
 
 
 def step_ours(options: argparse.Namespace) -> float:
-    """Random play through our interface, rewards, lives and episodes' ends included: agent steps per second."""
-    from atari_dqn.config import load_config
-    from atari_dqn.environments import Environments, make_games
+    """Random play through our interface, rewards, lives and episodes' ends included: agent steps
+    per second.
+    """
+    from atari_dqn.config.resolve import load_config
+    from atari_dqn.environments.environments import Environments, make_games
 
     config, _ = load_config(GAME)
     games = make_games(config.spec, config.environment, options.batch, config.environment.frame_cap)
@@ -204,13 +227,19 @@ def step_raw(options: argparse.Namespace) -> float:
     """Random play of ale-py's ``AtariVectorEnv``, started anew by itself."""
     from ale_py.vector_env import AtariVectorEnv
 
-    games = AtariVectorEnv("breakout", options.batch, noop_max=30, use_fire_reset=False, reward_clipping=False)
+    games = AtariVectorEnv(
+        "breakout", options.batch, noop_max=30, use_fire_reset=False, reward_clipping=False
+    )
     games.reset(seed=1)
     return steps_per_second(games.step, options.batch)
 
 
-def steps_per_second(step: Callable[[NDArray[np.int32]], object], environments: int, seconds: float = 20.0) -> float:
-    """Agent steps per second of random play, after a second of it; long enough for ours to seed every environment anew."""
+def steps_per_second(
+    step: Callable[[NDArray[np.int32]], object], environments: int, seconds: float = 20.0
+) -> float:
+    """Agent steps per second of random play, after a second of it; long enough for ours to seed
+    every environment anew.
+    """
     random = np.random.default_rng(0)
 
     def play(duration: float) -> float:
@@ -226,11 +255,13 @@ def steps_per_second(step: Callable[[NDArray[np.int32]], object], environments: 
 
 def multiply(options: argparse.Namespace) -> float:
     """GFLOP/s of the product of two matrices of 2048 x 2048."""
-    tensorflow_setup.start()
+    startup.start()
     import tensorflow as tf
 
     random = np.random.default_rng(0)
-    left, right = (tf.cast(random.random((2048, 2048), np.float32), options.precision) for _ in range(2))
+    left, right = (
+        tf.cast(random.random((2048, 2048), np.float32), options.precision) for _ in range(2)
+    )
     product = tf.function(lambda: tf.matmul(left, right))
     return 2 * 2048**3 / milliseconds(product) / 1e6
 
@@ -244,10 +275,13 @@ def limit(options: argparse.Namespace) -> float:
 def operations(batch: int) -> int:
     """Additions and multiplications of an update of plain DQN.
 
-    Two passes forward, the gradient of each kernel, and of each layer's input but the first's: 68 million a transition.
+    Two passes forward, the gradient of each kernel, and of each layer's input but the first's: 68
+    million a transition.
     """
     layers = [layer for layer in keras_network().layers if hasattr(layer, "kernel")]
-    products = [int(np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:-1])) for layer in layers]
+    products = [
+        int(np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:-1])) for layer in layers
+    ]
     return 2 * batch * (3 * sum(products) + sum(products[1:]))
 
 

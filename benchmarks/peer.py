@@ -1,10 +1,12 @@
-"""Training speed of Stable-Baselines3's DQN, measured while it learns: prints agent steps per second.
+"""Training speed of Stable-Baselines3's DQN, measured while it learns: prints agent steps per
+second.
 
     python -m benchmarks.peer --environments 8 --steps 6000
 
-Plain DQN. On an Atari game with the network of Mnih et al. 2015: batches of 32, one update for every 4 agent steps, a replay
-buffer of 100,000 transitions, Adam with a step size of 1e-4. On ``CartPole-v1`` with 16 hidden units: batches of 64, one update
-for every agent step, a target that follows softly.
+Plain DQN. On an Atari game with the network of Mnih et al. 2015: batches of 32, one update for
+every 4 agent steps, a replay buffer of 100,000 transitions, Adam with a step size of 1e-4. On
+``CartPole-v1`` with 16 hidden units: batches of 64, one update for every agent step, a target that
+follows softly.
 """
 
 import argparse
@@ -84,7 +86,11 @@ def main() -> None:
     options = parser.parse_args()
     gymnasium.register_envs(ale_py)
     count = options.environments
-    model = cartpole(count) if options.game == "CartPole-v1" else atari(options.game, count, options.processes)
+    model = (
+        cartpole(count)
+        if options.game == "CartPole-v1"
+        else atari(options.game, count, options.processes)
+    )
     windows = Windows()
     model.learn(options.steps, callback=windows)
     print(statistics.median(windows.speeds[1:]))

@@ -2,8 +2,9 @@
 
     python -m benchmarks.replay --out replay.json
 
-Prints a table and writes the same numbers as JSON. Sampling: batches of 32 with 3-step returns, the storages in turns, the
-median of all repeats and the spread from the first to the third quartile. Nothing else should run beside it.
+Prints a table and writes the same numbers as JSON. Sampling: batches of 32 with 3-step returns, the
+storages in turns, the median of all repeats and the spread from the first to the third quartile.
+Nothing else should run beside it.
 """
 
 import argparse
@@ -15,12 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from atari_dqn.config import load_config
-from atari_dqn.environments import Environments, make_games
-from atari_dqn.replay import ReplayMemory
+from atari_dqn.config.resolve import load_config
+from atari_dqn.environments.environments import Environments, make_games
 from atari_dqn.replay.frames import Storage
+from atari_dqn.replay.memory import ReplayMemory
 
-GAMES = ("breakout", "pong", "boxing", "seaquest", "space_invaders", "qbert", "montezuma_revenge", "video_pinball")
+GAMES = (
+    "breakout",
+    "pong",
+    "boxing",
+    "seaquest",
+    "space_invaders",
+    "qbert",
+    "montezuma_revenge",
+    "video_pinball",
+)
 STORAGES: tuple[Storage, ...] = ("memory", "compressed", "disk")
 ENVIRONMENTS = 16
 BATCH = 32
@@ -52,9 +62,18 @@ def measure(game: str, frames: int, repeats: int, directory: Path) -> dict[str, 
         memory.start(first)
     adding = dict.fromkeys(STORAGES, 0.0)
     for _ in range(frames // ENVIRONMENTS):
-        executed = environments.send(random.integers(len(games.action_names), size=ENVIRONMENTS).astype(np.int32))
+        executed = environments.send(
+            random.integers(len(games.action_names), size=ENVIRONMENTS).astype(np.int32)
+        )
         step = environments.recv()
-        row = (executed, step.reward, step.discount, step.observation[:, -1], step.ended, step.current[:, -1])
+        row = (
+            executed,
+            step.reward,
+            step.discount,
+            step.observation[:, -1],
+            step.ended,
+            step.current[:, -1],
+        )
         for storage, memory in memories.items():
             start = time.perf_counter()
             memory.add(*row)
@@ -73,7 +92,8 @@ def measure(game: str, frames: int, repeats: int, directory: Path) -> dict[str, 
         "game": game,
         "packed_bytes_per_frame": packed,
         "sample_ms": {
-            storage: [float(q) * 1e3 for q in np.quantile(times[storage], (0.25, 0.5, 0.75))] for storage in STORAGES
+            storage: [float(q) * 1e3 for q in np.quantile(times[storage], (0.25, 0.5, 0.75))]
+            for storage in STORAGES
         },
         "add_us_per_frame": {storage: adding[storage] / frames * 1e6 for storage in STORAGES},
     }
@@ -96,9 +116,17 @@ def main() -> None:
     for game in options.games:
         with tempfile.TemporaryDirectory() as directory:
             result = measure(game, options.frames, options.repeats, Path(directory))
-        samples = [f"{median:.2f} ({low:.2f}-{high:.2f})" for low, median, high in result["sample_ms"].values()]
+        samples = [
+            f"{median:.2f} ({low:.2f}-{high:.2f})"
+            for low, median, high in result["sample_ms"].values()
+        ]
         added = [f"{microseconds:.0f}" for microseconds in result["add_us_per_frame"].values()]
-        print("|", " | ".join([game, f"{result['packed_bytes_per_frame']:.0f}", *samples, *added]), "|", flush=True)
+        print(
+            "|",
+            " | ".join([game, f"{result['packed_bytes_per_frame']:.0f}", *samples, *added]),
+            "|",
+            flush=True,
+        )
         results.append(result)
     if options.out is not None:
         options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

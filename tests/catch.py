@@ -3,14 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.vector_games import Transitions
+from atari_dqn.environments.vector import Transitions
 
 CELLS = 9
 CELL_PIXELS = 4
 
 
 class CatchGames:
-    """N games of catch behind the interface of ``VectorGame``; reward 1 for a caught ball, -1 for a missed one.
+    """N games of catch behind the interface of ``VectorGame``; reward 1 for a caught ball, -1 for a
+    missed one.
 
     The best possible mean score is 1; a random paddle scores about -0.7.
     """
@@ -28,7 +29,9 @@ class CatchGames:
         self._stack = np.zeros((num_envs, *self.observation_shape), np.uint8)
         self._actions = np.zeros(num_envs, np.int32)
 
-    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    def reset(
+        self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         for env, seed in zip(np.flatnonzero(mask), seeds, strict=True):
             self._row[env], self._paddle[env] = 0, CELLS // 2
             self._column[env] = np.random.default_rng(int(seed)).integers(CELLS)
@@ -43,10 +46,14 @@ class CatchGames:
         self._row += 1
         landed = self._row == CELLS - 1
         truncated = (self._row == self._truncate_after) & ~landed
-        reward = np.where(landed, np.where(self._paddle == self._column, 1.0, -1.0), 0.0).astype(np.float32)
+        reward = np.where(landed, np.where(self._paddle == self._column, 1.0, -1.0), 0.0).astype(
+            np.float32
+        )
         everywhere = np.ones(self.num_envs, np.bool_)
         observation, lives = self._push(everywhere), np.ones(self.num_envs, np.int32)
-        return Transitions(observation, reward, landed, truncated, lives, np.ones(self.num_envs, np.int64))
+        return Transitions(
+            observation, reward, landed, truncated, lives, np.ones(self.num_envs, np.int64)
+        )
 
     def _push(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         cells = np.zeros((self.num_envs, CELLS, CELLS), np.uint8)

@@ -2,12 +2,13 @@ import signal
 
 import hypothesis
 
-from atari_dqn import tensorflow_setup
+from atari_dqn.backend import startup
 
 # Once, before any test module imports TensorFlow by itself.
-tensorflow_setup.start()
+startup.start()
 
-# A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test sends it to.
+# A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test
+# sends it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure.

@@ -26,7 +26,9 @@ from types import FrameType
 from typing import NamedTuple
 from unittest import mock
 
-from atari_dqn import checkpoint, cli, tensorflow_setup
+from atari_dqn import cli
+from atari_dqn.backend import startup
+from atari_dqn.runs import checkpoint
 from tests.acceptance.commands import GAME, SMALL
 
 SECONDS = 60
@@ -98,7 +100,7 @@ class Place:
 
     def _run(self, words: list[str], cwd: Path, errors: io.StringIO | None = None) -> int:
         errors = errors or io.StringIO()
-        started = mock.patch.object(tensorflow_setup, "start")
+        started = mock.patch.object(startup, "start")
         output = contextlib.redirect_stdout(io.StringIO())
         with contextlib.chdir(cwd), output, contextlib.redirect_stderr(errors), started, _limited():
             return cli.main(words)
@@ -236,7 +238,11 @@ def _flip(content: bytes, choices: random.Random) -> bytes:
     if not content:
         return b"\0"
     place = choices.randrange(len(content))
-    return content[:place] + bytes([content[place] ^ (1 << choices.randrange(8))]) + content[place + 1 :]
+    return (
+        content[:place]
+        + bytes([content[place] ^ (1 << choices.randrange(8))])
+        + content[place + 1 :]
+    )
 
 
 def _number(content: bytes, choices: random.Random) -> bytes:
@@ -365,7 +371,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    tensorflow_setup.start()
+    startup.start()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder) / "fuzz")

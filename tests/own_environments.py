@@ -43,7 +43,9 @@ class Plain(gymnasium.Env[Any, Any]):
 
 
 def registered(name: str, entry_point: Callable[..., Any], **arguments: Any) -> str:
-    """Registers an environment, anew if a test before it has registered one of this name, and returns its id."""
+    """Registers an environment, anew if a test before it has registered one of this name, and
+    returns its id.
+    """
     gymnasium.registry.pop(f"{name}-v0", None)
     gymnasium.register(f"{name}-v0", entry_point, **arguments)
     return f"{name}-v0"

@@ -30,7 +30,9 @@ class Answer(NamedTuple):
     screen: str  # everything that was printed
 
 
-def run_in_terminal(command: Sequence[str], cwd: Path, *, background: bool = False, seconds: float = 300) -> Answer:
+def run_in_terminal(
+    command: Sequence[str], cwd: Path, *, background: bool = False, seconds: float = 300
+) -> Answer:
     """Runs a command in a new terminal until it ends; kills it after so many seconds.
 
     Args:

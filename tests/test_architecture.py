@@ -1,4 +1,6 @@
-"""The structure that docs/architecture.md promises: imports run downwards, without a circle, between modules of one idea."""
+"""The structure that docs/design/architecture.md promises: imports run downwards between folders,
+and without a circle.
+"""
 
 import ast
 import re
@@ -7,59 +9,103 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "atari_dqn"
+ENTRIES = ("__init__.py", "__main__.py")  # what imports the package's names, and what runs it
 
 
-def layers() -> list[set[str]]:
-    """The layers of docs/architecture.md, topmost first."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    block = re.search(r"```layers\n(.*?)```", text, re.DOTALL)
+def folders() -> list[tuple[list[str], str]]:
+    """The lines of the map in docs/design/architecture.md, topmost first: the names of folders and
+    files, and a sentence.
+    """
+    text = (ROOT / "docs" / "design" / "architecture.md").read_text(encoding="utf-8")
+    block = re.search(r"```folders\n(.*?)```", text, re.DOTALL)
     assert block is not None
-    return [set(line.split(" · ")) for line in block[1].strip().splitlines()]
+    lines = re.split(r"\n(?=\S)", block[1].strip())
+    parts = [line.split(maxsplit=1) for line in lines]
+    return [([name], " ".join(sentence.split())) for name, sentence in parts]
 
 
-def module_name(path: Path) -> str:
-    """``replay`` for everything in the replay folder, else the module's own name."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def path_of(module: str) -> Path:
+    """The file of a module, or of a package."""
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def imports() -> dict[str, set[str]]:
+    """For each module the modules of this package that it imports, anywhere in it."""
     found: dict[str, set[str]] = {}
     for path in PACKAGE.rglob("*.py"):
-        if path.parent == PACKAGE and path.name in ("__init__.py", "__main__.py"):
+        if path.parent == PACKAGE and path.name in ENTRIES:
             continue
-        names = found.setdefault(module_name(path), set())
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        names = found.setdefault(module, set())
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == "atari_dqn":
-                names.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("atari_dqn."):
-                names.add((node.module or "").split(".")[1])
-            elif isinstance(node, ast.Import):
-                names.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("atari_dqn."))
-        names.discard(module_name(path))
+            if isinstance(node, ast.Import):
+                names.update(
+                    alias.name for alias in node.names if alias.name.startswith("atari_dqn.")
+                )
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("atari_dqn"):
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                names.update(
+                    name if path_of(name).exists() else name.rpartition(".")[0] for name in inner
+                )
+        names.discard(module)
     return found
 
 
-def test_every_module_stands_in_exactly_one_layer() -> None:
-    named = [name for layer in layers() for name in layer]
-    assert sorted(named) == sorted(imports())
+def folder_of(module: str) -> str:
+    """``replay/`` for what is in the folder, ``errors.py`` for what is in none."""
+    parts = module.split(".")[1:]
+    return f"{parts[0]}/" if (PACKAGE / parts[0]).is_dir() else f"{parts[0]}.py"
 
 
-def test_imports_run_downwards_only() -> None:
-    level = {name: number for number, layer in enumerate(layers()) for name in layer}
-    upward = [(name, used) for name, targets in imports().items() for used in targets if level[used] < level[name]]
-    assert upward == []
+def test_the_map_names_every_folder_and_file() -> None:
+    named = [name for names, _ in folders() for name in names]
+    assert sorted(named) == sorted({folder_of(module) for module in imports()})
 
 
-def test_imports_have_no_circle() -> None:
+def test_the_map_says_of_a_folder_what_its_first_line_says() -> None:
+    for names, sentence in folders():
+        path = PACKAGE / names[0]
+        source = path / "__init__.py" if path.is_dir() else path
+        docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+        assert docstring.split("\n\n")[0].replace("\n", " ") == sentence, names
+
+
+def test_imports_run_downwards_only_between_folders() -> None:
+    level = {name: number for number, (names, _) in enumerate(folders()) for name in names}
+    arrows = {
+        (folder_of(module), folder_of(used))
+        for module, targets in imports().items()
+        for used in targets
+    }
+    assert [(user, used) for user, used in arrows if level[used] < level[user]] == []
+
+
+def test_imports_between_modules_have_no_circle() -> None:
     assert len(list(TopologicalSorter(imports()).static_order())) == len(imports())
+
+
+def test_importing_a_folder_loads_nothing() -> None:
+    for path in PACKAGE.glob("*/__init__.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert [type(node) for node in tree.body] == [ast.Expr], (
+            f"{path} holds more than its sentence"
+        )
 
 
 def test_nothing_is_loaded_that_could_run_code() -> None:
     for path in PACKAGE.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        called = {
+            node.func.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
         imported = {
-            alias.name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
         }
         assert not called & {"eval", "exec", "__import__"}, path
         assert not imported & {"pickle", "marshal", "shelve", "dill", "cloudpickle"}, path

@@ -10,7 +10,13 @@ from benchmarks.speed import speed
 
 
 def test_the_operations_of_an_update_are_counted_as_on_paper() -> None:
-    forward = 20 * 20 * 32 * 8 * 8 * 4 + 9 * 9 * 64 * 4 * 4 * 32 + 7 * 7 * 64 * 3 * 3 * 64 + 3136 * 512 + 512 * 4
+    forward = (
+        20 * 20 * 32 * 8 * 8 * 4
+        + 9 * 9 * 64 * 4 * 4 * 32
+        + 7 * 7 * 64 * 3 * 3 * 64
+        + 3136 * 512
+        + 512 * 4
+    )
     first = 20 * 20 * 32 * 8 * 8 * 4
     assert operations(32) == 32 * 2 * (2 * forward + forward + forward - first)
 
@@ -26,7 +32,9 @@ def test_contenders_run_in_turns_and_end_as_a_table_and_json(
         return next(numbers[arguments])
 
     monkeypatch.setattr(bench, "run", run)
-    monkeypatch.setattr(bench, "COMPARISONS", [Comparison("ab", "ms", [Contender("A", "a"), Contender("B", "b")])])
+    monkeypatch.setattr(
+        bench, "COMPARISONS", [Comparison("ab", "ms", [Contender("A", "a"), Contender("B", "b")])]
+    )
     out = tmp_path / "bench.json"
     monkeypatch.setattr("sys.argv", ["bench", "--repeats", "3", "--out", str(out)])
     bench.main()
@@ -45,4 +53,9 @@ def test_a_command_that_fails_is_named_with_what_it_said() -> None:
 
 
 def test_a_short_run_has_a_speed() -> None:
-    assert speed("BreakoutNoFrameskip-v4", "--training.warmup_steps 100 --training.log_period 100", 500) > 0
+    assert (
+        speed(
+            "BreakoutNoFrameskip-v4", "--training.warmup_steps 100 --training.log_period 100", 500
+        )
+        > 0
+    )

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
-from atari_dqn import cli, commands, playing, sweeping
-from atari_dqn.asked import settings_of
-from atari_dqn.config import parse_value
+from atari_dqn import cli
+from atari_dqn.commands import play as playing
+from atari_dqn.commands import sweep as sweeping
+from atari_dqn.commands import train as commands
+from atari_dqn.commands.requests import settings_of
+from atari_dqn.config.resolve import parse_value
 
 
 @pytest.fixture
@@ -20,7 +23,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(options)
         return 0
 
-    for module, names in {commands: ("train", "show_config"), playing: ("random", "evaluate"), sweeping: ("sweep",)}.items():
+    for module, names in {
+        commands: ("train", "show_config"),
+        playing: ("random", "evaluate"),
+        sweeping: ("sweep",),
+    }.items():
         for name in names:
             monkeypatch.setattr(module, name, note)
     return found
@@ -53,7 +60,11 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", [*VALUES, "--x", "--x.y", "--", "-h", "--help", "--x y"], ids=lambda value: ascii(value)[:20])
+@pytest.mark.parametrize(
+    "value",
+    [*VALUES, "--x", "--x.y", "--", "-h", "--help", "--x y"],
+    ids=lambda value: ascii(value)[:20],
+)
 def test_any_text_after_an_equals_sign_is_the_value(asked: list[Any], value: str) -> None:
     assert cli.main(["train", "--game", "pong", f"--network.torso={value}", "--seed", "2"]) == 0
     assert asked[0].overrides == {"network.torso": parse_value(value)}
@@ -62,16 +73,25 @@ def test_any_text_after_an_equals_sign_is_the_value(asked: list[Any], value: str
 
 @pytest.mark.parametrize("value", [*VALUES, "-h"], ids=lambda value: ascii(value)[:20])
 @pytest.mark.parametrize(
-    "command", [["train", "--game", "pong"], ["random", "--game", "pong"], ["sweep"], ["config", "nature"]]
+    "command",
+    [["train", "--game", "pong"], ["random", "--game", "pong"], ["sweep"], ["config", "nature"]],
 )
-def test_any_text_as_a_word_of_its_own_is_the_value(asked: list[Any], value: str, command: list[str]) -> None:
+def test_any_text_as_a_word_of_its_own_is_the_value(
+    asked: list[Any], value: str, command: list[str]
+) -> None:
     assert cli.main([*command, "--network.torso", value, "--agent.n-step", "3"]) == 0
     assert asked[0].overrides == {"network.torso": parse_value(value), "agent.n_step": 3}
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("[2, 4]", [2, 4]), ("-1", -1), ("1\nother = 2", "1\nother = 2"), ("1" * 5_000, "1" * 5_000), ("[" * 5_000, "[" * 5_000)],
+    [
+        ("[2, 4]", [2, 4]),
+        ("-1", -1),
+        ("1\nother = 2", "1\nother = 2"),
+        ("1" * 5_000, "1" * 5_000),
+        ("[" * 5_000, "[" * 5_000),
+    ],
     ids=["list", "negative", "another key", "too many digits", "too deep"],
 )
 def test_a_value_is_all_of_its_text(text: str, value: object) -> None:
@@ -80,7 +100,18 @@ def test_a_value_is_all_of_its_text(text: str, value: object) -> None:
 
 def test_settings_may_stand_anywhere(asked: list[Any]) -> None:
     assert (
-        cli.main(["--agent.gamma", "0.5", "config", "--agent.n_step", "5", "nature", "--game=pong", "--agent.double=false"])
+        cli.main(
+            [
+                "--agent.gamma",
+                "0.5",
+                "config",
+                "--agent.n_step",
+                "5",
+                "nature",
+                "--game=pong",
+                "--agent.double=false",
+            ]
+        )
         == 0
     )
     assert asked[0].overrides == {"agent.gamma": 0.5, "agent.n_step": 5, "agent.double": False}
@@ -91,14 +122,26 @@ def test_settings_may_stand_anywhere(asked: list[Any]) -> None:
     ("words", "message"),
     [
         (["train", "--game", "pong", "--agent.gamma"], "--agent.gamma wants a value"),
-        (["train", "--game", "pong", "--agent.gamma", "--seed", "1"], "--agent.gamma wants a value"),
-        (["train", "--game", "pong", "--agent.gamma", "--agent.double", "true"], "--agent.gamma wants a value"),
+        (
+            ["train", "--game", "pong", "--agent.gamma", "--seed", "1"],
+            "--agent.gamma wants a value",
+        ),
+        (
+            ["train", "--game", "pong", "--agent.gamma", "--agent.double", "true"],
+            "--agent.gamma wants a value",
+        ),
         (["train", "--game", "pong", "--agent.gamma="], "--agent.gamma wants a value"),
         (["train", "--game", "pong", "--agent.gamma", ""], "--agent.gamma wants a value"),
         (["eval", "x", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
         (["eval", "x", "--agent.gamma"], "unknown argument '--agent.gamma'"),
-        (["eval", "x", "--epsilon.x=1"], "unknown argument '--epsilon.x'; did you mean '--epsilon'?"),
-        (["train", "--game", "pong", "--sed", "2"], "unknown argument '--sed'; did you mean '--seed'?"),
+        (
+            ["eval", "x", "--epsilon.x=1"],
+            "unknown argument '--epsilon.x'; did you mean '--epsilon'?",
+        ),
+        (
+            ["train", "--game", "pong", "--sed", "2"],
+            "unknown argument '--sed'; did you mean '--seed'?",
+        ),
         (["train", "--game", "pong", "word"], "unknown argument 'word'"),
         (["train", "--game", "pong", "--", "--agent.gamma", "1"], "unknown argument '--"),
     ],
@@ -123,8 +166,12 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("text", "value"), WHOLE)
-@pytest.mark.parametrize("words", [*OPTIONS, ["sweep", "--total-steps"], ["sweep", "--search"]], ids=" ".join)
-def test_a_whole_number_may_be_written_in_several_ways(asked: list[Any], words: list[str], text: str, value: int) -> None:
+@pytest.mark.parametrize(
+    "words", [*OPTIONS, ["sweep", "--total-steps"], ["sweep", "--search"]], ids=" ".join
+)
+def test_a_whole_number_may_be_written_in_several_ways(
+    asked: list[Any], words: list[str], text: str, value: int
+) -> None:
     assert cli.main([*words, text]) == 0
     found = getattr(asked[0], words[-1].removeprefix("--").replace("-", "_"))
     assert (found, type(found)) == (value, int)
@@ -137,7 +184,9 @@ def test_what_is_no_whole_number_is_refused(
 ) -> None:
     assert cli.main([*words, text]) == 2
     line = capsys.readouterr().err
-    assert f"'{text}' is no whole number from " in line or (text == "-1" and "expected one argument" in line)
+    assert f"'{text}' is no whole number from " in line or (
+        text == "-1" and "expected one argument" in line
+    )
     assert asked == []
 
 
@@ -150,17 +199,44 @@ def test_a_sweep_may_have_as_many_steps_as_a_run(asked: list[Any]) -> None:
 
 
 def test_options_of_a_run_take_whole_numbers_too(asked: list[Any]) -> None:
-    settings = ["--agent.n_step", "2.0", "--network.mlp_layers", "[6.4e1]", "--training.log_period=1_000"]
-    words = ["train", "--game", "CartPole-v1", "--total-steps", "1e6", "--seed", "1e1", "--actors", "2.0", *settings]
+    settings = [
+        "--agent.n_step",
+        "2.0",
+        "--network.mlp_layers",
+        "[6.4e1]",
+        "--training.log_period=1_000",
+    ]
+    words = [
+        "train",
+        "--game",
+        "CartPole-v1",
+        "--total-steps",
+        "1e6",
+        "--seed",
+        "1e1",
+        "--actors",
+        "2.0",
+        *settings,
+    ]
     assert cli.main(words) == 0
     config, _, given = settings_of(argparse.Namespace(**(vars(asked[0]) | {"command": "train"})))
-    assert (config.training.total_steps, config.machine.seed, config.machine.actors) == (1_000_000, 10, 2)
-    assert (config.agent.n_step, config.network.mlp_layers, config.training.log_period) == (2, [64], 1000)
+    assert (config.training.total_steps, config.machine.seed, config.machine.actors) == (
+        1_000_000,
+        10,
+        2,
+    )
+    assert (config.agent.n_step, config.network.mlp_layers, config.training.log_period) == (
+        2,
+        [64],
+        1000,
+    )
     assert {"training.total_steps", "machine.seed", "agent.n_step"} <= given
 
 
 @pytest.mark.parametrize("option", ["--total-steps", "--training.total_steps"])
-def test_half_a_step_stays_refused_in_the_same_words(capsys: pytest.CaptureFixture[str], option: str) -> None:
+def test_half_a_step_stays_refused_in_the_same_words(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
     assert cli.main(["train", "--game", "pong", option, "2.5"]) == 2
     answer = "error: settings: training.total_steps = 2.5: Input should be a valid integer"
     assert capsys.readouterr().err.startswith(answer)

@@ -16,32 +16,33 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atari_dqn import checkpoint, runs
-from atari_dqn.agent import Agent
+from atari_dqn.agent.agent import Agent
+from atari_dqn.agent.pretrained import load_agent
 from atari_dqn.cli import main
-from atari_dqn.commands import _newest_sound
-from atari_dqn.config import load_config, read_config
-from atari_dqn.csv_files import last_row, read_columns
-from atari_dqn.episode_file import read_episode
+from atari_dqn.commands.sweep import _plan
+from atari_dqn.commands.train import _newest_sound
+from atari_dqn.config.resolve import load_config, read_config
+from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
+from atari_dqn.files.csv_files import last_row, read_columns
+from atari_dqn.files.reading import read_bytes, read_json, read_text, read_toml
 from atari_dqn.gallery.collect import collect
-from atari_dqn.loading import load_agent
-from atari_dqn.plotting import read_curve
-from atari_dqn.reading import read_bytes, read_json, read_text, read_toml
-from atari_dqn.replay import FrameFiles, ReplayMemory
+from atari_dqn.recording.episode_file import read_episode
 from atari_dqn.replay.blocks import Block, pack, unpack
-from atari_dqn.replay.files import read_blocks, write_blocks
+from atari_dqn.replay.frame_files import FrameFiles, read_blocks, write_blocks
+from atari_dqn.replay.memory import ReplayMemory
+from atari_dqn.report.learning_curves import read_curve
 from atari_dqn.report.results import read_results
-from atari_dqn.settings import Config
-from atari_dqn.sweeping import _plan
-from atari_dqn.sweeping.plan import read_plan
-from atari_dqn.training import Training
-from tests import gallery_samples as samples
-from tests.test_agent import ACTIONS, SHAPE
-from tests.test_agent import config as agent_config
-from tests.test_report import make_run
-from tests.test_training import catch
-from tests.test_training import config as small
+from atari_dqn.runs import checkpoint
+from atari_dqn.runs import directory as runs
+from atari_dqn.sweep.plan import read_plan
+from atari_dqn.training.loop import Training
+from tests.agent.test_agent import ACTIONS, SHAPE
+from tests.agent.test_agent import config as agent_config
+from tests.gallery import samples
+from tests.report.test_results import make_run
+from tests.training.test_loop import catch
+from tests.training.test_loop import config as small
 
 SOUND_TOML = '[training]\ntotal_steps = 400\n[agent]\nloss = "huber"\n'
 CSV = "steps,score,mean_100\n10,1,1\n20,3,2\n"
@@ -78,10 +79,20 @@ READERS: dict[str, tuple[str, Callable[[Path], object], str, object]] = {
     "text": ("a.txt", read_text, "some text", "some text"),
     "toml": ("a.toml", read_toml, "a = 1", {"a": 1}),
     "json": ("a.json", read_json, '{"a": 1, "a": 2}', {"a": 2}),
-    "settings": ("config.toml", lambda path: read_config(path).game, load_config("Pong")[0].to_toml(), "Pong"),
+    "settings": (
+        "config.toml",
+        lambda path: read_config(path).game,
+        load_config("Pong")[0].to_toml(),
+        "Pong",
+    ),
     "recipe": ("mine.toml", _recipe, SOUND_TOML, 400),
     "plan": ("plan.toml", read_plan, 'games = ["pong"]', {"games": ["pong"]}),
-    "recording": ("one.json", lambda path: read_episode(path).run, json.dumps(samples.recording()), "default-seed1"),
+    "recording": (
+        "one.json",
+        lambda path: read_episode(path).run,
+        json.dumps(samples.recording()),
+        "default-seed1",
+    ),
     "evaluation": ("one.json", _report, json.dumps(samples.evaluation(3.0)), 3.0),
     "starts": ("run.json", runs.read_starts, '{"starts": [{"commit": "a"}]}', [{"commit": "a"}]),
     "columns": ("episodes.csv", _columns, CSV, [[10, 20], [1, 3]]),
@@ -101,15 +112,25 @@ NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "link to nothing": (lambda path: path.symlink_to("nothing"), "No such file or directory"),
 }
 ENCODINGS = {
-    "utf-16": ("UTF-16, as PowerShell writes it: save it as UTF-8", codecs.BOM_UTF16_LE, "utf-16-le"),
-    "utf-16-be": ("UTF-16, as PowerShell writes it: save it as UTF-8", codecs.BOM_UTF16_BE, "utf-16-be"),
+    "utf-16": (
+        "UTF-16, as PowerShell writes it: save it as UTF-8",
+        codecs.BOM_UTF16_LE,
+        "utf-16-le",
+    ),
+    "utf-16-be": (
+        "UTF-16, as PowerShell writes it: save it as UTF-8",
+        codecs.BOM_UTF16_BE,
+        "utf-16-be",
+    ),
     "utf-32": ("UTF-32", codecs.BOM_UTF32_LE, "utf-32-le"),
     "utf-32-be": ("UTF-32", codecs.BOM_UTF32_BE, "utf-32-be"),
 }
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_sound_file_is_read_with_or_without_a_byte_order_mark(tmp_path: Path, reader: str) -> None:
+def test_a_sound_file_is_read_with_or_without_a_byte_order_mark(
+    tmp_path: Path, reader: str
+) -> None:
     name, read, text, expected = READERS[reader]
     path = tmp_path / name
     for number, content in enumerate((text.encode(), codecs.BOM_UTF8 + text.encode())):
@@ -189,7 +210,9 @@ def test_a_name_that_no_file_can_have_is_one_line(name: str) -> None:
         read_bytes(Path(name))
 
 
-@pytest.mark.parametrize("content", ["", '{"starts": [', '{"starts": 3}', "[]", '{"starts": [1]}', "\0\0\0"])
+@pytest.mark.parametrize(
+    "content", ["", '{"starts": [', '{"starts": 3}', "[]", '{"starts": [1]}', "\0\0\0"]
+)
 def test_a_torn_run_json_begins_anew_with_a_note(tmp_path: Path, content: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(content)
@@ -206,7 +229,9 @@ def test_a_plan_whose_settings_are_no_table_is_one_line(tmp_path: Path, settings
     path = tmp_path / "plan.toml"
     path.write_text(f'games = ["pong"]\nsettings = {settings}\n')
     names = ("games", "seeds", "configs", "protocol", "total_steps", "episodes", "search")
-    options: Any = type("Options", (), dict.fromkeys(names) | {"plan": str(path), "set": None, "overrides": {}})
+    options: Any = type(
+        "Options", (), dict.fromkeys(names) | {"plan": str(path), "set": None, "overrides": {}}
+    )
     with pytest.raises(UserError, match="settings"):
         _plan(options, tmp_path)
 
@@ -233,7 +258,9 @@ TOLERATED: dict[str, tuple[bytes, list[list[float]]]] = {
 
 
 @pytest.mark.parametrize("kind", TOLERATED)
-def test_what_spreadsheets_and_power_cuts_do_to_a_table_is_tolerated(tmp_path: Path, kind: str) -> None:
+def test_what_spreadsheets_and_power_cuts_do_to_a_table_is_tolerated(
+    tmp_path: Path, kind: str
+) -> None:
     content, expected = TOLERATED[kind]
     (tmp_path / "a.csv").write_bytes(content)
     assert read_columns(tmp_path / "a.csv", ("steps", "score")).tolist() == expected
@@ -247,7 +274,9 @@ def test_what_spreadsheets_and_power_cuts_do_to_a_table_is_tolerated(tmp_path: P
         ("steps,scores\n1,2\n", "did you mean 'scores'?"),
     ],
 )
-def test_a_table_without_the_columns_is_named_with_them(tmp_path: Path, content: str, reason: str) -> None:
+def test_a_table_without_the_columns_is_named_with_them(
+    tmp_path: Path, content: str, reason: str
+) -> None:
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError) as error:
         read_columns(tmp_path / "a.csv", ("steps", "score"))
@@ -275,7 +304,9 @@ BAD_RUNS: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture
 def two_runs(tmp_path: Path) -> tuple[Path, Path]:
-    good, bad = (make_run(tmp_path / "checkpoints", "Pong", name, [1.0] * 20) for name in ("good", "bad"))
+    good, bad = (
+        make_run(tmp_path / "checkpoints", "Pong", name, [1.0] * 20) for name in ("good", "bad")
+    )
     for run in (good, bad):
         lines = (run / "episodes.csv").read_text().splitlines()[1:]
         rows = [f"{line},1" for line in lines]
@@ -315,7 +346,9 @@ def test_a_bad_run_is_skipped_by_the_plot(
 
 
 @pytest.mark.parametrize("kind", BAD_RUNS)
-def test_a_bad_run_is_skipped_by_the_gallery(two_runs: tuple[Path, Path], kind: str, tmp_path: Path) -> None:
+def test_a_bad_run_is_skipped_by_the_gallery(
+    two_runs: tuple[Path, Path], kind: str, tmp_path: Path
+) -> None:
     _, bad = two_runs
     BAD_RUNS[kind](bad)
     data, notes = collect(tmp_path / "checkpoints", tmp_path / "videos")
@@ -327,7 +360,9 @@ def test_a_bad_run_is_skipped_by_the_gallery(two_runs: tuple[Path, Path], kind: 
 # Archives of arrays
 
 
-def archive(file: Path, members: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED, twice: str = "") -> Path:
+def archive(
+    file: Path, members: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED, twice: str = ""
+) -> Path:
     with zipfile.ZipFile(file, "w", compression) as written:
         for name, content in members.items():
             written.writestr(f"{name}.npy", content)
@@ -344,22 +379,30 @@ def npy(array: NDArray[Any]) -> bytes:
 
 def header(shape: tuple[int, ...], descr: str = "<f8", content: bytes = b"") -> bytes:
     stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
     return stream.getvalue() + content
 
 
 BAD_ARCHIVES: dict[str, Callable[[Path], object]] = {
     "more numbers than there are": lambda file: archive(file, {"a": header((10**12,))}),
     "numbers without number": lambda file: archive(file, {"a": header((10**9, 10**9, 10**9))}),
-    "fewer numbers than there are": lambda file: archive(file, {"a": header((1,), content=bytes(80))}),
+    "fewer numbers than there are": lambda file: archive(
+        file, {"a": header((1,), content=bytes(80))}
+    ),
     "a length below 0": lambda file: archive(file, {"a": header((-1,), content=bytes(8))}),
     "objects": lambda file: archive(file, {"a": npy(np.array([{}], object))}),
     "objects in a record": lambda file: archive(file, {"a": header((0,), "|O")}),
     "words": lambda file: archive(file, {"a": npy(np.array(["word"]))}),
     "compressed": lambda file: archive(file, {"a": npy(np.zeros(10**6))}, zipfile.ZIP_DEFLATED),
     "no array": lambda file: archive(file, {"a": b"words"}),
-    "an unreadable header": lambda file: archive(file, {"a": b"\x93NUMPY\x01\x00\x10\x00{'descr': ((((((("}),
-    "a header of another version": lambda file: archive(file, {"a": b"\x93NUMPY\x09\x00\x10\x00{'descr': "}),
+    "an unreadable header": lambda file: archive(
+        file, {"a": b"\x93NUMPY\x01\x00\x10\x00{'descr': ((((((("}
+    ),
+    "a header of another version": lambda file: archive(
+        file, {"a": b"\x93NUMPY\x09\x00\x10\x00{'descr': "}
+    ),
     "no archive": lambda file: file.write_bytes(b"words"),
     "nothing": lambda file: file.write_bytes(b""),
     "half": lambda file: os.truncate(archive(file, {"a": npy(np.zeros(10**4))}), 10**4),
@@ -379,13 +422,19 @@ def test_an_archive_that_claims_what_it_is_not_is_named(tmp_path: Path, kind: st
 def test_arrays_of_every_kind_that_is_saved_come_back(tmp_path: Path) -> None:
     kinds = (np.bool_, np.uint8, np.int32, np.int64, np.uint64, np.float16, np.float32, np.float64)
     arrays = {np.dtype(kind).name: np.ones((2, 3), kind) for kind in kinds}
-    arrays |= {"scalar": np.array(5), "empty": np.empty((0, 4)), "fortran": np.asfortranarray(np.eye(3))}
+    arrays |= {
+        "scalar": np.array(5),
+        "empty": np.empty((0, 4)),
+        "fortran": np.asfortranarray(np.eye(3)),
+    }
     np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
     found = checkpoint.read_arrays(tmp_path / "a.npz")
     assert checkpoint.digest(found) == checkpoint.digest(arrays)
 
 
-def test_arrays_that_are_larger_than_the_free_memory_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_that_are_larger_than_the_free_memory_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     np.savez(tmp_path / "a.npz", a=np.zeros(1000))
     monkeypatch.setattr(checkpoint, "memory_left", lambda: 7999)
     with pytest.raises(UserError, match="is larger than the memory that is free") as error:
@@ -400,7 +449,9 @@ def claiming(size: int) -> bytes:
     return size.to_bytes(4, "little") + pack(np.zeros(64, np.uint8))[4:]
 
 
-@pytest.mark.parametrize("packed", [b"", b"\1\0", claiming(63), claiming(2**32 - 1), claiming(64)[:-3]])
+@pytest.mark.parametrize(
+    "packed", [b"", b"\1\0", claiming(63), claiming(2**32 - 1), claiming(64)[:-3]]
+)
 def test_a_block_that_claims_another_size_is_no_block(packed: bytes) -> None:
     with pytest.raises(ValueError, match="a block of frames"):
         unpack(packed, 64)
@@ -506,8 +557,23 @@ def put(manifest: dict[str, Any], place: str, value: Any) -> None:
 
 WRONG = ["words", 3.5, -1, None, [1], {"a": 1}, 2**70, True, [["a"]]]
 PLACES = [
-    *("step", "files", "shared", "notes", "files/arrays.npz", "files/arrays.npz/bytes", "files/arrays.npz/sha256"),
-    *("notes/keep", "notes/evaluation", "notes/observation_shape", "notes/actions", "notes/logs", "notes/time"),
+    *(
+        "step",
+        "files",
+        "shared",
+        "notes",
+        "files/arrays.npz",
+        "files/arrays.npz/bytes",
+        "files/arrays.npz/sha256",
+    ),
+    *(
+        "notes/keep",
+        "notes/evaluation",
+        "notes/observation_shape",
+        "notes/actions",
+        "notes/logs",
+        "notes/time",
+    ),
     *("agent_only",),
 ]
 FINE: list[tuple[str, Any]] = [
@@ -519,14 +585,23 @@ FINE: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_manifest_of_wrong_types_is_a_damaged_checkpoint(tmp_path: Path, place: str) -> None:
-    notes = {"keep": False, "evaluation": 1.0, "observation_shape": [2, 3, 3], "actions": ["A"], "logs": {}}
+    notes = {
+        "keep": False,
+        "evaluation": 1.0,
+        "observation_shape": [2, 3, 3],
+        "actions": ["A"],
+        "logs": {},
+    }
     notes["time"] = {"wall": 1.0, "parts": {}}
     saved = checkpoint.save(tmp_path, 1, {"a": np.zeros(1)}, {}, notes)
     for value in WRONG:
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
         copy = shutil.copytree(saved, tmp_path / "copy" / saved.name)
         reseal(copy, lambda manifest, value=value: put(manifest, place, value))  # type: ignore[misc]
-        if any(place == name and value == wanted and type(value) is type(wanted) for name, wanted in FINE):
+        if any(
+            place == name and value == wanted and type(value) is type(wanted)
+            for name, wanted in FINE
+        ):
             checkpoint.load(copy)
             continue
         with pytest.raises(UserError, match="damaged checkpoint: ") as error:
@@ -542,7 +617,9 @@ def test_a_manifest_of_wrong_types_is_a_damaged_checkpoint(tmp_path: Path, place
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, Path]:
     folder = tmp_path_factory.mktemp("arrays")
-    settings = small(training__total_steps=1200, replay__priority_exponent=0.5, training__checkpoint_period=600)
+    settings = small(
+        training__total_steps=1200, replay__priority_exponent=0.5, training__checkpoint_period=600
+    )
     training = catch(folder, settings)
     training.run()
     again = catch(folder, settings)
@@ -558,7 +635,9 @@ WRONGS: dict[str, Callable[[NDArray[Any]], NDArray[Any] | None]] = {
 
 
 @pytest.mark.parametrize("kind", WRONGS)
-def test_arrays_that_are_not_as_they_were_written_are_a_damaged_checkpoint(trained: tuple[Training, Path], kind: str) -> None:
+def test_arrays_that_are_not_as_they_were_written_are_a_damaged_checkpoint(
+    trained: tuple[Training, Path], kind: str
+) -> None:
     training, run = trained
     stored = checkpoint.load(run)
     assert len(stored.arrays) > 40
@@ -569,7 +648,9 @@ def test_arrays_that_are_not_as_they_were_written_are_a_damaged_checkpoint(train
             del arrays[name]
         if not array.size or (kind == "missing" and name == "memory/priorities"):
             continue  # nothing can be wrong with nothing; without priorities they count no more
-        with pytest.raises(UserError, match=r"damaged checkpoint: |a checkpoint of another network: ") as error:
+        with pytest.raises(
+            UserError, match=r"damaged checkpoint: |a checkpoint of another network: "
+        ) as error:
             training.restore(stored._replace(arrays=arrays))  # type: ignore[arg-type]
         assert len(str(error.value).splitlines()) == 1
     assert training.restore(stored)
@@ -587,17 +668,23 @@ BAD_VALUES: dict[str, tuple[str, Callable[[NDArray[Any]], NDArray[Any]]]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_VALUES)
-def test_values_that_cannot_be_are_a_damaged_checkpoint(trained: tuple[Training, Path], kind: str) -> None:
+def test_values_that_cannot_be_are_a_damaged_checkpoint(
+    trained: tuple[Training, Path], kind: str
+) -> None:
     training, run = trained
     stored = checkpoint.load(run)
     name, change = BAD_VALUES[kind]
     with pytest.raises(UserError, match="damaged checkpoint: ") as error:
-        training.restore(stored._replace(arrays=stored.arrays | {name: change(stored.arrays[name])}))
+        training.restore(
+            stored._replace(arrays=stored.arrays | {name: change(stored.arrays[name])})
+        )
     one_line(error, stored.path)
 
 
 @pytest.mark.parametrize("note", ["observation_shape", "actions", "time", "logs"])
-def test_notes_that_are_missing_are_a_damaged_checkpoint(trained: tuple[Training, Path], note: str) -> None:
+def test_notes_that_are_missing_are_a_damaged_checkpoint(
+    trained: tuple[Training, Path], note: str
+) -> None:
     training, run = trained
     stored = checkpoint.load(run)
     notes = {name: value for name, value in stored.notes.items() if name != note}
@@ -682,7 +769,10 @@ def test_a_newer_checkpoint_of_an_agent_only_is_skipped_with_a_note(
 
 def test_damaged_checkpoints_do_not_count_among_those_to_keep(tmp_path: Path) -> None:
     names = [f"{step:09d}.npz" for step in range(1, 6)]
-    entries = {name: checkpoint.share(tmp_path, name, lambda path: path.write_text("frames")) for name in names}
+    entries = {
+        name: checkpoint.share(tmp_path, name, lambda path: path.write_text("frames"))
+        for name in names
+    }
     for step, name in enumerate(names, 1):
         saved = checkpoint.save(tmp_path, step, {"a": np.zeros(9)}, {}, {}, {name: entries[name]})
         if step in (4, 5):
@@ -696,7 +786,9 @@ def test_damaged_checkpoints_do_not_count_among_those_to_keep(tmp_path: Path) ->
     assert left == [2, 3, 4, 5], "with its frames the third is damaged, too"
 
 
-def test_a_file_is_hashed_at_most_once_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_hashed_at_most_once_by_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hashed: list[tuple[int, int]] = []
     really = hashlib.file_digest
 
@@ -714,7 +806,9 @@ def test_a_file_is_hashed_at_most_once_by_one_process(tmp_path: Path, monkeypatc
     assert len(hashed) == len(set(hashed)) == 8
 
 
-def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At each change of the folder the one checkpoint is there, the old one or the new one."""
     checkpoint.save(tmp_path, 7, {"a": np.zeros(1)}, {}, {})
     seen: list[float] = []
@@ -738,7 +832,9 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(tmp_path: Path
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_what_an_interrupted_replacement_leaves_is_used_or_goes(tmp_path: Path, finished: bool) -> None:
+def test_what_an_interrupted_replacement_leaves_is_used_or_goes(
+    tmp_path: Path, finished: bool
+) -> None:
     saved = checkpoint.save(tmp_path, 7, {"a": np.zeros(1)}, {}, {})
     aside = shutil.copytree(saved, tmp_path / "step-000000007.replaced")
     if not finished:
@@ -761,8 +857,13 @@ def change_setting(path: Path, **changes: Any) -> None:
     path.write_text(Config.model_validate(text).to_toml())
 
 
-@pytest.mark.parametrize(("name", "value"), [("agent__gamma", 0.5), ("machine__seed", 9), ("optimizer__learning_rate", 0.25)])
-def test_a_setting_that_was_changed_by_hand_and_may_not_be_is_named(run: Path, name: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("agent__gamma", 0.5), ("machine__seed", 9), ("optimizer__learning_rate", 0.25)],
+)
+def test_a_setting_that_was_changed_by_hand_and_may_not_be_is_named(
+    run: Path, name: str, value: Any
+) -> None:
     path, saved = run / "config.toml", checkpoint.in_run(run)[-1]
     had = getattr(getattr(read_config(path), name.split("__")[0]), name.split("__")[1])
     change_setting(path, **{name: value})
@@ -772,8 +873,12 @@ def test_a_setting_that_was_changed_by_hand_and_may_not_be_is_named(run: Path, n
     assert f"has {name.replace('__', '.')} = {value}, and the run was trained with {had}" in text
 
 
-@pytest.mark.parametrize(("name", "value"), [("training__total_steps", 99), ("training__log_period", 7)])
-def test_a_setting_that_was_changed_by_hand_and_may_be_counts(run: Path, name: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("training__total_steps", 99), ("training__log_period", 7)]
+)
+def test_a_setting_that_was_changed_by_hand_and_may_be_counts(
+    run: Path, name: str, value: Any
+) -> None:
     change_setting(run / "config.toml", **{name: value})
     config, notes = runs.own_config(run, checkpoint.in_run(run)[-1])
     section, key = name.split("__")
@@ -789,7 +894,9 @@ def test_settings_that_cannot_be_read_are_those_of_the_checkpoint(run: Path, dam
     if damage == "folder":
         path.mkdir()
     elif damage != "missing":
-        path.write_text(text if damage == "utf-16" else text[:40], "utf-16" if damage == "utf-16" else "utf-8")
+        path.write_text(
+            text if damage == "utf-16" else text[:40], "utf-16" if damage == "utf-16" else "utf-8"
+        )
     config, (note,) = runs.own_config(run, saved)
     assert config == read_config(saved / "config.toml")
     assert str(path) in note
@@ -799,12 +906,20 @@ def test_settings_that_cannot_be_read_are_those_of_the_checkpoint(run: Path, dam
 # Weights that are no numbers
 
 
-@pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "infinite")])
+@pytest.mark.parametrize(
+    ("value", "what"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "infinite")]
+)
 @pytest.mark.parametrize("network", ["online", "target"])
-def test_weights_that_are_not_finite_are_one_line(tmp_path: Path, network: str, value: float, what: str) -> None:
+def test_weights_that_are_not_finite_are_one_line(
+    tmp_path: Path, network: str, value: float, what: str
+) -> None:
     agent = Agent(agent_config(), SHAPE, ACTIONS)
     arrays = {f"agent/{name}": array.copy() for name, array in agent.arrays().items()}
-    spoilt = next(name for name, array in arrays.items() if name.startswith(f"agent/{network}/") and array.ndim > 1)
+    spoilt = next(
+        name
+        for name, array in arrays.items()
+        if name.startswith(f"agent/{network}/") and array.ndim > 1
+    )
     arrays[spoilt].flat[3] = value
     files = {"config.toml": lambda path: path.write_text(agent.config.to_toml())}
     notes = {"observation_shape": SHAPE, "actions": ACTIONS}

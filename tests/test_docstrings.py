@@ -19,7 +19,7 @@ def test_examples(name: str) -> None:
 
 
 def test_every_loss_has_a_worked_example() -> None:
-    losses = importlib.import_module("atari_dqn.losses")
+    losses = importlib.import_module("atari_dqn.agent.losses")
     for name, function in vars(losses).items():
         if callable(function) and getattr(function, "__module__", "") == losses.__name__:
             assert ">>>" in (function.__doc__ or ""), name

@@ -8,20 +8,24 @@ import nbclient
 import nbformat
 import pytest
 
-from atari_dqn.config import load_config
-from atari_dqn.settings import SECTIONS
-from atari_dqn.settings_page import as_markdown
+from atari_dqn.config.document import as_markdown
+from atari_dqn.config.resolve import load_config
+from atari_dqn.config.schema import SECTIONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
 def examples(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+    return re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL
+    )
 
 
 @pytest.mark.slow
-def test_the_python_examples_run_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_examples_run_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "examples"}
     blocks = examples("python.md")
@@ -41,8 +45,12 @@ def test_the_python_examples_run_from_top_to_bottom(tmp_path: Path, monkeypatch:
 @pytest.mark.timeout(1800)
 def test_the_notebook_runs(tmp_path: Path) -> None:
     notebook = nbformat.read(ROOT / "docs" / "first_agent.ipynb", as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "it is kept without what a run printed"
-    nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert not any(cell.get("outputs") for cell in notebook.cells), (
+        "it is kept without what a run printed"
+    )
+    nbclient.NotebookClient(
+        notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     printed = "".join(output.get("text", "") for output in outputs)
     assert "complete: True" in printed
@@ -53,7 +61,9 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
 
 def test_the_page_of_settings_is_in_step_with_the_schema() -> None:
     config, _ = load_config("BreakoutDeterministic-v4")
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == as_markdown(config), "make docs"
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == as_markdown(config), (
+        "make docs"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -67,7 +77,11 @@ def test_links_lead_to_files_that_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_make_targets_and_settings_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    (targets,) = re.findall(
+        r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert set(re.findall(r"(?:^    |`)make ([a-z-]+)", text, re.MULTILINE)) <= set(targets.split())
     for section, key in re.findall(r"--([a-z]+)\.([a-z_0-9]+)", text):
-        assert (section, key) == ("section", "key") or key in SECTIONS[section].model_fields, f"{section}.{key}"
+        assert (section, key) == ("section", "key") or key in SECTIONS[section].model_fields, (
+            f"{section}.{key}"
+        )

@@ -5,18 +5,20 @@ from typing import Any
 import pytest
 
 from atari_dqn.cli import main
-from atari_dqn.config import load_config, read_config
+from atari_dqn.config.resolve import load_config, read_config
 from atari_dqn.console import say_notes
-from atari_dqn.episode_file import read_episode
 from atari_dqn.errors import LONGEST_MESSAGE, LONGEST_VALUE, UserError, one_line, shorten
-from atari_dqn.sweeping.plan import make_plan
+from atari_dqn.recording.episode_file import read_episode
+from atari_dqn.sweep.plan import make_plan
 
 CONTROLS = [chr(number) for number in (*range(0x01, 0x0A), *range(0x0B, 0x20), *range(0x7F, 0xA0))]
 TURNING = [*"\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"]
 OTHERS = ["\u2028", "\u2029", "\ufeff", "\u200b", "\udc80", "\U000e0041", "\ue000"]
 
 
-@pytest.mark.parametrize("letter", [*CONTROLS, *TURNING, *OTHERS], ids=lambda letter: f"{ord(letter):x}")
+@pytest.mark.parametrize(
+    "letter", [*CONTROLS, *TURNING, *OTHERS], ids=lambda letter: f"{ord(letter):x}"
+)
 def test_what_a_terminal_would_obey_becomes_visible(letter: str) -> None:
     line = one_line(f"before{letter}after")
     assert line == f"before{letter.encode('unicode_escape').decode()}after"
@@ -41,10 +43,18 @@ SPACED = "ab " * 3_000
 
 
 @pytest.mark.parametrize(
-    "value", [LONG, SPACED, "\x1b" * 5_000, "a b'c " * 2_000], ids=["word", "words", "escapes", "apostrophes"]
+    "value",
+    [LONG, SPACED, "\x1b" * 5_000, "a b'c " * 2_000],
+    ids=["word", "words", "escapes", "apostrophes"],
 )
 @pytest.mark.parametrize(
-    "message", ["unknown game '{}' today", 'a name "{}" today', "settings: a.b = '{}': today", "['{}', 1] today"]
+    "message",
+    [
+        "unknown game '{}' today",
+        'a name "{}" today',
+        "settings: a.b = '{}': today",
+        "['{}', 1] today",
+    ],
 )
 def test_a_quoted_value_is_shortened_and_what_is_beside_it_stays(message: str, value: str) -> None:
     before, after = message.split("{}")
@@ -63,7 +73,11 @@ def test_a_long_word_is_shortened_without_quotes_and_nothing_else_is() -> None:
 
 
 NASTY = "\x1b]0;title\x07\u202e\x9b2J"
-LONG_TEXTS = {"a word": NASTY + "z" * 100_000, "words": NASTY + "z y " * 25_000, "lines": f"{NASTY}\n" + "z'\n" * 30_000}
+LONG_TEXTS = {
+    "a word": NASTY + "z" * 100_000,
+    "words": NASTY + "z y " * 25_000,
+    "lines": f"{NASTY}\n" + "z'\n" * 30_000,
+}
 
 
 @pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
@@ -104,7 +118,11 @@ LONG_TEXTS = {"a word": NASTY + "z" * 100_000, "words": NASTY + "z y " * 25_000,
     ids=" ".join,
 )
 def test_no_error_of_the_command_line_obeys_or_repeats_at_length_what_it_was_given(
-    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([argument.replace("TEXT", text) for argument in arguments]) == 2
@@ -127,7 +145,11 @@ def test_no_error_of_the_command_line_obeys_or_repeats_at_length_what_it_was_giv
     ],
 )
 def test_no_error_repeats_a_long_value_of_another_type(
-    setting: str, value: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: str,
+    value: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--game", "pong", f"--{setting}", value]) == 2
@@ -138,7 +160,10 @@ def test_no_error_repeats_a_long_value_of_another_type(
 
 def test_notes_are_printed_like_errors(capsys: pytest.CaptureFixture[str]) -> None:
     say_notes(["fine", "a\x1b[2J\nb '" + LONG + "'"])
-    assert capsys.readouterr().err == f"note: fine\nnote: a\\x1b[2J b '{'x' * (LONGEST_VALUE - 3)}...'\n"
+    assert (
+        capsys.readouterr().err
+        == f"note: fine\nnote: a\\x1b[2J b '{'x' * (LONGEST_VALUE - 3)}...'\n"
+    )
 
 
 def config_file(folder: Path) -> object:

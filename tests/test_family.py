@@ -1,4 +1,6 @@
-"""Every variant in combination with every other: it builds, learns a small problem, and can be stored and gone on with."""
+"""Every variant in combination with every other: it builds, learns a small problem, and can be
+stored and gone on with.
+"""
 
 from itertools import product
 from typing import Any
@@ -6,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atari_dqn.agent import Agent
-from atari_dqn.replay import Batch
-from atari_dqn.replay.making import make_memory
-from tests.test_agent import ACTIONS, SHAPE, config
+from atari_dqn.agent.agent import Agent
+from atari_dqn.replay.batch import Batch
+from atari_dqn.replay.factory import make_memory
+from tests.agent.test_agent import ACTIONS, SHAPE, config
 
 Combination = dict[str, Any]
 
@@ -38,7 +40,9 @@ TARGETS: dict[str, Combination] = {
 
 
 def pairwise_cover() -> list[Combination]:
-    """Few combinations in which any two values of different variants meet: greedily, the most new pairs each time."""
+    """Few combinations in which any two values of different variants meet: greedily, the most new
+    pairs each time.
+    """
     names = list(VARIANTS)
     open_pairs = {
         (one, x, other, y)
@@ -52,7 +56,10 @@ def pairwise_cover() -> list[Combination]:
         combination: Combination = {one: x, other: y}
         for name in names:
             if name not in combination:
-                gains = [len(pairs_of({**combination, name: value}, names) & open_pairs) for value in VARIANTS[name]]
+                gains = [
+                    len(pairs_of({**combination, name: value}, names) & open_pairs)
+                    for value in VARIANTS[name]
+                ]
                 combination[name] = VARIANTS[name][int(np.argmax(gains))]
         open_pairs -= pairs_of(combination, names)
         cover.append({name: combination[name] for name in names})
@@ -61,31 +68,49 @@ def pairwise_cover() -> list[Combination]:
 
 def pairs_of(combination: Combination, names: list[str]) -> set[tuple[str, Any, str, Any]]:
     known = [name for name in names if name in combination]
-    return {(one, combination[one], other, combination[other]) for i, one in enumerate(known) for other in known[i + 1 :]}
+    return {
+        (one, combination[one], other, combination[other])
+        for i, one in enumerate(known)
+        for other in known[i + 1 :]
+    }
 
 
 def agent_of(combination: Combination) -> Agent:
     settings = {name: value for name, value in combination.items() if name != "target"}
-    learning = {"optimizer__learning_rate": 1e-3, "agent__samples": 8, "agent__target_samples": 8, "replay__capacity": 200}
+    learning = {
+        "optimizer__learning_rate": 1e-3,
+        "agent__samples": 8,
+        "agent__target_samples": 8,
+        "replay__capacity": 200,
+    }
     return Agent(config(**learning, **TARGETS[combination["target"]], **settings), SHAPE, ACTIONS)
 
 
 def sampled(agent: Agent) -> Batch:
-    """Eight transitions out of the replay memory that the settings describe, after 50 steps of two environments of noise."""
+    """Eight transitions out of the replay memory that the settings describe, after 50 steps of two
+    environments of noise.
+    """
     random, memory = np.random.default_rng(0), make_memory(agent.config, 2, SHAPE, None)
     frames = random.integers(256, size=(51, 2, *SHAPE[1:]), dtype=np.uint8)
     memory.start(frames[0])
     for frame in frames[1:]:
-        action, reward = random.integers(len(ACTIONS), size=2).astype(np.int32), random.normal(size=2).astype(np.float32)
+        action, reward = (
+            random.integers(len(ACTIONS), size=2).astype(np.int32),
+            random.normal(size=2).astype(np.float32),
+        )
         ended = random.random(2) < 0.1
-        memory.add(action, reward, np.where(ended, np.float32(0), np.float32(1)), frame, ended, frame[::-1])
+        memory.add(
+            action, reward, np.where(ended, np.float32(0), np.float32(1)), frame, ended, frame[::-1]
+        )
     if memory.priorities is not None:
         memory.set_priorities(memory.sample(8).place, random.random(8, np.float32))
     return memory.sample(8)
 
 
 def improves_and_repeats(combination: Combination, updates: int) -> None:
-    """The loss of a few transitions into the end shrinks; and after any transitions, what was stored goes on as it would."""
+    """The loss of a few transitions into the end shrinks; and after any transitions, what was
+    stored goes on as it would.
+    """
     agent = agent_of(combination)
     data = sampled(agent)
     losses = []
@@ -124,10 +149,14 @@ def test_a_pairwise_cover_of_the_family_learns(number: int) -> None:
 @pytest.mark.parametrize("torso", VARIANTS["network__torso"])
 @pytest.mark.parametrize("precision", VARIANTS["machine__precision"])
 def test_the_whole_family_learns(returns: str, torso: str, precision: str) -> None:
-    """Every combination of what is said about returns with head, noise, target, number of steps, loss and precision."""
+    """Every combination of what is said about returns with head, noise, target, number of steps,
+    loss and precision.
+    """
     fixed = {name: values[0] for name, values in VARIANTS.items()}
     fixed |= {"network__returns": returns, "network__torso": torso, "machine__precision": precision}
     varied = ("network__head", "network__noisy", "target", "agent__n_step")
     losses = VARIANTS["agent__loss"] if returns == "mean" else ("huber",)
     for *values, loss in product(*(VARIANTS[name] for name in varied), losses):
-        improves_and_repeats({**fixed, **dict(zip(varied, values, strict=True)), "agent__loss": loss}, updates=120)
+        improves_and_repeats(
+            {**fixed, **dict(zip(varied, values, strict=True)), "agent__loss": loss}, updates=120
+        )

@@ -27,7 +27,7 @@ def test_every_damaged_file_is_answered_in_one_line(place: Place, count: int) ->
 
 def test_what_commands_do_wrong_is_noticed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fuzz would be worth nothing if it could not fail."""
-    monkeypatch.setattr("atari_dqn.games.single_player_roms", lambda: 1 / 0)
+    monkeypatch.setattr("atari_dqn.games.ids.single_player_roms", lambda: 1 / 0)
     assert "ZeroDivisionError" in place.answer(["games"])
     monkeypatch.undo()
 
@@ -35,8 +35,8 @@ def test_what_commands_do_wrong_is_noticed(place: Place, monkeypatch: pytest.Mon
         (place.victims / "thesis.txt").write_text("gone")
         return ()
 
-    monkeypatch.setattr("atari_dqn.games.single_player_roms", meddling)
+    monkeypatch.setattr("atari_dqn.games.ids.single_player_roms", meddling)
     assert "changed what lies outside" in place.answer(["games"])
     monkeypatch.setattr("tests.fuzz.SECONDS", 1)
-    monkeypatch.setattr("atari_dqn.games.single_player_roms", lambda: time.sleep(60))
+    monkeypatch.setattr("atari_dqn.games.ids.single_player_roms", lambda: time.sleep(60))
     assert place.answer(["games"]) == "no answer within 1 s"

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atari_dqn import checkpoint, runs
-from atari_dqn.config import load_config
+from atari_dqn.backend.profiler import Trace
+from atari_dqn.config.resolve import load_config
+from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
-from atari_dqn.metrics import RunLogs, cut_logs
-from atari_dqn.settings import Config
-from atari_dqn.sweeping.plan import FAILED, Run
-from atari_dqn.sweeping.worker import perform
-from atari_dqn.tensorflow_setup import Trace
-from atari_dqn.writing import write_whole
+from atari_dqn.files.atomic_write import write_whole
+from atari_dqn.runs import checkpoint
+from atari_dqn.runs import directory as runs
+from atari_dqn.sweep.plan import FAILED, Run
+from atari_dqn.sweep.worker import perform
+from atari_dqn.training.logs import RunLogs, cut_logs
 from tests.catch import CatchGames
-from tests.test_training import catch
-from tests.test_training import config as small
+from tests.training.test_loop import catch
+from tests.training.test_loop import config as small
 
 ARRAYS = {"counters": np.arange(4), "frame_files": np.ones((1, 2), np.int64)}
 ROW = {"steps": 10, "epsilon": 0.5, "score": 1.0, "loss": 0.25, "mean_max_q": 2.0}
@@ -53,7 +54,13 @@ def outside(tmp_path: Path) -> Path:
     documents = tmp_path / "outside" / "documents"
     (documents / "letters").mkdir(parents=True)
     (documents.parent / "thesis.txt").write_text("three years of work\n" * 100)
-    for name in ("list.txt", "000000001.npz", ".writing-000000040.npz", "manifest.json", "letters/a"):
+    for name in (
+        "list.txt",
+        "000000001.npz",
+        ".writing-000000040.npz",
+        "manifest.json",
+        "letters/a",
+    ):
         (documents / name).write_text(f"this is {name}\n" * 50)
     return documents.parent
 
@@ -127,7 +134,9 @@ def test_a_link_where_a_run_writes_is_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("kind", LINKS)
 @pytest.mark.parametrize("name", REPLACED)
-def test_a_link_where_a_run_puts_something_whole_is_replaced(run: Path, outside: Path, name: str, kind: str) -> None:
+def test_a_link_where_a_run_puts_something_whole_is_replaced(
+    run: Path, outside: Path, name: str, kind: str
+) -> None:
     path = make_link(run, name, LINKS[kind], outside)
     before = content(outside)
     train(run)
@@ -163,7 +172,9 @@ def test_a_link_that_appears_during_a_run_is_refused_by_whoever_would_follow_it(
 
 
 @pytest.mark.parametrize("kind", LINKS)
-def test_links_to_temporary_files_that_appear_during_a_run_are_replaced(run: Path, outside: Path, kind: str) -> None:
+def test_links_to_temporary_files_that_appear_during_a_run_are_replaced(
+    run: Path, outside: Path, kind: str
+) -> None:
     for name in (f"replay/.writing-{FRAMES}", ".writing-step-000000040", ".writing-run.json"):
         make_link(run, name, LINKS[kind], outside)
     before = content(outside)
@@ -176,7 +187,9 @@ def test_links_to_temporary_files_that_appear_during_a_run_are_replaced(run: Pat
 
 @pytest.mark.parametrize("kind", LINKS)
 @pytest.mark.parametrize("name", ["train.log", "worker.json", "metrics.csv"])
-def test_a_run_of_a_sweep_fails_with_the_link_as_its_reason(run: Path, outside: Path, name: str, kind: str) -> None:
+def test_a_run_of_a_sweep_fails_with_the_link_as_its_reason(
+    run: Path, outside: Path, name: str, kind: str
+) -> None:
     path = make_link(run, name, LINKS[kind], outside)
     before = content(outside), content(run)
     work = Run("Pong", "default", None, 1, 100, {}, str(run), str(run.parent / "videos"), 0)
@@ -187,7 +200,9 @@ def test_a_run_of_a_sweep_fails_with_the_link_as_its_reason(run: Path, outside: 
 
 
 @pytest.mark.parametrize("name", ["run.lock", "run.json", "config.toml", *LOGS])
-def test_what_a_backup_has_by_a_hard_link_keeps_its_content(run: Path, outside: Path, name: str) -> None:
+def test_what_a_backup_has_by_a_hard_link_keeps_its_content(
+    run: Path, outside: Path, name: str
+) -> None:
     os.link(outside / "thesis.txt", run / name)
     before = content(outside)
     train(run)
@@ -195,7 +210,9 @@ def test_what_a_backup_has_by_a_hard_link_keeps_its_content(run: Path, outside: 
     assert (outside / "thesis.txt").stat().st_nlink == 1
 
 
-def test_a_backup_that_is_made_while_a_run_writes_keeps_its_content(run: Path, outside: Path) -> None:
+def test_a_backup_that_is_made_while_a_run_writes_keeps_its_content(
+    run: Path, outside: Path
+) -> None:
     logs = RunLogs(run, 0, 100)
     logs.metrics(10, ROW)
     os.link(run / "metrics.csv", outside / "backup.csv")
@@ -216,7 +233,9 @@ def test_a_lock_of_a_run_in_use_is_not_touched_by_who_wants_it(run: Path, outsid
         assert (run / "run.lock").stat().st_nlink == 2
 
 
-def test_a_checkpoint_that_was_moved_away_and_linked_is_read_and_never_changed(run: Path, outside: Path) -> None:
+def test_a_checkpoint_that_was_moved_away_and_linked_is_read_and_never_changed(
+    run: Path, outside: Path
+) -> None:
     for step in (10, 20, 30):
         save(run, step, f"{step:09d}.npz", evaluation=100.0 - step)
     (run / "step-000000010").rename(outside / "step-000000010")
@@ -231,7 +250,9 @@ def test_a_checkpoint_that_was_moved_away_and_linked_is_read_and_never_changed(r
     linked = checkpoint.load(run / "step-000000010")
     assert (linked.step, linked.agent_only) == (10, False)
     best, newest = checkpoint.in_run(run)[1:]
-    assert checkpoint.is_agent_only(best), "the best of those that count; the linked one is better still"
+    assert checkpoint.is_agent_only(best), (
+        "the best of those that count; the linked one is better still"
+    )
     assert not checkpoint.is_agent_only(newest)
 
 
@@ -259,7 +280,9 @@ def test_only_logs_are_cut_whatever_the_positions_name(run: Path, outside: Path)
     for name in ("config.toml", "notes.txt", "metrics.csv", EVENTS, "events.out.tfevents.later"):
         (run / name).write_text("x" * 100)
     (run / "events.out.tfevents.folder").mkdir()
-    positions = dict.fromkeys(["config.toml", "notes.txt", str(outside / "thesis.txt"), "../x", EVENTS], 7)
+    positions = dict.fromkeys(
+        ["config.toml", "notes.txt", str(outside / "thesis.txt"), "../x", EVENTS], 7
+    )
     before = content(outside)
     cut_logs(run, positions | {"metrics.csv": 5})
     assert content(outside) == before

@@ -11,20 +11,22 @@ import gymnasium
 import numpy as np
 import pytest
 
-from atari_dqn import checkpoint, tasks
-from atari_dqn.config import ENDLESS_CAP, load_config
-from atari_dqn.environments import Environments, make_game, make_games
-from atari_dqn.episode_file import Origin, read_episode
+from atari_dqn.agent.pretrained import load_agent
+from atari_dqn.commands.play import _elsewhere
+from atari_dqn.config.resolve import ENDLESS_CAP, load_config
+from atari_dqn.config.schema import Config
+from atari_dqn.environments.environments import Environments, make_game, make_games
+from atari_dqn.environments.gymnasium_game import GymnasiumGame
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation import Evaluation, describe, evaluate
-from atari_dqn.games import GameSpec, all_ids, identify, resolve
-from atari_dqn.gymnasium_game import GymnasiumGame
-from atari_dqn.loading import load_agent
-from atari_dqn.playing import _elsewhere
-from atari_dqn.recording import record_episode, replay_recording, replay_screens
-from atari_dqn.releasing import training_command
-from atari_dqn.settings import Config
-from atari_dqn.training import Training
+from atari_dqn.evaluation.describe import describe
+from atari_dqn.evaluation.evaluate import Evaluation, evaluate
+from atari_dqn.games import gymnasium_tasks
+from atari_dqn.games.ids import GameSpec, all_ids, identify, resolve
+from atari_dqn.recording.episode_file import Origin, read_episode
+from atari_dqn.recording.render import record_episode, replay_recording, replay_screens
+from atari_dqn.runs import checkpoint
+from atari_dqn.training.loop import Training
+from atari_dqn.workflows.release import training_command
 from tests.acceptance.commands import run_here
 from tests.own_environments import Plain, Spaces, registered, variant
 
@@ -109,7 +111,11 @@ class Chooses(Plain):
             self.observation_space = Spaces.Box(0, 255, (48, 48), np.uint8)
 
     def observe(self) -> Any:
-        return np.zeros((48, 48), np.uint8) if len(self.observation_space.shape) == 2 else super().observe()
+        return (
+            np.zeros((48, 48), np.uint8)
+            if len(self.observation_space.shape) == 2
+            else super().observe()
+        )
 
 
 def test_arguments_without_a_default_come_from_the_settings(tmp_path: Path) -> None:
@@ -133,7 +139,9 @@ def test_arguments_of_a_recipe_and_of_a_protocol_count_before_the_environment_is
     tmp_path: Path,
 ) -> None:
     game = registered("NeedsSize", NeedsSize)
-    (tmp_path / "recipe.toml").write_text("[environment]\nkwargs = {size = 4}\n[network]\ntorso = 'mlp'\n")
+    (tmp_path / "recipe.toml").write_text(
+        "[environment]\nkwargs = {size = 4}\n[network]\ntorso = 'mlp'\n"
+    )
     (tmp_path / "protocol.toml").write_text("[environment]\nkwargs = {size = 5}\nframe_skip = 1\n")
     recipe, protocol = tmp_path / "recipe.toml", tmp_path / "protocol.toml"
 
@@ -153,7 +161,9 @@ def test_arguments_that_decide_what_is_shown_decide_protocol_and_kind() -> None:
             not pictures,
             "tutorial" if pictures else "classic",
         )
-        assert made(game, **{"environment.kwargs": {"pictures": pictures}}).observation_shape[0] == (2 if pictures else 1)
+        assert made(game, **{"environment.kwargs": {"pictures": pictures}}).observation_shape[
+            0
+        ] == (2 if pictures else 1)
     assert settings(game).spec.vectors
 
 
@@ -174,7 +184,7 @@ def test_listing_and_reading_make_no_environment(monkeypatch: pytest.MonkeyPatch
     def make(*arguments: Any, **more: Any) -> Any:
         raise AssertionError("it was made")
 
-    monkeypatch.setattr(tasks, "make", make)
+    monkeypatch.setattr(gymnasium_tasks, "make", make)
     assert identify(game) == GameSpec(game, None)
     assert Config(game=game, recipe="cartpole", protocol="classic").rom is None
     assert identify("LunarLander-v2").id == "LunarLander-v3"
@@ -274,7 +284,9 @@ def test_an_emulator_under_a_name_of_the_users_shows_pictures() -> None:
     assert (config.spec, config.recipe) == (GameSpec("MyPong-v0", None), "default")
     result = evaluate(ones, config, seed=1, episodes=1, epsilon=0.0)
     assert result.action_names == ("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
-    screens = list(replay_screens(make_game(config.spec, config.environment, 20), result.episodes[0]))
+    screens = list(
+        replay_screens(make_game(config.spec, config.environment, 20), result.episodes[0])
+    )
     assert screens[0].image.shape == (210, 160, 3)
 
 
@@ -343,7 +355,9 @@ def raises() -> Any:
         ("no function", ("0", "1", "2")),
     ],
 )
-def test_names_of_actions_are_used_only_where_every_action_has_its_own(meanings: Any, names: tuple[str, ...]) -> None:
+def test_names_of_actions_are_used_only_where_every_action_has_its_own(
+    meanings: Any, names: tuple[str, ...]
+) -> None:
     assert made(variant("Meanings", get_action_meanings=meanings)).action_names == names
 
 
@@ -364,21 +378,31 @@ def test_more_actions_than_a_byte_counts_are_refused(count: int, message: str | 
 # Observations.
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int64", "uint16", "float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "int64", "uint16", "float16", "float32", "float64"]
+)
 @pytest.mark.parametrize("shape", [(48, 48), (48, 48, 1), (48, 48, 3)])
-def test_pictures_of_any_type_are_the_bytes_that_the_space_promises(dtype: str, shape: tuple[int, ...]) -> None:
+def test_pictures_of_any_type_are_the_bytes_that_the_space_promises(
+    dtype: str, shape: tuple[int, ...]
+) -> None:
     values = np.random.default_rng(0).integers(0, 128, shape)
     members = {"observation_space": Spaces.Box(0, 255, shape, np.uint8)}
-    of_bytes = made(variant("Bytes", observe=lambda self: values.astype(np.uint8), **members)).reset(1)[0]
-    observation, _ = made(variant("Other", observe=lambda self: values.astype(dtype), **members)).reset(1)
+    of_bytes = made(
+        variant("Bytes", observe=lambda self: values.astype(np.uint8), **members)
+    ).reset(1)[0]
+    observation, _ = made(
+        variant("Other", observe=lambda self: values.astype(dtype), **members)
+    ).reset(1)
     np.testing.assert_array_equal(observation, of_bytes)
     assert observation[-1].any()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(48, 48), (48, 48, 1), (48, 48, 3)])
-def test_a_space_from_0_to_255_is_of_pictures_whatever_its_type(dtype: Any, shape: tuple[int, ...]) -> None:
-    assert tasks.shows_pictures(Spaces.Box(0, 255, shape, dtype))
+def test_a_space_from_0_to_255_is_of_pictures_whatever_its_type(
+    dtype: Any, shape: tuple[int, ...]
+) -> None:
+    assert gymnasium_tasks.shows_pictures(Spaces.Box(0, 255, shape, dtype))
 
 
 @pytest.mark.parametrize(
@@ -393,7 +417,7 @@ def test_a_space_from_0_to_255_is_of_pictures_whatever_its_type(dtype: Any, shap
     ],
 )
 def test_other_spaces_are_not_of_pictures(space: Any) -> None:
-    assert not tasks.shows_pictures(space)
+    assert not gymnasium_tasks.shows_pictures(space)
 
 
 def test_fractions_of_bytes_are_rounded() -> None:
@@ -423,7 +447,9 @@ def test_fractions_of_bytes_are_rounded() -> None:
         (np.zeros(1600, np.uint8), r"shape \(1600,\); its space says \(40, 40\)"),
     ],
 )
-def test_a_picture_that_breaks_its_spaces_promise_is_refused(picture: np.ndarray, message: str) -> None:
+def test_a_picture_that_breaks_its_spaces_promise_is_refused(
+    picture: np.ndarray, message: str
+) -> None:
     game = made(
         variant(
             "Broken",
@@ -440,7 +466,9 @@ def test_a_picture_that_breaks_its_spaces_promise_is_refused(picture: np.ndarray
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), 1e300])
 @pytest.mark.parametrize("what", ["reward", "observation"])
-def test_what_is_not_finite_names_the_environment_its_copy_and_the_step(wrong: float, what: str) -> None:
+def test_what_is_not_finite_names_the_environment_its_copy_and_the_step(
+    wrong: float, what: str
+) -> None:
     def reward(self: Plain, action: int) -> float:
         return wrong if self.elapsed == 3 and action == 2 else 0.0
 
@@ -449,20 +477,26 @@ def test_what_is_not_finite_names_the_environment_its_copy_and_the_step(wrong: f
 
     game = variant("Wrong", **({"reward": reward} if what == "reward" else {"observe": observe}))
     config = settings(game)
-    environments = Environments(make_games(config.spec, config.environment, 2, 100), config.environment, seed=1)
+    environments = Environments(
+        make_games(config.spec, config.environment, 2, 100), config.environment, seed=1
+    )
     environments.reset()
     for _ in range(2):
         environments.send(np.array([0, 2]))
         environments.recv()
     environments.send(np.array([0, 2]))
     copy = 1 if what == "reward" else 0
-    with pytest.raises(UserError, match=f"^Wrong-v0, environment {copy}, step 3 of its episode: the {what} .*") as error:
+    with pytest.raises(
+        UserError, match=f"^Wrong-v0, environment {copy}, step 3 of its episode: the {what} .*"
+    ) as error:
         environments.recv()
     assert "learning rate" not in str(error.value)
 
 
 def test_a_vector_of_another_length_is_refused() -> None:
-    with pytest.raises(UserError, match=r"Short-v0, environment 0, step 0 .* has 2 numbers; its space has 3"):
+    with pytest.raises(
+        UserError, match=r"Short-v0, environment 0, step 0 .* has 2 numbers; its space has 3"
+    ):
         made(variant("Short", observe=lambda self: np.zeros(2))).reset(1)
 
 
@@ -506,7 +540,9 @@ def test_what_is_said_of_lives_may_be_missing(info: Any, lives: int) -> None:
 
 
 def shows(*pictures: Any) -> Any:
-    """What an environment renders: each of these in turn, the last again and again; exceptions are raised."""
+    """What an environment renders: each of these in turn, the last again and again; exceptions are
+    raised.
+    """
 
     def render(self: Plain) -> Any:
         picture = pictures[min(self.elapsed, len(pictures) - 1)]
@@ -573,8 +609,12 @@ def test_a_screen_is_bytes_whatever_is_rendered(rendered: Any, expected: np.ndar
         ([RED], [], [RED]),
     ],
 )
-@pytest.mark.parametrize("observed", [{}, {"observation_space": Spaces.Box(0, 255, (48, 48), np.uint8)}])
-def test_screens_keep_their_size_for_a_whole_episode(pictures: tuple[Any, ...], observed: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "observed", [{}, {"observation_space": Spaces.Box(0, 255, (48, 48), np.uint8)}]
+)
+def test_screens_keep_their_size_for_a_whole_episode(
+    pictures: tuple[Any, ...], observed: dict[str, Any]
+) -> None:
     if observed:
         observed = observed | {"observe": lambda self: np.zeros((48, 48), np.uint8)}
     game = made(variant("Sizes", render=shows(*pictures), **observed))
@@ -629,7 +669,9 @@ def test_floats_up_to_255_stay_dark_where_they_are_dark() -> None:
     ],
 )
 @pytest.mark.parametrize("of_class", [True, False])
-def test_a_rate_that_is_no_rate_is_the_usual_one(metadata: Any, rate: float, of_class: bool) -> None:
+def test_a_rate_that_is_no_rate_is_the_usual_one(
+    metadata: Any, rate: float, of_class: bool
+) -> None:
     if of_class:
         game = variant("Rate", metadata=metadata)
     else:
@@ -647,7 +689,9 @@ def test_a_rate_that_is_no_rate_is_the_usual_one(metadata: Any, rate: float, of_
 def test_a_greedy_policy_that_never_ends_is_evaluated_soon() -> None:
     config, _ = load_config("CliffWalking-v1", "cartpole")
     assert config.evaluation.frame_cap == ENDLESS_CAP == 10_000
-    result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1, epsilon=0.0)
+    result = evaluate(
+        lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1, epsilon=0.0
+    )
     assert (len(result.episodes[0].actions), result.episodes[0].truncated) == (10_000, True)
     assert "cap 10000 agent steps, seed 1" in describe(result, "up")
     assert json.dumps(result.to_json())
@@ -669,7 +713,9 @@ def test_a_greedy_policy_that_never_ends_is_evaluated_soon() -> None:
         ("breakout", {"recipe": None}, 108_000),
     ],
 )
-def test_only_an_environment_without_a_limit_gets_a_cap(game: str, arguments: dict[str, Any], cap: int) -> None:
+def test_only_an_environment_without_a_limit_gets_a_cap(
+    game: str, arguments: dict[str, Any], cap: int
+) -> None:
     assert load_config(game, **{"recipe": "cartpole"} | arguments)[0].evaluation.frame_cap == cap
 
 
@@ -754,17 +800,28 @@ def test_random_play_needs_no_recipe(tmp_path: Path) -> None:
 # What goes wrong in an environment while it is played.
 
 MISBEHAVIOUR: dict[str, tuple[dict[str, Any], str]] = {
-    "an error of its own": ({"step": lambda self, action: 1 / 0}, "ZeroDivisionError: division by zero"),
+    "an error of its own": (
+        {"step": lambda self, action: 1 / 0},
+        "ZeroDivisionError: division by zero",
+    ),
     "an exit": ({"step": lambda self, action: sys.exit(3)}, "SystemExit: 3"),
-    "four answers": ({"step": lambda self, action: (0, 1.0, False, {})}, "ValueError: not enough values"),
+    "four answers": (
+        {"step": lambda self, action: (0, 1.0, False, {})},
+        "ValueError: not enough values",
+    ),
     "no reward": ({"reward": lambda self, action: None}, "TypeError: "),
     "several rewards": ({"reward": lambda self, action: np.ones(2)}, "ValueError: "),
-    "no observation": ({"observe": lambda self: None}, "the observation has 1 numbers; its space has 3"),
+    "no observation": (
+        {"observe": lambda self: None},
+        "the observation has 1 numbers; its space has 3",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", MISBEHAVIOUR)
-def test_whatever_goes_wrong_in_an_environment_is_one_line_and_its_traceback_is_kept(kind: str, tmp_path: Path) -> None:
+def test_whatever_goes_wrong_in_an_environment_is_one_line_and_its_traceback_is_kept(
+    kind: str, tmp_path: Path
+) -> None:
     members, expected = MISBEHAVIOUR[kind]
     begin = members.get("step", Plain.step)
     late = {"step": lambda self, action: (begin if self.elapsed > 3 else Plain.step)(self, action)}
@@ -772,7 +829,9 @@ def test_whatever_goes_wrong_in_an_environment_is_one_line_and_its_traceback_is_
     small = {"training.warmup_steps": 400, "training.total_steps": 400, "training.environments": 2}
     config, _ = load_config(game, "cartpole", overrides=small | {"replay.capacity": 2000})
     training = Training(config, tmp_path / "run", tmp_path / "videos")
-    with pytest.raises(UserError, match=rf"Bad-v0, environment \d, step \d of its episode: {expected}"):
+    with pytest.raises(
+        UserError, match=rf"Bad-v0, environment \d, step \d of its episode: {expected}"
+    ):
         training.run()
     if training.steps:
         assert "Traceback" in (tmp_path / "run" / "errors.log").read_text()
@@ -822,8 +881,14 @@ def test_nothing_to_see_is_refused() -> None:
 
 
 def test_a_large_discrete_observation_is_saved_and_loaded(tmp_path: Path) -> None:
-    game = variant("Large", observation_space=Spaces.Discrete(70_000), observe=lambda self: self.elapsed)
-    small: dict[str, Any] = {"training.warmup_steps": 40, "training.total_steps": 40, "training.environments": 2}
+    game = variant(
+        "Large", observation_space=Spaces.Discrete(70_000), observe=lambda self: self.elapsed
+    )
+    small: dict[str, Any] = {
+        "training.warmup_steps": 40,
+        "training.total_steps": 40,
+        "training.environments": 2,
+    }
     small |= {"replay.capacity": 100, "training.evaluation_episodes": 1, "network.mlp_layers": [4]}
     config, _ = load_config(game, "cartpole", overrides=small)
     training = Training(config, tmp_path / "run", tmp_path / "videos")

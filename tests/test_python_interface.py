@@ -1,4 +1,6 @@
-"""What people write in Python: paths as text, numbers of NumPy, policies that return lists, numbers out of range."""
+"""What people write in Python: paths as text, numbers of NumPy, policies that return lists, numbers
+out of range.
+"""
 
 import json
 from pathlib import Path
@@ -11,18 +13,23 @@ from atari_dqn import (
     ReplayMemory,
     Training,
     UserError,
-    checkpoint,
     evaluate,
     load_agent,
     load_config,
     write_recording,
 )
-from atari_dqn.config import read_config
-from atari_dqn.episode_file import Origin, read_episode
-from atari_dqn.recording import record_episode, record_ranked, replay_recording, write_recordings
-from atari_dqn.releasing import release
-from atari_dqn.runs import write_circumstances
-from atari_dqn.settings import Config
+from atari_dqn.config.resolve import read_config
+from atari_dqn.config.schema import Config
+from atari_dqn.recording.episode_file import Origin, read_episode
+from atari_dqn.recording.render import (
+    record_episode,
+    record_ranked,
+    replay_recording,
+    write_recordings,
+)
+from atari_dqn.runs import checkpoint
+from atari_dqn.runs.directory import write_circumstances
+from atari_dqn.workflows.release import release
 
 SHORT = {
     "training.total_steps": 240,
@@ -59,7 +66,10 @@ def test_paths_may_be_text_everywhere(tmp_path: Path, monkeypatch: pytest.Monkey
     record_episode({"gif": "folder/one.gif"}, result, episode, origin)
     _, paths = record_ranked("ranked", result, origin, "median", "end")
     assert all(path.parent == Path("ranked") for path in paths.values())
-    assert replay_recording("folder/one.json", "again.gif").episode == read_episode("folder/one.json").episode
+    assert (
+        replay_recording("folder/one.json", "again.gif").episode
+        == read_episode("folder/one.json").episode
+    )
     write_circumstances(Path("run"), config)
     assert release("run/" + checkpoint.find("run").name, "given", "given.gif", 1, 1).episodes
     written = (
@@ -98,7 +108,9 @@ def test_a_replay_memory_on_disk_takes_text(tmp_path: Path) -> None:
         ("network.torso", np.str_("impala"), "impala"),
     ],
 )
-def test_overrides_may_be_numbers_and_arrays_of_numpy_and_tuples(name: str, given: Any, expected: Any) -> None:
+def test_overrides_may_be_numbers_and_arrays_of_numpy_and_tuples(
+    name: str, given: Any, expected: Any
+) -> None:
     config, _ = load_config("breakout", overrides={name: given})
     section, _, key = name.partition(".")
     value = getattr(getattr(config, section), key)
@@ -120,7 +132,9 @@ def test_arguments_of_an_environment_may_be_of_numpy_too() -> None:
 def test_recipe_and_protocol_may_be_paths(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("[agent]\ngamma = 0.5\n")
     (tmp_path / "protocol.toml").write_text("[evaluation]\nepisodes = 7\n")
-    config, _ = load_config("breakout", recipe=tmp_path / "recipe.toml", protocol=tmp_path / "protocol.toml")
+    config, _ = load_config(
+        "breakout", recipe=tmp_path / "recipe.toml", protocol=tmp_path / "protocol.toml"
+    )
     assert (config.agent.gamma, config.evaluation.episodes) == (0.5, 7)
     assert (config.recipe, config.protocol) == ("recipe", "protocol")
     with pytest.raises(UserError, match=r"unknown recipe 'missing\.toml'"):
@@ -143,14 +157,21 @@ def test_recipe_and_protocol_may_be_paths(tmp_path: Path) -> None:
         ({"epsilon": "often"}, "epsilon = 'often': wanted is a probability"),
     ],
 )
-def test_numbers_of_an_evaluation_that_are_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_numbers_of_an_evaluation_that_are_out_of_range_are_refused(
+    arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         evaluate(ones, cartpole(), **{"seed": 1, "episodes": 1} | arguments)
 
 
 def test_numbers_of_an_evaluation_may_be_of_numpy() -> None:
     plain = evaluate(ones, cartpole(), seed=3, episodes=2, epsilon=0.5)
-    result = evaluate(ones, cartpole(), seed=np.int64(3), episodes=np.int32(2), epsilon=np.float32(0.5))  # type: ignore[arg-type]
+    numbers: dict[str, Any] = {
+        "seed": np.int64(3),
+        "episodes": np.int32(2),
+        "epsilon": np.float32(0.5),
+    }
+    result = evaluate(ones, cartpole(), **numbers)
     assert json.dumps(result.to_json()) == json.dumps(plain.to_json())
     assert evaluate(ones, cartpole(), seed=2**40, episodes=1).seed == 2**40
 
@@ -165,7 +186,10 @@ def test_numbers_of_an_evaluation_may_be_of_numpy() -> None:
 )
 def test_a_policy_may_return_a_list_or_whole_numbers_of_any_type(policy: Any) -> None:
     expected = evaluate(ones, cartpole(), seed=1, episodes=2, epsilon=0.2)
-    assert evaluate(policy, cartpole(), seed=1, episodes=2, epsilon=0.2).to_json() == expected.to_json()
+    assert (
+        evaluate(policy, cartpole(), seed=1, episodes=2, epsilon=0.2).to_json()
+        == expected.to_json()
+    )
 
 
 @pytest.mark.timeout(60)
@@ -179,7 +203,9 @@ def test_a_policy_may_return_a_list_or_whole_numbers_of_any_type(policy: Any) ->
         (lambda seen: 1, r"actions of shape \(\)"),
     ],
 )
-def test_a_policy_that_returns_no_actions_of_the_game_is_an_error_at_once(game: str, policy: Any, message: str) -> None:
+def test_a_policy_that_returns_no_actions_of_the_game_is_an_error_at_once(
+    game: str, policy: Any, message: str
+) -> None:
     config, _ = load_config(game)
     with pytest.raises(UserError, match=message):
         evaluate(policy, config, seed=1, episodes=1, epsilon=0.5)

@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atari_dqn import checkpoint
-from atari_dqn.agent import Agent
-from atari_dqn.config import load_config
-from atari_dqn.environments import Environments
-from atari_dqn.settings import Config
-from atari_dqn.training import Training
+from atari_dqn.agent.agent import Agent
+from atari_dqn.config.resolve import load_config
+from atari_dqn.config.schema import Config
+from atari_dqn.environments.environments import Environments
+from atari_dqn.runs import checkpoint
+from atari_dqn.training.loop import Training
 from tests.catch import CatchGames
-from tests.test_config import FAMILY, RECIPES
-from tests.test_training import everything
+from tests.config.test_resolve import FAMILY, RECIPES
+from tests.training.test_loop import everything
 
-# A game of 8 steps needs no million of them: only numbers that count steps or make the machine work are made small.
+# A game of 8 steps needs no million of them: only numbers that count steps or make the machine work
+# are made small.
 SHORT = {
     "training.environments": 4,
     "training.warmup_steps": 500,
@@ -30,7 +31,8 @@ SHORT = {
     "network.hidden_units": 64,
     "optimizer.learning_rate": 5e-4,
     "optimizer.decay_updates": 0,
-    "exploration.decay_steps": 6_000,  # of 1,400 balls, or none at the far edge is ever caught by chance and learnt from
+    # of 1,400 balls, or none at the far edge is ever caught by chance and learnt from
+    "exploration.decay_steps": 6_000,
     "replay.capacity": 8_000,
     "replay.importance_steps": 12_000,
 }
@@ -46,7 +48,9 @@ def short(recipe: str, seed: int, steps: int) -> Config:
 
 
 def train(config: Config, directory: Path) -> Training:
-    training = Training(config, directory, directory / "videos", games=CatchGames(config.training.environments))
+    training = Training(
+        config, directory, directory / "videos", games=CatchGames(config.training.environments)
+    )
     assert training.run()
     return training
 
@@ -64,13 +68,17 @@ def greedy_scores(agent: Agent, config: Config, steps: int) -> list[float]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_names_its_source(recipe: str) -> None:
-    header = (Path(__file__).parent.parent / "configs" / f"{recipe}.toml").read_text().split("\n\n")[0]
+    header = (
+        (Path(__file__).parent.parent / "configs" / f"{recipe}.toml").read_text().split("\n\n")[0]
+    )
     assert header.startswith("# ")
     assert re.search(r" et al\. 20\d\d", header)
 
 
 @pytest.mark.parametrize("recipe", ["rainbow", "munchausen-iqn"])
-def test_a_stopped_run_of_the_largest_recipes_ends_as_one_that_was_not(recipe: str, tmp_path: Path) -> None:
+def test_a_stopped_run_of_the_largest_recipes_ends_as_one_that_was_not(
+    recipe: str, tmp_path: Path
+) -> None:
     train(short(recipe, seed=1, steps=1_200), tmp_path / "whole")
     train(short(recipe, seed=1, steps=800), tmp_path / "stopped")
     again = Training(short(recipe, 1, 1_200), tmp_path / "stopped", tmp_path, games=CatchGames(4))

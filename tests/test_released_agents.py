@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from atari_dqn.config import read_config
-from atari_dqn.evaluation import evaluate
-from atari_dqn.games import reference_scores
-from atari_dqn.loading import load_agent
+from atari_dqn.agent.pretrained import load_agent
+from atari_dqn.config.resolve import read_config
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.games.ids import reference_scores
 
 ROOT = Path(__file__).parent.parent
 RELEASED = sorted(path.parent for path in (ROOT / "checkpoints/released").glob("*/README.md"))
@@ -38,7 +38,9 @@ def test_card_results_and_evaluation_name_the_same_score(agent: Path) -> None:
 
 
 def test_released_agents_are_small() -> None:
-    sizes = [file.stat().st_size for agent in RELEASED for file in agent.rglob("*") if file.is_file()]
+    sizes = [
+        file.stat().st_size for agent in RELEASED for file in agent.rglob("*") if file.is_file()
+    ]
     assert RELEASED
     assert max(sizes) < 8 * MEGABYTE
     assert sum(sizes) < 60 * MEGABYTE

@@ -13,15 +13,18 @@ import gymnasium
 import numpy as np
 import pytest
 
-from atari_dqn import checkpoint, playing, recording, short_evaluation
-from atari_dqn.config import load_config
+from atari_dqn.commands import play as playing
+from atari_dqn.config.resolve import load_config
+from atari_dqn.config.schema import Config
 from atari_dqn.console import STANDARD_ERROR
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation import evaluate
-from atari_dqn.interruption import StopOnSignals
-from atari_dqn.recording import EpisodeChangedError, write_recording, write_recordings
-from atari_dqn.settings import Config
-from atari_dqn.training import Training
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.recording import render
+from atari_dqn.recording.render import EpisodeChangedError, write_recording, write_recordings
+from atari_dqn.runs import checkpoint
+from atari_dqn.runs.signals import StopOnSignals
+from atari_dqn.training import periodic_evaluation
+from atari_dqn.training.loop import Training
 from tests.acceptance.commands import run_here
 
 
@@ -103,11 +106,11 @@ def failing(*arguments: Any, **options: Any) -> Any:
 
 
 def evaluation_fails(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(short_evaluation, "evaluate", failing)
+    patch.setattr(periodic_evaluation, "evaluate", failing)
 
 
 def rendering_fails(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(recording, "make_game", failing)
+    patch.setattr(render, "make_game", failing)
 
 
 FAULTS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], None], str]] = {
@@ -167,7 +170,7 @@ def test_a_checkpoint_is_written_before_the_evaluation_at_its_step_and_told_of_i
         found.append((origin.steps, [path.name for path in checkpoint.in_run(tmp_path / "run")]))
         return float(origin.steps)
 
-    monkeypatch.setattr("atari_dqn.training.evaluate_shortly", evaluated)
+    monkeypatch.setattr("atari_dqn.training.loop.evaluate_shortly", evaluated)
     train(tmp_path, settings(training__total_steps=250))
     names = ["step-000000100", "step-000000200", "step-000000252"]
     assert found == [(100, names[:1]), (200, names[:2]), (252, names)]
@@ -191,7 +194,9 @@ class Ends:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_an_evaluation_at_once_and_it_is_made_up_for(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_leaves_an_evaluation_at_once_and_it_is_made_up_for(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     config = settings(training__total_steps=200)
     training = Training(config, tmp_path / "run", tmp_path / "videos")
     policy = Ends(number)
@@ -205,10 +210,14 @@ def test_a_signal_leaves_an_evaluation_at_once_and_it_is_made_up_for(number: sig
     assert again.run()
     whole = train(tmp_path / "whole", config)
     ours, expected = (
-        {name: array.tolist() for name, array in each.arrays().items() if name != "evaluation"} for each in (again, whole)
+        {name: array.tolist() for name, array in each.arrays().items() if name != "evaluation"}
+        for each in (again, whole)
     )
     assert ours == expected
-    rows = [(folder / "run" / "evaluations.csv").read_text() for folder in (tmp_path, tmp_path / "whole")]
+    rows = [
+        (folder / "run" / "evaluations.csv").read_text()
+        for folder in (tmp_path, tmp_path / "whole")
+    ]
     assert rows[0] == rows[1]
     assert rows[0].count("\n") == 3
 
@@ -246,13 +255,13 @@ def test_a_signal_leaves_a_recording_at_once_and_leaves_nothing_half_made(
     seen = []
 
     def stopping(game: Any, episode: Any) -> Any:
-        for screen in recording.replay_screens(game, episode):
+        for screen in render.replay_screens(game, episode):
             seen.append(screen)
             if len(seen) == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield screen
 
-    monkeypatch.setattr(recording.record_episode, "__kwdefaults__", {"scale": None, "show": stopping})
+    monkeypatch.setattr(render.record_episode, "__kwdefaults__", {"scale": None, "show": stopping})
     training = Training(settings(training__total_steps=200), tmp_path / "run", tmp_path / "videos")
     assert not training.run()
     assert len(seen) == 3
@@ -304,7 +313,9 @@ def test_a_run_that_is_stopped_while_graphs_are_built_is_saved_as_it_was(tmp_pat
         np.testing.assert_array_equal(training.arrays()[name], array)
 
 
-def test_a_reader_that_has_gone_is_a_request_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_has_gone_is_a_request_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with StopOnSignals() as stop:
         assert not stop.requested
         monkeypatch.setattr(STANDARD_ERROR, "reader_gone", True)
@@ -314,8 +325,12 @@ def test_a_reader_that_has_gone_is_a_request_to_stop(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(("kind", "limit"), [("gif", "max_seconds"), ("mp4", "max_mp4_seconds")])
 def test_recordings_have_a_limit(kind: str, limit: str, tmp_path: Path) -> None:
     config, _ = load_config("CliffWalking-v1", "cartpole", overrides={f"recording.{limit}": 2})
-    config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"frame_cap": 40})})
-    result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1, epsilon=0.0)
+    config = config.model_copy(
+        update={"evaluation": config.evaluation.model_copy(update={"frame_cap": 40})}
+    )
+    result = evaluate(
+        lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1, epsilon=0.0
+    )
     shown = write_recording(tmp_path / f"a.{kind}", config, result.episodes[0])
     assert shown.shown == pytest.approx(2, abs=0.3)
     assert shown.played == pytest.approx(40 / shown.screens_per_second)
@@ -351,7 +366,9 @@ def test_a_recording_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) ->
     assert not any(path.is_symlink() for path in tmp_path.iterdir())
 
 
-def test_no_child_process_inherits_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_child_process_inherits_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inherited = []
     begin = subprocess.Popen.__init__
 
@@ -367,7 +384,9 @@ def test_no_child_process_inherits_standard_input(tmp_path: Path, monkeypatch: p
         try:
             monkeypatch.setattr(subprocess.Popen, "__init__", watched)
             config = settings()
-            result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
+            result = evaluate(
+                lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1
+            )
             write_recording(tmp_path / "a.mp4", config, result.episodes[0])
             with pytest.raises(UserError):
                 playing.watch(_watching(tmp_path))

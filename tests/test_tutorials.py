@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from atari_dqn.config import load_config
-from atari_dqn.evaluation import evaluate
-from atari_dqn.training import Training
+from atari_dqn.config.resolve import load_config
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.training.loop import Training
 
 ENOUGH = [
     ("CartPole-v1", "cartpole", 475),
@@ -33,13 +33,19 @@ def test_four_of_five_seeds_are_good_enough_in_a_hundred_episodes(
     scores = []
     for seed in range(1, 6):
         training = trained(game, recipe, seed, tmp_path)
-        scores.append(evaluate(training.agent.act, training.config, seed=seed, episodes=100).statistics()["mean"])
+        scores.append(
+            evaluate(training.agent.act, training.config, seed=seed, episodes=100).statistics()[
+                "mean"
+            ]
+        )
     assert sum(score >= enough for score in scores) >= 4, scores
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_lunar_lander_is_solved_within_six_hundred_episodes_with_four_of_five_seeds(tmp_path: Path) -> None:
+def test_lunar_lander_is_solved_within_six_hundred_episodes_with_four_of_five_seeds(
+    tmp_path: Path,
+) -> None:
     best = []
     for seed in range(1, 6):
         trained("LunarLander-v3", "lunarlander", seed, tmp_path)

@@ -1,9 +1,11 @@
-"""Kills a training run at random moments until it is complete, and compares it with one that was left alone.
+"""Kills a training run at random moments until it is complete, and compares it with one that was
+left alone.
 
     python -m tests.torture --kills 50
     python -m tests.torture --recipes rainbow iqn --tasks Qbert-v0 --kills 6
 
-Every other kill waits for a checkpoint that is being written. Nothing is repaired between a kill and the next start.
+Every other kill waits for a checkpoint that is being written. Nothing is repaired between a kill
+and the next start.
 """
 
 import argparse
@@ -20,8 +22,22 @@ from pathlib import Path
 
 TASKS = ("BreakoutDeterministic-v4", "Qbert-v0", "SpaceInvadersDeterministic-v4")
 SMALL = (
-    *("--training.environments", "4", "--training.warmup_steps", "400", "--training.log_period", "200"),
-    *("--training.checkpoint_period", "400", "--training.evaluation_period", "0", "--replay.capacity", "3000"),
+    *(
+        "--training.environments",
+        "4",
+        "--training.warmup_steps",
+        "400",
+        "--training.log_period",
+        "200",
+    ),
+    *(
+        "--training.checkpoint_period",
+        "400",
+        "--training.evaluation_period",
+        "0",
+        "--replay.capacity",
+        "3000",
+    ),
     *("--agent.batch_size", "8", "--agent.target_period_updates", "40"),
 )
 
@@ -37,7 +53,15 @@ class Outcome:
     same: bool = False
 
 
-def torture(task: str, recipe: str, steps: int, kills: int, seed: int, directory: Path, extra: Sequence[str] = ()) -> Outcome:
+def torture(
+    task: str,
+    recipe: str,
+    steps: int,
+    kills: int,
+    seed: int,
+    directory: Path,
+    extra: Sequence[str] = (),
+) -> Outcome:
     """Trains a task twice, once left alone and once killed so many times, and compares the digests.
 
     Args:
@@ -49,13 +73,33 @@ def torture(task: str, recipe: str, steps: int, kills: int, seed: int, directory
         directory: where both runs go.
         extra: further options of ``atari-dqn train``.
     """
-    command = [sys.executable, "-m", "atari_dqn.cli", "train", "--game", task, "--config", recipe, *SMALL, *extra]
-    command += ["--total-steps", str(steps), "--root", str(directory), "--videos", str(directory / "videos")]
+    command = [
+        sys.executable,
+        "-m",
+        "atari_dqn.cli",
+        "train",
+        "--game",
+        task,
+        "--config",
+        recipe,
+        *SMALL,
+        *extra,
+    ]
+    command += [
+        "--total-steps",
+        str(steps),
+        "--root",
+        str(directory),
+        "--videos",
+        str(directory / "videos"),
+    ]
     subprocess.run([*command, "--run-dir", "alone"], check=True, capture_output=True)
     outcome, moments = Outcome(task, recipe), random.Random(seed)
     run = directory / task.replace("/", "-") / "killed"
     while outcome.kills < kills:
-        process = subprocess.Popen([*command, "--run-dir", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [*command, "--run-dir", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         _kill(process, run, moments.uniform(0, 3), writing=outcome.kills % 2 == 0)
         if process.wait() != -signal.SIGKILL:
             break  # it was complete before its moment came
@@ -70,12 +114,16 @@ def _kill(process: "subprocess.Popen[bytes]", run: Path, delay: float, writing: 
     """Kills a run some time after it has begun to step, or as it writes a checkpoint."""
     metrics = run / "metrics.csv"
     size = before = 2**63
-    while process.poll() is None and size <= before:  # until a row is added, after some were cut off
+    while (
+        process.poll() is None and size <= before
+    ):  # until a row is added, after some were cut off
         time.sleep(0.02)
         before = size
         size = metrics.stat().st_size if metrics.is_file() else 0
     deadline = time.monotonic() + delay
-    while process.poll() is None and (time.monotonic() < deadline or (writing and not _half_written(run))):
+    while process.poll() is None and (
+        time.monotonic() < deadline or (writing and not _half_written(run))
+    ):
         time.sleep(0.001)
     process.kill()
 
@@ -102,8 +150,13 @@ def main() -> int:
     for number, (recipe, task) in enumerate(pairs):
         with tempfile.TemporaryDirectory() as directory:
             share = -(-options.kills // len(pairs))
-            outcome = torture(task, recipe, options.steps, share, options.seed + number, Path(directory))
-        print(f"{task}, {recipe}: {outcome.kills} kills, {outcome.while_writing} inside a checkpoint: ", end="")
+            outcome = torture(
+                task, recipe, options.steps, share, options.seed + number, Path(directory)
+            )
+        print(
+            f"{task}, {recipe}: {outcome.kills} kills, {outcome.while_writing} inside a checkpoint: ",
+            end="",
+        )
         print("the same digest" if outcome.same else "ANOTHER DIGEST", flush=True)
         outcomes.append(outcome)
     return 0 if all(outcome.same for outcome in outcomes) else 1

@@ -1,18 +1,21 @@
-"""The actors of a run as the learner sees them: what each has done, whoever is ready first; new ones for the dead."""
+"""The actors of a run as the learner sees them: what each has done, whoever is ready first; new
+ones for the dead.
+"""
 
 from typing import Any
 
 import numpy as np
 
-from atari_dqn.agent import Agent
+from atari_dqn.agent.agent import Agent
+from atari_dqn.backend.startup import start
+from atari_dqn.config.schema import Config
 from atari_dqn.console import say
 from atari_dqn.distributed.experience import Experience
-from atari_dqn.settings import Config
-from atari_dqn.tensorflow_setup import start
 
 # One that dies before it has done anything will not do better for ever.
 DEATHS_IN_A_ROW = 3
-# Horgan et al. 2018, appendix C: an actor copies the learner's weights every 400 frames of its own; here agent steps.
+# Horgan et al. 2018, appendix C: an actor copies the learner's weights every 400 frames of its own;
+# here agent steps.
 WEIGHTS_PERIOD = 400
 
 
@@ -33,8 +36,8 @@ class _Actor:
 class Actors:
     """Ray actors, each busy with one piece of experience at a time.
 
-    An actor gets its next order when what it sent is taken over, so the learner, which makes all updates that are due before it
-    takes over more, sets the pace, however many actors there are.
+    An actor gets its next order when what it sent is taken over, so the learner, which makes all
+    updates that are due before it takes over more, sets the pace, however many actors there are.
 
     Args:
         config: of the run.
@@ -47,15 +50,24 @@ class Actors:
 
         self._ray, self._config, self._agent = ray, config, agent
         # The last: what an actor had done went with its machine before it arrived.
-        self._died = ray.exceptions.RayActorError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError
+        self._died = (
+            ray.exceptions.RayActorError,
+            ray.exceptions.NodeDiedError,
+            ray.exceptions.ObjectLostError,
+        )
         self._class = ray.remote(num_cpus=cpus, max_restarts=0)(_Actor)
         count = config.machine.actors
         self._generation, self._failures = [0] * count, [0] * count
         self._actors: list[Any] = [None] * count
         self._since_weights = [0] * count  # agent steps of each actor since it was given weights
         self._running: dict[Any, int] = {}
-        self._published: tuple[int, Any] = (-1, None)  # number of updates, and the weights after them
-        self._weight_bytes = sum(np.asarray(variable).nbytes for variable in agent.online.weights.variables)
+        self._published: tuple[int, Any] = (
+            -1,
+            None,
+        )  # number of updates, and the weights after them
+        self._weight_bytes = sum(
+            np.asarray(variable).nbytes for variable in agent.online.weights.variables
+        )
         self.deaths = self.bytes_received = self.bytes_sent = 0
 
     def start(self, steps: int, episodes: int) -> None:
@@ -64,7 +76,8 @@ class Actors:
             self._begin(index, steps, episodes)
 
     def next(self, seconds: float, steps: int, episodes: int) -> tuple[int, Experience] | None:
-        """The next piece of experience and the actor that made it, which is given its next order; None if none came in time.
+        """The next piece of experience and the actor that made it, which is given its next order;
+        None if none came in time.
 
         Raises:
             RuntimeError: an actor died again and again before it had done anything.
@@ -114,7 +127,9 @@ class Actors:
         self._failures[index] += 1
         self._generation[index] += 1
         if self._failures[index] == DEATHS_IN_A_ROW:
-            raise RuntimeError(f"actor {index} died {DEATHS_IN_A_ROW} times before it had done anything") from error
+            raise RuntimeError(
+                f"actor {index} died {DEATHS_IN_A_ROW} times before it had done anything"
+            ) from error
         say(f"note: actor {index} died and is replaced; what it was busy with is lost")
         self._ray.kill(self._actors[index])  # it may only have been out of reach
         self._begin(index, steps, episodes)

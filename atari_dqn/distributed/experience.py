@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.replay import ReplayMemory, pack, unpack
+from atari_dqn.replay.blocks import pack, unpack
+from atari_dqn.replay.memory import ReplayMemory
 
 
 class Ended(NamedTuple):
@@ -28,8 +29,11 @@ class Experience(NamedTuple):
     ended: NDArray[np.bool_]  # (K, E)
     frames: bytes  # (E, K, *frame_shape) where the actions led
     first_frames: bytes  # (M, *frame_shape) of the M episodes that began after others ended
-    start: bytes  # (E, *frame_shape) first frames of a new actor's episodes; empty if it has gone on with its own
-    surprise: list[NDArray[np.float32]]  # of each environment's transitions that became complete, oldest first
+    # (E, *frame_shape) first frames of a new actor's episodes; empty if it has gone on with its own
+    start: bytes
+    surprise: list[
+        NDArray[np.float32]
+    ]  # of each environment's transitions that became complete, oldest first
     episodes: list[Ended]
     emulator_frames: int
 
@@ -42,7 +46,9 @@ class Experience(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of everything that grows with the number of steps."""
         arrays = (self.action, self.reward, self.discount, self.ended, *self.surprise)
-        return sum(array.nbytes for array in arrays) + sum(map(len, (self.frames, self.first_frames, self.start)))
+        return sum(array.nbytes for array in arrays) + sum(
+            map(len, (self.frames, self.first_frames, self.start))
+        )
 
 
 def pack_experience(
@@ -61,7 +67,9 @@ def pack_experience(
         episodes: see ``Experience``.
         emulator_frames: that the steps took.
     """
-    action, reward, discount, frame, ended, first = (np.stack(part) for part in zip(*steps, strict=True))
+    action, reward, discount, frame, ended, first = (
+        np.stack(part) for part in zip(*steps, strict=True)
+    )
     # An environment's frames one after another: they differ little, so they pack well.
     packed = pack(frame.swapaxes(0, 1)), pack(first[ended]), b"" if start is None else pack(start)
     return Experience(action, reward, discount, ended, *packed, surprise, episodes, emulator_frames)
@@ -85,8 +93,11 @@ def insert(memory: ReplayMemory, envs: NDArray[np.int64], experience: Experience
             first[env] = next(first_frames)
         memory.add(action, reward, discount, frame, ended, first, envs)
     if memory.priorities is not None:
-        for complete, surprise in zip(memory.completed(envs, before), experience.surprise, strict=True):
-            # The last transitions of an actor that died become complete with the first frames of its successor.
+        for complete, surprise in zip(
+            memory.completed(envs, before), experience.surprise, strict=True
+        ):
+            # The last transitions of an actor that died become complete with the first frames of
+            # its successor.
             known = complete[len(complete) - len(surprise) :]
             if len(known):
                 memory.priorities.set(known, surprise)

@@ -1,4 +1,6 @@
-"""A learner that owns memory and networks, and is sent experience by actors (Horgan et al. 2018, "Ape-X", section 3)."""
+"""A learner that owns memory and networks, and is sent experience by actors (Horgan et al. 2018,
+"Ape-X", section 3).
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn import checkpoint
+from atari_dqn.config.schema import Config
 from atari_dqn.console import say
 from atari_dqn.distributed.actor import STEPS_AT_A_TIME
 from atari_dqn.distributed.actors import Actors
 from atari_dqn.distributed.experience import Experience, insert
-from atari_dqn.environments import make_games
-from atari_dqn.settings import Config
-from atari_dqn.training import Training
+from atari_dqn.environments.environments import make_games
+from atari_dqn.runs import checkpoint
+from atari_dqn.training.loop import Training
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -21,8 +23,9 @@ SECONDS_BETWEEN_LOOKS = 1.0
 class DistributedTraining(Training):
     """``Training`` whose environments are stepped by Ray actors, each with a copy of the network.
 
-    Each of N actors has the N-th part of the environments. Which experience comes first is decided by time, so a run does not
-    repeat exactly, and one that is continued begins new episodes; everything else is that of ``Training``.
+    Each of N actors has the N-th part of the environments. Which experience comes first is decided
+    by time, so a run does not repeat exactly, and one that is continued begins new episodes;
+    everything else is that of ``Training``.
 
     Args:
         config: all settings; ``machine.actors`` is N.
@@ -31,7 +34,13 @@ class DistributedTraining(Training):
         cpus: that each actor takes of the cluster.
     """
 
-    def __init__(self, config: Config, run_directory: str | Path, video_directory: str | Path, cpus: float = 1.0) -> None:
+    def __init__(
+        self,
+        config: Config,
+        run_directory: str | Path,
+        video_directory: str | Path,
+        cpus: float = 1.0,
+    ) -> None:
         # What the actors' games look like; they begin their episodes themselves.
         one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
         super().__init__(config, run_directory, video_directory, one)
@@ -79,12 +88,16 @@ class DistributedTraining(Training):
             self.logs.progress.advance(experience.steps)
             for episode in experience.episodes:
                 place = index * count + episode.environment
-                self.logs.episode(self.episodes.ended(self.steps, *episode._replace(environment=place)))
+                self.logs.episode(
+                    self.episodes.ended(self.steps, *episode._replace(environment=place))
+                )
         if experience.episodes and not self.config.agent.target_period_updates:
             self.agent.sync_target()
 
     def more_metrics(self) -> dict[str, float]:
-        """How the actors do, since this process began: what is lost with one that died is at most ``STEPS_AT_A_TIME``."""
+        """How the actors do, since this process began: what is lost with one that died is at most
+        ``STEPS_AT_A_TIME``.
+        """
         steps = max(self.steps - self.begun_at[0], 1)
         trained = (self.agent.updates - self.begun_at[1]) * self.config.agent.batch_size
         learning = max(self.steps - max(self.begun_at[0], self.config.training.warmup_steps), 1)

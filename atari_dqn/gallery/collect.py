@@ -1,4 +1,6 @@
-"""What the page shows, as plain data: recordings and evaluations below the videos, runs below the checkpoints."""
+"""What the page shows, as plain data: recordings and evaluations below the videos, runs below the
+checkpoints.
+"""
 
 import json
 import re
@@ -9,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from atari_dqn.errors import UserError
-from atari_dqn.gallery.contract import MAX_BYTES, Evaluation, Recording, parse
-from atari_dqn.gallery.curves import read_curve, read_evaluations
-from atari_dqn.games import identify, reference_scores
-from atari_dqn.reading import read_json, read_text, read_toml
+from atari_dqn.files.reading import read_json, read_text, read_toml
+from atari_dqn.games.ids import identify, reference_scores
+from atari_dqn.recording.contract import MAX_BYTES, Evaluation, Recording, parse
+from atari_dqn.runs.curves import read_curve, read_evaluations
 
 # Where the page keeps its own files, below the videos.
 OWN_FOLDER = "gallery"
@@ -58,17 +60,28 @@ class Collection:
             self.notes.append(f"'{_printable(path)}' is skipped: {error}")
 
     def data(self) -> dict[str, Any]:
-        """Everything, ready for JSON; games and runs in the order of their names, recordings by step."""
+        """Everything, ready for JSON; games and runs in the order of their names, recordings by
+        step.
+        """
         order = sorted(self.runs, key=lambda key: (key[0].lower(), *_natural(key[1])))
         places = {key: place for place, key in enumerate(order)}
         runs = [self.runs[key] for key in order]
         games = {run["game"]: run["rom"] for run in runs}
         for part in (*self.recordings, *self.evaluations):
             part["run"] = places[part["run"]]
-        by_step = sorted(self.recordings, key=lambda part: (part["run"], part["steps"], part["score"], part["id"]))
-        by_mean = sorted(self.evaluations, key=lambda part: (part["run"], part["steps"], part["protocol"], part["seed"]))
+        by_step = sorted(
+            self.recordings,
+            key=lambda part: (part["run"], part["steps"], part["score"], part["id"]),
+        )
+        by_mean = sorted(
+            self.evaluations,
+            key=lambda part: (part["run"], part["steps"], part["protocol"], part["seed"]),
+        )
         return {
-            "games": [{"id": game, "reference": reference_scores().get(rom or "")} for game, rom in games.items()],
+            "games": [
+                {"id": game, "reference": reference_scores().get(rom or "")}
+                for game, rom in games.items()
+            ],
             "runs": runs,
             "protocols": list(self.protocols.values()),
             "recordings": by_step,
@@ -79,11 +92,17 @@ class Collection:
         folder = path.parent.relative_to(self.videos).as_posix()
         if not _printable(path) == str(path):
             raise UserError("its name is no text")
-        files = {kind: file for kind in ("gif", "mp4") if (file := getattr(part.files, kind)) is not None}
+        files = {
+            kind: file for kind in ("gif", "mp4") if (file := getattr(part.files, kind)) is not None
+        }
         for kind, file in files.items():
             if not file.name.lower().endswith(f".{kind}"):
                 raise UserError(f"files.{kind}.name: no .{kind} file")
-        there = {kind: file for kind, file in files.items() if _inside(path.with_name(file.name), self.videos)}
+        there = {
+            kind: file
+            for kind, file in files.items()
+            if _inside(path.with_name(file.name), self.videos)
+        }
         if not there:
             raise UserError("its GIF or MP4 is not beside it")
         media = {kind: [f"{folder}/{file.name}", file.seconds] for kind, file in there.items()}
@@ -111,7 +130,12 @@ class Collection:
         conditions = part.protocol.conditions()
         signature = json.dumps(conditions, sort_keys=True)
         self.protocols.setdefault(signature, conditions)
-        return {"run": key, "steps": part.steps, "source": part.source, "protocol": list(self.protocols).index(signature)}
+        return {
+            "run": key,
+            "steps": part.steps,
+            "source": part.source,
+            "protocol": list(self.protocols).index(signature),
+        }
 
 
 def collect(root: Path, videos: Path) -> tuple[dict[str, Any], list[str]]:
@@ -128,15 +152,22 @@ def collect(root: Path, videos: Path) -> tuple[dict[str, Any], list[str]]:
         if path.suffix == ".json":
             collection.add_json(path)
     described = {path.with_suffix("") for path in files if path.suffix == ".json"}
-    bare = sum(path.suffix.lower() in (".gif", ".mp4") and path.with_suffix("") not in described for path in files)
+    bare = sum(
+        path.suffix.lower() in (".gif", ".mp4") and path.with_suffix("") not in described
+        for path in files
+    )
     if bare:
-        collection.notes.append(f"{bare} GIF or MP4 files in '{videos}' have no JSON file beside them and are not shown")
+        collection.notes.append(
+            f"{bare} GIF or MP4 files in '{videos}' have no JSON file beside them and are not shown"
+        )
     return collection.data(), collection.notes
 
 
 def _below(videos: Path) -> Iterator[Path]:
     own = videos / OWN_FOLDER
-    return (path for path in sorted(videos.rglob("*")) if path.is_file() and own not in path.parents)
+    return (
+        path for path in sorted(videos.rglob("*")) if path.is_file() and own not in path.parents
+    )
 
 
 def _inside(path: Path, folder: Path) -> bool:
@@ -186,15 +217,27 @@ def _read_run(directory: Path, stamps: Stamps) -> dict[str, Any]:
 def _unknown_run(part: Recording | Evaluation) -> dict[str, Any]:
     """A run of which only recordings are left."""
     names = {"game": part.game, "name": part.run, "recipe": part.recipe, "rom": part.rom}
-    return names | {"curve": None, "evaluations": None, "settings": None, "started": None, "commit": None}
+    return names | {
+        "curve": None,
+        "evaluations": None,
+        "settings": None,
+        "started": None,
+        "commit": None,
+    }
 
 
 def _settings(tables: dict[str, Any]) -> dict[str, str]:
     """Every setting as it was written, by ``section.key``."""
     settings: dict[str, str] = {}
     for section, value in tables.items():
-        pairs = {f"{section}.{key}": entry for key, entry in value.items()} if isinstance(value, dict) else {section: value}
-        settings |= {name: json.dumps(entry, default=str).strip('"') for name, entry in pairs.items()}
+        pairs = (
+            {f"{section}.{key}": entry for key, entry in value.items()}
+            if isinstance(value, dict)
+            else {section: value}
+        )
+        settings |= {
+            name: json.dumps(entry, default=str).strip('"') for name, entry in pairs.items()
+        }
     return settings
 
 
@@ -203,7 +246,10 @@ def _first_start(directory: Path) -> dict[str, str | None]:
     found: dict[str, str | None] = {"started": None, "commit": None}
     with suppress(UserError, KeyError, IndexError, TypeError, AttributeError):
         start = read_json(directory / LOGS[1])["starts"][0]
-        found = {"started": str(start["time"])[:40], "commit": str(start["commit"] or "")[:60] or None}
+        found = {
+            "started": str(start["time"])[:40],
+            "commit": str(start["commit"] or "")[:60] or None,
+        }
     return found
 
 
@@ -220,7 +266,11 @@ def _natural(name: str) -> tuple[Any, ...]:
     >>> sorted(["seed10", "seed2"], key=_natural)
     ['seed2', 'seed10']
     """
-    return tuple((int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name) if part)
+    return tuple(
+        (int(part), "") if part.isdecimal() else (-1, part.lower())
+        for part in re.split(r"(\d+)", name)
+        if part
+    )
 
 
 def _printable(path: Path) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from atari_dqn.errors import UserError
+from atari_dqn.files.atomic_write import write_whole
+from atari_dqn.files.reading import read_bytes
 from atari_dqn.gallery.collect import OWN_FOLDER
-from atari_dqn.reading import read_bytes
-from atari_dqn.writing import write_whole
 
 STYLES = ("gallery.css",)
 SCRIPTS = (
@@ -50,7 +50,8 @@ KEYS = (
 
 
 def write_page(videos: Path, data: dict[str, Any], live: bool = False) -> Path:
-    """Writes ``index.html`` and the folder ``gallery`` beside it; together with the recordings they can be sent to anybody.
+    """Writes ``index.html`` and the folder ``gallery`` beside it; together with the recordings they
+    can be sent to anybody.
 
     Args:
         videos: where recordings lie; it is made.
@@ -61,11 +62,20 @@ def write_page(videos: Path, data: dict[str, Any], live: bool = False) -> Path:
         UserError: ``index.html`` is something else than this page, or a file cannot be written.
     """
     page, own = videos / "index.html", videos / OWN_FOLDER
-    environment = Environment(loader=PackageLoader("atari_dqn.gallery"), autoescape=select_autoescape(default=True))
+    environment = Environment(
+        loader=PackageLoader("atari_dqn.gallery"), autoescape=select_autoescape(default=True)
+    )
     environment.undefined = StrictUndefined
     counts = {name: len(data[name]) for name in ("games", "runs", "recordings")}
-    names = {"first_script": FIRST_SCRIPT, "scripts": (DATA, *SCRIPTS), "styles": STYLES, "own": OWN_FOLDER}
-    html = environment.get_template("index.html").render(counts=counts, keys=KEYS, live=live, **names)
+    names = {
+        "first_script": FIRST_SCRIPT,
+        "scripts": (DATA, *SCRIPTS),
+        "styles": STYLES,
+        "own": OWN_FOLDER,
+    }
+    html = environment.get_template("index.html").render(
+        counts=counts, keys=KEYS, live=live, **names
+    )
     if page.exists() and b'name="generator" content="atari-dqn"' not in read_bytes(page):
         raise UserError(f"'{page}' is no page of ours and is left as it is; move it away")
     try:
@@ -87,7 +97,8 @@ def write_data(videos: Path, data: dict[str, Any], live: bool) -> None:
 
 
 def as_script(data: dict[str, Any]) -> str:
-    r"""A script that hands data to the page: pure ASCII, and nothing in it can end the script or begin a tag.
+    r"""A script that hands data to the page: pure ASCII, and nothing in it can end the script or
+    begin a tag.
 
     >>> as_script({"name": "</script>"})
     'window.galleryData = {"name":"\\u003c/script\\u003e"};\nwindow.receiveGallery?.();\n'

@@ -49,7 +49,9 @@ class Server(ThreadingHTTPServer):
             super().__init__((HOST, port), Handler)
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(f"port {port} cannot be used: {reason}; choose another with --port (make: PORT=)") from None
+            raise UserError(
+                f"port {port} cannot be used: {reason}; choose another with --port (make: PORT=)"
+            ) from None
 
     @property
     def address(self) -> str:
@@ -125,13 +127,16 @@ class Handler(BaseHTTPRequestHandler):
             file.seek(start)
             if part is None:
                 shutil.copyfileobj(file, self.wfile)
-            while part is not None and start < end and (block := file.read(min(end - start, 2**16))):
+            while (
+                part is not None and start < end and (block := file.read(min(end - start, 2**16)))
+            ):
                 self.wfile.write(block)
                 start += len(block)
 
 
 def find_file(directory: Path, target: str) -> Path | None:
-    """The file that a request means, or None for whatever lies outside, is hidden or is of no kind that the page uses.
+    """The file that a request means, or None for whatever lies outside, is hidden or is of no kind
+    that the page uses.
 
     Args:
         directory: resolved.
@@ -142,14 +147,19 @@ def find_file(directory: Path, target: str) -> Path | None:
         return None
     path = directory.joinpath(*parts)
     try:
-        allowed = path.suffix.lower() in TYPES and path.is_file() and path.resolve().is_relative_to(directory)
+        allowed = (
+            path.suffix.lower() in TYPES
+            and path.is_file()
+            and path.resolve().is_relative_to(directory)
+        )
     except OSError:  # no file can have such a name
         return None
     return path if allowed else None
 
 
 def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """The bytes [start, end) that a Range header asks for; None for the whole file, as where it asks for several ranges.
+    """The bytes [start, end) that a Range header asks for; None for the whole file, as where it
+    asks for several ranges.
 
     >>> requested_range("bytes=10-", 100), requested_range("bytes=-10", 100), requested_range("bytes=0-9", 5)
     ((10, 100), (90, 100), (0, 5))
@@ -161,7 +171,9 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
     if match is None or match.groups() == ("", ""):
         return None
     first, last = match.groups()
-    start, end = (int(first), int(last or size - 1) + 1) if first else (max(size - int(last), 0), size)
+    start, end = (
+        (int(first), int(last or size - 1) + 1) if first else (max(size - int(last), 0), size)
+    )
     if start >= min(end, size):
         raise ValueError(header)
     return start, min(end, size)
@@ -173,7 +185,10 @@ def follow(root: Path, videos: Path, port: int) -> int:
         data, notes = collect(root, videos)
         write_page(videos, data, live=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(f"{server.address} follows the runs in '{root}' and the recordings in '{videos}'; Ctrl-C ends it", flush=True)
+        print(
+            f"{server.address} follows the runs in '{root}' and the recordings in '{videos}'; Ctrl-C ends it",
+            flush=True,
+        )
         said = _say(notes, set())
         try:
             while True:

@@ -6,7 +6,8 @@ import lz4.block
 import numpy as np
 from numpy.typing import NDArray
 
-# Consecutive frames differ little, so they pack better together; 8 frames unpack in about 6 microseconds.
+# Consecutive frames differ little, so they pack better together; 8 frames unpack in about 6
+# microseconds.
 BLOCK = 8
 SIZE_BYTES = 4
 LARGEST_RATIO = 255  # of LZ4: no byte of a packed block stands for more

@@ -1,6 +1,7 @@
 """Where the replay memory keeps its frames: raw in memory, raw in a file, or packed in memory.
 
-All three hold a ring of ``rows`` frames for each environment and give the same windows of consecutive frames.
+All three hold a ring of ``rows`` frames for each environment and give the same windows of
+consecutive frames.
 """
 
 import math
@@ -21,8 +22,12 @@ Storage = Literal["memory", "compressed", "disk"]
 class Frames(Protocol):
     """A ring of frames for each of N environments."""
 
-    def append(self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]) -> None:
-        """Stores one frame for each of some environments, (len(envs), *frame_shape), each after the one before it."""
+    def append(
+        self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]
+    ) -> None:
+        """Stores one frame for each of some environments, (len(envs), *frame_shape), each after the
+        one before it.
+        """
         ...
 
     def window(self, env: int, first: int) -> list[NDArray[Any]]:
@@ -38,7 +43,9 @@ class Frames(Protocol):
         ...
 
     def block(self, env: int, number: int) -> bytes:
-        """The ``BLOCK`` frames from row ``number * BLOCK`` on, packed; the ring's last block may have fewer."""
+        """The ``BLOCK`` frames from row ``number * BLOCK`` on, packed; the ring's last block may
+        have fewer.
+        """
         ...
 
     def set_block(self, env: int, number: int, packed: bytes) -> None:
@@ -59,8 +66,8 @@ class RawFrames:
         window: consecutive frames in a sample.
         frame_shape: of one frame.
         dtype: of a frame.
-        directory: where the file lies that holds the frames; None keeps them in memory. The file has no name and goes with the
-            process.
+        directory: where the file lies that holds the frames; None keeps them in memory. The file
+            has no name and goes with the process.
     """
 
     def __init__(
@@ -72,20 +79,24 @@ class RawFrames:
         dtype: DTypeLike,
         directory: Path | None = None,
     ) -> None:
-        # The first rows stand once more behind the last, so that every window is one contiguous slice.
+        # The first rows stand once more behind the last, so that every window is one contiguous
+        # slice.
         shape = (num_envs, rows + window - 1, *frame_shape)
         self._frames: NDArray[Any]
         if directory is None:
             self._frames = np.zeros(shape, dtype)
         else:
             with tempfile.TemporaryFile(dir=directory) as file:
-                # A disk that fills up later would end the process at the first frame that it has no room for.
+                # A disk that fills up later would end the process at the first frame that it has no
+                # room for.
                 os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
                 self._frames = np.memmap(file, dtype, "r+", shape=shape)
         self._newest = np.full(num_envs, -1)
         self._rows, self._window = rows, window
 
-    def append(self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]) -> None:
+    def append(
+        self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]
+    ) -> None:
         """See ``Frames``."""
         self._frames[envs, rows] = frames
         self._newest[envs] = rows
@@ -120,7 +131,8 @@ class RawFrames:
 
 
 class PackedFrames:
-    """Frames in blocks of ``BLOCK`` consecutive ones, packed without loss (LZ4) as soon as a block is full.
+    """Frames in blocks of ``BLOCK`` consecutive ones, packed without loss (LZ4) as soon as a block
+    is full.
 
     Args:
         num_envs: N.
@@ -130,21 +142,27 @@ class PackedFrames:
         dtype: of a frame.
     """
 
-    def __init__(self, num_envs: int, rows: int, window: int, frame_shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    def __init__(
+        self, num_envs: int, rows: int, window: int, frame_shape: tuple[int, ...], dtype: DTypeLike
+    ) -> None:
         self._blocks: list[list[bytes | None]] = [[None] * blocks_in(rows) for _ in range(num_envs)]
         # The block that is being filled; what it will replace in the ring can be read until then.
         self._filling = np.zeros((num_envs, BLOCK, *frame_shape), dtype)
         self._newest = np.full(num_envs, -1)
         self._rows, self._window = rows, window
 
-    def append(self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]) -> None:
+    def append(
+        self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]
+    ) -> None:
         """See ``Frames``."""
         within = rows % BLOCK
         self._filling[envs, within] = frames
         self._newest[envs] = rows
         for index in np.flatnonzero((within == BLOCK - 1) | (rows == self._rows - 1)):
             env = int(envs[index])
-            self._blocks[env][int(rows[index]) // BLOCK] = pack(self._filling[env, : within[index] + 1])
+            self._blocks[env][int(rows[index]) // BLOCK] = pack(
+                self._filling[env, : within[index] + 1]
+            )
 
     def window(self, env: int, first: int) -> list[NDArray[Any]]:
         """See ``Frames``."""
@@ -158,7 +176,10 @@ class PackedFrames:
 
     def gather(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[Any]:
         """See ``Frames``."""
-        frames = [self.window(env, row)[0] for env, row in zip(envs.ravel().tolist(), rows.ravel().tolist(), strict=True)]
+        frames = [
+            self.window(env, row)[0]
+            for env, row in zip(envs.ravel().tolist(), rows.ravel().tolist(), strict=True)
+        ]
         return np.reshape(frames, (*rows.shape, *self._filling.shape[2:]))
 
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
@@ -200,7 +221,8 @@ def gather_stacks(
     blank: NDArray[np.int64],
     wanted: Iterable[tuple[NDArray[np.int32], NDArray[Any]]],
 ) -> None:
-    """Fills stacks with vectors, all at once: they are so small that a loop would take longer than the copying.
+    """Fills stacks with vectors, all at once: they are so small that a loop would take longer than
+    the copying.
 
     Args:
         frames: where they are.
@@ -208,12 +230,17 @@ def gather_stacks(
         env: ring of each stack (B,).
         first: row that each is counted from (B,).
         blank: how many vectors from there on lie before the episode's beginning, and stay 0 (B,).
-        wanted: rows from there to a stack's first (B,), and the stacks (B, n, stack) that are filled.
+        wanted: rows from there to a stack's first (B,), and the stacks (B, n, stack) that are
+            filled.
     """
     for ahead, stacks in wanted:
         place = np.arange(stacks.shape[-1]) + ahead[:, np.newaxis]
-        seen = frames.gather(np.broadcast_to(env[:, np.newaxis], place.shape), (first[:, np.newaxis] + place) % rows)
-        stacks[...] = np.where((place < blank[:, np.newaxis])[..., np.newaxis], 0, seen).swapaxes(1, 2)
+        seen = frames.gather(
+            np.broadcast_to(env[:, np.newaxis], place.shape), (first[:, np.newaxis] + place) % rows
+        )
+        stacks[...] = np.where((place < blank[:, np.newaxis])[..., np.newaxis], 0, seen).swapaxes(
+            1, 2
+        )
 
 
 def make_frames(
@@ -228,4 +255,6 @@ def make_frames(
     """The frames of a replay memory; ``directory`` is for the storage ``disk``."""
     if storage == "compressed":
         return PackedFrames(num_envs, rows, window, frame_shape, dtype)
-    return RawFrames(num_envs, rows, window, frame_shape, dtype, directory if storage == "disk" else None)
+    return RawFrames(
+        num_envs, rows, window, frame_shape, dtype, directory if storage == "disk" else None
+    )

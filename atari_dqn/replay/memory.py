@@ -1,7 +1,7 @@
 """A ring of single frames, from which stacks and n-step returns are built as they are sampled.
 
-A frame is stored once, not once in each of the stacks and next-stacks that it belongs to: 7,056 bytes a transition instead of
-28,224 or 56,448.
+A frame is stored once, not once in each of the stacks and next-stacks that it belongs to: 7,056
+bytes a transition instead of 28,224 or 56,448.
 
 One ring for each environment, rows in order of time:
 
@@ -22,15 +22,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from atari_dqn.checkpoint import array
+from atari_dqn.backend.arrays import aligned_empty, frames_last
 from atari_dqn.errors import UserError
-from atari_dqn.preprocessing import aligned_empty, frames_last
-from atari_dqn.random_state import generator_from_array, generator_to_array
 from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
 from atari_dqn.replay.capacity import choose_storage
 from atari_dqn.replay.frames import Storage, gather_stacks, make_frames
 from atari_dqn.replay.priorities import Priorities
+from atari_dqn.runs.checkpoint import array
+from atari_dqn.runs.random_state import generator_from_array, generator_to_array
 
 # Rows of each environment that are looked at first for one that may be sampled.
 FIRST_CANDIDATES = 4
@@ -39,9 +39,10 @@ FIRST_CANDIDATES = 4
 class ReplayMemory:
     """Replay memory of several environments.
 
-    Which rows may be sampled: those that were acted on, have n rows after them, and, once the ring is full, have the stack
-    before them, which the oldest stack - 1 rows have partly lost. Rows near an episode's end are sampled too: there the
-    window stops at the last frame, with a discount of 0 after termination and gamma^m after m steps to a truncation.
+    Which rows may be sampled: those that were acted on, have n rows after them, and, once the ring
+    is full, have the stack before them, which the oldest stack - 1 rows have partly lost. Rows near
+    an episode's end are sampled too: there the window stops at the last frame, with a discount of 0
+    after termination and gamma^m after m steps to a truncation.
 
     Args:
         capacity: frames kept over all environments.
@@ -52,11 +53,14 @@ class ReplayMemory:
         n_step: rewards summed before bootstrapping (Sutton 1988).
         gamma: discount of one step.
         seed: of the sampling.
-        priority_exponent: how much more often surprising transitions are drawn (Schaul et al. 2016, equation 1); 0: not.
-        importance_exponent: how far weights make up for that at first (Schaul et al. 2016, section 3.4, beta).
+        priority_exponent: how much more often surprising transitions are drawn (Schaul et al. 2016,
+            equation 1); 0: not.
+        importance_exponent: how far weights make up for that at first (Schaul et al. 2016, section
+            3.4, beta).
 
     Raises:
-        UserError: the share of an environment is shorter than one sample, or it does not fit into free memory.
+        UserError: the share of an environment is shorter than one sample, or it does not fit into
+            free memory.
     """
 
     def __init__(
@@ -84,17 +88,33 @@ class ReplayMemory:
             )
         directory = Path(directory or tempfile.gettempdir())
         frame_bytes = int(np.prod(frame_shape)) * np.dtype(dtype).itemsize
-        self.storage = choose_storage(storage, capacity, num_envs, frame_bytes, self._window, directory)
+        self.storage = choose_storage(
+            storage, capacity, num_envs, frame_bytes, self._window, directory
+        )
         self._blank, self._all = np.zeros(frame_shape, dtype), np.arange(num_envs)
         self.frame_shape, self.dtype = self._blank.shape, self._blank.dtype
-        self._frames = make_frames(self.storage, num_envs, self.rows, self._window, frame_shape, dtype, directory)
+        self._frames = make_frames(
+            self.storage, num_envs, self.rows, self._window, frame_shape, dtype, directory
+        )
         self._action = np.zeros((num_envs, self.rows), np.int32)
-        self._reward, self._discount = (np.zeros((num_envs, self.rows), np.float32) for _ in range(2))
+        self._reward, self._discount = (
+            np.zeros((num_envs, self.rows), np.float32) for _ in range(2)
+        )
         self._last = np.zeros((num_envs, self.rows), np.bool_)
-        self._age = np.zeros((num_envs, self.rows), np.uint8)  # rows since the episode's first, at most 255
-        self._added = np.zeros(num_envs, np.int64)  # frames since the run began; the newest has row (added - 1) % rows
-        self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"replay"])))
-        self.priorities = Priorities(self._last.size, priority_exponent, importance_exponent) if priority_exponent else None
+        self._age = np.zeros(
+            (num_envs, self.rows), np.uint8
+        )  # rows since the episode's first, at most 255
+        self._added = np.zeros(
+            num_envs, np.int64
+        )  # frames since the run began; the newest has row (added - 1) % rows
+        self.random = np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence([seed, *b"replay"]))
+        )
+        self.priorities = (
+            Priorities(self._last.size, priority_exponent, importance_exponent)
+            if priority_exponent
+            else None
+        )
 
     @property
     def _newest(self) -> NDArray[np.int64]:
@@ -111,7 +131,8 @@ class ReplayMemory:
         return int(self._size.sum())
 
     def start(self, frames: NDArray[Any], envs: NDArray[np.int64] | None = None) -> None:
-        """Adds the first frame (E, *frame_shape) of a new episode in environments ``envs`` (E,), or in all of them.
+        """Adds the first frame (E, *frame_shape) of a new episode in environments ``envs`` (E,), or
+        in all of them.
 
         An episode that is under way ends there, as if it had been truncated.
         """
@@ -143,7 +164,12 @@ class ReplayMemory:
         """
         envs = self._all if envs is None else envs
         at = envs, self._newest[envs]
-        self._action[at], self._reward[at], self._discount[at], age = action, reward, discount, self._age[at]
+        self._action[at], self._reward[at], self._discount[at], age = (
+            action,
+            reward,
+            discount,
+            self._age[at],
+        )
         self._append(envs, frame, age=np.where(age < 255, age + 1, age).astype(np.uint8))
         if ended.any():
             over = envs[ended]
@@ -154,11 +180,18 @@ class ReplayMemory:
         """Frames of environments (E,) since the run began."""
         return self._added[envs]
 
-    def completed(self, envs: NDArray[np.int64], since: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Places of the transitions of environments (E,) that became complete since they had so many frames, oldest first."""
+    def completed(
+        self, envs: NDArray[np.int64], since: NDArray[np.int64]
+    ) -> list[NDArray[np.int64]]:
+        """Places of the transitions of environments (E,) that became complete since they had so
+        many frames, oldest first.
+        """
         places = []
         for env, before in zip(envs.tolist(), since.tolist(), strict=True):
-            rows = np.arange(max(before - self.n_step, 0), max(int(self._added[env]) - self.n_step, 0)) % self.rows
+            rows = (
+                np.arange(max(before - self.n_step, 0), max(int(self._added[env]) - self.n_step, 0))
+                % self.rows
+            )
             places.append(env * self.rows + rows[~self._last[env, rows]])
         return places
 
@@ -174,7 +207,10 @@ class ReplayMemory:
             return True
         # Episodes of no steps, one behind the other: so rare that every row may be looked at.
         candidates = zip(self._last, oldest.tolist(), counts.tolist(), strict=True)
-        return any(not last[(start + np.arange(count)) % self.rows].all() for last, start, count in candidates)
+        return any(
+            not last[(start + np.arange(count)) % self.rows].all()
+            for last, start, count in candidates
+        )
 
     def sample(self, size: int, count: int = 1, progress: float = 0.0, share: float = 1.0) -> Batch:
         """Draws transitions, with replacement, equally often or by their priorities.
@@ -203,12 +239,18 @@ class ReplayMemory:
         """Builds the transitions that start at the given rows, with weight 1."""
         at = env * self.rows + (row + np.arange(self.n_step)[:, np.newaxis]) % self.rows  # (n, B)
         going = ~np.logical_or.accumulate(self._last.take(at))
-        worth = np.where(going, np.float32(self.gamma) * self._discount.take(at), np.float32(1)).cumprod(axis=0)
+        worth = np.where(
+            going, np.float32(self.gamma) * self._discount.take(at), np.float32(1)
+        ).cumprod(axis=0)
         reward = np.where(going, self._reward.take(at), np.float32(0))
         reward[1:] *= worth[:-1]
-        observation, next_observation = self._observations(env, row, going.sum(axis=0, dtype=np.int32))
+        observation, next_observation = self._observations(
+            env, row, going.sum(axis=0, dtype=np.int32)
+        )
         weight, action = np.ones(len(env), np.float32), self._action.take(at[0])
-        return Batch(observation, action, reward.sum(axis=0), worth[-1], next_observation, weight, at[0])
+        return Batch(
+            observation, action, reward.sum(axis=0), worth[-1], next_observation, weight, at[0]
+        )
 
     def set_priorities(self, place: NDArray[np.int64], surprise: NDArray[np.float32]) -> None:
         """How much the transitions at ``Batch.place`` (B,) surprised the learner, (B,)."""
@@ -217,21 +259,39 @@ class ReplayMemory:
 
     def mean_frame(self) -> NDArray[np.float32]:
         """The mean (*frame_shape) of 2,000 of the frames held, evenly spaced."""
-        rows = np.linspace(0, int(self._size.min()) - 1, -(-2000 // self.num_envs)).astype(np.int64).tolist()
+        rows = (
+            np.linspace(0, int(self._size.min()) - 1, -(-2000 // self.num_envs))
+            .astype(np.int64)
+            .tolist()
+        )
         frames = [self._frames.window(env, row)[0] for env in range(self.num_envs) for row in rows]
         return np.asarray(np.mean(frames, axis=0, dtype=np.float32))
 
     def newest_frames(self) -> NDArray[Any]:
         """The newest frame of each environment, (num_envs, *frame_shape)."""
         first = (self._newest - (self._window - 1)) % self.rows
-        return np.stack([self._frames.window(env, start)[-1] for env, start in enumerate(first.tolist())])
+        return np.stack(
+            [self._frames.window(env, start)[-1] for env, start in enumerate(first.tolist())]
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything but the full blocks of frames: what was done and earned, counts, and frames of unfinished blocks."""
-        named = {name: getattr(self, f"_{name}") for name in ("action", "reward", "discount", "last", "age", "added")}
-        tails = [self._frames.unfinished(env, count) for env, count in enumerate(self._unfinished().tolist())]
+        """Everything but the full blocks of frames: what was done and earned, counts, and frames of
+        unfinished blocks.
+        """
+        named = {
+            name: getattr(self, f"_{name}")
+            for name in ("action", "reward", "discount", "last", "age", "added")
+        }
+        tails = [
+            self._frames.unfinished(env, count)
+            for env, count in enumerate(self._unfinished().tolist())
+        ]
         priorities = {} if self.priorities is None else self.priorities.arrays()
-        return named | priorities | {"tail": np.concatenate(tails), "random": generator_to_array(self.random)}
+        return (
+            named
+            | priorities
+            | {"tail": np.concatenate(tails), "random": generator_to_array(self.random)}
+        )
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], blocks: Iterable[Block]) -> None:
         """Takes over the ``arrays`` and blocks of a memory of the same settings.
@@ -258,7 +318,9 @@ class ReplayMemory:
         for env, count in enumerate(self._unfinished().tolist()):
             for row in range(int(self._newest[env]) - count + 1, int(self._newest[env]) + 1):
                 self._frames.append(np.array([env]), np.array([row]), next(newest)[np.newaxis])
-        self.priorities = self.priorities if "priorities" in arrays else None  # where they count no more
+        self.priorities = (
+            self.priorities if "priorities" in arrays else None
+        )  # where they count no more
         if self.priorities is not None:  # after the tail, which was appended once more
             self.priorities.restore(arrays)
         generator_from_array(self.random, arrays["random"])
@@ -287,7 +349,9 @@ class ReplayMemory:
     def _observations(
         self, env: NDArray[np.int64], row: NDArray[np.int64], offset: NDArray[np.int32]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Stacks that end at the given rows and so many rows later; frames before an episode's first are blank."""
+        """Stacks that end at the given rows and so many rows later; frames before an episode's
+        first are blank.
+        """
         shape = (len(env), *self._blank.shape, self.stack)
         observation, next_observation = (aligned_empty(shape, self._blank.dtype) for _ in range(2))
         first, ages = (row - (self.stack - 1)) % self.rows, self._age[env, row].astype(np.int64)
@@ -326,7 +390,9 @@ class ReplayMemory:
         lost = np.where(self._size == self.rows, self.stack - 1, 0)
         return np.maximum(self._size - lost - self.n_step, 0)
 
-    def _append(self, envs: NDArray[np.int64], frames: NDArray[Any], age: NDArray[np.uint8]) -> None:
+    def _append(
+        self, envs: NDArray[np.int64], frames: NDArray[Any], age: NDArray[np.uint8]
+    ) -> None:
         self._added[envs] += 1
         rows = self._newest[envs]
         self._frames.append(envs, rows, frames)
@@ -335,11 +401,17 @@ class ReplayMemory:
             self._prioritize(envs, rows)
 
     def _prioritize(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-        """New frames lie in these rows: some transitions are complete now, others have lost part of their stack."""
+        """New frames lie in these rows: some transitions are complete now, others have lost part of
+        their stack.
+        """
         assert self.priorities is not None
         full = self._added[envs] >= self.rows
-        reaching = (rows[full] + np.arange(1, self.stack)[:, np.newaxis]) % self.rows  # the oldest, whose stacks reach back
-        gone = np.concatenate([envs * self.rows + rows, (envs[full] * self.rows + reaching).ravel()])
+        reaching = (
+            rows[full] + np.arange(1, self.stack)[:, np.newaxis]
+        ) % self.rows  # the oldest, whose stacks reach back
+        gone = np.concatenate(
+            [envs * self.rows + rows, (envs[full] * self.rows + reaching).ravel()]
+        )
         complete = (rows - self.n_step) % self.rows
         ready = (self._added[envs] > self.n_step) & ~self._last[envs, complete]
         self.priorities.replace(gone, (envs * self.rows + complete)[ready])

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.checkpoint import array
-from atari_dqn.learning_settings import ReplaySettings
+from atari_dqn.config.learning_schema import ReplaySettings
 from atari_dqn.replay.sum_tree import SumTree
+from atari_dqn.runs.checkpoint import array
 
 
 def priority_schedule(settings: ReplaySettings, steps: int) -> tuple[float, float]:
-    """After so many agent steps: of the weights' exponent on its way to 1, and of a batch that goes by priorities, 0 to 1 each.
+    """After so many agent steps: of the weights' exponent on its way to 1, and of a batch that goes
+    by priorities, 0 to 1 each.
 
     >>> priority_schedule(ReplaySettings(importance_steps=100, priority_steps=40), 30)
     (0.3, 0.25)
@@ -22,7 +23,8 @@ def priority_schedule(settings: ReplaySettings, steps: int) -> tuple[float, floa
 
 
 class Priorities:
-    """Proportional prioritization: Schaul et al. 2016, "Prioritized Experience Replay", section 3.3 and Algorithm 1.
+    """Proportional prioritization: Schaul et al. 2016, "Prioritized Experience Replay", section 3.3
+    and Algorithm 1.
 
     Args:
         size: places for transitions.
@@ -40,7 +42,8 @@ class Priorities:
         self._count = 0  # places that can be drawn
 
     def replace(self, gone: NDArray[np.int64], new: NDArray[np.int64]) -> None:
-        """Places (G,) that must not be drawn any more, and (K,) of new transitions; all of them different.
+        """Places (G,) that must not be drawn any more, and (K,) of new transitions; all of them
+        different.
 
         New ones get the largest priority so far, so that each is soon seen once.
         """
@@ -49,9 +52,11 @@ class Priorities:
         self._tree.set(place, np.repeat([0.0, self._largest**self.exponent], [len(gone), len(new)]))
 
     def set(self, place: NDArray[np.int64], surprise: NDArray[np.floating[Any]]) -> None:
-        """What transitions (B,) turned out to be worth: absolute TD errors, or losses of distributions.
+        """What transitions (B,) turned out to be worth: absolute TD errors, or losses of
+        distributions.
 
-        Those that have gone since they were drawn stay so; of one that is named twice, the last counts.
+        Those that have gone since they were drawn stay so; of one that is named twice, the last
+        counts.
         """
         held = self._tree.leaves[place] > 0
         place, surprise = place[held], surprise[held]
@@ -62,9 +67,11 @@ class Priorities:
     def draw(
         self, size: int, count: int, progress: float, random: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Places (count, B), in each row one from each of B equal parts of the priorities' sum, and their weights (count, B).
+        """Places (count, B), in each row one from each of B equal parts of the priorities' sum, and
+        their weights (count, B).
 
-        The weights are (N P) ** -beta, N places of probability P, divided by the largest in their row: section 3.4.
+        The weights are (N P) ** -beta, N places of probability P, divided by the largest in their
+        row: section 3.4.
 
         Args:
             size: B.

@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from atari_dqn.config import read_config
-from atari_dqn.csv_files import read_columns
+from atari_dqn.config.resolve import read_config
+from atari_dqn.config.schema import RECIPE_SECTIONS, Config
 from atari_dqn.errors import UserError
-from atari_dqn.gallery.contract import MAX_BYTES, Evaluation, parse
-from atari_dqn.reading import read_text
-from atari_dqn.runs import CONFIG, game_directory, what_differs
-from atari_dqn.settings import RECIPE_SECTIONS, Config
+from atari_dqn.files.csv_files import read_columns
+from atari_dqn.files.reading import read_text
+from atari_dqn.recording.contract import MAX_BYTES, Evaluation, parse
+from atari_dqn.runs.directory import CONFIG, game_directory, what_differs
 
 EVALUATION, TRAINING = "evaluation", "training"
-# Of a run, whose last training episodes are scored: of Dopamine's 10 million frames the last iteration (Castro et al. 2018).
+# Of a run, whose last training episodes are scored: of Dopamine's 10 million frames the last
+# iteration (Castro et al. 2018).
 LAST_PART = 0.1
 
 
@@ -36,7 +37,8 @@ class Result(NamedTuple):
 
 
 def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], list[str]]:
-    """The results of runs: of each its evaluation furthest on in training, and its training score when that was complete.
+    """The results of runs: of each its evaluation furthest on in training, and its training score
+    when that was complete.
 
     Args:
         paths: run directories, JSON files of evaluations, or directories with such in them.
@@ -59,7 +61,13 @@ def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], lis
             problems.append(str(error))
             continue
         for result in results:
-            key = (result.game, result.recipe, result.run, result.measure, str(sorted(result.conditions.items())))
+            key = (
+                result.game,
+                result.recipe,
+                result.run,
+                result.measure,
+                str(sorted(result.conditions.items())),
+            )
             if result not in found.setdefault(key, []):
                 found[key].append(result)
     if problems and not found:
@@ -68,13 +76,24 @@ def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], lis
     return _named_apart([_furthest(of_one) for of_one in found.values()], configs), notes
 
 
-def _named_apart(results: Sequence[Result], configs: Mapping[tuple[str, str], Config]) -> list[Result]:
-    """Runs of one recipe that learnt with other settings get a name that says which; protocols divide by themselves."""
+def _named_apart(
+    results: Sequence[Result], configs: Mapping[tuple[str, str], Config]
+) -> list[Result]:
+    """Runs of one recipe that learnt with other settings get a name that says which; protocols
+    divide by themselves.
+    """
     told: dict[tuple[str, str], str] = {}
     for recipe in {config.recipe for config in configs.values()}:
         runs = [run for run, config in configs.items() if config.recipe == recipe]
-        told |= zip(runs, what_differs([configs[run] for run in runs], (*RECIPE_SECTIONS, "machine")), strict=True)
-    return [result._replace(recipe=result.recipe + told.get((result.game, result.run), "")) for result in results]
+        told |= zip(
+            runs,
+            what_differs([configs[run] for run in runs], (*RECIPE_SECTIONS, "machine")),
+            strict=True,
+        )
+    return [
+        result._replace(recipe=result.recipe + told.get((result.game, result.run), ""))
+        for result in results
+    ]
 
 
 def _results_of(
@@ -92,7 +111,9 @@ def _results_of(
     return results
 
 
-def _results(path: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]) -> Iterator[Result]:
+def _results(
+    path: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]
+) -> Iterator[Result]:
     if not path.is_dir():
         yield _evaluated(path)
         return
@@ -106,7 +127,9 @@ def _results(path: Path, videos: Path, configs: dict[tuple[str, str], Config], n
     yield from _evaluations_below(path, notes)
 
 
-def _of_run(run: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]) -> Iterator[Result]:
+def _of_run(
+    run: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]
+) -> Iterator[Result]:
     config = read_config(run / CONFIG)
     trained = _trained(run, config)
     configs[config.game, run.resolve().name] = config
@@ -134,7 +157,9 @@ def _evaluated(path: Path) -> Result:
     if not isinstance(part, Evaluation):
         raise UserError(f"'{path}' is a recording, no evaluation")
     names = (part.game, part.rom, part.recipe or "random play", part.run, part.steps, EVALUATION)
-    return Result(*names, part.statistics.mean, part.statistics.episodes, part.protocol.conditions())
+    return Result(
+        *names, part.statistics.mean, part.statistics.episodes, part.protocol.conditions()
+    )
 
 
 def _trained(run: Path, config: Config) -> Result | str:
@@ -148,7 +173,9 @@ def _trained(run: Path, config: Config) -> Result | str:
     if not last.any():
         return f"ended no episode in its last {LAST_PART:.0%}"
     seen = config.environment.model_dump(mode="json", exclude={"life_loss_ends_future"})
-    conditions = {"protocol": config.protocol} | {name.replace("_", " "): json.dumps(value) for name, value in seen.items()}
+    conditions = {"protocol": config.protocol} | {
+        name.replace("_", " "): json.dumps(value) for name, value in seen.items()
+    }
     conditions["exploration"] = _describe_exploration(config)
     names = (config.game, config.spec.rom, config.recipe, run.resolve().name, total, TRAINING)
     return Result(*names, float(scores[last].mean()), int(last.sum()), conditions)
@@ -159,12 +186,18 @@ def _describe_exploration(config: Config) -> str:
     settings = config.exploration
     least = settings.epsilon_end ** (1 + settings.spread)
     epsilon = f"epsilon {settings.epsilon_end:g}" + (f" to {least:.1g}" if settings.spread else "")
-    parts = [epsilon, *(["Boltzmann"] if settings.policy == "boltzmann" else []), *(["noise"] if config.network.noisy else [])]
+    parts = [
+        epsilon,
+        *(["Boltzmann"] if settings.policy == "boltzmann" else []),
+        *(["noise"] if config.network.noisy else []),
+    ]
     return ", ".join(parts)
 
 
 def _furthest(results: Sequence[Result]) -> Result:
-    """Of several checkpoints the last; of several evaluations of it, with seeds of their own, the mean over all episodes."""
+    """Of several checkpoints the last; of several evaluations of it, with seeds of their own, the
+    mean over all episodes.
+    """
     last = max(result.steps for result in results)
     of_last = [result for result in results if result.steps == last]
     episodes = [result.episodes for result in of_last]

@@ -1,4 +1,6 @@
-"""What results say together, as plain data: one table for each protocol, never two protocols in one."""
+"""What results say together, as plain data: one table for each protocol, never two protocols in
+one.
+"""
 
 from collections.abc import Callable, Sequence
 from itertools import permutations
@@ -7,12 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn import statistics
-from atari_dqn.games import human_normalised_score, reference_scores
-from atari_dqn.published import DOPAMINE_MILLIONS, DOPAMINE_PROTOCOL, at_200_million, dopamine
+from atari_dqn.games.ids import human_normalised_score, reference_scores
+from atari_dqn.games.published_scores import (
+    DOPAMINE_MILLIONS,
+    DOPAMINE_PROTOCOL,
+    at_200_million,
+    dopamine,
+)
+from atari_dqn.report import statistics
 from atari_dqn.report.results import TRAINING, Result
 
-# Ids decide the first two for a single game, recipes the last; they are no reason to tell two protocols apart.
+# Ids decide the first two for a single game, recipes the last; they are no reason to tell two
+# protocols apart.
 OF_THE_GAME = ("actions", "frame skip")
 OF_THE_RECIPE = "exploration"
 DOPAMINE_EXPLORATION = "epsilon 0.01"
@@ -32,7 +40,9 @@ def make_tables(results: Sequence[Result]) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
         shared = _shared(result)
-        groups.setdefault((result.measure, result.steps, *sorted(shared.items())), []).append(result)
+        groups.setdefault((result.measure, result.steps, *sorted(shared.items())), []).append(
+            result
+        )
     return [_table(group) for group in sorted(groups.values(), key=len, reverse=True)]
 
 
@@ -40,7 +50,10 @@ def _table(results: Sequence[Result]) -> dict[str, Any]:
     first = results[0]
     recipes = sorted({result.recipe for result in results})
     games = sorted({(result.game, result.rom or "") for result in results})
-    rows = [_game_row(game, rom, [result for result in results if result.game == game]) for game, rom in games]
+    rows = [
+        _game_row(game, rom, [result for result in results if result.game == game])
+        for game, rom in games
+    ]
     return {
         "measure": first.measure,
         "protocol": first.conditions.get("protocol", ""),
@@ -55,7 +68,11 @@ def _table(results: Sequence[Result]) -> dict[str, Any]:
 
 def _shared(result: Result) -> dict[str, str]:
     """The conditions that all runs of a table have in common."""
-    return {name: text for name, text in result.conditions.items() if name not in (*OF_THE_GAME, OF_THE_RECIPE)}
+    return {
+        name: text
+        for name, text in result.conditions.items()
+        if name not in (*OF_THE_GAME, OF_THE_RECIPE)
+    }
 
 
 def _game_row(game: str, rom: str, results: Sequence[Result]) -> dict[str, Any]:
@@ -71,19 +88,25 @@ def _game_row(game: str, rom: str, results: Sequence[Result]) -> dict[str, Any]:
             "min": float(runs.min()),
             "max": float(runs.max()),
             "human_normalised": human_normalised_score(rom or None, float(runs.mean())),
-            "exploration": ", or ".join(sorted({result.conditions.get(OF_THE_RECIPE, "") for result in own} - {""})),
+            "exploration": ", or ".join(
+                sorted({result.conditions.get(OF_THE_RECIPE, "") for result in own} - {""})
+            ),
         }
     return {
         "game": game,
         "rom": rom or None,
-        "conditions": {name: text for name, text in results[0].conditions.items() if name in OF_THE_GAME},
+        "conditions": {
+            name: text for name, text in results[0].conditions.items() if name in OF_THE_GAME
+        },
         "scores": scores,
         "published": _published(rom, results),
     }
 
 
 def _published(rom: str, results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Scores to stand beside, each with its protocol and whether that is the table's own, exploration included."""
+    """Scores to stand beside, each with its protocol and whether that is the table's own,
+    exploration included.
+    """
     if rom not in reference_scores():
         return []
     result, explorations = results[0], {result.conditions.get(OF_THE_RECIPE) for result in results}
@@ -92,16 +115,29 @@ def _published(rom: str, results: Sequence[Result]) -> list[dict[str, Any]]:
     frames = result.steps * _frame_skip(result) / 1e6
     nearest = min(DOPAMINE_MILLIONS, key=lambda millions: abs(millions - frames))
     under = f"training scores of protocol '{DOPAMINE_PROTOCOL}' (sticky 0.25, epsilon 0.01) at {nearest} million frames"
-    same = result.measure == TRAINING and result.conditions.get("protocol") == DOPAMINE_PROTOCOL and nearest == round(frames)
+    same = (
+        result.measure == TRAINING
+        and result.conditions.get("protocol") == DOPAMINE_PROTOCOL
+        and nearest == round(frames)
+    )
     same = same and explorations == {DOPAMINE_EXPLORATION}
     found = dopamine(rom, nearest)
-    entries += [(f"Dopamine {agent}", found[agent], under, same) for agent in DOPAMINE_AGENTS if agent in found]
+    entries += [
+        (f"Dopamine {agent}", found[agent], under, same)
+        for agent in DOPAMINE_AGENTS
+        if agent in found
+    ]
     papers = at_200_million(rom)
     under = "no-op starts, best agent, 200 million frames"
     entries += [
-        (f"{agent}, paper", papers[key], under, False) for agent, key in PUBLISHED_AT_200_MILLION.items() if key in papers
+        (f"{agent}, paper", papers[key], under, False)
+        for agent, key in PUBLISHED_AT_200_MILLION.items()
+        if key in papers
     ]
-    return [dict(zip(("agent", "score", "protocol", "same_protocol"), entry, strict=True)) for entry in entries]
+    return [
+        dict(zip(("agent", "score", "protocol", "same_protocol"), entry, strict=True))
+        for entry in entries
+    ]
 
 
 def _frame_skip(result: Result) -> float:
@@ -111,13 +147,17 @@ def _frame_skip(result: Result) -> float:
 
 
 def _overall(results: Sequence[Result], recipes: Sequence[str]) -> dict[str, Any] | None:
-    """Statistics over the games that every recipe has runs of and that have human scores; None if there are none."""
+    """Statistics over the games that every recipe has runs of and that have human scores; None if
+    there are none.
+    """
     normalised: dict[tuple[str, str], list[float]] = {}
     for result in results:
         score = human_normalised_score(result.rom, result.score)
         if score is not None:
             normalised.setdefault((result.recipe, result.game), []).append(score)
-    games = sorted({game for _, game in normalised if all((recipe, game) in normalised for recipe in recipes)})
+    games = sorted(
+        {game for _, game in normalised if all((recipe, game) in normalised for recipe in recipes)}
+    )
     if not games:
         return None
     scores = {recipe: [np.array(normalised[recipe, game]) for game in games] for recipe in recipes}
@@ -139,11 +179,26 @@ def _aggregates(scores: statistics.Scores) -> dict[str, Any]:
 
 
 def _profile(scores: statistics.Scores) -> dict[str, list[float]]:
-    low, high = statistics.interval(lambda drawn: statistics.performance_profile(drawn, THRESHOLDS), scores, resamples=500)
-    return {"share": statistics.performance_profile(scores, THRESHOLDS).tolist(), "low": low.tolist(), "high": high.tolist()}
+    low, high = statistics.interval(
+        lambda drawn: statistics.performance_profile(drawn, THRESHOLDS), scores, resamples=500
+    )
+    return {
+        "share": statistics.performance_profile(scores, THRESHOLDS).tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
+    }
 
 
-def _improvement(scores: dict[str, list[NDArray[np.float64]]], ours: str, theirs: str) -> dict[str, Any]:
-    low, high = statistics.interval(statistics.probability_of_improvement, scores[ours], scores[theirs])
+def _improvement(
+    scores: dict[str, list[NDArray[np.float64]]], ours: str, theirs: str
+) -> dict[str, Any]:
+    low, high = statistics.interval(
+        statistics.probability_of_improvement, scores[ours], scores[theirs]
+    )
     value = float(statistics.probability_of_improvement(scores[ours], scores[theirs]))
-    return {"recipe": ours, "over": theirs, "probability": value, "interval": [float(low), float(high)]}
+    return {
+        "recipe": ours,
+        "over": theirs,
+        "probability": value,
+        "interval": [float(low), float(high)],
+    }

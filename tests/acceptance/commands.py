@@ -1,4 +1,6 @@
-"""How the acceptance tests run commands: as a user does, in a process of their own; or, much sooner, in this one."""
+"""How the acceptance tests run commands: as a user does, in a process of their own; or, much
+sooner, in this one.
+"""
 
 import contextlib
 import io
@@ -8,17 +10,34 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from atari_dqn import cli, tensorflow_setup
+from atari_dqn import cli
+from atari_dqn.backend import startup
 
 GAME = "BreakoutDeterministic-v4"
 SMALL = [
-    *("--training.warmup_steps", "400", "--training.log_period", "200", "--training.evaluation_period", "0"),
-    *("--training.evaluation_episodes", "2", "--training.environments", "8", "--replay.capacity", "5000"),
+    *(
+        "--training.warmup_steps",
+        "400",
+        "--training.log_period",
+        "200",
+        "--training.evaluation_period",
+        "0",
+    ),
+    *(
+        "--training.evaluation_episodes",
+        "2",
+        "--training.environments",
+        "8",
+        "--replay.capacity",
+        "5000",
+    ),
     *("--agent.batch_size", "8", "--network.hidden_units", "32"),
 ]
 
 
-def run(*arguments: str, cwd: Path, expect: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, cwd: Path, expect: int = 0, **options: Any
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "atari_dqn.cli", *arguments]
     answer = subprocess.run(command, cwd=cwd, capture_output=True, text=True, **options)
     assert answer.returncode == expect, answer.stderr
@@ -27,10 +46,17 @@ def run(*arguments: str, cwd: Path, expect: int = 0, **options: Any) -> subproce
 
 
 def run_here(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """As ``run``, with the TensorFlow that this process has started; what is not expected to fail and does has a traceback."""
+    """As ``run``, with the TensorFlow that this process has started; what is not expected to fail
+    and does has a traceback.
+    """
     out, errors = io.StringIO(), io.StringIO()
-    started = mock.patch.object(tensorflow_setup, "start")
-    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), started:
+    started = mock.patch.object(startup, "start")
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+        started,
+    ):
         code = cli.main(list(arguments))
     assert code == expect, errors.getvalue()
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())

@@ -1,6 +1,8 @@
-"""What is typed wrong, or stands in the way, is answered in one line with exit code 2, and nothing is lost.
+"""What is typed wrong, or stands in the way, is answered in one line with exit code 2, and nothing
+is lost.
 
-The ways: one for each line of ``BAD_WORDS`` and ``BAD_CHECKPOINTS``, and one for each test below them.
+The ways: one for each line of ``BAD_WORDS`` and ``BAD_CHECKPOINTS``, and one for each test below
+them.
 """
 
 import json
@@ -19,14 +21,20 @@ from typing import Any
 
 import pytest
 
-from atari_dqn import checkpoint
+from atari_dqn.runs import checkpoint
 from tests.acceptance.commands import GAME, SMALL, run, run_here
 
 BAD_WORDS = [
-    (["train", "--game", "pong", "--actors", "3"], "training.environments = 16 cannot be divided equally among 3 actors"),
+    (
+        ["train", "--game", "pong", "--actors", "3"],
+        "training.environments = 16 cannot be divided equally among 3 actors",
+    ),
     (["train", "--game", "pong", "--address", "auto"], "it wants --actors N"),
     (["train", "--game", "BrekoutDeterministic-v4"], "did you mean 'BreakoutDeterministic-v4'?"),
-    (["train", "--game", "BreakoutDeterministic-v7"], "Breakout is known as Breakout, BreakoutDeterministic-v0,"),
+    (
+        ["train", "--game", "BreakoutDeterministic-v7"],
+        "Breakout is known as Breakout, BreakoutDeterministic-v0,",
+    ),
     (["train", "--game", "os:system"], "unknown game 'os:system'"),
     (["train", "--game", GAME, "--agent.gama", "1"], "did you mean 'agent.gamma'?"),
     (["train", "--game", GAME, "--agent.gamma", "2"], "agent.gamma = 2"),
@@ -43,7 +51,10 @@ BAD_WORDS = [
     (["train", "--game", GAME, "--replay.capacity", "100_000_000_000"], "a capacity of "),
     (["train", "--game", GAME, "--replay.capacity", "100"], "at least"),
     (["train", "--game", "Acrobot-v1"], "choose a recipe for vectors"),
-    (["train", "--game", "Pendulum-v1", "--config", "cartpole"], "chooses among a number of actions"),
+    (
+        ["train", "--game", "Pendulum-v1", "--config", "cartpole"],
+        "chooses among a number of actions",
+    ),
     (["train", "--game", "CartPole-v1", "--environment.frame_skip", "4"], "stepped as it is"),
     (["train", "--game", GAME, "--root", "/proc/runs"], "cannot write to '/proc/runs/"),
     (["train", "--game", GAME, "--init-from", ""], "init-from is empty"),
@@ -60,14 +71,29 @@ BAD_WORDS = [
     (["eval", "nowhere", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
     (["record", "nowhere", "--out", "episode.avi"], "must end in .gif or .mp4"),
     (["record", "--out", "a.gif"], "wants a checkpoint or --replay"),
-    (["record", "nowhere", "--out", "a.gif", "--replay", "b.json"], "wants a checkpoint or --replay"),
-    (["record", "--replay", "nowhere.json", "--out", "a.gif"], "'nowhere.json' could not be read: No such file"),
-    (["record", "--replay", "b.json", "--out", "a.gif", "--seed", "2"], "--seed is for a checkpoint"),
-    (["record", "--replay", "b.json", "--out", "a.gif", "--annotated"], "--annotated wants a checkpoint"),
+    (
+        ["record", "nowhere", "--out", "a.gif", "--replay", "b.json"],
+        "wants a checkpoint or --replay",
+    ),
+    (
+        ["record", "--replay", "nowhere.json", "--out", "a.gif"],
+        "'nowhere.json' could not be read: No such file",
+    ),
+    (
+        ["record", "--replay", "b.json", "--out", "a.gif", "--seed", "2"],
+        "--seed is for a checkpoint",
+    ),
+    (
+        ["record", "--replay", "b.json", "--out", "a.gif", "--annotated"],
+        "--annotated wants a checkpoint",
+    ),
     (["record", "nowhere", "--out", "a.gif", "--scale", "5"], "'5' is no whole number from 1 to 4"),
     (["frames", "--game", GAME, "--out", "a.jpg"], "must end in .png"),
     (["frames", "--game", "CartPole-v1", "--out", "a.png"], "shows vectors"),
-    (["frames", "--game", "breakout", "--out", "a.png", "--after", "5000"], "choose another seed, or a smaller --after"),
+    (
+        ["frames", "--game", "breakout", "--out", "a.png", "--after", "5000"],
+        "choose another seed, or a smaller --after",
+    ),
     (["config", "natur"], "did you mean 'nature'?"),
 ]
 
@@ -81,17 +107,29 @@ BAD_CHECKPOINTS = [
     (["eval", "{file}"], "no checkpoint at"),
     (["eval", "{run}", "--videos", "{file}"], "is no directory"),
     (["record", "{run}", "--out", "{file}/episode.gif"], "is no directory"),
-    (["export", "{run}", "--out", "agent.h5"], "wanted is NAME.keras, NAME.onnx, or a name without a dot"),
+    (
+        ["export", "{run}", "--out", "agent.h5"],
+        "wanted is NAME.keras, NAME.onnx, or a name without a dot",
+    ),
     (["export", "nowhere", "--out", "agent.keras"], "nowhere"),
     (["export", "{run}"], "--out"),
     (["digest", "{truncated}"], "damaged checkpoint: "),
     (["train", "--game", GAME, "--root", "{file}"], "is no directory"),
     (["train", "--game", GAME, "--videos", "{file}"], "is no directory"),
-    (["train", "--game", GAME, "--init-from", "{run}", "--network.head", "q", *SMALL], "its head is dueling, this run's q"),
+    (
+        ["train", "--game", GAME, "--init-from", "{run}", "--network.head", "q", *SMALL],
+        "its head is dueling, this run's q",
+    ),
     (["train", "--game", GAME, "--init-from", "{truncated}", *SMALL], "damaged checkpoint: "),
-    (["train", "--game", GAME, "--run-dir", "{run}", "--agent.gamma", "0.5"], "has agent.gamma = 0.99, so it cannot continue"),
+    (
+        ["train", "--game", GAME, "--run-dir", "{run}", "--agent.gamma", "0.5"],
+        "has agent.gamma = 0.99, so it cannot continue",
+    ),
     (["train", "--game", GAME, "--run-dir", "{run}", "--init-from", "{run}"], "has begun already"),
-    (["train", "--game", "Pong", "--run-dir", "{run}"], "this run plays BreakoutDeterministic-v4, not Pong"),
+    (
+        ["train", "--game", "Pong", "--run-dir", "{run}"],
+        "this run plays BreakoutDeterministic-v4, not Pong",
+    ),
 ]
 
 
@@ -136,12 +174,24 @@ def places(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_CHECKPOINTS)
-def test_bad_checkpoints_and_directories(tmp_path: Path, places: dict[str, Path], arguments: list[str], message: str) -> None:
-    before = {path: path.stat().st_mtime_ns for path in places["run"].rglob("*") if path.name != "run.lock"}
-    answer = run_here(*(argument.format(**places) for argument in arguments), cwd=tmp_path, expect=2)
+def test_bad_checkpoints_and_directories(
+    tmp_path: Path, places: dict[str, Path], arguments: list[str], message: str
+) -> None:
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in places["run"].rglob("*")
+        if path.name != "run.lock"
+    }
+    answer = run_here(
+        *(argument.format(**places) for argument in arguments), cwd=tmp_path, expect=2
+    )
     assert message in last_line(answer, alone=False)
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
-    assert {path: path.stat().st_mtime_ns for path in places["run"].rglob("*") if path.name != "run.lock"} == before
+    assert {
+        path: path.stat().st_mtime_ns
+        for path in places["run"].rglob("*")
+        if path.name != "run.lock"
+    } == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
@@ -154,7 +204,9 @@ def test_a_directory_without_permission(tmp_path: Path) -> None:
 
 def test_a_run_directory_in_use_by_a_live_run(tmp_path: Path) -> None:
     command = ["train", "--game", GAME, "--run-dir", "mine", *SMALL]
-    process = subprocess.Popen([sys.executable, "-m", "atari_dqn.cli", *command], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "atari_dqn.cli", *command], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
     try:
         metrics = tmp_path / "checkpoints" / GAME / "mine" / "metrics.csv"
         while not (metrics.is_file() and metrics.stat().st_size):
@@ -170,7 +222,9 @@ def test_a_run_directory_in_use_by_a_live_run(tmp_path: Path) -> None:
 
 
 def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
-    """No file may grow beyond a tenth of a checkpoint: another error number than that of a full disk, and the same way out."""
+    """No file may grow beyond a tenth of a checkpoint: another error number than that of a full
+    disk, and the same way out.
+    """
     user = shutil.copytree(trained, tmp_path / "user")
     run_directory = user / "checkpoints" / GAME / "first"
     before = run("digest", str(run_directory), cwd=user).stdout
@@ -194,15 +248,21 @@ def test_no_room_for_the_settings(trained: Path, tmp_path: Path) -> None:
     user = shutil.copytree(trained, tmp_path / "user")
     before = run("digest", f"checkpoints/{GAME}/first", cwd=user).stdout
     command = ("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040")
-    options: dict[str, Any] = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))}
+    options: dict[str, Any] = {
+        "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+    }
     answer = run(*command, cwd=user, expect=2, **options)
-    assert "first/config.toml' could not be written: File too large" in last_line(answer, alone=False)
+    assert "first/config.toml' could not be written: File too large" in last_line(
+        answer, alone=False
+    )
     assert run("digest", f"checkpoints/{GAME}/first", cwd=user).stdout == before
     assert "complete: 1040 agent steps" in run(*command, cwd=user).stdout
 
 
 @pytest.mark.parametrize("bytes_left", [28_000, pytest.param(3_000_000, marks=pytest.mark.slow)])
-def test_a_disk_that_fills_up_anywhere(trained: Path, continued: Path, tmp_path: Path, bytes_left: int) -> None:
+def test_a_disk_that_fills_up_anywhere(
+    trained: Path, continued: Path, tmp_path: Path, bytes_left: int
+) -> None:
     """With next to no room, or with too little for a checkpoint; then continued with room again."""
     command = ("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040")
     digest = ("digest", f"checkpoints/{GAME}/first")
@@ -210,8 +270,12 @@ def test_a_disk_that_fills_up_anywhere(trained: Path, continued: Path, tmp_path:
     with small_disk(tmp_path / "disk") as disk:
         user = shutil.copytree(trained, (disk or tmp_path) / "user")
         options: dict[str, Any] = {}
-        if disk is None:  # where none may be mounted, no single file may grow beyond what would be left
-            options["preexec_fn"] = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (bytes_left, bytes_left))
+        if (
+            disk is None
+        ):  # where none may be mounted, no single file may grow beyond what would be left
+            options["preexec_fn"] = partial(
+                resource.setrlimit, resource.RLIMIT_FSIZE, (bytes_left, bytes_left)
+            )
         else:
             with (disk / "filler").open("wb") as filler:
                 os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(disk).free - bytes_left)
@@ -241,7 +305,13 @@ def small_disk(place: Path) -> Iterator[Path | None]:
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there is always a display")
 def test_no_display_for_a_window(trained: Path) -> None:
-    nowhere = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    nowhere = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DISPLAY", "WAYLAND_DISPLAY")
+    }
     for display in ({}, {"DISPLAY": ":4711"}):
-        answer = run("watch", f"checkpoints/{GAME}/first", cwd=trained, expect=2, env=nowhere | display)
+        answer = run(
+            "watch", f"checkpoints/{GAME}/first", cwd=trained, expect=2, env=nowhere | display
+        )
         assert "no display to open a window on; 'atari-dqn record" in last_line(answer)

@@ -33,10 +33,20 @@ def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
     assert (settings["training"]["total_steps"], settings["replay"]["capacity"]) == (960, 5000)
     circumstances = json.loads((run_directory / "run.json").read_text())["starts"]
     assert circumstances[0]["packages"]["tensorflow"]
-    assert set(circumstances[0]) == {"time", "command", "commit", "python", "platform", "machine", "packages"}
+    assert set(circumstances[0]) == {
+        "time",
+        "command",
+        "commit",
+        "python",
+        "platform",
+        "machine",
+        "packages",
+    }
 
 
-def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it(trained: Path, tmp_path: Path) -> None:
+def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it(
+    trained: Path, tmp_path: Path
+) -> None:
     user = shutil.copytree(trained, tmp_path / "user")
     command = ("train", "--game", GAME, "--run-dir", "first", *SMALL)
     assert "is complete: 960 agent steps" in run(*command, "--total-steps", "960", cwd=user).stdout
@@ -48,7 +58,9 @@ def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it
 def test_an_evaluation_in_training_is_recorded(tmp_path: Path) -> None:
     command = ("train", "--game", GAME, "--run-dir", "seen", "--total-steps", "400", *SMALL)
     run(*command, "--training.evaluation_period", "400", cwd=tmp_path)
-    (gif,) = (tmp_path / "videos" / GAME / "seen").glob(f"{GAME}_seen_step000000400_score*_median_training.gif")
+    (gif,) = (tmp_path / "videos" / GAME / "seen").glob(
+        f"{GAME}_seen_step000000400_score*_median_training.gif"
+    )
     with Image.open(gif) as image:
         assert image.size == (160, 210)
     assert json.loads(gif.with_suffix(".json").read_text())["source"] == "training"
@@ -56,11 +68,28 @@ def test_an_evaluation_in_training_is_recorded(tmp_path: Path) -> None:
 
 def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) -> None:
     checkpoint = f"checkpoints/{GAME}/first"
-    answers = [run("eval", checkpoint, "--episodes", "3", "--annotated", cwd=trained).stdout for _ in range(2)]
+    answers = [
+        run("eval", checkpoint, "--episodes", "3", "--annotated", cwd=trained).stdout
+        for _ in range(2)
+    ]
     assert answers[0] == answers[1]
     for part in (
-        *("game ", "agent ", "protocol ", "3 episodes in 3 environments, epsilon 0.05", "mean ", "standard error", "median"),
-        *("human-normalised", "0 of 3 episodes", "random 1.7, human 30.5", "up to 29 no-ops", "sticky 0,"),
+        *(
+            "game ",
+            "agent ",
+            "protocol ",
+            "3 episodes in 3 environments, epsilon 0.05",
+            "mean ",
+            "standard error",
+            "median",
+        ),
+        *(
+            "human-normalised",
+            "0 of 3 episodes",
+            "random 1.7, human 30.5",
+            "up to 29 no-ops",
+            "sticky 0,",
+        ),
     ):
         assert part in answers[0]
     videos = trained / "videos" / GAME / "first"
@@ -72,13 +101,25 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
     assert result["statistics"]["episodes"] == len(result["episodes"]) == 3
     assert result["protocol"]["epsilon"] == 0.05
     assert f"mean {result['statistics']['mean']:.2f}" in answers[0]
-    assert [result[name] for name in ("kind", "run", "recipe", "source")] == ["evaluation", "first", "default", "evaluation"]
+    assert [result[name] for name in ("kind", "run", "recipe", "source")] == [
+        "evaluation",
+        "first",
+        "default",
+        "evaluation",
+    ]
     for rank in ("median", "best", "worst", "median_annotated"):
         rank, _, annotated = rank.partition("_")
-        beginning, end = f"{GAME}_first_step000000960_score*_{rank}_tutorial_seed1", f"_{annotated}" if annotated else ""
+        beginning, end = (
+            f"{GAME}_first_step000000960_score*_{rank}_tutorial_seed1",
+            f"_{annotated}" if annotated else "",
+        )
         (described,) = videos.glob(f"{beginning}{end}.json")
         told = json.loads(described.read_text())
-        assert (told["rank"], told["annotated"], told["checkpoint"]) == (rank, bool(annotated), result["checkpoint"])
+        assert (told["rank"], told["annotated"], told["checkpoint"]) == (
+            rank,
+            bool(annotated),
+            result["checkpoint"],
+        )
         assert told["episode"] in result["episodes"]
         for file in told["files"].values():
             assert (videos / file["name"]).stat().st_size > 1000
@@ -86,21 +127,49 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
 
 
 def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Path) -> None:
-    command = ("eval", f"checkpoints/{GAME}/first", "--game", "breakout", "--protocol", "nature", "--episodes", "2")
+    command = (
+        "eval",
+        f"checkpoints/{GAME}/first",
+        "--game",
+        "breakout",
+        "--protocol",
+        "nature",
+        "--episodes",
+        "2",
+    )
     answer = run_here(*command, cwd=trained).stdout
-    for part in ("Breakout (rom breakout)", "nature: frame skip 4, sticky 0, max-pool", "cap 18000 frames"):
+    for part in (
+        "Breakout (rom breakout)",
+        "nature: frame skip 4, sticky 0, max-pool",
+        "cap 18000 frames",
+    ):
         assert part in answer
     (written,) = (trained / "videos" / "Breakout" / "first").glob("*_evaluation_nature_seed1.json")
     assert json.loads(written.read_text())["protocol"]["name"] == "nature"
-    answer = run_here("eval", f"checkpoints/{GAME}/first", "--game", "ALE/Breakout-v5", "--episodes", "2", cwd=trained).stdout
-    for part in ("ALE/Breakout-v5 (rom breakout)", "tutorial: frame skip 4, sticky 0.25, max-pool", "epsilon 0.05"):
+    answer = run_here(
+        "eval",
+        f"checkpoints/{GAME}/first",
+        "--game",
+        "ALE/Breakout-v5",
+        "--episodes",
+        "2",
+        cwd=trained,
+    ).stdout
+    for part in (
+        "ALE/Breakout-v5 (rom breakout)",
+        "tutorial: frame skip 4, sticky 0.25, max-pool",
+        "epsilon 0.05",
+    ):
         assert part in answer
 
 
 @pytest.mark.parametrize(
-    ("game", "said"), [(GAME, "weights from "), ("Pong", "the output layers start anew: the actions differ")]
+    ("game", "said"),
+    [(GAME, "weights from "), ("Pong", "the output layers start anew: the actions differ")],
 )
-def test_a_run_begins_with_the_weights_of_another(trained: Path, tmp_path: Path, game: str, said: str) -> None:
+def test_a_run_begins_with_the_weights_of_another(
+    trained: Path, tmp_path: Path, game: str, said: str
+) -> None:
     origin = trained / "checkpoints" / GAME / "first"
     idle = ("--training.warmup_steps", "480")
     command = (
@@ -120,9 +189,12 @@ def test_a_run_begins_with_the_weights_of_another(trained: Path, tmp_path: Path,
     theirs, ours = load_agent(origin), load_agent(tmp_path / "checkpoints" / game / "second")
     same = [
         np.array_equal(a, b)
-        for a, b in zip(theirs.acting.weights.get_weights(), ours.online.weights.get_weights(), strict=False)
+        for a, b in zip(
+            theirs.acting.weights.get_weights(), ours.online.weights.get_weights(), strict=False
+        )
     ]
-    # Kernel and bias of three convolutions, two hidden and two output layers; and the mean picture, until the first update.
+    # Kernel and bias of three convolutions, two hidden and two output layers; and the mean picture,
+    # until the first update.
     assert sum(same) == (15 if game == GAME else 11)
 
 
@@ -133,11 +205,16 @@ def test_recording_one_episode(trained: Path) -> None:
         assert getattr(image, "n_frames", 1) > 1
     again = run("record", "--replay", "shown/episode.json", "--out", "shown/again.gif", cwd=trained)
     assert again.stdout == answer.stdout.replace("episode.gif", "again.gif")
-    assert (trained / "shown" / "again.gif").read_bytes() == (trained / "shown" / "episode.gif").read_bytes()
+    assert (trained / "shown" / "again.gif").read_bytes() == (
+        trained / "shown" / "episode.gif"
+    ).read_bytes()
 
 
 def test_raw_frames_are_drawn_above_what_is_seen(tmp_path: Path) -> None:
-    assert run("frames", "--game", GAME, "--out", "new/frames.png", cwd=tmp_path).stdout == "new/frames.png\n"
+    assert (
+        run("frames", "--game", GAME, "--out", "new/frames.png", cwd=tmp_path).stdout
+        == "new/frames.png\n"
+    )
     with Image.open(tmp_path / "new" / "frames.png") as image:
         assert image.width > 4 * 160
 
@@ -151,24 +228,48 @@ def test_the_digest_is_of_the_arrays(trained: Path) -> None:
 def test_a_network_is_exported_for_other_programs(trained: Path, tmp_path: Path) -> None:
     checkpoint = str(trained / "checkpoints" / GAME / "first")
     for name in ("agent.keras", "agent.onnx", "agent"):
-        answer = (run if name == "agent" else run_here)("export", checkpoint, "--out", name, cwd=tmp_path).stdout
+        answer = (run if name == "agent" else run_here)(
+            "export", checkpoint, "--out", name, cwd=tmp_path
+        ).stdout
         assert f"{name}: Q-values of NOOP, FIRE, RIGHT, LEFT" in answer
         assert f"on 264 observations of {GAME} it differs from the agent by" in answer
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent", "agent.keras", "agent.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "agent",
+        "agent.keras",
+        "agent.onnx",
+    ]
     again = run_here("export", checkpoint, "--out", "agent", cwd=tmp_path, expect=2)
     assert "there is a folder 'agent' already" in again.stderr
 
 
 def test_how_many_operations_and_emulators_go_on_at_a_time_decides_nothing(tmp_path: Path) -> None:
     def train(name: str, steps: str, inter: str, environments: str) -> None:
-        threads = [f"--machine.{kind}_threads={count}" for kind, count in (("inter_op", inter), ("environment", environments))]
-        run("train", "--game", GAME, "--total-steps", steps, "--run-dir", name, *SMALL, *threads, *inside, cwd=tmp_path)
+        threads = [
+            f"--machine.{kind}_threads={count}"
+            for kind, count in (("inter_op", inter), ("environment", environments))
+        ]
+        run(
+            "train",
+            "--game",
+            GAME,
+            "--total-steps",
+            steps,
+            "--run-dir",
+            name,
+            *SMALL,
+            *threads,
+            *inside,
+            cwd=tmp_path,
+        )
 
     inside = ("--machine.intra_op_threads", "2")
     train("one", "800", "1", "1")
     train("two", "400", "1", "2")
     train("two", "800", "3", "1")
-    digests = [run_here("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout for name in ("one", "two")]
+    digests = [
+        run_here("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout
+        for name in ("one", "two")
+    ]
     assert digests[0] == digests[1]
 
 
@@ -190,8 +291,24 @@ def test_a_random_agent_is_scored_and_recorded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_continue(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "atari_dqn.cli", "train", "--game", GAME, "--run-dir", "stopped", *SMALL]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "120"})
+    command = [
+        sys.executable,
+        "-m",
+        "atari_dqn.cli",
+        "train",
+        "--game",
+        GAME,
+        "--run-dir",
+        "stopped",
+        *SMALL,
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "120"},
+    )
     metrics = tmp_path / "checkpoints" / GAME / "stopped" / "metrics.csv"
     while not metrics.is_file() or metrics.read_text().count("\n") < 3:
         assert process.poll() is None
@@ -203,7 +320,9 @@ def test_a_signal_saves_and_says_how_to_continue(tmp_path: Path, number: signal.
     assert f"make train GAME={GAME} RUN=checkpoints/{GAME}/stopped" in errors
     (saved,) = (tmp_path / "checkpoints" / GAME / "stopped").glob("step-*/manifest.json")
     step = int(saved.parent.name.removeprefix("step-"))
-    goes_on = run("train", "--game", GAME, "--run-dir", "last", "--total-steps", str(step + 32), cwd=tmp_path)
+    goes_on = run(
+        "train", "--game", GAME, "--run-dir", "last", "--total-steps", str(step + 32), cwd=tmp_path
+    )
     assert f"continuing at step {step}" in goes_on.stderr
     assert f"complete: {step + 32} agent steps" in goes_on.stdout
 
@@ -211,7 +330,9 @@ def test_a_signal_saves_and_says_how_to_continue(tmp_path: Path, number: signal.
 def test_the_games_are_listed(tmp_path: Path) -> None:
     lines = run("games", cwd=tmp_path).stdout.splitlines()
     assert len(lines) >= 104
-    assert any(line.startswith("breakout ") and "BreakoutDeterministic-v4" in line for line in lines)
+    assert any(
+        line.startswith("breakout ") and "BreakoutDeterministic-v4" in line for line in lines
+    )
 
 
 def test_the_settings_are_shown_and_can_be_read_back(tmp_path: Path) -> None:

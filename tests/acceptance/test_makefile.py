@@ -1,4 +1,6 @@
-"""The make targets, without running what they wrap, or with a program in its place that prints what it is given."""
+"""The make targets, without running what they wrap, or with a program in its place that prints what
+it is given.
+"""
 
 import os
 import re
@@ -12,13 +14,25 @@ ROOT = Path(__file__).parent.parent.parent
 # What is installed besides, for some targets.
 STAMPS = (".developing", ".benching", ".plotting", ".box2d", ".gallery", ".distributed", ".onnx")
 # All that may be given to make, but for the interpreter.
-VARIABLES = [name for name in re.findall(r"^([A-Z_]+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE) if name != "PYTHON"]
+VARIABLES = [
+    name
+    for name in re.findall(r"^([A-Z_]+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    if name != "PYTHON"
+]
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """As from a shell, even where the tests themselves were started by ``make test ARGS=...``, which hands that on."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")}
-    return subprocess.run(["make", *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+    """As from a shell, even where the tests themselves were started by ``make test ARGS=...``,
+    which hands that on.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")
+    }
+    return subprocess.run(
+        ["make", *arguments], cwd=cwd, env=environment, capture_output=True, text=True
+    )
 
 
 def test_help_is_the_default_and_names_every_target() -> None:
@@ -33,27 +47,69 @@ def test_help_is_the_default_and_names_every_target() -> None:
     ("arguments", "command"),
     [
         (["train", "GAME=ALE/Pong-v5"], "atari-dqn train --game 'ALE/Pong-v5'"),
-        (["train", "GAME=pong", "CONFIG=nature", "STEPS=10", "SEED=2"], "--config 'nature' --total-steps '10' --seed '2'"),
-        (["train", "GAME=pong", "RUN=last", "PROTOCOL=machado"], "--protocol 'machado' --run-dir 'last'"),
-        (["train", "GAME=pong", "ARGS=--replay.capacity 200000"], "--game 'pong' --replay.capacity 200000"),
-        (["eval", "CKPT=checkpoints/x y", "EPISODES=3"], "atari-dqn eval 'checkpoints/x y' --episodes '3'"),
-        (["train", "GAME=pong", "INIT_FROM=checkpoints/x"], "--game 'pong' --init-from 'checkpoints/x'"),
-        (["eval", "CKPT=c", "GAME=breakout", "PROTOCOL=dopamine"], "eval 'c' --game 'breakout' --protocol 'dopamine'"),
+        (
+            ["train", "GAME=pong", "CONFIG=nature", "STEPS=10", "SEED=2"],
+            "--config 'nature' --total-steps '10' --seed '2'",
+        ),
+        (
+            ["train", "GAME=pong", "RUN=last", "PROTOCOL=machado"],
+            "--protocol 'machado' --run-dir 'last'",
+        ),
+        (
+            ["train", "GAME=pong", "ARGS=--replay.capacity 200000"],
+            "--game 'pong' --replay.capacity 200000",
+        ),
+        (
+            ["eval", "CKPT=checkpoints/x y", "EPISODES=3"],
+            "atari-dqn eval 'checkpoints/x y' --episodes '3'",
+        ),
+        (
+            ["train", "GAME=pong", "INIT_FROM=checkpoints/x"],
+            "--game 'pong' --init-from 'checkpoints/x'",
+        ),
+        (
+            ["eval", "CKPT=c", "GAME=breakout", "PROTOCOL=dopamine"],
+            "eval 'c' --game 'breakout' --protocol 'dopamine'",
+        ),
         (["watch", "CKPT=c", "SEED=2"], "atari-dqn watch 'c' --seed '2'"),
         (["record", "CKPT=c", "OUT=a.gif"], "atari-dqn record 'c' --out 'a.gif'"),
-        (["record", "CKPT=c", "OUT=a.gif", "ANNOTATED=1"], "atari-dqn record 'c' --out 'a.gif' --annotated"),
-        (["record", "REPLAY=a.json", "OUT=a.gif"], "atari-dqn record --out 'a.gif' --replay 'a.json'"),
-        (["frames", "GAME=pong", "OUT=a.png", "STEPS=3"], "atari-dqn frames --game 'pong' --out 'a.png' --steps '3'"),
+        (
+            ["record", "CKPT=c", "OUT=a.gif", "ANNOTATED=1"],
+            "atari-dqn record 'c' --out 'a.gif' --annotated",
+        ),
+        (
+            ["record", "REPLAY=a.json", "OUT=a.gif"],
+            "atari-dqn record --out 'a.gif' --replay 'a.json'",
+        ),
+        (
+            ["frames", "GAME=pong", "OUT=a.png", "STEPS=3"],
+            "atari-dqn frames --game 'pong' --out 'a.png' --steps '3'",
+        ),
         (["random", "GAME=pong"], "atari-dqn random --game 'pong'"),
-        (["report", "RUNS=checkpoints videos/x", "OUT=all"], "atari-dqn report 'checkpoints videos/x' --out 'all'"),
+        (
+            ["report", "RUNS=checkpoints videos/x", "OUT=all"],
+            "atari-dqn report 'checkpoints videos/x' --out 'all'",
+        ),
         (
             ["sweep", "GAMES=pong,breakout", "SEEDS=3", "CONFIG=default,iqn"],
             "--games 'pong,breakout' --seeds '3' --config 'default,iqn'",
         ),
-        (["sweep", "OUT=checkpoints/sweep", "ADDRESS=auto"], "atari-dqn sweep --address 'auto' --out 'checkpoints/sweep'"),
-        (["sweep", "GAMES=pong", "SEARCH=9", "STEPS=900"], "--games 'pong' --total-steps '900' --search '9'"),
-        (["train", "GAME=pong", "ACTORS=4", "ADDRESS=auto"], "--game 'pong' --actors '4' --address 'auto'"),
-        (["export", "CKPT=checkpoints/x", "OUT=a.onnx"], "atari-dqn export 'checkpoints/x' --out 'a.onnx'"),
+        (
+            ["sweep", "OUT=checkpoints/sweep", "ADDRESS=auto"],
+            "atari-dqn sweep --address 'auto' --out 'checkpoints/sweep'",
+        ),
+        (
+            ["sweep", "GAMES=pong", "SEARCH=9", "STEPS=900"],
+            "--games 'pong' --total-steps '900' --search '9'",
+        ),
+        (
+            ["train", "GAME=pong", "ACTORS=4", "ADDRESS=auto"],
+            "--game 'pong' --actors '4' --address 'auto'",
+        ),
+        (
+            ["export", "CKPT=checkpoints/x", "OUT=a.onnx"],
+            "atari-dqn export 'checkpoints/x' --out 'a.onnx'",
+        ),
         (["gallery"], "atari-dqn gallery"),
         (["gallery", "LIVE=1", "PORT=9000"], "atari-dqn gallery --live --port '9000'"),
     ],
@@ -75,7 +131,9 @@ def test_variables_become_options(arguments: list[str], command: str) -> None:
         ("export", "CKPT"),
     ],
 )
-def test_a_missing_variable_is_named_before_anything_is_installed(target: str, variable: str) -> None:
+def test_a_missing_variable_is_named_before_anything_is_installed(
+    target: str, variable: str
+) -> None:
     answer = make(target)
     assert answer.returncode == 2
     assert f"{variable} is missing: make {target} {variable}=" in answer.stderr
@@ -106,7 +164,9 @@ def test_the_lock_holds_plain_pins_for_everything_that_is_needed() -> None:
 
 
 def wrapped(tmp_path: Path, stamps: tuple[str, ...] = STAMPS) -> Path:
-    """A checkout whose environment is installed, with a program that prints its arguments, each with a zero byte behind it."""
+    """A checkout whose environment is installed, with a program that prints its arguments, each
+    with a zero byte behind it.
+    """
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path / name)
     program = tmp_path / ".venv" / "bin" / "atari-dqn"
@@ -118,10 +178,16 @@ def wrapped(tmp_path: Path, stamps: tuple[str, ...] = STAMPS) -> Path:
     return tmp_path
 
 
-def words(cwd: Path, target: str, typed: dict[str, str], exported: dict[str, str] | None = None) -> list[str]:
-    """The arguments that a target's program gets of variables that are typed behind it, or come from the environment."""
+def words(
+    cwd: Path, target: str, typed: dict[str, str], exported: dict[str, str] | None = None
+) -> list[str]:
+    """The arguments that a target's program gets of variables that are typed behind it, or come
+    from the environment.
+    """
     known = ("MAKEFLAGS", "MAKEOVERRIDES", *VARIABLES)
-    environment = {name: value for name, value in os.environ.items() if name not in known} | (exported or {})
+    environment = {name: value for name, value in os.environ.items() if name not in known} | (
+        exported or {}
+    )
     command = ["make", "--silent", target, *(f"{name}={value}" for name, value in typed.items())]
     answer = subprocess.run(command, cwd=cwd, env=environment, capture_output=True)
     assert answer.returncode == 0, answer.stderr.decode()
@@ -129,7 +195,8 @@ def words(cwd: Path, target: str, typed: dict[str, str], exported: dict[str, str
     return answer.stdout.decode().split("\0")[:-1]
 
 
-# Of each target every variable that takes text, and what the program gets of it: a name of an option, or nothing before it.
+# Of each target every variable that takes text, and what the program gets of it: a name of an
+# option, or nothing before it.
 TARGETS = {
     "train": {
         "GAME": "--game",
@@ -142,7 +209,13 @@ TARGETS = {
         "ACTORS": "--actors",
         "ADDRESS": "--address",
     },
-    "eval": {"CKPT": "", "GAME": "--game", "PROTOCOL": "--protocol", "EPISODES": "--episodes", "SEED": "--seed"},
+    "eval": {
+        "CKPT": "",
+        "GAME": "--game",
+        "PROTOCOL": "--protocol",
+        "EPISODES": "--episodes",
+        "SEED": "--seed",
+    },
     "record": {
         "CKPT": "",
         "OUT": "--out",
@@ -151,9 +224,26 @@ TARGETS = {
         "PROTOCOL": "--protocol",
         "SEED": "--seed",
     },
-    "watch": {"CKPT": "", "GAME": "--game", "PROTOCOL": "--protocol", "EPISODES": "--episodes", "SEED": "--seed"},
-    "random": {"GAME": "--game", "PROTOCOL": "--protocol", "EPISODES": "--episodes", "SEED": "--seed"},
-    "frames": {"GAME": "--game", "OUT": "--out", "PROTOCOL": "--protocol", "STEPS": "--steps", "SEED": "--seed"},
+    "watch": {
+        "CKPT": "",
+        "GAME": "--game",
+        "PROTOCOL": "--protocol",
+        "EPISODES": "--episodes",
+        "SEED": "--seed",
+    },
+    "random": {
+        "GAME": "--game",
+        "PROTOCOL": "--protocol",
+        "EPISODES": "--episodes",
+        "SEED": "--seed",
+    },
+    "frames": {
+        "GAME": "--game",
+        "OUT": "--out",
+        "PROTOCOL": "--protocol",
+        "STEPS": "--steps",
+        "SEED": "--seed",
+    },
     "sweep": {
         "GAMES": "--games",
         "SEEDS": "--seeds",
@@ -212,7 +302,9 @@ def test_every_variable_that_takes_text_is_tried() -> None:
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("typed", [True, False], ids=["typed", "from the environment"])
-def test_the_program_gets_exactly_the_value(tmp_path: Path, target: str, text: str, typed: bool) -> None:
+def test_the_program_gets_exactly_the_value(
+    tmp_path: Path, target: str, text: str, typed: bool
+) -> None:
     checkout = wrapped(tmp_path)
     values = {name: text.replace("NAME", name) for name in TARGETS[target]}
     given = words(checkout, target, values) if typed else words(checkout, target, {}, values)
@@ -226,10 +318,17 @@ def test_the_program_gets_exactly_the_value(tmp_path: Path, target: str, text: s
     for name, option in TARGETS[target].items():
         before = option or target
         assert given[given.index(before) + 1] == values[name], name
-    assert {path.name for path in checkout.iterdir()} == {"Makefile", "pyproject.toml", "requirements.lock", ".venv"}
+    assert {path.name for path in checkout.iterdir()} == {
+        "Makefile",
+        "pyproject.toml",
+        "requirements.lock",
+        ".venv",
+    }
 
 
-@pytest.mark.parametrize("target", [target for target, options in TARGETS.items() if target != "export"])
+@pytest.mark.parametrize(
+    "target", [target for target, options in TARGETS.items() if target != "export"]
+)
 def test_a_value_of_several_lines_is_one_word(tmp_path: Path, target: str) -> None:
     values = {name: f"{name}'s\n$x\n" for name in TARGETS[target]}
     given = words(wrapped(tmp_path), target, {}, values)
@@ -244,13 +343,28 @@ def test_annotated_and_live_are_switches_whatever_they_are_set_to(tmp_path: Path
     assert words(checkout, "gallery", {"LIVE": "0"}) == ["gallery"]
 
 
-@pytest.mark.parametrize("target", ["train", "eval", "record", "watch", "random", "frames", "sweep", "gallery", "release"])
+@pytest.mark.parametrize(
+    "target",
+    ["train", "eval", "record", "watch", "random", "frames", "sweep", "gallery", "release"],
+)
 def test_further_arguments_are_words_of_a_shell(tmp_path: Path, target: str) -> None:
     checkout = wrapped(tmp_path)
-    needed: dict[str, str] = {name: "x" for name in ("GAME", "GAMES", "CKPT", "OUT") if name in TARGETS[target]}
+    needed: dict[str, str] = {
+        name: "x" for name in ("GAME", "GAMES", "CKPT", "OUT") if name in TARGETS[target]
+    }
     arguments = r"""--a.b '[2, 4]' --c.d="o'b \$x" --e.f 'a$b' --g.h a\ b --home "$HOME" $$"""
     given = words(checkout, target, {**needed, "ARGS": arguments}, {"HOME": "/home/o'brien $x"})
-    words_of_shell = ["--a.b", "[2, 4]", "--c.d=o'b $x", "--e.f", "a$b", "--g.h", "a b", "--home", "/home/o'brien $x"]
+    words_of_shell = [
+        "--a.b",
+        "[2, 4]",
+        "--c.d=o'b $x",
+        "--e.f",
+        "a$b",
+        "--g.h",
+        "a b",
+        "--home",
+        "/home/o'brien $x",
+    ]
     assert given[-len(words_of_shell) - 1 : -1] == words_of_shell
     assert given[-1].isdecimal(), "$$ is the number of the shell's process, as in a shell"
 
@@ -272,7 +386,9 @@ def test_further_arguments_are_words_of_a_shell(tmp_path: Path, target: str) -> 
         (["train", "GAME=pong", "ACTORS=$(x'"], ".distributed"),
     ],
 )
-def test_what_is_installed_besides_follows_from_any_value(tmp_path: Path, arguments: list[str], needed: str | None) -> None:
+def test_what_is_installed_besides_follows_from_any_value(
+    tmp_path: Path, arguments: list[str], needed: str | None
+) -> None:
     stamps = (".distributed",) if arguments[0] == "sweep" else ()
     answer = make("--dry-run", *arguments, cwd=wrapped(tmp_path, stamps))
     assert answer.returncode == 0, answer.stderr

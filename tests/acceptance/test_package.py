@@ -26,20 +26,54 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "atari_dqn/configs/default.toml" in names
     assert "atari_dqn/configs/protocols/tutorial.toml" in names
     assert "atari_dqn/data/atari_human_random.csv" in names
-    assert not [name for name in names if name.startswith(("tests/", "configs/", "checkpoints/", "videos/"))]
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(folder / "site")]
+    assert not [
+        name for name in names if name.startswith(("tests/", "configs/", "checkpoints/", "videos/"))
+    ]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(folder / "site"),
+    ]
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
     return folder / "site"
 
 
-def test_the_installed_package_trains_and_evaluates_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+def test_the_installed_package_trains_and_evaluates_outside_the_checkout(
+    installed: Path, tmp_path: Path
+) -> None:
     elsewhere: dict[str, Any] = {"env": {**os.environ, "PYTHONPATH": str(installed)}}
-    command = [sys.executable, "-c", "import atari_dqn.cli, atari_dqn.config as c; print(c.__file__, c.config_directory())"]
-    where = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, **elsewhere).stdout.split()
-    assert where == [str(installed / "atari_dqn" / "config.py"), str(installed / "atari_dqn" / "configs")]
+    command = [
+        sys.executable,
+        "-c",
+        "import atari_dqn.cli, atari_dqn.config.resolve as c; print(c.__file__, c.config_directory())",
+    ]
+    where = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True, **elsewhere
+    ).stdout.split()
+    assert where == [
+        str(installed / "atari_dqn" / "config.py"),
+        str(installed / "atari_dqn" / "configs"),
+    ]
     shown = tomllib.loads(run("config", "nature", cwd=tmp_path, **elsewhere).stdout)
     assert shown["replay"]["capacity"] == 1_000_000
-    run("train", "--game", GAME, "--total-steps", "640", "--run-dir", "first", *SMALL, cwd=tmp_path, **elsewhere)
+    run(
+        "train",
+        "--game",
+        GAME,
+        "--total-steps",
+        "640",
+        "--run-dir",
+        "first",
+        *SMALL,
+        cwd=tmp_path,
+        **elsewhere,
+    )
     answer = run("eval", f"checkpoints/{GAME}/first", "--episodes", "2", cwd=tmp_path, **elsewhere)
     assert "2 episodes in 2 environments" in answer.stdout
 
@@ -47,5 +81,7 @@ def test_the_installed_package_trains_and_evaluates_outside_the_checkout(install
 def test_the_console_script_answers(installed: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     script = installed / "bin" / "atari-dqn"
-    answer = subprocess.run([script, "games"], cwd=tmp_path, capture_output=True, text=True, env=environment, check=True)
+    answer = subprocess.run(
+        [script, "games"], cwd=tmp_path, capture_output=True, text=True, env=environment, check=True
+    )
     assert "BreakoutDeterministic-v4" in answer.stdout

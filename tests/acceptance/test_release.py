@@ -13,7 +13,15 @@ from tests.acceptance.commands import GAME, run, run_here
 def released(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with a released agent and nothing of the run that it comes from."""
     user = shutil.copytree(trained, tmp_path_factory.mktemp("released") / "user")
-    answer = run("release", f"checkpoints/{GAME}/first", "--out", "checkpoints/released/small", "--episodes", "3", cwd=user)
+    answer = run(
+        "release",
+        f"checkpoints/{GAME}/first",
+        "--out",
+        "checkpoints/released/small",
+        "--episodes",
+        "3",
+        cwd=user,
+    )
     (user / "said.txt").write_text(answer.stdout)
     shutil.rmtree(user / "checkpoints" / GAME)
     return user
@@ -25,11 +33,17 @@ def lines(text: str, names: tuple[str, ...]) -> list[str]:
 
 def test_a_released_agent_scores_what_its_card_says(released: Path) -> None:
     again = run("eval", "checkpoints/released/small", "--episodes", "3", cwd=released).stdout
-    said, card = (released / "said.txt").read_text(), (released / "checkpoints/released/small/README.md").read_text()
+    said, card = (
+        (released / "said.txt").read_text(),
+        (released / "checkpoints/released/small/README.md").read_text(),
+    )
     names = ("game", "protocol", "evaluation", "score", "length")
     assert lines(again, names) == lines(said, names) == lines(card, names)
     assert len(lines(card, names)) == len(names)
-    assert f"make train GAME={GAME} CONFIG=default PROTOCOL=tutorial STEPS=960 SEED=1 ARGS='--training.environments 8 " in card
+    assert (
+        f"make train GAME={GAME} CONFIG=default PROTOCOL=tutorial STEPS=960 SEED=1 ARGS='--training.environments 8 "
+        in card
+    )
 
 
 def test_all_that_is_promised_is_there_and_small(released: Path) -> None:
@@ -38,24 +52,43 @@ def test_all_that_is_promised_is_there_and_small(released: Path) -> None:
     step = "step-000000960"
     inside = {"README.md", "config.toml", "episodes.csv", "metrics.csv", evaluation.name, step}
     assert {path.name for path in directory.iterdir()} == inside
-    assert {path.name for path in (directory / step).iterdir()} == {"arrays.npz", "config.toml", "manifest.json"}
+    assert {path.name for path in (directory / step).iterdir()} == {
+        "arrays.npz",
+        "config.toml",
+        "manifest.json",
+    }
     assert json.loads(evaluation.read_text())["statistics"]["episodes"] == 3
     assert sum(path.stat().st_size for path in directory.rglob("*")) < 2_000_000
     assert (released / "videos" / "released" / "small.gif").read_bytes()[:6] == b"GIF89a"
-    assert json.loads((released / "videos" / "released" / "small.json").read_text())["rank"] == "median"
+    assert (
+        json.loads((released / "videos" / "released" / "small.json").read_text())["rank"]
+        == "median"
+    )
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["release", "checkpoints/released/small", "--out", "checkpoints/released/small"], "choose another name"),
+        (
+            ["release", "checkpoints/released/small", "--out", "checkpoints/released/small"],
+            "choose another name",
+        ),
         (["release", "checkpoints/released/small", "--out", "other"], "lacks run.json"),
-        (["train", "--game", GAME, "--run-dir", "checkpoints/released/small"], "nothing to continue its run with"),
+        (
+            ["train", "--game", GAME, "--run-dir", "checkpoints/released/small"],
+            "nothing to continue its run with",
+        ),
         (["digest", "checkpoints/released/small"], "nothing to continue its run with"),
     ],
 )
-def test_what_a_released_agent_is_not_for_is_said_in_one_line(released: Path, command: list[str], said: str) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (released / "checkpoints").rglob("*.*") if path.name != "run.lock"}
+def test_what_a_released_agent_is_not_for_is_said_in_one_line(
+    released: Path, command: list[str], said: str
+) -> None:
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in (released / "checkpoints").rglob("*.*")
+        if path.name != "run.lock"
+    }
     answer = run_here(*command, cwd=released, expect=2)
     assert answer.stderr.startswith("error: ")
     assert answer.stderr.count("\n") == 1
@@ -64,8 +97,23 @@ def test_what_a_released_agent_is_not_for_is_said_in_one_line(released: Path, co
 
 
 def test_a_run_begins_with_the_weights_of_a_released_agent(released: Path) -> None:
-    small = ["--network.hidden_units", "32", "--training.evaluation_period", "0", "--total-steps", "160"]
+    small = [
+        "--network.hidden_units",
+        "32",
+        "--training.evaluation_period",
+        "0",
+        "--total-steps",
+        "160",
+    ]
     answer = run(
-        "train", "--game", GAME, "--run-dir", "next", "--init-from", "checkpoints/released/small", *small, cwd=released
+        "train",
+        "--game",
+        GAME,
+        "--run-dir",
+        "next",
+        "--init-from",
+        "checkpoints/released/small",
+        *small,
+        cwd=released,
     )
     assert "weights from checkpoints/released/small/step-000000960" in answer.stderr

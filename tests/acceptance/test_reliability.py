@@ -1,4 +1,6 @@
-"""What happens to a run when its files, or those of a stranger, are not what they should be; and when it is killed."""
+"""What happens to a run when its files, or those of a stranger, are not what they should be; and
+when it is killed.
+"""
 
 import csv
 import hashlib
@@ -15,12 +17,13 @@ import keras
 import numpy as np
 import pytest
 
-from atari_dqn import checkpoint, load_agent
-from atari_dqn.commands import _newest_sound
+from atari_dqn import load_agent
+from atari_dqn.commands.train import _newest_sound
 from atari_dqn.errors import UserError
-from atari_dqn.replay import FrameFiles
+from atari_dqn.replay.frame_files import FrameFiles
+from atari_dqn.runs import checkpoint
 from tests.acceptance.commands import GAME, run
-from tests.test_config import FAMILY
+from tests.config.test_resolve import FAMILY
 from tests.torture import TASKS, torture
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -28,7 +31,12 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "truncated": lambda file: os.truncate(file, file.stat().st_size // 2),
     "flipped": lambda file: file.write_bytes(flipped(file.read_bytes())),
 }
-FILES = ("step-000001040/arrays.npz", "step-000001040/network.keras", "step-000001040/config.toml", "replay/000001040.npz")
+FILES = (
+    "step-000001040/arrays.npz",
+    "step-000001040/network.keras",
+    "step-000001040/config.toml",
+    "replay/000001040.npz",
+)
 
 
 def flipped(content: bytes) -> bytes:
@@ -39,7 +47,9 @@ def flipped(content: bytes) -> bytes:
 
 @pytest.fixture
 def run_directory(continued: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(continued / "checkpoints" / GAME / "first", tmp_path / "checkpoints" / GAME / "first")
+    return shutil.copytree(
+        continued / "checkpoints" / GAME / "first", tmp_path / "checkpoints" / GAME / "first"
+    )
 
 
 @pytest.mark.parametrize("name", [*FILES, "step-000001040/manifest.json"])
@@ -60,10 +70,22 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_without_any_sound_checkpoint_the_damage_is_the_answer(run_directory: Path, damage: str) -> None:
+def test_without_any_sound_checkpoint_the_damage_is_the_answer(
+    run_directory: Path, damage: str
+) -> None:
     needed_by_both = run_directory / "replay" / "000000960.npz"
     DAMAGES[damage](needed_by_both)
-    answer = run("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1120", cwd=run_directory.parents[2], expect=2)
+    answer = run(
+        "train",
+        "--game",
+        GAME,
+        "--run-dir",
+        "first",
+        "--total-steps",
+        "1120",
+        cwd=run_directory.parents[2],
+        expect=2,
+    )
     assert answer.stderr.splitlines()[-1].startswith("error: damaged checkpoint: ")
     assert "replay/000000960.npz is" in answer.stderr.splitlines()[-1]
     assert len(checkpoint.in_run(run_directory)) == 2, "nothing is deleted"
@@ -76,9 +98,14 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_ends_the_sam
     sound = shutil.copytree(continued, tmp_path / "sound")
     digests = []
     for user in (sound, run_directory.parents[2]):
-        answer = run("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1120", cwd=user)
+        answer = run(
+            "train", "--game", GAME, "--run-dir", "first", "--total-steps", "1120", cwd=user
+        )
         digests.append(run("digest", f"checkpoints/{GAME}/first", cwd=user).stdout)
-    assert re.search(r"damaged checkpoint: .*manifest.json is .*; the checkpoint before it is used", answer.stderr)
+    assert re.search(
+        r"damaged checkpoint: .*manifest.json is .*; the checkpoint before it is used",
+        answer.stderr,
+    )
     assert "continuing at step 960" in answer.stderr
     assert digests[0] == digests[1]
 
@@ -101,7 +128,9 @@ class Trap:
 
 
 def vouch(run_directory: Path) -> None:
-    """Makes the manifest of the newest checkpoint say that every file is what was written, as an attacker would."""
+    """Makes the manifest of the newest checkpoint say that every file is what was written, as an
+    attacker would.
+    """
     path = checkpoint.in_run(run_directory)[-1] / checkpoint.MANIFEST
     manifest = json.loads(path.read_text())
     del manifest["sha256"]
@@ -118,7 +147,10 @@ def test_a_pickle_is_not_loaded(run_directory: Path, tmp_path: Path) -> None:
     trap = np.empty(1, object)
     trap[0] = Trap(sprung)
     arrays, frames = run_directory / FILES[0], run_directory / FILES[3]
-    for file, content in ((arrays, checkpoint.read_arrays(arrays)), (frames, checkpoint.read_arrays(frames))):
+    for file, content in (
+        (arrays, checkpoint.read_arrays(arrays)),
+        (frames, checkpoint.read_arrays(frames)),
+    ):
         sound = file.read_bytes()
         for name in (next(iter(content)), "another"):
             np.savez(file, **(content | {name: trap}))  # type: ignore[arg-type]
@@ -129,7 +161,9 @@ def test_a_pickle_is_not_loaded(run_directory: Path, tmp_path: Path) -> None:
         refuse(run_directory, file)
         file.write_bytes(sound)
     vouch(run_directory)
-    assert load_agent(run_directory).updates > 0, "the attacker's own checksums are no obstacle to what is harmless"
+    assert load_agent(run_directory).updates > 0, (
+        "the attacker's own checksums are no obstacle to what is harmless"
+    )
     assert not sprung.exists()
 
 
@@ -149,7 +183,9 @@ def refuse(run_directory: Path, file: Path) -> None:
 def test_a_keras_file_that_runs_code_is_not_loaded(run_directory: Path, tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     path = str(sprung)
-    trap = keras.layers.Lambda(lambda x: [__import__("pathlib").Path(path).open("w"), x][1], output_shape=(4,))
+    trap = keras.layers.Lambda(
+        lambda x: [__import__("pathlib").Path(path).open("w"), x][1], output_shape=(4,)
+    )
     keras.Sequential([keras.Input((4,)), trap]).save(run_directory / FILES[1])
     keras.models.load_model(run_directory / FILES[1], safe_mode=False)(np.zeros((1, 4)))
     assert sprung.exists(), "the trap works"
@@ -172,8 +208,12 @@ def test_settings_that_name_a_module_import_nothing(run_directory: Path, tmp_pat
 
 
 def test_a_killed_run_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
-    """The short form of 'make torture', on a game with sticky actions that cannot be restored by copying its emulator."""
-    outcome = torture("QbertDeterministic-v0", "default", steps=2_000, kills=3, seed=1, directory=tmp_path)
+    """The short form of 'make torture', on a game with sticky actions that cannot be restored by
+    copying its emulator.
+    """
+    outcome = torture(
+        "QbertDeterministic-v0", "default", steps=2_000, kills=3, seed=1, directory=tmp_path
+    )
     assert outcome.kills >= 3
     assert outcome.while_writing >= 1
     assert outcome.same
@@ -181,7 +221,9 @@ def test_a_killed_run_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", FAMILY)
-def test_a_killed_run_of_any_recipe_ends_as_one_that_was_left_alone(recipe: str, tmp_path: Path) -> None:
+def test_a_killed_run_of_any_recipe_ends_as_one_that_was_left_alone(
+    recipe: str, tmp_path: Path
+) -> None:
     task = TASKS[FAMILY.index(recipe) % len(TASKS)]
     outcome = torture(task, recipe, steps=2_000, kills=2, seed=1, directory=tmp_path)
     assert outcome.kills == 2

@@ -17,7 +17,11 @@ import pytest
 from tests.acceptance.commands import SMALL, run
 
 # As the command line starts Ray: for nobody but this machine.
-ALONE = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "COLUMNS": "200"}
+ALONE = os.environ | {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "COLUMNS": "200",
+}
 SHORT = ["--training.evaluation_period", "0", "--episodes", "2"]
 
 
@@ -35,7 +39,9 @@ def begin(command: list[str], cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(words, cwd=cwd, env=ALONE, start_new_session=True, **pipes)
 
 
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 300) -> Any:
+def wait_for(
+    condition: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 300
+) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
@@ -53,7 +59,8 @@ def listening_elsewhere(process: psutil.Process) -> list[str]:
             found += [
                 f"{one.name()} {there.laddr.ip}"
                 for there in one.net_connections("inet")
-                if there.status == psutil.CONN_LISTEN and not there.laddr.ip.removeprefix("::ffff:").startswith("127.")
+                if there.status == psutil.CONN_LISTEN
+                and not there.laddr.ip.removeprefix("::ffff:").startswith("127.")
             ]
         except psutil.Error:
             continue
@@ -61,7 +68,16 @@ def listening_elsewhere(process: psutil.Process) -> list[str]:
 
 
 def test_a_sweep_runs_each_combination_once_and_not_again(tmp_path: Path) -> None:
-    command = ["sweep", "--games", "CartPole-v1", "--set", "agent.n_step=1,3", "--total-steps", "600", *SHORT]
+    command = [
+        "sweep",
+        "--games",
+        "CartPole-v1",
+        "--set",
+        "agent.n_step=1,3",
+        "--total-steps",
+        "600",
+        *SHORT,
+    ]
     process = begin(command, tmp_path)
     wait_for(lambda: list(tmp_path.glob("s/*/*/worker.json")), process)
     assert listening_elsewhere(psutil.Process(process.pid)) == []
@@ -76,7 +92,8 @@ def test_a_sweep_runs_each_combination_once_and_not_again(tmp_path: Path) -> Non
     recipe = tmp_path / "s" / "recipes" / "cartpole,n_step=3.toml"
     assert "n_step = 3" in run("config", str(recipe), "--game", "CartPole-v1", cwd=tmp_path).stdout
 
-    # Started again from what the folder says: nothing is repeated, and what was changed since is noticed.
+    # Started again from what the folder says: nothing is repeated, and what was changed since is
+    # noticed.
     logs = {path: path.read_bytes() for path in tmp_path.glob("s/*/*/train.log")}
     assert len(logs) == 2
     again = run("sweep", "--out", "s", cwd=tmp_path, env=ALONE)
@@ -120,7 +137,9 @@ def cluster() -> Iterator[Any]:
             patch.setenv(name, ALONE[name])
         from ray.cluster_utils import Cluster
 
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        made = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+        )
         try:
             for _ in range(2):
                 made.add_node(num_cpus=2)
@@ -143,7 +162,18 @@ def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -
     settings = [*SMALL, "--training.checkpoint_period", "200"]
     settings += ["--training.environments", "4", "--total-steps", "2000"]
     games = ("Pong", "Breakout", "Boxing")
-    command = ["sweep", "--games", ",".join(games), "--seeds", "2", "--episodes", "1", *settings, "--address", cluster.address]
+    command = [
+        "sweep",
+        "--games",
+        ",".join(games),
+        "--seeds",
+        "2",
+        "--episodes",
+        "1",
+        *settings,
+        "--address",
+        cluster.address,
+    ]
     process = begin(command, tmp_path)
     out = tmp_path / "s"
 
@@ -152,8 +182,14 @@ def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -
 
     def half_way() -> tuple[str, psutil.Process] | None:
         for name, row in table(out).items():
-            if row["state"] == "running" and 0 < int(row["steps"]) <= 1000 and list((out / name).glob("step-*")):
-                return name, psutil.Process(json.loads((out / name / "worker.json").read_bytes())["process"])
+            if (
+                row["state"] == "running"
+                and 0 < int(row["steps"]) <= 1000
+                and list((out / name).glob("step-*"))
+            ):
+                return name, psutil.Process(
+                    json.loads((out / name / "worker.json").read_bytes())["process"]
+                )
         return None
 
     wait_for(done, process, 900)
@@ -165,7 +201,9 @@ def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -
     assert process.returncode == 0, errors
 
     rows = table(out)
-    assert sorted(done()) == sorted(f"{game}/default-seed{seed}" for game in games for seed in (1, 2))
+    assert sorted(done()) == sorted(
+        f"{game}/default-seed{seed}" for game in games for seed in (1, 2)
+    )
     assert int(rows[name]["deaths"]) >= 1
     assert {before: (out / before / "train.log").read_bytes() for before in finished} == finished
 
@@ -174,17 +212,38 @@ def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -
         game, _, seed = name.replace("/default-seed", " ").partition(" ")
         options = ["--game", game, "--seed", seed, *settings, *threads]
         run("train", *options, "--run-dir", f"alone/{name}", cwd=tmp_path)
-        digests = [run("digest", f"{folder}/{name}", cwd=tmp_path).stdout for folder in ("s", "alone")]
+        digests = [
+            run("digest", f"{folder}/{name}", cwd=tmp_path).stdout for folder in ("s", "alone")
+        ]
         assert digests[0] == digests[1], name
 
 
 @pytest.mark.slow
 def test_ctrl_c_saves_every_run_and_the_folder_says_how_to_go_on(tmp_path: Path) -> None:
-    command = ["sweep", "--games", "CartPole-v1", "--seeds", "3", "--cpus", "1", "--total-steps", "30000", *SHORT]
+    command = [
+        "sweep",
+        "--games",
+        "CartPole-v1",
+        "--seeds",
+        "3",
+        "--cpus",
+        "1",
+        "--total-steps",
+        "30000",
+        *SHORT,
+    ]
     process = begin(command, tmp_path)
     out = tmp_path / "s"
-    wait_for(lambda: sum(row["state"] == "running" and int(row["steps"]) > 0 for row in table(out).values()) == 2, process)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everything that was started from it
+    wait_for(
+        lambda: (
+            sum(row["state"] == "running" and int(row["steps"]) > 0 for row in table(out).values())
+            == 2
+        ),
+        process,
+    )
+    os.killpg(
+        process.pid, signal.SIGINT
+    )  # as a terminal does: to everything that was started from it
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "stopping: each run ends its step and saves" in errors
@@ -239,15 +298,32 @@ def test_a_search_finishes_only_the_best_and_names_the_recipe(tmp_path: Path) ->
     assert f"best: {tmp_path / 's' / 'recipes' / recipe}.toml" in again.stdout
 
 
-def train_with_actors(tmp_path: Path, steps: int, *more: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+def train_with_actors(
+    tmp_path: Path, steps: int, *more: str
+) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """A run of CartPole with two actors that has begun to learn, and its actors."""
     log = tmp_path / "run" / "metrics.csv"
-    command = ["train", "--game", "CartPole-v1", "--actors", "2", "--total-steps", str(steps), "--run-dir", "./run", *more]
+    command = [
+        "train",
+        "--game",
+        "CartPole-v1",
+        "--actors",
+        "2",
+        "--total-steps",
+        str(steps),
+        "--run-dir",
+        "./run",
+        *more,
+    ]
     command += ["--training.evaluation_period", "0", "--training.log_period", "1000"]
     words = [sys.executable, "-m", "atari_dqn.cli", *command]
     process = subprocess.Popen(words, cwd=tmp_path, env=ALONE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 3, process)
-    return process, [one for one in psutil.Process().children(recursive=True) if "_Actor" in " ".join(words_of(one))]
+    return process, [
+        one
+        for one in psutil.Process().children(recursive=True)
+        if "_Actor" in " ".join(words_of(one))
+    ]
 
 
 def words_of(process: psutil.Process) -> list[str]:
@@ -279,11 +355,30 @@ def test_actors_may_die_and_the_learner_keeps_its_pace(tmp_path: Path) -> None:
     assert last["score"] > 60, "random play: 22"
 
     continued = run(
-        "train", "--game", "CartPole-v1", "--run-dir", "./run", "--actors", "2", "--total-steps", "21000", cwd=tmp_path
+        "train",
+        "--game",
+        "CartPole-v1",
+        "--run-dir",
+        "./run",
+        "--actors",
+        "2",
+        "--total-steps",
+        "21000",
+        cwd=tmp_path,
     )
     assert "complete: 21" in continued.stdout
     assert "the actors begin new episodes" in continued.stderr
-    other = run("train", "--game", "CartPole-v1", "--run-dir", "./run", "--actors", "4", cwd=tmp_path, expect=2)
+    other = run(
+        "train",
+        "--game",
+        "CartPole-v1",
+        "--run-dir",
+        "./run",
+        "--actors",
+        "4",
+        cwd=tmp_path,
+        expect=2,
+    )
     assert "machine.actors" in other.stderr
 
 

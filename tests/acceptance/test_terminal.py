@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from atari_dqn import checkpoint, runs
+from atari_dqn.runs import checkpoint
+from atari_dqn.runs import directory as runs
 from tests.terminal import run_in_terminal
 
 COMMAND = [sys.executable, "-m", "atari_dqn"]
@@ -28,7 +29,11 @@ def test_a_run_in_the_background_of_a_terminal_records(tmp_path: Path) -> None:
     answer = run_in_terminal(command, tmp_path, background=True)
     assert answer.code == 0, answer.screen
     assert "complete: 200 agent steps" in answer.screen
-    assert sorted(path.suffix for path in tmp_path.glob("videos/*/*/*")) == [".gif", ".json", ".mp4"]
+    assert sorted(path.suffix for path in tmp_path.glob("videos/*/*/*")) == [
+        ".gif",
+        ".json",
+        ".mp4",
+    ]
 
 
 def test_a_sweep_in_a_terminal_ends_by_itself(tmp_path: Path) -> None:
@@ -150,7 +155,7 @@ def test_a_signal_is_answered_where_nothing_else_goes_on(
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("module", ["numpy", "ale_py", "pydantic", "atari_dqn.config"])
+@pytest.mark.parametrize("module", ["numpy", "ale_py", "pydantic", "atari_dqn.config.resolve"])
 def test_ctrl_c_while_python_imports_is_one_line(module: str, tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "atari_dqn", "games"]
     process = started(command, tmp_path, stdout=subprocess.DEVNULL)
@@ -199,5 +204,7 @@ def test_drawing_takes_no_signal_and_prints_nothing(tmp_path: Path) -> None:
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
     surroundings = {name: value for name, value in os.environ.items() if name not in hidden}
     command = [sys.executable, "-c", DRAWING]
-    answer = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=True
+    )
     assert (answer.stdout, answer.stderr) == ("0\n", "")

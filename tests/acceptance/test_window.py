@@ -14,19 +14,41 @@ import pytest
 from tests.acceptance.commands import GAME, run
 from tests.programs import missing
 
-pytestmark = pytest.mark.skipif(missing("Xvfb"), reason="there is no virtual screen (Debian's xvfb)")
+pytestmark = pytest.mark.skipif(
+    missing("Xvfb"), reason="there is no virtual screen (Debian's xvfb)"
+)
 
 PROTOCOL = "[environment]\nframe_skip = 4\nmax_pool = false\n[evaluation]\nframe_cap = {}\n"
 # The six rows of Breakout's wall, from red to blue.
-BRICKS = {(200, 72, 72), (198, 108, 58), (180, 122, 48), (162, 162, 42), (72, 160, 72), (66, 72, 200)}
+BRICKS = {
+    (200, 72, 72),
+    (198, 108, 58),
+    (180, 122, 48),
+    (162, 162, 42),
+    (72, 160, 72),
+    (66, 72, 200),
+}
 
 
 @pytest.fixture
 def screen(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A virtual screen, as the environment variables that lead to it; its picture lies in ``Xvfb_screen0``."""
+    """A virtual screen, as the environment variables that lead to it; its picture lies in
+    ``Xvfb_screen0``.
+    """
     reader, writer = os.pipe()
-    # Without -noreset it starts anew whenever its last window closes, and may lose whoever comes meanwhile.
-    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "640x800x24", "-fbdir", str(tmp_path), "-noreset"]
+    # Without -noreset it starts anew whenever its last window closes, and may lose whoever comes
+    # meanwhile.
+    command = [
+        "Xvfb",
+        "-displayfd",
+        str(writer),
+        "-screen",
+        "0",
+        "640x800x24",
+        "-fbdir",
+        str(tmp_path),
+        "-noreset",
+    ]
     process = subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL)
     os.close(writer)
     with os.fdopen(reader) as stream:
@@ -39,10 +61,14 @@ def screen(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def colours(picture: Path) -> set[tuple[int, ...]]:
-    """Every colour of a picture in the X window dump format (25 numbers, colour map, 4 bytes a pixel)."""
+    """Every colour of a picture in the X window dump format (25 numbers, colour map, 4 bytes a
+    pixel).
+    """
     content = picture.read_bytes()
     numbers = np.frombuffer(content[:100], ">u4")
-    pixels = np.frombuffer(content, np.uint8, offset=int(numbers[0] + 12 * numbers[19])).reshape(-1, 4)
+    pixels = np.frombuffer(content, np.uint8, offset=int(numbers[0] + 12 * numbers[19])).reshape(
+        -1, 4
+    )
     return {tuple(colour) for colour in np.unique(pixels[:, 2::-1], axis=0).tolist()}
 
 
@@ -50,27 +76,52 @@ def test_it_plays_as_many_episodes_as_asked_for_and_prints_their_scores(
     trained: Path, tmp_path: Path, screen: dict[str, str]
 ) -> None:
     (tmp_path / "short.toml").write_text(PROTOCOL.format(240))
-    command = ("watch", f"{trained}/checkpoints/{GAME}/first", "--protocol", "short.toml", "--episodes", "2")
+    command = (
+        "watch",
+        f"{trained}/checkpoints/{GAME}/first",
+        "--protocol",
+        "short.toml",
+        "--episodes",
+        "2",
+    )
     answer = run(*command, cwd=tmp_path, env=screen)
     assert [line.split(":")[0] for line in answer.stdout.splitlines()] == ["episode 1", "episode 2"]
     assert "QFont" not in answer.stderr
 
 
-def test_qt_is_not_served_by_the_older_library_in_opencvs_wheel(tmp_path: Path, screen: dict[str, str]) -> None:
+def test_qt_is_not_served_by_the_older_library_in_opencvs_wheel(
+    tmp_path: Path, screen: dict[str, str]
+) -> None:
     (tmp_path / "short.toml").write_text(PROTOCOL.format(240))
     command = ("watch", "random", "--game", GAME, "--protocol", "short.toml", "--episodes", "1")
     linker = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": str(tmp_path / "bindings")}
     assert run(*command, cwd=tmp_path, env={**screen, **linker}).returncode == 0
-    bindings = [line for path in tmp_path.glob("bindings.*") for line in path.read_text().splitlines()]
-    providers = [line.rpartition(" to ")[2] for line in bindings if "libQt5XcbQpa" in line and "`XSetEventQueueOwner'" in line]
+    bindings = [
+        line for path in tmp_path.glob("bindings.*") for line in path.read_text().splitlines()
+    ]
+    providers = [
+        line.rpartition(" to ")[2]
+        for line in bindings
+        if "libQt5XcbQpa" in line and "`XSetEventQueueOwner'" in line
+    ]
     # One is the attempt to open a window, in a process of its own.
     assert len(providers) == 2
     assert sum("opencv_python.libs" in provider for provider in providers) == 1
 
 
-def test_what_it_shows_is_the_game_until_it_is_interrupted(trained: Path, tmp_path: Path, screen: dict[str, str]) -> None:
+def test_what_it_shows_is_the_game_until_it_is_interrupted(
+    trained: Path, tmp_path: Path, screen: dict[str, str]
+) -> None:
     (tmp_path / "long.toml").write_text(PROTOCOL.format(108_000))
-    command = [sys.executable, "-m", "atari_dqn.cli", "watch", f"{trained}/checkpoints/{GAME}/first", "--protocol", "long.toml"]
+    command = [
+        sys.executable,
+        "-m",
+        "atari_dqn.cli",
+        "watch",
+        f"{trained}/checkpoints/{GAME}/first",
+        "--protocol",
+        "long.toml",
+    ]
     process = subprocess.Popen([*command, "--episodes", "1000"], cwd=tmp_path, env=screen)
     try:
         while not colours(tmp_path / "Xvfb_screen0") >= BRICKS:
@@ -83,5 +134,7 @@ def test_what_it_shows_is_the_game_until_it_is_interrupted(trained: Path, tmp_pa
 
 
 def test_random_actions_in_a_task_of_vectors(tmp_path: Path, screen: dict[str, str]) -> None:
-    answer = run("watch", "random", "--game", "CartPole-v1", "--episodes", "2", cwd=tmp_path, env=screen)
+    answer = run(
+        "watch", "random", "--game", "CartPole-v1", "--episodes", "2", cwd=tmp_path, env=screen
+    )
     assert [line.split(":")[0] for line in answer.stdout.splitlines()] == ["episode 1", "episode 2"]

@@ -1,0 +1,1 @@
+"""The agent: acting, the target, the loss and the gradient step."""

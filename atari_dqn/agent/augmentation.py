@@ -1,0 +1,28 @@
+"""Random changes of observations that leave their meaning as it is."""
+
+import tensorflow as tf
+
+
+def random_shift(frames: tf.Tensor, pixels: int, key: tf.Tensor) -> tf.Tensor:
+    """Shifts each observation by up to so many pixels in both directions; what comes in repeats the
+    edge.
+
+    Kostrikov et al. 2021, "Image Augmentation Is All You Need", section 3.1, with 4 pixels. A stack
+    moves as one.
+
+    Args:
+        frames: (B, height, width, stack).
+        pixels: largest shift.
+        key: (2,) of the random numbers.
+
+    >>> frames = tf.reshape(tf.range(4), (1, 2, 2, 1))
+    >>> bool(tf.reduce_all(random_shift(frames, 0, tf.constant([1, 2])) == frames))
+    True
+    """
+    batch = tf.shape(frames)[0]
+    shift = tf.random.stateless_uniform((2, batch), key, -pixels, pixels + 1, tf.int32)
+    for axis in (1, 2):
+        size = tf.shape(frames)[axis]
+        source = tf.clip_by_value(tf.range(size)[None, :] + shift[axis - 1][:, None], 0, size - 1)
+        frames = tf.gather(frames, source, axis=axis, batch_dims=1)
+    return frames

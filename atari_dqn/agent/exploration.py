@@ -1,0 +1,160 @@
+"""How actions are chosen while learning: schedules, and policies that explore."""
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.config.learning_schema import ExplorationSettings
+
+
+def linear_schedule(step: int, start: float, end: float, begin: int, duration: int) -> float:
+    """Value of a schedule that goes from ``start`` at step ``begin`` to ``end`` at ``begin +
+    duration`` and stays there.
+
+    >>> [linear_schedule(step, 1.0, 0.5, begin=10, duration=100) for step in (0, 10, 60, 110, 1000)]
+    [1.0, 1.0, 0.75, 0.5, 0.5]
+    """
+    if duration == 0:
+        return start if step < begin else end
+    progress = min(max((step - begin) / duration, 0.0), 1.0)
+    return start + progress * (end - start)
+
+
+def epsilon_at(settings: ExplorationSettings, steps: int, episodes: int) -> float:
+    """Probability of a random action after so many agent steps and finished episodes since the
+    warm-up.
+
+    >>> settings = ExplorationSettings(schedule="episodes", epsilon_end=0.01, episode_factor=0.5)
+    >>> [epsilon_at(settings, steps=0, episodes=count) for count in (0, 1, 2, 100)]
+    [1.0, 0.5, 0.25, 0.01]
+    """
+    start, end = settings.epsilon_start, settings.epsilon_end
+    if settings.schedule == "episodes":
+        return max(start * settings.episode_factor**episodes, end)
+    if settings.schedule == "exponential":
+        return end + (start - end) * (
+            math.exp(-steps / settings.decay_steps) if settings.decay_steps else 0.0
+        )
+    return linear_schedule(steps, start, end, 0, settings.decay_steps)
+
+
+def spread(epsilon: float, count: int, exponent: float) -> NDArray[np.float64]:
+    """A different epsilon (N,) for each environment, from epsilon down: Horgan et al. 2018, section
+    4.
+
+    >>> spread(0.1, count=3, exponent=2.0).round(4).tolist()
+    [0.1, 0.01, 0.001]
+    """
+    return epsilon ** (1 + exponent * np.arange(count) / max(count - 1, 1))
+
+
+def boltzmann(
+    values: NDArray[np.float32], temperature: float, random: np.random.Generator
+) -> NDArray[np.int32]:
+    """Draws each action in proportion to exp(value / temperature): Sutton and Barto 2018, equation
+    2.11.
+
+    Args:
+        values: (N, actions) of each environment's actions.
+        temperature: above 0; towards 0 the best action is taken.
+        random: generator, advanced by N draws.
+    """
+    weights = np.exp((values - values.max(axis=1, keepdims=True)).astype(np.float64) / temperature)
+    bounds = np.cumsum(weights, axis=1)
+    position = random.random(len(values)) * bounds[:, -1]
+    drawn: NDArray[np.int32] = (position[:, np.newaxis] >= bounds).sum(axis=1).astype(np.int32)
+    return drawn
+
+
+def epsilon_greedy(
+    greedy: NDArray[np.int32],
+    epsilon: float | NDArray[np.float64],
+    num_actions: int,
+    random: np.random.Generator,
+) -> NDArray[np.int32]:
+    """Replaces each greedy action, independently of the others, by a uniformly random one with
+    probability epsilon.
+
+    Mnih et al. 2015, Algorithm 1. The random numbers drawn do not depend on epsilon or on the
+    greedy actions.
+
+    Args:
+        greedy: (N,) action of highest value in each environment.
+        epsilon: probability of a random action, 0 to 1, of all or (N,) of each.
+        num_actions: actions to draw from.
+        random: generator, advanced by N draws of each kind.
+    """
+    explore = random.random(len(greedy)) < epsilon
+    uniform = random.integers(num_actions, size=len(greedy), dtype=np.int32)
+    return np.where(explore, uniform, greedy).astype(np.int32)
+
+
+class Chooser(Protocol):
+    """What an explorer asks: the agent."""
+
+    def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Q-values (N, actions)."""
+
+    def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
+        """Actions of highest value (N,), under noise if there is any."""
+
+
+class Explorer:
+    """Chooses the actions of several environments while the agent learns.
+
+    Args:
+        settings: the policy, and the schedule of its epsilon.
+        warmup_steps: agent steps with uniformly random actions; the schedule starts after them.
+        num_envs: environments.
+        num_actions: to choose from.
+        seed: of its random numbers.
+        first: where these environments begin among all of the run, each of which may have an
+            epsilon of its own.
+        of: how many there are in all; None: these.
+    """
+
+    def __init__(
+        self,
+        settings: ExplorationSettings,
+        warmup_steps: int,
+        num_envs: int,
+        num_actions: int,
+        seed: int,
+        first: int = 0,
+        of: int | None = None,
+    ) -> None:
+        self.settings, self.warmup_steps, self.num_envs, self.num_actions = (
+            settings,
+            warmup_steps,
+            num_envs,
+            num_actions,
+        )
+        self._first, self._of = first, of or num_envs
+        self.random = np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence([seed, *b"exploration"]))
+        )
+
+    def choose(
+        self, agent: Chooser, observation: NDArray[Any], steps: int, episodes: int
+    ) -> NDArray[np.int32]:
+        """Actions (num_envs,) on observations (num_envs, ...) after so many agent steps and
+        finished episodes of the run.
+        """
+        if steps < self.warmup_steps:
+            preferred, epsilon = np.zeros(self.num_envs, np.int32), np.ones(self.num_envs)
+        else:
+            epsilons = spread(self.epsilon(steps, episodes), self._of, self.settings.spread)
+            epsilon = epsilons[self._first : self._first + self.num_envs]
+            if self.settings.policy == "boltzmann":
+                preferred = boltzmann(
+                    agent.values(observation), self.settings.temperature, self.random
+                )
+            else:
+                preferred = agent.explore(observation)
+        return epsilon_greedy(preferred, epsilon, self.num_actions, self.random)
+
+    def epsilon(self, steps: int, episodes: int) -> float:
+        """Probability of a random action then; of the first environment, where each has its own."""
+        return epsilon_at(self.settings, max(steps - self.warmup_steps, 0), episodes)

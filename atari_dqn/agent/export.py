@@ -1,0 +1,185 @@
+"""A trained network for other programs: Keras's own layers alone, from frames to Q-values."""
+
+import logging
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from atari_dqn.agent.agent import EVALUATION_SAMPLES, Agent
+from atari_dqn.agent.return_models import fixed_fractions, support
+from atari_dqn.backend.arrays import stacks_last
+from atari_dqn.backend.keras_backend import keras, keras_defaults
+from atari_dqn.networks.heads import FractionEmbedding, NoisyDense
+from atari_dqn.networks.torsos import ByteConvolution, SpectralConvolution, StridedConvolution
+
+# Of Q-values that are computed in another order, as a part of the largest.
+ROUNDING = 1e-3
+
+
+def export_network(agent: Agent, out: str | Path, observations: NDArray[Any]) -> float:
+    """Writes the network that plays for other programs, and has the file answer as they would.
+
+    It maps ``frames`` (B, height, width, stack), bytes, to Q-values (B, actions), as
+    ``save_network`` says.
+
+    Args:
+        agent: whose network.
+        out: what to write: a Keras file, ONNX (``.onnx``), or without an ending the folder of a
+            TensorFlow SavedModel.
+        observations: to try it on (N, *observation_shape).
+
+    Returns:
+        The largest difference between its answers and the agent's.
+
+    Raises:
+        RuntimeError: they differ by more than rounding. Nothing is written then.
+    """
+    out = Path(out)
+    frames, expected = stacks_last(observations), agent.values(observations)
+    with keras_defaults(), TemporaryDirectory(dir=out.parent, prefix=".writing-") as directory:
+        made = Path(directory) / out.name
+        if out.suffix == ".keras":
+            save_network(agent, made)
+            answers = np.asarray(keras.models.load_model(made)(frames))
+        elif out.suffix == ".onnx":
+            answers = _save_onnx(agent, made, frames)
+        else:
+            stock_network(agent).export(made, format="tf_saved_model", verbose=False)
+            loaded = tf.saved_model.load(made)  # its function does not keep its weights alive
+            answers = loaded.serve(frames).numpy()
+        difference = float(np.abs(answers - expected).max())
+        if not difference <= ROUNDING * max(float(np.abs(expected).max()), 1.0):
+            raise RuntimeError(
+                f"what was written to '{out}' differs from the agent by {difference:g}"
+            )
+        made.replace(out)
+    return difference
+
+
+def _save_onnx(agent: Agent, path: Path, frames: NDArray[Any]) -> NDArray[Any]:
+    import onnx
+    import onnxruntime
+
+    network = stock_network(agent)
+    network(frames[:1])  # Keras refuses to export what was never called
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    network.export(path, format="onnx", verbose=False)
+    model = onnx.load(path)
+    (output,) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["values" if name == output.name else name for name in node.output]
+    output.name = "values"
+    for array in (*model.graph.input, output):
+        array.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["values"], {session.get_inputs()[0].name: frames})[0])
+
+
+def save_network(agent: Agent, path: Path) -> None:
+    """Writes the network that plays as a ``.keras`` file, which Keras opens without this package.
+
+    It maps frames (B, height, width, stack), bytes, to the Q-values (B, actions) that
+    ``Agent.values`` returns, in float32.
+    """
+    with keras_defaults(), _zip_dates():
+        stock_network(agent).save(path)
+
+
+@contextmanager
+def _zip_dates() -> Iterator[None]:
+    """Dates what a ``.keras`` file holds 1980 where the clock says less, as one that was never set
+    does: zip knows no older.
+    """
+    make, first = zipfile.ZipInfo.__init__, (1980, 1, 1, 0, 0, 0)
+
+    def make_dated(info: zipfile.ZipInfo, filename: str = "NoName", date_time: Any = first) -> None:
+        make(info, filename, max(tuple(date_time), first))
+
+    zipfile.ZipInfo.__init__ = make_dated  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        zipfile.ZipInfo.__init__ = make  # type: ignore[method-assign]
+
+
+def stock_network(agent: Agent) -> keras.Model:
+    """The network that plays, without noise, made of Keras's own layers."""
+    made: list[tuple[keras.layers.Layer, list[Any]]] = []
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        made.append(_stock(layer))
+        return made[-1][0]
+
+    def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
+        if isinstance(layer, keras.Sequential | keras.layers.Dense) and isinstance(
+            arguments[0], list
+        ):
+            return layer(arguments[0][0])  # beside the features were noise or fractions
+        return layer(
+            *arguments, **{name: value for name, value in options.items() if name != "training"}
+        )
+
+    network = keras.models.clone_model(
+        agent.acting.weights, clone_function=clone, call_function=call
+    )
+    outputs, settings = network.output, agent.config.network
+    weights = [layer_and_weights for layer_and_weights in made if layer_and_weights[1]]
+    if settings.returns == "categorical":
+        mean = keras.layers.Dense(1, use_bias=False, name="mean_return")
+        outputs = mean(keras.layers.Softmax(name="probabilities")(outputs))
+        weights.append((mean, [np.asarray(support(agent.config))[:, np.newaxis]]))
+    elif settings.returns != "mean":
+        outputs = keras.layers.GlobalAveragePooling1D(name="mean_return")(
+            keras.layers.Permute((2, 1))(outputs)
+        )
+    values = keras.layers.Reshape((agent.num_actions,), name="values")(outputs)
+    for layer, arrays in weights:
+        layer.set_weights(arrays)
+    return keras.Model(network.input["frames"], values, name=agent.acting.weights.name)
+
+
+def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
+    """A layer of Keras's own that computes the same, and its weights."""
+    if isinstance(layer, ByteConvolution):
+        plain = keras.layers.Conv2D.from_config(layer.get_config())
+        offset = 0.0 if layer.mean is None else -layer.scale * np.asarray(layer.mean[0])
+        scaling, weights = (
+            keras.layers.Rescaling(layer.scale, offset),
+            [np.asarray(layer.kernel), np.asarray(layer.bias)],
+        )
+        return keras.Sequential([scaling, plain], name=layer.name), weights
+    if isinstance(layer, StridedConvolution):
+        return keras.layers.Conv2D.from_config(layer.get_config()), layer.get_weights()
+    if isinstance(layer, SpectralConvolution):
+        kernel = np.asarray(layer.normalized_kernel())
+        return keras.layers.Conv2D.from_config(layer.get_config()), [kernel, np.asarray(layer.bias)]
+    if isinstance(layer, NoisyDense):
+        dense = keras.layers.Dense(layer.units, layer.activation, name=layer.name)
+        return dense, [np.asarray(layer.kernel), np.asarray(layer.bias)]
+    if isinstance(layer, FractionEmbedding):
+        # At fixed fractions the embedding is a table, and multiplying by it a convolution of each
+        # feature by itself.
+        table = np.asarray(layer.weights_of(fixed_fractions(EVALUATION_SAMPLES)))[0]
+        fractions, features = table.shape
+        each = keras.layers.DepthwiseConv1D(1, depth_multiplier=fractions, use_bias=False)
+        shaping = [
+            keras.layers.Reshape((1, features)),
+            each,
+            keras.layers.Reshape((features, fractions)),
+        ]
+        return keras.Sequential([*shaping, keras.layers.Permute((2, 1))], name=layer.name), [
+            table.T[np.newaxis]
+        ]
+    weights = (
+        layer.get_weights() if isinstance(layer, keras.layers.Layer) else []
+    )  # a bare operation has none
+    return type(layer).from_config(layer.get_config()), weights

@@ -1,0 +1,149 @@
+"""Gradient descent with one fused kernel for each variable, behind Keras's optimizer interface.
+
+Keras applies Adam as a dozen element-wise passes over every weight; TensorFlow has the same update
+as a single kernel.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from atari_dqn.backend.keras_backend import keras, keras_defaults
+from atari_dqn.config.learning_schema import OptimizerSettings
+
+
+class DecaysWeights:
+    """Weight decay (Loshchilov and Hutter 2019, algorithm 2) with a schedule of its own, in one
+    pass over a variable.
+    """
+
+    decay_schedule: Callable[[keras.Variable], tf.Tensor] | float = 0.0
+
+    def _apply_weight_decay(self: Any, variables: Sequence[keras.Variable]) -> None:
+        schedule = self.decay_schedule
+        kept = 1 - self.learning_rate * (
+            schedule(self.iterations) if callable(schedule) else schedule
+        )
+        for variable in variables if schedule else ():
+            if self._use_weight_decay(variable):
+                variable.value.assign(
+                    variable.value * kept
+                )  # the product becomes the variable: nothing is copied
+
+
+class FusedAdam(DecaysWeights, keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015, section 2, last paragraph): epsilon is added to the root of the
+    uncorrected second moment.
+    """
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Updates one variable and its two moments in place."""
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations.value + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+class FusedCenteredRMSprop(DecaysWeights, keras.optimizers.RMSprop):
+    """RMSprop divided by the square root of the centred second moment plus epsilon, without
+    momentum.
+
+    Graves 2013, "Generating Sequences With Recurrent Neural Networks", equations 38 to 40; what
+    Mnih et al. 2015 use.
+    """
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Makes the moving averages, and the momentum slot that the kernel wants even for momentum
+        0.
+        """
+        if not self.built:
+            super().build(variables)
+            self._momentums = self.add_optimizer_variables(variables, "momentum")
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Updates one variable and its moving averages in place."""
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyCenteredRMSProp(
+            var=variable.handle,
+            mg=self._average_gradients[index].value.handle,
+            ms=self._velocities[index].value.handle,
+            mom=self._momentums[index].value.handle,
+            lr=learning_rate,
+            rho=self.rho,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+def make_optimizer(
+    settings: OptimizerSettings, variables: Sequence[keras.Variable]
+) -> keras.optimizers.Optimizer:
+    """The optimizer that the settings name, of these variables; the first of them is the first
+    layer's kernel.
+    """
+    with keras_defaults():
+        return _make_optimizer(settings, variables)
+
+
+def _make_optimizer(
+    settings: OptimizerSettings, variables: Sequence[keras.Variable]
+) -> keras.optimizers.Optimizer:
+    rate = _schedule(settings.learning_rate, settings.learning_rate_end, settings)
+    options = {"epsilon": settings.epsilon, "name": settings.name}
+    if settings.name == "adam":
+        optimizer = FusedAdam(rate, beta_1=settings.beta1, beta_2=settings.beta2, **options)
+    else:
+        optimizer = FusedCenteredRMSprop(
+            rate, rho=settings.decay, momentum=0.0, centered=True, **options
+        )
+    optimizer.decay_schedule = _schedule(settings.weight_decay, settings.weight_decay_end, settings)
+    if settings.weight_decay:  # of kernels: what is added or multiplied by itself is not to shrink
+        first = [] if settings.weight_decay_first else variables[:1]
+        optimizer.exclude_from_weight_decay(first, ["bias", "gamma", "beta", "_scale"])
+    optimizer.build(variables)
+    return optimizer
+
+
+def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
+    """A number, or Keras's schedule from it to another."""
+    if not (settings.decay_updates and start):
+        return start
+    if settings.decay_shape == "cosine":
+        return keras.optimizers.schedules.CosineDecay(start, settings.decay_updates, end / start)
+    return keras.optimizers.schedules.PolynomialDecay(start, settings.decay_updates, end)
+
+
+def clip_by_global_norm(
+    gradients: list[tf.Tensor], limit: float
+) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Scales the gradients down together so that their global norm is at most ``limit`` (0: never).
+
+    Returns:
+        The gradients and the norm that they had.
+    """
+    norm = tf.linalg.global_norm(gradients)
+    if limit == 0:
+        return gradients, norm
+    # Multiplying by one is a pass over every weight's gradient too.
+    clipped = tf.cond(
+        norm > limit,
+        lambda: [gradient * (limit / norm) for gradient in gradients],
+        lambda: gradients,
+    )
+    return clipped, norm

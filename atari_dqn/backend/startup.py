@@ -1,0 +1,98 @@
+"""Starting TensorFlow: quietly, with the thread counts of the run, and with operations that add up
+in a fixed order.
+"""
+
+import ctypes
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+# Of NVIDIA's driver on Linux, in a container that hides the first, and under WSL 2.
+GPU_DRIVERS = [Path("/proc/driver/nvidia"), Path("/dev/nvidiactl"), Path("/dev/dxg")]
+
+
+X86 = ("x86_64", "AMD64")
+
+
+def resolve_precision(setting: str, pictures: bool = True) -> str:
+    """The precision of computation that ``machine.precision`` means here.
+
+    For "auto" that is bfloat16 for networks that see pictures, where a processor with units for it
+    computes: AMX or AVX512-BF16. Networks of vectors, and a GPU with batches as small as ours, gain
+    nothing from it: docs/performance.md.
+    """
+    if setting != "auto":
+        return setting
+    if not pictures or _gpus():
+        return "float32"
+    with suppress(OSError):  # only Linux says so in a file
+        if {"amx_bf16", "avx512_bf16"} & set(
+            Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+        ):
+            return "bfloat16"
+    return "float32"
+
+
+def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
+    """Imports TensorFlow and sets its thread counts (0: one for each core), before its first
+    operation.
+
+    On a GPU it takes memory as it needs it, instead of all that there is. On x86 it computes with
+    oneDNN, unless the environment variable ``TF_ENABLE_ONEDNN_OPTS`` is 0.
+    """
+    if (
+        platform.machine() in X86
+    ):  # where TensorFlow takes oneDNN by itself only from AVX512-VNNI on
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    with _held_back():
+        import tensorflow as tf
+
+        for gpu in _gpus():
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+        tf.config.experimental.enable_op_determinism()
+        tf.config.list_logical_devices()
+
+
+def _gpus() -> list[Any]:
+    """The GPUs that TensorFlow can use."""
+    if not any(driver.exists() for driver in GPU_DRIVERS):
+        return []  # the import alone takes seconds
+    with _held_back():
+        import tensorflow as tf
+
+        # TensorFlow 2.21 searches the packages beside it for NVIDIA's libraries, but this one's;
+        # one missing, it takes no GPU.
+        for library in Path(tf.__file__).parents[1].glob("nvidia/cusolver/lib/libcusolver.so.*"):
+            with suppress(OSError):
+                ctypes.CDLL(str(library))
+        return list(tf.config.list_physical_devices("GPU"))
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Holds back what TensorFlow prints while it is imported, before its own log level counts;
+    shows it if that fails.
+    """
+    # What goes wrong in there reaches us as an exception too; the rest is chatter about missing
+    # GPUs and slower kernels.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

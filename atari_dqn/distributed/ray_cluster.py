@@ -1,0 +1,91 @@
+"""Ray: a cluster that exists, or one of this machine's own that nobody else can reach."""
+
+import logging
+import os
+import socket
+from typing import Any
+
+from atari_dqn.backend.machine import usable_cores
+from atari_dqn.errors import UserError, check_installed
+
+# Ray keeps what tasks hand to each other in shared memory; runs hand over a few words.
+OBJECT_STORE_BYTES = 200_000_000
+
+
+def connect(address: str | None, what: str, at_least: int = 0) -> Any:
+    """Joins the cluster at an address, or starts one on this machine, and returns the package.
+
+    Without an address everything listens on 127.0.0.1 only.
+
+    Args:
+        address: ``HOST:PORT``, or ``auto`` for the cluster that this machine belongs to; None for
+            one of its own.
+        what: wants it.
+        at_least: CPUs that a cluster of this machine's own is to count, even where it has fewer.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster at the address.
+    """
+    check_installed(what, ["ray"], "sweep", "distributed")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Once for each worker it would say that it leaves the GPUs alone.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address is None:
+        # Ray's own way to take 127.0.0.1 for the machine's address instead of the one that others
+        # know it by.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    elif address != "auto":
+        _check_reachable(address)
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            cpus = max(usable_cores(), at_least)
+            ray.init(
+                "local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+        else:
+            ray.init(address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"there is no Ray cluster at '{address}': {reason}") from None
+    return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raises a UserError where nobody answers; Ray itself would ask for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"'{address}' is no address of a Ray cluster: wanted is HOST:PORT, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"there is no Ray cluster at '{address}': {reason}") from None
+
+
+def check_room(ray: Any, cpus: int, gpus: float) -> int:
+    """Returns how many runs of so many CPUs and GPUs the cluster takes at a time, as it is now.
+
+    Raises:
+        UserError: no machine of the cluster has so many.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(
+        int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else float("inf")))
+        for node in nodes
+    )
+    if not room:
+        most = (
+            max((node.get("CPU", 0) for node in nodes), default=0),
+            max((node.get("GPU", 0) for node in nodes), default=0),
+        )
+        raise UserError(
+            f"a run wants {cpus} CPUs and {gpus:g} GPUs; no machine of the cluster has more than {most[0]:g} and {most[1]:g}"
+        )
+    return room

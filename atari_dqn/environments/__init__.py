@@ -1,0 +1,1 @@
+"""Games stepped side by side, and the preprocessing of their frames."""

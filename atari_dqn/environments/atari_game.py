@@ -1,0 +1,115 @@
+"""The readable reference of an Atari game, to which the tests hold ale-py's C++ path."""
+
+import ale_py
+import numpy as np
+from ale_py import roms
+
+from atari_dqn.config.schema import EnvironmentSettings
+from atari_dqn.environments.game import Image, Outcome
+from atari_dqn.environments.preprocessing import max_pool, push, resize, whole_steps
+
+
+class ReferenceGame:
+    """One Atari game, preprocessed frame by frame.
+
+    Args:
+        rom: snake_case name of the game.
+        settings: frame skip, sticky actions and the rest.
+        frame_cap: an episode is truncated after so many frames, no-ops not counted; with a fixed
+            frame skip rounded up to whole agent steps.
+
+    Attributes:
+        raw_frames: None, or a list that gathers every frame of the emulator as an RGB image.
+    """
+
+    screens_per_second = 60.0
+    raw_frames: list[Image] | None = None
+
+    def __init__(self, rom: str, settings: EnvironmentSettings, frame_cap: int) -> None:
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self._ale = ale_py.ALEInterface()
+        self._ale.setFloat("repeat_action_probability", settings.sticky_probability)
+        path = roms.get_rom_path(rom)
+        if path is None:
+            raise ValueError(f"'{rom}' is no game of ale-py")
+        self._rom_path = path
+        self._ale.loadROM(self._rom_path)
+        self._settings = settings
+        self._frame_cap = frame_cap
+        if isinstance(settings.frame_skip, int):
+            self._frame_cap = whole_steps(frame_cap, settings.frame_skip)
+        self.observation_shape: tuple[int, ...] = (settings.stack, settings.height, settings.width)
+        skip = settings.frame_skip
+        self._skip_bounds = (skip[0], skip[1]) if isinstance(skip, list) else (skip, skip)
+        self._actions = (
+            self._ale.getLegalActionSet()
+            if settings.full_actions
+            else self._ale.getMinimalActionSet()
+        )
+        self.action_names = tuple(action.name for action in self._actions)
+
+    def reset(self, seed: int) -> tuple[Image, int]:
+        """Starts the episode of this seed (0 to 2**31 - 1); returns (stack, height, width) and the
+        number of lives.
+        """
+        self._ale.setInt("random_seed", seed)
+        self._ale.loadROM(self._rom_path)
+        self._ale.reset_game()
+        self._skips = np.random.Generator(np.random.PCG64(seed))
+        press_fire = self._settings.fire_at_reset and ale_py.Action.FIRE in self._actions
+        if press_fire:
+            self._ale.act(ale_py.Action.FIRE)
+        for _ in range(_noops(seed, self._settings.noop_max) - press_fire):
+            self._ale.act(ale_py.Action.NOOP)
+            if self._ale.game_over():
+                self._ale.reset_game()
+        self._elapsed = 0
+        self._newest = self._ale.getScreenGrayscale()
+        self._second_newest = np.zeros_like(self._newest)
+        height, width = self._settings.height, self._settings.width
+        self._stack = np.zeros((self._settings.stack, height, width), np.uint8)
+        return self._observe(), self._ale.lives()
+
+    def step(self, action: int) -> Outcome:
+        """Repeats an action (its index) for the frame skip."""
+        low, high = self._skip_bounds
+        skip = low if low == high else int(self._skips.integers(low, high, endpoint=True))
+        reward, frames = 0.0, 0
+        for remaining in range(skip - 1, -1, -1):
+            reward += self._ale.act(self._actions[action])
+            frames += 1
+            if self.raw_frames is not None:
+                self.raw_frames.append(self.screen())
+            if self._ale.game_over() or self._elapsed + frames >= self._frame_cap:
+                break
+            if remaining == 1:
+                self._second_newest = self._ale.getScreenGrayscale()
+            elif remaining == 0:
+                self._newest = self._ale.getScreenGrayscale()
+        self._elapsed += frames
+        terminated = self._ale.game_over()
+        truncated = self._elapsed >= self._frame_cap and not terminated
+        return Outcome(self._observe(), reward, terminated, truncated, self._ale.lives(), frames)
+
+    def screen(self) -> Image:
+        """The emulator's screen as it is, (rows, 160, 3), in its own colours."""
+        screen: Image = self._ale.getScreenRGB()
+        return screen
+
+    def _observe(self) -> Image:
+        if self._settings.max_pool:
+            self._newest = max_pool(self._newest, self._second_newest)
+        self._stack = push(
+            self._stack, resize(self._newest, self._settings.height, self._settings.width)
+        )
+        return self._stack
+
+
+def _noops(seed: int, noop_max: int) -> int:
+    """How many no-ops start the episode of a seed: 0 to noop_max - 1.
+
+    The C++ path draws them with std::mt19937 and libstdc++'s multiply-and-shift, whose rejected
+    draws (one in 10**8 here) are not imitated.
+    """
+    generator = np.random.RandomState(seed)
+    return (int(generator.randint(0, 2**32, dtype=np.uint64)) * noop_max) >> 32

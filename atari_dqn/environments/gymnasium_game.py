@@ -1,0 +1,267 @@
+"""Any Gymnasium environment with a number of actions, behind the interface of an Atari game."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.backend.arrays import observation_dtype
+from atari_dqn.config.schema import EnvironmentSettings
+from atari_dqn.environments import rendered
+from atari_dqn.environments.game import Image, Outcome
+from atari_dqn.environments.preprocessing import grayscale, push, resize
+from atari_dqn.errors import UserError, describe_failure
+from atari_dqn.games import gymnasium_tasks
+from atari_dqn.games.ids import AS_IT_IS
+
+# An action of a recorded episode is stored as one byte.
+MOST_ACTIONS = 256
+USUAL_SCREENS_PER_SECOND = 30.0
+LARGEST_REWARD = float(np.finfo(np.float32).max)
+
+
+class GymnasiumGame:
+    """A registered environment: its pictures made gray and resized, or its numbers in a row; both
+    stacked.
+
+    Args:
+        name: the id, as registered with Gymnasium. Observations must be bytes, (rows, columns) or
+            (rows, columns, 1 or 3), or of a space that Gymnasium can write as numbers in a row, and
+            actions ``Discrete``. ``info["lives"]`` is read where it is given.
+        settings: size and stack of the observations, and the environment's keyword arguments. The
+            environment itself is stepped as it is, so frame skip, sticky actions, no-ops and FIRE
+            belong into it.
+        frame_cap: an episode is truncated after so many steps.
+        render: whether ``screen`` shows what the environment renders, where it can; otherwise it
+            shows what is observed, a vector as a bar for each number.
+        index: of this copy among those that are stepped side by side; errors name it.
+
+    Raises:
+        UserError: the environment or the settings are of another kind.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: EnvironmentSettings,
+        frame_cap: int,
+        render: bool = False,
+        index: int = 0,
+    ) -> None:
+        for setting, value in AS_IT_IS.items():
+            if (given := getattr(settings, setting)) != value:
+                raise UserError(
+                    f"environment.{setting} = {given} is for Atari games; {name} is stepped as it is"
+                )
+        self._name = name
+        self._index = index
+        self._env: Any = gymnasium_tasks.make(name, settings.kwargs)
+        if render and "rgb_array" in (_metadata(self._env).get("render_modes") or ()):
+            gymnasium_tasks.close(self._env)
+            self._env = gymnasium_tasks.make(name, settings.kwargs, render=True)
+        self._renders = self._env.render_mode is not None
+        self.screens_per_second = _screens_per_second(self._env)
+        actions = gymnasium_tasks.action_space(self._env, name)
+        if not isinstance(actions, gymnasium.spaces.Discrete):
+            raise UserError(
+                f"{name} takes {actions}; Q-learning chooses among a number of actions: Discrete(n)"
+            )
+        if actions.n > MOST_ACTIONS:
+            raise UserError(
+                f"{name} has {actions.n} actions; at most {MOST_ACTIONS} can be chosen among"
+            )
+        self._first_action = int(actions.start)
+        self.action_names = _action_names(self._env, int(actions.n))
+        self._settings, self._frame_cap = settings, frame_cap
+        self._see, shape = self._observing(name)
+        self.observation_shape = (settings.stack, *shape)
+
+    def _observing(self, name: str) -> tuple[Callable[[Any], NDArray[Any]], tuple[int, ...]]:
+        """How the newest part of an observation is made of what the environment shows, and its
+        shape.
+        """
+        shown, settings = gymnasium_tasks.observation_space(self._env, name), self._settings
+        if gymnasium_tasks.shows_pictures(shown):
+            for setting in ("time_feature", "rescale"):
+                if getattr(settings, setting):
+                    raise UserError(
+                        f"environment.{setting} = true is for vectors; {name} shows pictures"
+                    )
+            return self._see_picture, (settings.height, settings.width)
+        if not gymnasium_tasks.is_vector(shown):
+            wanted = "numbers in a row, or pictures: bytes, (rows, columns) or (rows, columns, 3)"
+            raise UserError(f"{name} shows {shown}; wanted are {wanted}")
+        if settings.time_feature:
+            if self._env.spec.max_episode_steps is None:
+                raise UserError(
+                    f"environment.time_feature = true: the episodes of {name} have no limit"
+                )
+            self._env = gymnasium.wrappers.TimeAwareObservation(
+                self._env, flatten=True, normalize_time=True
+            )
+        space: Any = self._env.observation_space
+        size = gymnasium.spaces.flatdim(space)
+        if size == 0:
+            raise UserError(f"{name} shows {shown}, which has no numbers to learn from")
+        middle, half = (
+            gymnasium_tasks.bounds(space) if settings.rescale else (np.float32(0), np.float32(1))
+        )
+
+        def see(shown: Any) -> NDArray[np.float32]:
+            numbers: Any = gymnasium.spaces.flatten(space, shown)
+            if numbers.shape != (size,):
+                raise self._fault(
+                    f"the observation has {numbers.size} numbers; its space has {size}"
+                )
+            seen = np.asarray((numbers - middle) / half, np.float32)
+            if not np.isfinite(seen).all():
+                raise self._fault("the observation holds NaN or an infinite number")
+            return seen
+
+        return see, (size,)
+
+    def reset(self, seed: int) -> tuple[NDArray[Any], int]:
+        """See ``Game``."""
+        self._elapsed = 0
+        try:
+            self._shown, info = self._env.reset(seed=seed)
+            self._stack = np.zeros(
+                self.observation_shape, observation_dtype(self.observation_shape)
+            )
+            self._screens = rendered.Screens()
+            return self._observe(), _lives(info)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever an environment of the user's does
+            raise self._fault(describe_failure(error)) from error
+
+    def step(self, action: int) -> Outcome:
+        """See ``Game``."""
+        self._elapsed += 1
+        try:
+            return self._step(action)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever an environment of the user's does
+            raise self._fault(describe_failure(error)) from error
+
+    def _step(self, action: int) -> Outcome:
+        self._shown, reward, terminated, truncated, info = self._env.step(
+            self._first_action + action
+        )
+        earned = float(reward if isinstance(reward, float) else np.asarray(reward).item())
+        if not abs(earned) <= LARGEST_REWARD:
+            raise self._fault(f"the reward is {earned}; wanted is a number that float32 can hold")
+        truncated = (truncated or self._elapsed >= self._frame_cap) and not terminated
+        return Outcome(self._observe(), earned, bool(terminated), bool(truncated), _lives(info), 1)
+
+    def screen(self) -> Image:
+        """See ``Game``."""
+        picture = self._render() if self._renders else None
+        if picture is None:
+            picture = self._picture if len(self.observation_shape) == 3 else bars(self._stack[-1])
+        return self._screens.of_one_size(picture)
+
+    def _render(self) -> Image | None:
+        try:
+            shown = self._env.render()
+        except (Exception, SystemExit):  # what was played is worth showing anyway
+            self._renders = False
+            return None
+        return self._screens.as_rgb(shown)
+
+    def _observe(self) -> NDArray[Any]:
+        self._stack = push(self._stack, self._see(self._shown))
+        return self._stack
+
+    def _see_picture(self, shown: Any) -> Image:
+        self._picture = self._bytes(np.asarray(shown))
+        gray = grayscale(self._picture) if self._picture.shape[2] == 3 else self._picture[:, :, 0]
+        return resize(gray, self._settings.height, self._settings.width)
+
+    def _bytes(self, shown: NDArray[Any]) -> Image:
+        """What the environment shows as bytes (rows, columns, 1 or 3), as its space promises."""
+        if shown.ndim not in (2, 3) or shown.shape[2:] not in ((), (1,), (3,)) or not shown.size:
+            raise self._fault(
+                f"the observation has the shape {shown.shape}; its space says {self._env.observation_space.shape}"
+            )
+        picture = shown.reshape(*shown.shape[:2], -1)
+        if shown.dtype == np.uint8:
+            return picture
+        if shown.dtype.kind not in "biuf":
+            raise self._fault(f"the observation is of type {shown.dtype}; wanted are bytes 0..255")
+        low, high = float(shown.min()), float(shown.max())
+        if not (low >= 0 and high <= 255):  # NaN is neither
+            raise self._fault(
+                f"the observation holds numbers from {low:g} to {high:g}; its space promises bytes 0..255"
+            )
+        if shown.dtype.kind == "f":
+            rounded = np.rint(picture)
+            if high <= 1 and (rounded != picture).any():
+                raise self._fault(
+                    "the observation holds fractions from 0 to 1; its space promises bytes 0..255"
+                )
+            picture = rounded
+        return picture.astype(np.uint8)
+
+    def _fault(self, what: str) -> UserError:
+        return UserError(
+            f"{self._name}, environment {self._index}, step {self._elapsed} of its episode: {what}"
+        )
+
+
+def _metadata(env: Any) -> Mapping[str, Any]:
+    metadata = env.metadata
+    return metadata if isinstance(metadata, Mapping) else {}
+
+
+def _screens_per_second(env: Any) -> float:
+    """The rate that an environment names, or the usual one where that is no rate."""
+    try:
+        rate = float(_metadata(env).get("render_fps"))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return USUAL_SCREENS_PER_SECOND
+    return rate if math.isfinite(rate) and rate > 0 else USUAL_SCREENS_PER_SECOND
+
+
+def _action_names(env: Any, count: int) -> tuple[str, ...]:
+    """The names that an environment gives its actions, or numbers where these are no such names.
+
+    A wrapper that leaves some of the actions keeps the names of all, and a user's may be anything.
+    """
+    numbers = tuple(str(action) for action in range(count))
+    try:
+        meanings = env.get_wrapper_attr("get_action_meanings")()
+    except Exception:  # an environment of the user's; AttributeError where it names none
+        return numbers
+    if not isinstance(meanings, list | tuple | np.ndarray):
+        return numbers
+    names = tuple(str(name) for name in meanings)
+    sensible = all(name.isprintable() and name for name in names)
+    return names if sensible and len(names) == len(set(names)) == count else numbers
+
+
+def _lives(info: Any) -> int:
+    """Lives that are left by what an environment says beside an observation; 0 where it says
+    nothing.
+    """
+    if not isinstance(info, Mapping):
+        return 0
+    try:
+        return int(info.get("lives") or 0)
+    except (TypeError, ValueError):
+        return 0
+
+
+def bars(vector: NDArray[np.float32]) -> Image:
+    """A vector (n,) as a picture (32, 16 n) of bars, the brighter the larger its number: black far
+    below 0, white far above.
+
+    >>> bars(np.array([-9.0, 0.0, 9.0], np.float32))[0, ::16].tolist()
+    [0, 127, 255]
+    """
+    brightness = (127.5 * (1 + np.tanh(vector))).astype(np.uint8)
+    return np.tile(brightness.repeat(16), (32, 1))

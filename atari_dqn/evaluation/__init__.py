@@ -1,0 +1,1 @@
+"""Whole episodes played under a protocol, and their statistics."""

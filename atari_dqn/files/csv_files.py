@@ -1,0 +1,123 @@
+"""The one reader of CSV files, which tolerates what spreadsheets and power cuts leave behind."""
+
+import csv
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.errors import UserError, nearest
+from atari_dqn.files.reading import check_encoding, open_file, read_bytes
+
+# Logs of a hundred million agent steps are smaller.
+LARGEST_LOG = 2 * 2**30
+# More than the longest row that a run writes.
+LAST_BYTES = 65_536
+MARK = "\ufeff"
+
+
+def read_columns(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
+    """Returns columns of a CSV file as numbers, (len(names), rows).
+
+    Left out are rows without a finite number in each of these columns, rows with more or fewer
+    cells than the header, and a last row without its line's end, which is still being written or
+    was cut off. There are no rows where there is no file.
+
+    Args:
+        path: of the file.
+        names: of the columns.
+
+    Raises:
+        UserError: the file cannot be read, or lacks a column.
+    """
+    empty = np.empty((len(names), 0))
+    if not os.path.lexists(path):
+        return empty
+    rows = _rows(_lines(path, read_bytes(path, LARGEST_LOG)))
+    header = next(rows, None)
+    if header is None:
+        return empty
+    places = _places(path, header, names)
+    numbers = [found for row in rows if (found := _numbers(row, places, len(header)))]
+    return np.array(numbers, np.float64).reshape(-1, len(names)).T
+
+
+def last_row(path: Path) -> dict[str, float]:
+    """Returns the numbers of the last whole row of a CSV file by their columns; empty without one.
+
+    Only the beginning and the end of the file are read, since this is asked again and again while
+    runs go on.
+
+    Raises:
+        UserError: the file is there and cannot be read.
+    """
+    if not os.path.lexists(path):
+        return {}
+    with open_file(path) as file:
+        try:
+            beginning = file.readline(LAST_BYTES)
+            begin = file.tell()
+            file.seek(max(begin, file.seek(0, 2) - LAST_BYTES))
+            end = file.read(LAST_BYTES)
+        except OSError as error:
+            raise UserError(f"'{path}' could not be read: {error.strerror}") from None
+    header = next(_rows(_lines(path, beginning)), [])
+    whole = [row for row in _rows(_lines(path, end)) if len(row) == len(header)]
+    if not whole:
+        return {}
+    numbers = {name: _number(cell) for name, cell in zip(header, whole[-1], strict=True)}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _lines(path: Path, content: bytes) -> list[str]:
+    """The lines that are whole, without their ends and without what no text has in it."""
+    check_encoding(path, content)
+    text = content.decode("utf-8", errors="replace")
+    text = text.removeprefix(MARK).replace("\0", "")
+    return [line.removesuffix("\r") for line in text.split("\n")[:-1]]
+
+
+def _rows(lines: Sequence[str]) -> Iterator[list[str]]:
+    """The cells of each line that has any; a quote that never ends spoils only its own line."""
+    for line in lines:
+        if '"' in line:
+            try:
+                yield next(csv.reader([line]), [])
+            except csv.Error:  # a cell is larger than the module allows
+                continue
+        elif line:
+            yield line.split(",")
+
+
+def _places(path: Path, header: Sequence[str], names: Sequence[str]) -> list[int]:
+    missing = [name for name in names if name not in header]
+    if not missing:
+        return [header.index(name) for name in names]
+    wanted = f"wanted are columns named {', '.join(names)}, with commas between them"
+    if len(header) == 1 and ";" in header[0]:
+        reason = "has semicolons between its columns, as some spreadsheets save it"
+    else:
+        reason = f"has no column '{missing[0]}'{nearest(missing[0], header)}"
+    raise UserError(f"'{path}' {reason}: {wanted}")
+
+
+def _numbers(row: Sequence[str], places: Sequence[int], width: int) -> list[float] | None:
+    if len(row) != width:
+        return None
+    numbers = []
+    for place in places:
+        number = _number(row[place])
+        if number is None or not math.isfinite(number):
+            return None
+        numbers.append(number)
+    return numbers
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None

@@ -1,0 +1,218 @@
+"""Environments of Gymnasium beside Atari: what an id means, and what it shows once it is made."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from numpy.typing import NDArray
+
+from atari_dqn.errors import UserError
+
+_VERSIONED = re.compile(r"(?P<name>.+)-v(?P<version>\d+)")
+
+
+def current(task: str) -> str:
+    """The id that Gymnasium has today for an older version of a task that it brings along.
+
+    A registered id means itself and is returned as it is, as is what has no newer version.
+
+    >>> current("LunarLander-v2"), current("CartPole-v0"), current("MountainCar-v0")
+    ('LunarLander-v3', 'CartPole-v0', 'MountainCar-v0')
+    """
+    asked = _VERSIONED.fullmatch(task)
+    if asked is None or task in gymnasium.registry:
+        return task
+    versions = [
+        _version(task_id)
+        for task_id in gymnasium.registry
+        if _is_version_of(task_id, asked["name"])
+    ]
+    # The next one: a version that the user registered beside Gymnasium's is a later one.
+    later = [version for version in versions if version > int(asked["version"])]
+    return f"{asked['name']}-v{min(later)}" if later else task
+
+
+def recipe_name(task: str) -> str:
+    """What a recipe for a task is called.
+
+    >>> recipe_name("MountainCar-v0"), recipe_name("ALE/Pong-v5")
+    ('mountaincar', 'pong')
+    """
+    return re.sub(r"-v\d+$", "", task.split("/")[-1]).lower()
+
+
+def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
+    """A registered environment as Gymnasium makes it.
+
+    Args:
+        task: the id, as registered with Gymnasium.
+        kwargs: arguments of the environment.
+        render: whether it is made to render pictures. One that refuses that is made without.
+
+    Raises:
+        UserError: it lacks a package, or its constructor fails with these keyword arguments.
+    """
+    _leave_signals_and_displays_alone()
+    if render:
+        with suppress(UserError):
+            return make(task, {**kwargs, "render_mode": "rgb_array"})
+    try:
+        return _create(gymnasium.registry[task], kwargs)
+    except gymnasium.error.DependencyNotInstalled as error:
+        help_ = f"; 'make train GAME={task}' installs it by itself" if "Box2D" in str(error) else ""
+        raise UserError(f"{task}: {_first_line(error).split(',')[0]}{help_}") from error
+    except ImportError as error:
+        raise UserError(f"{task} needs a package that does not load: {_named(error)}") from error
+    except Exception as error:  # whatever an environment of the user's raises
+        raise UserError(
+            f"{task} cannot be made with environment.kwargs = {dict(kwargs)}: {_named(error)}"
+        ) from error
+
+
+def _leave_signals_and_displays_alone() -> None:
+    """Has SDL, which draws Gymnasium's own tasks, take no signal and ask for no display.
+
+    It would take SIGTERM, and complain on standard error where there is no display to be found.
+    """
+    os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+
+def _create(spec: EnvSpec, kwargs: Mapping[str, Any]) -> Any:
+    arguments: dict[str, Any] = {"disable_env_checker": True, **kwargs}
+    try:
+        # Given the specification and not the id, Gymnasium does not warn of older versions.
+        return gymnasium.make(spec, **arguments)
+    except gymnasium.error.InvalidMetadata:
+        # Gymnasium looks for metadata in what makes the environment, and refuses None.
+        creator: Any = spec.entry_point
+        creator = creator if callable(creator) else load_env_creator(creator)
+        return gymnasium.make(replace(spec, entry_point=partial(creator)), **arguments)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {_first_line(error)}".removesuffix(": ")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+
+
+class Kind(NamedTuple):
+    """What an environment turns out to be once it is made."""
+
+    vectors: bool  # whether it shows what can be written as numbers in a row
+    limit: int | None  # steps after which its episodes are truncated; None: never
+
+
+# With the specification itself, so that no other can get its place in memory.
+_kinds: dict[tuple[int, str], tuple[EnvSpec, Kind]] = {}
+
+
+def kind(task: str, kwargs: Mapping[str, Any]) -> Kind:
+    """What an environment is with these arguments; it is made once for each registration.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    spec = gymnasium.registry[task]
+    key = id(spec), repr(kwargs)
+    if key not in _kinds:
+        env = make(task, kwargs)
+        close(env)
+        limit = None if env.spec is None else env.spec.max_episode_steps
+        observations = observation_space(env, task)
+        _kinds[key] = spec, Kind(is_vector(observations), limit)
+    return _kinds[key][1]
+
+
+def close(env: Any) -> None:
+    """Closes an environment, whatever it raises: nobody needs it any more."""
+    with suppress(Exception):
+        env.close()
+
+
+def observation_space(env: Any, task: str) -> Any:
+    """The space of an environment's observations.
+
+    Raises:
+        UserError: the environment has none.
+    """
+    return _space(env, "observation_space", task)
+
+
+def action_space(env: Any, task: str) -> Any:
+    """The space of an environment's actions.
+
+    Raises:
+        UserError: the environment has none.
+    """
+    return _space(env, "action_space", task)
+
+
+def _space(env: Any, name: str, task: str) -> Any:
+    space = getattr(env, name, None)
+    if not isinstance(space, gymnasium.spaces.Space):
+        raise UserError(f"{task} has no {name} of Gymnasium's: {space!r}")
+    return space
+
+
+def shows_pictures(observations: Any) -> bool:
+    """Whether a space is of bytes, (rows, columns) or (rows, columns, 1 or 3).
+
+    Of bytes is also a space of other numbers whose bounds are 0 and 255 everywhere.
+    """
+    if not isinstance(observations, gymnasium.spaces.Box):
+        return False
+    shape = observations.shape
+    if (
+        len(shape) not in (2, 3)
+        or shape[2:] not in ((), (1,), (3,))
+        or observations.dtype.kind not in "iuf"
+    ):
+        return False
+    bytes_ = bool((observations.low == 0).all() and (observations.high == 255).all())
+    return observations.dtype == np.uint8 or bytes_
+
+
+def is_vector(observations: Any) -> bool:
+    """Whether a space's elements can be written as numbers in a row; arrays of two and more
+    dimensions are no vectors.
+    """
+    return bool(observations.is_np_flattenable) and len(observations.shape or ()) < 2
+
+
+def bounds(observations: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Middle and half width (n,) between the bounds of each number of a space's elements; 0 and 1
+    where it has none.
+
+    >>> bounds(gymnasium.spaces.Box(np.float32([-1.5, 0.0]), np.float32([0.5, np.inf])))
+    (array([-0.5,  0. ], dtype=float32), array([1., 1.], dtype=float32))
+    """
+    flat: Any = gymnasium.spaces.flatten_space(observations)
+    bounded = np.isfinite(flat.low) & np.isfinite(flat.high) & (flat.low < flat.high)
+    low, high = np.where(bounded, flat.low, -1), np.where(bounded, flat.high, 1)
+    return ((low + high) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32)
+
+
+def _is_version_of(task_id: str, name: str) -> bool:
+    entry_point = str(gymnasium.registry[task_id].entry_point)
+    return (
+        entry_point.startswith("gymnasium.envs.")
+        and task_id.startswith(f"{name}-v")
+        and _version(task_id) >= 0
+    )
+
+
+def _version(task_id: str) -> int:
+    match = _VERSIONED.fullmatch(task_id)
+    return int(match["version"]) if match else -1

@@ -1,0 +1,234 @@
+"""From an environment id to the game it means, and from a score to a human-normalised score."""
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import gymnasium
+from ale_py import roms
+from ale_py.registration import rom_id_to_name
+
+from atari_dqn.errors import UserError, nearest
+from atari_dqn.games import gymnasium_tasks
+
+# ale-py ships these only with their multi-player modes and registers no id for them.
+MULTI_PLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
+
+# What an environment that is no Atari game means for the settings of the emulator: it is stepped as
+# it is.
+AS_IT_IS: dict[str, Any] = {
+    "frame_skip": 1,
+    "sticky_probability": 0.0,
+    "max_pool": False,
+    "full_actions": False,
+    "noop_max": 0,
+    "fire_at_reset": False,
+    "fire_after_life_loss": False,
+}
+
+_ID = re.compile(
+    r"(?P<ale>ALE/)?(?P<name>[A-Za-z0-9_]+?)(?P<kind>Deterministic|NoFrameskip)?(?:-(?P<version>v\d+))?"
+)
+
+
+@dataclass(frozen=True)
+class GameSpec:
+    """What an environment id says about a game; None where it leaves the choice to the protocol.
+
+    Attributes:
+        id: the id in its canonical spelling, or the bare game name.
+        rom: ale-py's snake_case name of the game; None for an environment of Gymnasium's registry
+            that is no Atari game.
+        frame_skip: emulator frames for each agent step, or the inclusive bounds of a random number
+            of them.
+        sticky_probability: probability that the emulator repeats the last action instead of the new
+            one.
+        max_pool: whether an observation is the pixel-wise maximum of the last two frames.
+        full_actions: whether all 18 actions are offered instead of the game's minimal set.
+        vectors: whether it shows numbers in a row and no pictures.
+    """
+
+    id: str
+    rom: str | None
+    frame_skip: int | tuple[int, int] | None = None
+    sticky_probability: float | None = None
+    max_pool: bool | None = None
+    full_actions: bool | None = None
+    vectors: bool = False
+
+    def fixed(self) -> dict[str, Any]:
+        """The environment settings that this id decides, by their names in the configuration."""
+        if self.rom is None:
+            return dict(AS_IT_IS)
+        names = ("frame_skip", "sticky_probability", "max_pool", "full_actions")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@cache
+def single_player_roms() -> tuple[str, ...]:
+    """The snake_case names of all games that one player can play, sorted."""
+    return tuple(sorted(set(roms.get_all_rom_ids()) - MULTI_PLAYER_ROMS))
+
+
+def resolve(game: str, kwargs: Mapping[str, Any] | None = None) -> GameSpec:
+    """Returns the game that an id means, and whether it shows vectors.
+
+    Args:
+        game: what ``identify`` accepts.
+        kwargs: arguments of an environment that is no Atari game: they may decide what it shows.
+
+    >>> resolve("SpaceInvadersDeterministic-v4")  # doctest: +NORMALIZE_WHITESPACE
+    GameSpec(id='SpaceInvadersDeterministic-v4', rom='space_invaders', frame_skip=3, sticky_probability=0.0,
+             max_pool=False, full_actions=False, vectors=False)
+    >>> resolve("breakout").fixed()
+    {}
+
+    Raises:
+        UserError: the id names no game, or a version that the game never had; or the environment
+            cannot be made.
+    """
+    spec = identify(game)
+    return (
+        spec
+        if spec.rom
+        else replace(spec, vectors=gymnasium_tasks.kind(spec.id, kwargs or {}).vectors)
+    )
+
+
+def identify(game: str) -> GameSpec:
+    """Returns the game that an id means, without making it: ``vectors`` is left False.
+
+    Accepted are the bare name in either spelling (``breakout``, ``SpaceInvaders``,
+    ``space_invaders``), and for every single-player game ``XDeterministic-v0/-v4``,
+    ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``; besides, every other id that is
+    registered with Gymnasium. An id that is not registered and is an old version of a task that
+    Gymnasium brings along means today's.
+
+    Raises:
+        UserError: the id names no game, or a version that the game never had.
+    """
+    if is_task(game):
+        return GameSpec(game, None)
+    match = _ID.fullmatch(game)
+    rom = _rom_by_squeezed_name().get(_squeeze(match["name"])) if match else None
+    if rom is None and is_task(today := gymnasium_tasks.current(game)):
+        return GameSpec(today, None)
+    if match is None or rom is None:
+        raise UserError(
+            f"unknown game '{game}': 'atari-dqn games' lists the {len(single_player_roms())} that are known"
+            f"{nearest(game, [*all_ids(), *single_player_roms()])}"
+        )
+    spec = _variants(rom).get((match["ale"] or "", match["kind"] or "", match["version"] or ""))
+    if spec is None:
+        raise UserError(
+            f"unknown game id '{game}': {rom_id_to_name(rom)} is known as {', '.join(ids_of(rom))}{nearest(game, ids_of(rom))}"
+        )
+    return spec
+
+
+def is_task(game: str) -> bool:
+    """Whether an id is registered with Gymnasium and is no known id of an Atari game."""
+    return game in gymnasium.registry and game not in _known_ids()
+
+
+@cache
+def _known_ids() -> frozenset[str]:
+    return frozenset(all_ids())
+
+
+def ids_of(rom: str) -> tuple[str, ...]:
+    """Every id under which a game can be asked for, the bare name first."""
+    return tuple(spec.id for spec in _variants(rom).values())
+
+
+def all_ids() -> list[str]:
+    """Every id of every single-player game."""
+    return [game_id for rom in single_player_roms() for game_id in ids_of(rom)]
+
+
+def _variants(rom: str) -> dict[tuple[str, str, str], GameSpec]:
+    name = rom_id_to_name(rom)
+    deterministic_skip = 3 if rom == "space_invaders" else 4
+    variants = {("", "", ""): GameSpec(name, rom)}
+    for version, sticky in (("v0", 0.25), ("v4", 0.0)):
+        for kind, frame_skip, max_pool in (
+            ("Deterministic", deterministic_skip, False),
+            # Its users skip and pool in their own pipeline, so here the id means what they make of
+            # it.
+            ("NoFrameskip", 4, True),
+            ("", (2, 4), False),
+        ):
+            spec = GameSpec(
+                f"{name}{kind}-{version}", rom, frame_skip, sticky, max_pool, full_actions=False
+            )
+            variants["", kind, version] = spec
+    variants["ALE/", "", "v5"] = GameSpec(
+        f"ALE/{name}-v5", rom, 4, 0.25, max_pool=True, full_actions=False
+    )
+    return variants
+
+
+def _squeeze(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+@cache
+def _rom_by_squeezed_name() -> dict[str, str]:
+    return {_squeeze(rom): rom for rom in single_player_roms()}
+
+
+def register_deterministic_ids() -> None:
+    """Registers the ``*Deterministic-v0/-v4`` ids that ale-py no longer has, with their old
+    meaning.
+
+    They skip a fixed number of frames, show the last one without max-pooling, and end at 108,000
+    frames.
+    """
+    for rom in single_player_roms():
+        for spec in _variants(rom).values():
+            if "Deterministic" in spec.id and spec.id not in gymnasium.registry:
+                gymnasium.register(
+                    id=spec.id,
+                    entry_point="ale_py.env:AtariEnv",
+                    kwargs={
+                        "game": rom,
+                        "repeat_action_probability": spec.sticky_probability,
+                        "full_action_space": spec.full_actions,
+                        "frameskip": spec.frame_skip,
+                        "max_num_frames_per_episode": 108_000,
+                    },
+                )
+
+
+@cache
+def reference_scores() -> dict[str, tuple[float, float]]:
+    """Mean (random, human) score of 57 games by rom name; dqn_zoo's atari_data.py, human column of
+    arXiv 1511.06581.
+    """
+    table = (
+        files("atari_dqn.games").joinpath("data/atari_human_random.csv").read_text(encoding="utf-8")
+    )
+    return {
+        row["game"]: (float(row["random"]), float(row["human"]))
+        for row in csv.DictReader(table.splitlines())
+    }
+
+
+def human_normalised_score(rom: str | None, score: float) -> float | None:
+    """Returns 0 for random and 1 for human play, or None for a game without published reference
+    scores.
+
+    (score - random) / (human - random), van Hasselt et al. 2016, "Deep Reinforcement Learning with
+    Double Q-learning".
+
+    >>> round(human_normalised_score("breakout", 30.5), 3)
+    1.0
+    """
+    if rom is None or rom not in reference_scores():
+        return None
+    random, human = reference_scores()[rom]
+    return (score - random) / (human - random)

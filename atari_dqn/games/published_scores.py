@@ -1,0 +1,105 @@
+"""Published scores to stand beside: of Dopamine, of papers at 200 million frames, of Atari 100k
+(``data/README.md``).
+"""
+
+import csv
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.errors import UserError, nearest
+
+# Training scores: sticky actions with probability 0.25, epsilon 0.01, an episode ends with the
+# game.
+DOPAMINE_PROTOCOL = "dopamine"
+# Columns of Dopamine's table, by the millions of emulator frames after which they were scored.
+DOPAMINE_MILLIONS = {10: "10M", 40: "40M", 50: "50M", 100: "100M", 200: "200M(last5it)"}
+
+
+class Normalised(NamedTuple):
+    """Human-normalised scores of every run, by game."""
+
+    games: tuple[str, ...]
+    scores: list[NDArray[np.float64]]  # for each game (runs,)
+
+
+def dopamine(rom: str, millions: int, network: str = "CNN") -> dict[str, float]:
+    """Mean training score of each of Dopamine's agents on a game after so many million frames;
+    empty where it has no such game.
+
+    Args:
+        rom: ale-py's name of the game.
+        millions: a key of ``DOPAMINE_MILLIONS``.
+        network: ``CNN`` (the Nature torso, rerun in JAX), ``Impala``, or ``legacy``.
+
+    Raises:
+        UserError: it has no such number of frames or network.
+
+    >>> dopamine("breakout", 10)["IQN"]
+    79.13
+    """
+    if millions not in DOPAMINE_MILLIONS:
+        raise UserError(
+            f"Dopamine's scores are of {', '.join(map(str, DOPAMINE_MILLIONS))} million frames, not of {millions}"
+        )
+    networks = sorted({row["net"] for row in _table("dopamine_baselines")})
+    if network not in networks:
+        raise UserError(
+            f"Dopamine's networks are {', '.join(networks)}, not '{network}'{nearest(network, networks)}"
+        )
+    rows = [
+        row for row in _table("dopamine_baselines") if (row["game"], row["net"]) == (rom, network)
+    ]
+    return {row["agent"]: float(row[DOPAMINE_MILLIONS[millions]]) for row in rows}
+
+
+def at_200_million(rom: str) -> dict[str, float]:
+    """Published score of each agent, as ``paper:agent``, after 200 million frames with no-op
+    starts; mostly of the best agent.
+
+    >>> round(at_200_million("pong")["rainbow:rainbow"], 1)
+    20.9
+    """
+    found = [row for row in _table("noop_published") if row["game"] == rom]
+    return {
+        name: float(score)
+        for row in found
+        for name, score in row.items()
+        if name != "game" and score
+    }
+
+
+def atari_100k(agent: str) -> Normalised:
+    """Every published run of an agent after 100,000 agent steps, normalised by the random and human
+    scores of the same table.
+
+    Raises:
+        UserError: there are no runs of it.
+    """
+    agents = sorted({row["agent"] for row in _table("atari100k_runs")})
+    if agent not in agents:
+        raise UserError(
+            f"there are runs of {', '.join(agents)}, not of '{agent}'{nearest(agent, agents)}"
+        )
+    bounds = {
+        row["game"]: (float(row["random"]), float(row["human"]))
+        for row in _table("atari100k_published")
+    }
+    raw: dict[str, list[float]] = {game: [] for game in bounds}
+    for row in _table("atari100k_runs"):
+        if row["agent"] == agent:
+            raw[row["game"]].append(float(row["score"]))
+    scores = [
+        (np.array(raw[game]) - random) / (human - random)
+        for game, (random, human) in bounds.items()
+    ]
+    return Normalised(tuple(bounds), scores)
+
+
+@cache
+def _table(name: str) -> tuple[dict[str, str], ...]:
+    text = files("atari_dqn.games").joinpath(f"data/{name}.csv").read_text(encoding="utf-8")
+    return tuple(csv.DictReader(text.splitlines()))

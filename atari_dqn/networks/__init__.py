@@ -1,0 +1,1 @@
+"""The Q-network: a torso that sees, and a head that values."""

@@ -1,0 +1,30 @@
+"""The replay memory that the settings describe."""
+
+from pathlib import Path
+
+from atari_dqn.backend.arrays import observation_dtype
+from atari_dqn.config.schema import Config
+from atari_dqn.replay.memory import ReplayMemory
+
+
+def make_memory(
+    config: Config, num_envs: int, observation_shape: tuple[int, ...], directory: Path | None
+) -> ReplayMemory:
+    """The replay memory that the settings describe, of observations (stack, *frame_shape);
+    ``directory`` is the run's.
+    """
+    stack, *frame_shape = observation_shape
+    return ReplayMemory(
+        config.replay.capacity,
+        num_envs,
+        tuple(frame_shape),
+        stack=stack,
+        n_step=config.agent.n_step,
+        gamma=config.agent.gamma,
+        seed=config.machine.seed,
+        priority_exponent=config.replay.priority_exponent,
+        importance_exponent=config.replay.importance_exponent,
+        dtype=observation_dtype(observation_shape),
+        storage=config.replay.storage,
+        directory=directory,
+    )

@@ -1,0 +1,141 @@
+"""Frames of the replay memory on disk: packed blocks, in files that are written once and never
+changed.
+
+A checkpoint writes the blocks that were filled since the one before it, and names every file that
+its ring still needs.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.files.atomic_write import create
+from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks, unpack
+from atari_dqn.replay.memory import ReplayMemory
+from atari_dqn.runs import checkpoint
+
+
+class FrameFiles:
+    """The files that hold the full blocks of a run's replay memory.
+
+    Args:
+        run_directory: of the run.
+    """
+
+    def __init__(self, run_directory: Path) -> None:
+        self._run_directory = run_directory
+        self.entries: dict[str, checkpoint.Entry] = {}  # oldest first
+        self._ends: dict[
+            str, NDArray[np.int64]
+        ] = {}  # of each file, the number after its newest block of each environment
+
+    def write(self, name: str, memory: ReplayMemory) -> None:
+        """Writes the blocks that no file holds yet, and forgets the files whose blocks have all
+        left the memory.
+
+        Raises:
+            UserError: the file could not be written.
+        """
+        full = memory.full_blocks
+        written = list(self._ends.values())[-1] if self._ends else np.zeros_like(full)
+        blocks = list(memory.filled(written))
+        if blocks:
+            self.entries[name] = checkpoint.share(
+                self._run_directory, name, lambda file: write_blocks(file, blocks)
+            )
+            self._ends[name] = full
+        for old in [
+            name for name, end in self._ends.items() if (end <= full - memory.blocks).all()
+        ]:
+            del self.entries[old], self._ends[old]
+
+    def ends(self) -> NDArray[np.int64]:
+        """What ``restore`` needs beside the entries, (files, environments)."""
+        return np.array(list(self._ends.values()), np.int64)
+
+    def restore(self, entries: Mapping[str, checkpoint.Entry], ends: NDArray[np.int64]) -> None:
+        """Takes over the files that a checkpoint names.
+
+        Raises:
+            ValueError: their ends are those of other files.
+        """
+        if len(ends) != len(entries):
+            named = f"it names {len(entries)} files of frames"
+            raise ValueError(f"{named}, and has the ends of {len(ends)}")
+        self.entries, self._ends = dict(entries), dict(zip(entries, ends, strict=True))
+
+    def read(self) -> Iterator[Block]:
+        """Every block in the files, oldest first."""
+        for name in self.entries:
+            yield from read_blocks(self._run_directory / checkpoint.SHARED / name)
+
+    def digest(
+        self,
+        added: NDArray[np.int64],
+        rows: int,
+        frame_bytes: int | None = None,
+    ) -> NDArray[np.uint8]:
+        """SHA-256 over the full blocks that a ring holds, however they are spread over files.
+
+        Args:
+            added: frames that each environment has added since the run began.
+            rows: frames that the ring keeps of each environment.
+            frame_bytes: of a raw frame; None where it is not known.
+
+        Raises:
+            KeyError: a block is in none of the files.
+            ValueError: a block is of another size.
+        """
+        blocks, full = blocks_in(rows), full_blocks(added, rows)
+        held = {(block.env, block.number): block.packed for block in self.read()}
+        total = hashlib.sha256()
+        for env, end in enumerate(full.tolist()):
+            for number in range(max(end - blocks, 0), end):
+                if (env, number) not in held:
+                    raise KeyError(f"block {number} of environment {env}")
+                packed = held[env, number]
+                if number == end - blocks:
+                    # The newest frames, which have not filled a block yet, have overwritten the
+                    # first of these.
+                    first, length = (
+                        int(added[env]) % rows % BLOCK,
+                        min(BLOCK, rows - number % blocks * BLOCK),
+                    )
+                    frames = unpack(packed, frame_bytes and length * frame_bytes)
+                    packed = frames[len(frames) // length * first :]
+                total.update(packed)
+        return np.frombuffer(total.digest(), np.uint8)
+
+
+def write_blocks(file: Path, blocks: Iterable[Block]) -> None:
+    """Writes blocks as arrays that ``read_blocks`` reads: their bytes end to end, and what each is."""
+    rows = list(blocks)
+    index = np.array(
+        [(block.env, block.number, len(block.packed)) for block in rows], np.int64
+    ).reshape(-1, 3)
+    data = np.frombuffer(b"".join(block.packed for block in rows), np.uint8)
+    with create(file) as stream:
+        np.savez(stream, index=index, data=data)
+
+
+def read_blocks(file: Path) -> Iterator[Block]:
+    """Yields the blocks of a file.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    stored = checkpoint.read_arrays(file)
+    with checkpoint.restoring(file):
+        index = checkpoint.array(stored, "index", (None, 3), np.int64)
+        data = checkpoint.array(stored, "data", (None,), np.uint8)
+        lengths = index[:, 2]
+        # Each length is compared by itself first, so that their sum cannot overflow.
+        if (lengths < 0).any() or (lengths > len(data)).any() or lengths.sum() != len(data):
+            raise ValueError("the blocks are not as long as their index says")
+    start = 0
+    for env, number, length in index.tolist():
+        yield Block(env, number, data[start : start + length].tobytes())
+        start += length

@@ -1,0 +1,1 @@
+"""Run directories: checkpoints, learning curves, random states, and signals that end a run."""

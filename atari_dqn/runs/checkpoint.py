@@ -1,0 +1,665 @@
+"""Checkpoints: complete or absent, verified when read, and made of nothing that could run code.
+
+A checkpoint is a directory ``step-000123456`` inside a run's directory:
+
+    arrays.npz      every array that a continued run depends on; NumPy's own format, pickle refused
+    network.keras   the network that plays, for other programs; never read by this one
+    config.toml     the resolved settings
+    manifest.json   size and SHA-256 of each file above, and notes, under a SHA-256 of its own; written last, so that its
+                    presence marks completeness
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import struct
+import tokenize
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, NamedTuple, TypedDict
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from atari_dqn.backend.machine import memory_left
+from atari_dqn.errors import UserError
+from atari_dqn.files.atomic_write import (
+    TEMPORARY,
+    check_no_link,
+    check_there,
+    flush,
+    remove,
+    write_whole,
+)
+from atari_dqn.files.reading import open_file, read_json
+
+FORMAT = 4
+MANIFEST = "manifest.json"
+ARRAYS = "arrays.npz"
+SHARED = "replay"
+CONFIG = "config.toml"
+# Where the files that a ring needs are named by their ends, of each environment.
+FRAME_FILES = "frame_files"
+
+# What a checkpoint is called while a new one of the same step takes its place.
+REPLACED = ".replaced"
+CHECKPOINT_NAME = re.compile(rf"step-(\d{{9,}})({re.escape(REPLACED)})?")
+# Only files of these names are ever deleted in the folder of shared files.
+SHARED_NAME = re.compile(rf"({re.escape(TEMPORARY)})?\d{{9,}}\.npz")
+
+LARGEST_MANIFEST = 16 * 2**20
+
+Arrays = Mapping[str, NDArray[Any]]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Length = Annotated[int, Field(ge=1, lt=2**31)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Entry(TypedDict):
+    """What a manifest says of a file."""
+
+    bytes: int
+    sha256: str
+
+
+class Checkpoint(NamedTuple):
+    """A verified checkpoint."""
+
+    path: Path
+    step: int  # agent steps when it was written
+    arrays: dict[str, NDArray[Any]]
+    notes: dict[str, Any]
+    shared: dict[str, Entry]  # files that it shares with others of its run, oldest first
+    agent_only: bool = False  # whether it has lost its replay memory and no run can go on from it
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class _Entry(_Part):
+    bytes: Count
+    sha256: Annotated[str, Field(max_length=64)]
+
+
+class _Time(_Part):
+    wall: Seconds
+    parts: dict[str, Seconds]
+
+
+class _Notes(_Part):
+    """The notes that are read here or by whoever plays the agent; others stay as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    keep: bool = False
+    evaluation: float | None = None
+    observation_shape: Annotated[list[Length], Field(max_length=4)] = []
+    actions: Annotated[list[str], Field(max_length=2**16)] = []
+    logs: dict[str, Count] = {}
+    time: _Time | None = None
+
+
+class _Manifest(_Part):
+    format: int
+    step: Count
+    files: dict[str, _Entry]
+    shared: dict[str, _Entry]
+    notes: _Notes
+    agent_only: bool = False
+
+    @field_validator("files", "shared")
+    @classmethod
+    def _names_no_files_elsewhere(cls, files: dict[str, _Entry]) -> dict[str, _Entry]:
+        # Others' manifests are not to be trusted: what they name is deleted when it is old.
+        if any(Path(name).name != name or name in ("", "..") or "\0" in name for name in files):
+            raise ValueError("a name leads elsewhere")
+        return files
+
+
+# Of files that were hashed: what told them apart then, and their SHA-256.
+_hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
+
+
+def save(
+    run_directory: Path,
+    step: int,
+    arrays: Arrays,
+    write_files: Mapping[str, Callable[[Path], object]],
+    notes: dict[str, Any],
+    shared: Mapping[str, Entry] | None = None,
+) -> Path:
+    """Writes a checkpoint beside the run's others and returns its directory.
+
+    It is written under a temporary name, flushed to the disk, and renamed as a whole: whatever
+    interrupts this leaves the previous checkpoints as they were.
+
+    Args:
+        run_directory: of the run.
+        step: agent steps so far.
+        arrays: by name.
+        write_files: further files by name, each a function that writes to the path it is given.
+        notes: anything that JSON can hold.
+        shared: files written by ``share`` that this checkpoint needs as well.
+
+    Raises:
+        UserError: it could not be written, as on a full disk; earlier checkpoints are as they were.
+    """
+    final = directory_of(run_directory, step)
+    temporary = run_directory / f"{TEMPORARY}{final.name}"
+    check_there(run_directory)
+    try:
+        remove(temporary)
+        temporary.mkdir()
+        np.savez(temporary / ARRAYS, **dict(arrays))  # type: ignore[arg-type]
+        for name, write in write_files.items():
+            write(temporary / name)
+        files = {file.name: _entry(file) for file in sorted(temporary.iterdir())}
+        manifest = {
+            "format": FORMAT,
+            "step": step,
+            "files": files,
+            "shared": dict(shared or {}),
+            "notes": notes,
+        }
+        _write_manifest(temporary, manifest)
+        for path in (*temporary.iterdir(), temporary):
+            flush(path)
+        _put_in_place(temporary, final)
+    except OSError as error:
+        with suppress(OSError):
+            remove(temporary)
+        check_there(run_directory)
+        before = in_run(run_directory)
+        left = f"'{before[-1]}' is complete" if before else "there is no earlier one"
+        raise UserError(
+            f"checkpoint '{final}' could not be written: {error.strerror or error}; {left}"
+        ) from error
+    for name, entry in files.items():
+        _remember(final / name, entry["sha256"])
+    return final
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    """Renames a checkpoint to its final name; one of the same step stays complete until then."""
+    aside = final.with_name(f"{final.name}{REPLACED}")
+    if os.path.lexists(final):
+        _delete(aside)
+        final.rename(aside)
+    temporary.rename(final)
+    flush(final.parent)
+    _delete(aside)
+
+
+def _delete(directory: Path) -> None:
+    """Deletes a checkpoint, or the link to one; its marker goes first, so half of it is none."""
+    if not directory.is_symlink():
+        (directory / MANIFEST).unlink(missing_ok=True)
+    remove(directory)
+
+
+def share(run_directory: Path, name: str, write: Callable[[Path], object]) -> Entry:
+    """Writes a file that several checkpoints of a run will need, and returns its entry; it is never
+    changed afterwards.
+
+    Raises:
+        UserError: it could not be written.
+    """
+    final = run_directory / SHARED / name
+    temporary = final.with_name(f"{TEMPORARY}{name}")
+    check_there(run_directory)
+    check_no_link(final.parent)
+    check_no_link(final)
+    try:
+        final.parent.mkdir(exist_ok=True)
+        remove(temporary)
+        write(temporary)
+        check_no_link(temporary)
+        entry = _entry(temporary)
+        flush(temporary)
+        temporary.rename(final)
+        flush(final.parent)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        check_there(run_directory)
+        raise UserError(
+            f"'{final}' could not be written: {error.strerror or error}; earlier checkpoints are complete"
+        ) from error
+    _remember(final, entry["sha256"])
+    return entry
+
+
+def load(path: str | Path, shared: bool = True) -> Checkpoint:
+    """Reads a checkpoint, given itself or its run's directory (then the newest complete one).
+
+    Args:
+        path: of the checkpoint or the run.
+        shared: whether the files that it shares with others are verified too; who needs none of
+            them can do without.
+
+    Raises:
+        UserError: there is none, or a file of it is missing or damaged.
+    """
+    directory = find(path)
+    manifest = _manifest(directory)
+    _verify(directory, manifest, shared)
+    arrays = read_arrays(directory / ARRAYS)
+    files = arrays[FRAME_FILES].shape[:1] if FRAME_FILES in arrays else ()
+    agent_only = _lacks_frames(manifest, sum(files))
+    step, notes = manifest["step"], manifest["notes"]
+    return Checkpoint(directory, step, arrays, notes, manifest["shared"], agent_only)
+
+
+def _verify(
+    directory: Path,
+    manifest: dict[str, Any],
+    shared: bool = True,
+    again: bool = True,
+) -> None:
+    """Raises a UserError where a file that a manifest names is missing or is not what was written.
+
+    Args:
+        directory: of the checkpoint.
+        manifest: of it.
+        shared: whether the files that it shares with others are verified too.
+        again: whether files are hashed that this process has hashed before and that look the same.
+    """
+    needed = {directory / name: entry for name, entry in manifest["files"].items()}
+    if shared:
+        needed |= {
+            directory.parent / SHARED / name: entry for name, entry in manifest["shared"].items()
+        }
+    for file, expected in needed.items():
+        if not os.path.isfile(file):  # noqa: PTH113  (pathlib's raises where a folder is closed)
+            raise UserError(f"damaged checkpoint: {file} is missing")
+        if file.stat().st_size != expected["bytes"] or _sha256(file, again) != expected["sha256"]:
+            raise UserError(
+                f"damaged checkpoint: {file} is not what was written (size or SHA-256 differ)"
+            )
+
+
+def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Returns the arrays in an ``.npz`` file.
+
+    What the file claims is compared with what it holds before anything is allocated for it.
+
+    Raises:
+        UserError: it is no such file, is larger than the memory that is free, or holds pickled
+            objects, which could run code.
+    """
+    try:
+        with open_file(file) as stream:
+            _check_arrays(file, stream)
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+    except MemoryError:
+        raise UserError(f"'{file}' is larger than the memory that is free") from None
+    except _BAD_ARCHIVE as error:
+        raise UserError(
+            f"damaged checkpoint: {file} holds something else than arrays ({error})"
+        ) from error
+
+
+# What NumPy, zipfile and the parser of headers raise for what is no archive of arrays.
+_BAD_ARCHIVE = (
+    *(ValueError, EOFError, TypeError, AttributeError, LookupError, RuntimeError, OSError),
+    *(SyntaxError, OverflowError, zipfile.BadZipFile, tokenize.TokenError, struct.error),
+)
+
+
+def _check_arrays(file: Path, stream: BinaryIO) -> None:
+    """Raises a ValueError unless every array is stored plainly and as large as its header says."""
+    size = os.fstat(stream.fileno()).st_size
+    total = 0
+    with zipfile.ZipFile(stream) as archive:
+        members = archive.infolist()
+        if len({member.filename.removesuffix(".npy") for member in members}) != len(members):
+            raise ValueError("two arrays have one name")
+        for member in members:
+            stored = member.compress_type == zipfile.ZIP_STORED
+            if not stored or member.file_size != member.compress_size:
+                raise ValueError(f"{member.filename} is compressed")
+            total += member.file_size
+            if total > size:
+                raise ValueError(f"its arrays claim {total} bytes, and the file has {size}")
+            with archive.open(member) as content:
+                claimed = _claimed_bytes(content)
+            if claimed != member.file_size:
+                has = f"claims {claimed} bytes and has {member.file_size}"
+                raise ValueError(f"{member.filename} {has}")
+    if total > memory_left():
+        raise MemoryError
+
+
+def _claimed_bytes(content: Any) -> int:
+    """Bytes of an array's file by its header, the header included."""
+    version = np.lib.format.read_magic(content)
+    readers: dict[tuple[int, int], Callable[[Any], Any]] = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError(f"an array has version {version}")
+    shape, _, dtype = readers[version](content)
+    if dtype.hasobject:
+        raise ValueError("objects, which allow_pickle=False refuses")
+    if dtype.kind not in "biufc" or dtype.fields is not None:
+        raise ValueError(f"an array of {dtype}, which is no number")
+    return int(content.tell()) + math.prod(int(length) for length in shape) * int(dtype.itemsize)
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Answers whatever a checkpoint's content brings about with one line that names the checkpoint.
+
+    Its checksums may be right and its arrays still be others than those that were asked for.
+
+    Raises:
+        UserError: something is missing, or of another shape or kind than wanted.
+    """
+    try:
+        yield
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        reason = f"{lines[0]} is missing" if isinstance(error, KeyError) else lines[0]
+        raise UserError(f"damaged checkpoint: {path}: {reason}") from error
+
+
+def array(
+    arrays: Arrays,
+    name: str,
+    shape: tuple[int | None, ...],
+    dtype: DTypeLike,
+) -> NDArray[Any]:
+    """Returns one of the arrays of a checkpoint, if it is as it was written.
+
+    Args:
+        arrays: by name.
+        name: of the array.
+        shape: its lengths; None allows any.
+        dtype: to which it could be converted with no loss but of precision.
+
+    Raises:
+        KeyError: it is missing.
+        ValueError: it is of another shape or dtype.
+    """
+    found = arrays[name]
+    fits = len(found.shape) == len(shape) and all(
+        wanted in (None, length) for length, wanted in zip(found.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted_shape = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"array {name} has shape {found.shape}, wanted is ({wanted_shape})")
+    if found.size and not np.can_cast(found.dtype, dtype, "same_kind"):
+        raise ValueError(f"array {name} is of {found.dtype}, wanted is {np.dtype(dtype)}")
+    return found
+
+
+def directory_of(run_directory: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies.
+
+    >>> directory_of(Path("run"), 4000).as_posix()
+    'run/step-000004000'
+    """
+    return run_directory / f"step-{step:09d}"
+
+
+def add_notes(directory: Path, notes: Mapping[str, Any]) -> None:
+    """Adds to the notes of a checkpoint, or replaces some of them; a linked one stays as it is.
+
+    Raises:
+        UserError: the manifest could not be written; the checkpoint is as it was.
+    """
+    if directory.is_symlink():
+        return
+    manifest = _manifest(directory)
+    try:
+        _write_manifest(directory, manifest | {"notes": manifest["notes"] | dict(notes)})
+    except OSError as error:
+        raise UserError(f"'{directory}' could not be changed: {error.strerror}") from error
+
+
+def find(path: str | Path) -> Path:
+    """The checkpoint directory that a path means: itself, or the newest complete one in a run's
+    directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(
+            f"no checkpoint at '{path}': give a run's directory or one of the step-... directories in it"
+        )
+    if (path / MANIFEST).is_file():
+        return path
+    complete = in_run(path)
+    if not complete:
+        raise UserError(f"no complete checkpoint in '{path}'")
+    return complete[-1]
+
+
+def in_run(run_directory: Path) -> list[Path]:
+    """The complete checkpoints of a run, oldest first, linked ones included."""
+    found = {}
+    for marker in run_directory.glob(f"step-*/{MANIFEST}"):
+        name = CHECKPOINT_NAME.fullmatch(marker.parent.name)
+        if name:
+            found[int(name[1]), name[2] is None] = marker.parent
+    # One that is being replaced counts as long as there is no other of its step.
+    return [found[key] for key in sorted(found) if key[1] or (key[0], True) not in found]
+
+
+def step_of(directory: Path) -> int:
+    """Agent steps when a checkpoint was written."""
+    return int(_manifest(directory)["step"])
+
+
+def is_agent_only(directory: Path) -> bool:
+    """Whether a checkpoint has lost its replay memory, so that no run can go on from it.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    manifest = _manifest(directory)
+    if manifest["agent_only"] or manifest["shared"]:
+        return bool(manifest["agent_only"])
+    # Earlier versions did not say so: there no shared file is named, though the ring had some.
+    try:
+        with (
+            open_file(directory / ARRAYS) as stream,
+            zipfile.ZipFile(stream) as archive,
+            archive.open(f"{FRAME_FILES}.npy") as content,
+        ):
+            np.lib.format.read_magic(content)
+            shape, _, _ = np.lib.format.read_array_header_1_0(content)
+    except KeyError:
+        return False
+    except _BAD_ARCHIVE as error:
+        reason = f"{directory / ARRAYS} holds something else than arrays ({error})"
+        raise UserError(f"damaged checkpoint: {reason}") from error
+    return _lacks_frames(manifest, shape[0] if shape else 0)
+
+
+def _lacks_frames(manifest: dict[str, Any], files: int) -> bool:
+    """Whether the ring of a checkpoint had files of frames that its manifest no longer names."""
+    return bool(manifest["agent_only"]) or (not manifest["shared"] and files > 0)
+
+
+def to_continue_from(run_directory: Path) -> Path | None:
+    """The newest checkpoint that its run can go on from by its manifest; None if there is none."""
+    for directory in reversed(in_run(run_directory)):
+        with suppress(UserError):
+            if not is_agent_only(directory):
+                return directory
+    return None
+
+
+def prune(run_directory: Path, keep: int) -> None:
+    """Deletes old checkpoints, and the shared files that no checkpoint needs any more.
+
+    The newest ``keep`` stay as they are. Of the older ones those stay whose notes say ``keep``, and
+    the one whose notes have the best ``evaluation``, without their shared files: with them an agent
+    can be evaluated, but no run continued.
+
+    Damaged checkpoints and links to checkpoints neither count nor are they changed, and the shared
+    files that they name stay. Nothing else in the run's directory is touched.
+    """
+    check_no_link(run_directory / SHARED)
+    _delete_replaced(run_directory)
+    manifests = _readable_manifests(run_directory)
+    own = [path for path in manifests if not path.is_symlink()]
+    sound = [path for path in own if _is_sound(path, manifests[path])]
+    whole = [path for path in sound if not is_agent_only(path)]
+    notes = {path: manifests[path]["notes"] for path in sound}
+    evaluated = [path for path in sound if _score(notes[path]) is not None]
+    best = max(reversed(evaluated), key=lambda path: _score(notes[path]) or 0.0, default=None)
+    newest = whole[-keep:]
+    for old in sound:
+        if old in newest:
+            continue
+        if old == best or notes[old].get("keep"):
+            _release(old)
+        else:
+            _delete(old)
+    _remove_unneeded(run_directory)
+
+
+def _score(notes: Mapping[str, Any]) -> float | None:
+    """The evaluation that was made with a checkpoint; None without one, or if it was no number."""
+    score = notes.get("evaluation")
+    return None if score is None or math.isnan(score) else float(score)
+
+
+def _delete_replaced(run_directory: Path) -> None:
+    """Deletes what an interruption has left of checkpoints that others have replaced."""
+    for aside in run_directory.glob(f"step-*{REPLACED}"):
+        if CHECKPOINT_NAME.fullmatch(aside.name) and (aside.with_suffix("") / MANIFEST).is_file():
+            _delete(aside)
+
+
+def _remove_unneeded(run_directory: Path) -> None:
+    """Deletes the shared files that runs have written and no checkpoint names."""
+    folder = run_directory / SHARED
+    needed = {
+        name for kept in _readable_manifests(run_directory).values() for name in kept["shared"]
+    }
+    for file in folder.glob("*"):
+        of_a_run = SHARED_NAME.fullmatch(file.name) and file.is_file() and not file.is_symlink()
+        if of_a_run and file.name not in needed:
+            file.unlink()
+
+
+def _is_sound(directory: Path, manifest: dict[str, Any]) -> bool:
+    try:
+        _verify(directory, manifest, again=False)
+    except (UserError, OSError):
+        return False
+    return True
+
+
+def _release(directory: Path) -> None:
+    """Makes a checkpoint need no shared file any more."""
+    manifest = _manifest(directory)
+    if manifest["shared"]:
+        _write_manifest(directory, manifest | {"shared": {}, "agent_only": True})
+
+
+def digest(arrays: Arrays) -> str:
+    """SHA-256 over the sorted (name, dtype, shape, bytes) of arrays; files carry dates, arrays do
+    not.
+
+    >>> digest({"a": np.zeros(2)}) == digest({"a": np.zeros(2)}) != digest({"a": np.zeros((2, 1))})
+    True
+    """
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name}|{array.dtype.str}|{arrays[name].shape}|".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def part(arrays: Arrays, owner: str) -> dict[str, NDArray[Any]]:
+    """The arrays named ``owner/...``, without that prefix."""
+    return {
+        name.removeprefix(f"{owner}/"): array
+        for name, array in arrays.items()
+        if name.startswith(f"{owner}/")
+    }
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    """What a manifest says, validated; its ``agent_only`` is there in any case."""
+    path = directory / MANIFEST
+    try:
+        manifest: dict[str, Any] = read_json(path, LARGEST_MANIFEST)
+        found, seal = manifest["format"], manifest.pop("sha256", None)
+        expected = _seal(manifest)
+    except UserError as error:
+        raise UserError(f"damaged checkpoint: {path} is no manifest ({error})") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"damaged checkpoint: {path} is no manifest") from None
+    if seal not in (None, expected):
+        raise UserError(f"damaged checkpoint: {path} is not what was written")
+    if found != FORMAT:  # the first format had no seal
+        raise UserError(
+            f"{directory} has checkpoint format {found}; this version reads format {FORMAT}"
+        )
+    try:
+        _Manifest.model_validate(manifest)
+    except (ValidationError, RecursionError):
+        seal = None
+    if seal is None:
+        raise UserError(f"damaged checkpoint: {path} is no manifest of this version")
+    return {"agent_only": False} | manifest
+
+
+def _readable_manifests(run_directory: Path) -> dict[Path, dict[str, Any]]:
+    """The manifests of a run's complete checkpoints, oldest first, but for damaged ones."""
+    manifests = {}
+    for path in in_run(run_directory):
+        with suppress(UserError):
+            manifests[path] = _manifest(path)
+    return manifests
+
+
+def _write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
+    text = json.dumps(manifest | {"sha256": _seal(manifest)}, indent=1) + "\n"
+    write_whole(directory / MANIFEST, text.encode())
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    """SHA-256 of all else that a manifest says."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _entry(file: Path) -> Entry:
+    return {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+
+
+def _sha256(file: Path, again: bool = True) -> str:
+    """SHA-256 of a file; without ``again`` that of before, where the file looks the same."""
+    stamp, digest = _hashed.get(file.absolute(), ((), ""))
+    if again or stamp != _stamp(file):
+        with open_file(file) as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        _remember(file, digest)
+    return digest
+
+
+def _remember(file: Path, digest: str) -> None:
+    _hashed[file.absolute()] = (_stamp(file), digest)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """Changes whenever the file does."""
+    status = file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,1 @@
+"""Many runs on Ray: all of a grid, or a search for the best."""

@@ -1,0 +1,259 @@
+"""What a run measures, and where it goes: progress bar, CSV files, TensorBoard."""
+
+import csv
+import io
+import os
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from atari_dqn.console import STANDARD_ERROR, say
+from atari_dqn.errors import UserError, describe_failure
+from atari_dqn.files.atomic_write import check_no_link, check_there, has_several_names, open_own
+from atari_dqn.training.episodes import EpisodeRow
+from atari_dqn.training.tensorboard import Row, TensorBoardFile
+
+
+class CsvFile:
+    """A CSV file that is appended to; its header is the names in its first row."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = open_own(path, create=True)
+
+    def write(self, row: Row) -> None:
+        """Appends a row and hands it to the operating system."""
+        if has_several_names(self._file) and self._path.exists():  # since somebody made a backup
+            self._file.close()
+            self._file = open_own(self._path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(row))
+        if self.size() == 0:
+            writer.writeheader()
+        writer.writerow(
+            {
+                name: f"{value:.6g}" if isinstance(value, float) else value
+                for name, value in row.items()
+            }
+        )
+        self._file.write(text.getvalue().encode())
+        self._file.flush()
+
+    def size(self) -> int:
+        """Bytes that have been written."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+class Progress:
+    """tqdm's bar on a terminal, a plain line every so often elsewhere; both on standard error."""
+
+    def __init__(self, start: int, total: int, seconds_between_lines: float = 30.0) -> None:
+        self._total = total
+        self._seconds = seconds_between_lines
+        self._started = self._last_line = time.monotonic()
+        self._first = self._step = start
+        self._bar = (
+            tqdm(total=total, initial=start, unit="step", dynamic_ncols=True, file=STANDARD_ERROR)
+            if STANDARD_ERROR.isatty()
+            else None
+        )
+
+    def advance(self, steps: int) -> None:
+        """Moves on by so many agent steps."""
+        self._step += steps
+        if self._bar is not None:
+            self._bar.update(min(steps, self._total - self._bar.n))
+
+    def show(self, row: Row) -> None:
+        """Shows the newest row of metrics."""
+        names = {"epsilon": ".3f", "score": ".2f", "loss": ".4f", "mean_max_q": ".3f"}
+        text = ", ".join(
+            f"{name.replace('_', ' ')} {row[name]:{form}}" for name, form in names.items()
+        )
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+        elif time.monotonic() - self._last_line >= self._seconds:
+            self._last_line = time.monotonic()
+            rate = (self._step - self._first) / (self._last_line - self._started)
+            left = (self._total - self._step) / rate
+            print(
+                f"step {self._step} of {self._total}, {rate:.0f} steps/s, {_clock(left)} left, {text}",
+                file=STANDARD_ERROR,
+                flush=True,
+            )
+
+    def note(self, text: str) -> None:
+        """Prints a line without disturbing the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=STANDARD_ERROR)
+        else:
+            say(text)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> _clock(3725)
+    '1:02:05'
+    """
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+class RunLogs:
+    """All that a run writes as it goes: CSV files (``FILES``), TensorBoard's event files, and the
+    progress.
+
+    Args:
+        directory: of the run.
+        step: agent steps so far.
+        total: agent steps of the whole run.
+
+    Every method raises a UserError where the disk takes no more.
+    """
+
+    FILES = ("metrics.csv", "episodes.csv", "evaluations.csv")
+    ERRORS = "errors.log"
+
+    def __init__(self, directory: Path, step: int, total: int) -> None:
+        check_there(directory)
+        self._directory = directory
+        try:
+            files = [CsvFile(directory / name) for name in self.FILES]
+        except OSError as error:
+            raise UserError(f"'{error.filename}' could not be written: {error.strerror}") from error
+        self._metrics, self._episodes, self._evaluations = files
+        self._board = TensorBoardFile(directory)
+        self.progress = Progress(step, total)
+
+    def metrics(self, step: int, row: Row) -> None:
+        """A row of metrics, everywhere."""
+        with self._writing():
+            self._metrics.write(row)
+            self._board.write("training", step, row)
+        self.progress.show(row)
+
+    def episode(self, row: EpisodeRow) -> None:
+        """A finished training episode."""
+        with self._writing():
+            self._episodes.write(row._asdict())
+            self._board.write("episode", row.steps, {"score": row.score, "length": row.length})
+
+    def evaluation(self, step: int, row: Row, note: str) -> None:
+        """The statistics of an evaluation, and a line for the user."""
+        with self._writing():
+            self._evaluations.write({"steps": step, **row})
+            self._board.write("evaluation", step, row)
+        self.progress.note(note)
+
+    def recording(self, step: int, gif: Path, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """An episode that was recorded, and the Q-values of each action in its moments."""
+        with self._writing():
+            self._board.gif("evaluation/median_episode", step, gif)
+            self._board.histograms("q_values", step, values)
+
+    def failure(self, what: str, error: BaseException) -> None:
+        """Something went wrong that does not end the run: a note, and for what is no UserError its
+        traceback in a file.
+
+        Args:
+            what: begins the note.
+            error: why.
+        """
+        note = f"{what}: {describe_failure(error)}"
+        if not isinstance(error, UserError) and self.keep_traceback(what, error):
+            note += f" ('{self._directory / self.ERRORS}' has the traceback)"
+        self.progress.note(f"note: {note}")
+
+    def keep_traceback(self, what: str, error: BaseException) -> bool:
+        """Adds a traceback to the run's file of errors; returns whether that was possible."""
+        text = f"{what}\n{''.join(traceback.format_exception(error))}\n"
+        try:
+            with open_own(self._directory / self.ERRORS, create=True) as file:
+                file.write(text.encode(errors="replace"))
+        except (OSError, UserError):
+            return False
+        return True
+
+    def settings(self, step: int, toml: str) -> None:
+        """The resolved settings of the run."""
+        with self._writing():
+            self._board.text("settings", step, toml)
+
+    def positions(self) -> dict[str, int]:
+        """Size of each file, to which it is cut back when the run is continued from a checkpoint
+        written now.
+        """
+        with self._writing():
+            self._board.flush()
+            files = [self._directory / name for name in self.FILES] + _event_files(self._directory)
+            return {file.name: file.stat().st_size for file in files}
+
+    def close(self) -> None:
+        """Closes the files and ends the progress bar."""
+        self.progress.close()
+        with self._writing():
+            for sink in (self._metrics, self._episodes, self._evaluations, self._board):
+                sink.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, self._board.error) as error:
+            check_there(self._directory)
+            # TensorFlow's message begins with the place in its graph and goes on for several lines.
+            reason = (
+                error.strerror
+                if isinstance(error, OSError)
+                else error.message.strip().splitlines()[0].split("; ")[-1]
+            )
+            raise UserError(
+                f"the logs in '{self._directory}' could not be written: {reason}; checkpoints are complete"
+            ) from error
+
+
+def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
+    """Cuts a run's logs back to the sizes they had at a checkpoint; the rest will be written again.
+
+    Args:
+        directory: of the run.
+        positions: by the names of the logs; what is no log of a run stays as it is, and logs that
+            are not named go.
+
+    Raises:
+        UserError: a log is a link.
+    """
+    events = _event_files(directory)
+    logs = [directory / name for name in RunLogs.FILES]
+    for file in (*events, *logs):
+        check_no_link(file)
+    for file in events:
+        if file.name not in positions:
+            file.unlink()
+    for file in (*events, *logs):
+        size = positions.get(file.name, 0)
+        if file.is_file() and file.stat().st_size > size:
+            with open_own(file) as stream:
+                stream.truncate(size)
+
+
+def _event_files(directory: Path) -> list[Path]:
+    """TensorBoard's files, links among them; a folder that somebody named so is none."""
+    found = sorted(directory.glob("events.out.tfevents.*"))
+    return [path for path in found if path.is_symlink() or not path.is_dir()]

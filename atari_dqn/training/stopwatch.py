@@ -1,0 +1,73 @@
+"""Where the time of a run goes."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+
+class Stopwatch:
+    """Adds up the seconds spent in each of several parts of the work, which do not overlap.
+
+    >>> stopwatch = Stopwatch(["act", "learn"])
+    >>> stopwatch.start(steps=0)
+    >>> with stopwatch.part("act"):
+    ...     pass
+    >>> stopwatch.wall > stopwatch.seconds["act"] > stopwatch.seconds["learn"] == 0
+    True
+    """
+
+    def __init__(self, parts: Iterable[str]) -> None:
+        self.seconds = dict.fromkeys(parts, 0.0)
+        self._before = 0.0  # seconds of earlier starts of this run
+        self.start(steps=0)
+
+    def start(self, steps: int) -> None:
+        """Begins to count; ``steps`` agent steps were done before."""
+        self._began = time.monotonic()
+        self._lap = (self._began, steps, dict(self.seconds))
+
+    @property
+    def wall(self) -> float:
+        """Seconds in all."""
+        return self._before + time.monotonic() - self._began
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Counts what happens inside as part ``name``."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.monotonic() - began
+
+    def lap(self, steps: int) -> dict[str, float]:
+        """Agent steps a second since the last lap, and the share of each part, when ``steps`` have
+        been done in all.
+        """
+        began, before, spent = self._lap
+        self._lap = (time.monotonic(), steps, dict(self.seconds))
+        seconds = self._lap[0] - began
+        parts = shares({name: self.seconds[name] - spent[name] for name in spent}, seconds)
+        return {"steps_per_second": (steps - before) / seconds} | {
+            f"share_{name}": share for name, share in parts.items()
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What has been counted, for ``restore``."""
+        return {"wall": self.wall, "parts": self.seconds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what an earlier start of the run has counted."""
+        self._before = state["wall"]
+        self.seconds.update(state["parts"])
+
+
+def shares(seconds: Mapping[str, float], total: float) -> dict[str, float]:
+    """The share of each part in a total of so many seconds, and what is left as ``other``.
+
+    >>> shares({"act": 1.0, "learn": 6.0}, total=8.0)
+    {'act': 0.125, 'learn': 0.75, 'other': 0.125}
+    """
+    parts = {name: part / total for name, part in seconds.items()}
+    return {**parts, "other": max(1 - sum(parts.values()), 0.0)}

@@ -1,0 +1,60 @@
+"""TensorBoard's event file of a run: scalars, histograms, text, and recordings that play."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Row = Mapping[str, float | int]
+
+
+class TensorBoardFile:
+    """What TensorBoard shows of a run; the x-axis is agent steps."""
+
+    def __init__(self, directory: Path) -> None:
+        import tensorflow as tf
+
+        self.error = tf.errors.OpError  # what writing raises where the disk is full
+        self._summary, self._proto = tf.summary, tf.compat.v1.Summary
+        self._writer = tf.summary.create_file_writer(os.fsencode(directory))
+
+    def write(self, group: str, step: int, row: Row) -> None:
+        """Writes each value of a row as the scalar ``group/name``."""
+        with self._writer.as_default():
+            for name, value in row.items():
+                self._summary.scalar(f"{group}/{name}", value, step=step)
+
+    def histograms(self, group: str, step: int, samples: Mapping[str, NDArray[np.float32]]) -> None:
+        """Writes the distribution of each array as the histogram ``group/name``."""
+        with self._writer.as_default():
+            for name, array in samples.items():
+                self._summary.histogram(f"{group}/{name}", array, step=step)
+
+    def text(self, name: str, step: int, toml: str) -> None:
+        """Writes TOML as it is."""
+        with self._writer.as_default():
+            self._summary.text(name, f"```toml\n{toml}```", step=step)
+
+    def gif(self, name: str, step: int, path: Path) -> None:
+        """Shows a GIF file among the images, where it plays: browsers get the bytes of an image as
+        they were written.
+        """
+        with Image.open(path) as image:
+            columns, rows = image.size
+        shown = self._proto.Image(
+            height=rows, width=columns, colorspace=3, encoded_image_string=path.read_bytes()
+        )
+        summary = self._proto(value=[self._proto.Value(tag=name, image=shown)])
+        with self._writer.as_default():
+            self._summary.experimental.write_raw_pb(summary.SerializeToString(), step=step)
+
+    def flush(self) -> None:
+        """Writes out what is buffered."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._writer.close()

@@ -1,0 +1,471 @@
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from atari_dqn.agent.agent import Agent
+from atari_dqn.agent.pretrained import start_from
+from atari_dqn.agent.update_metrics import UpdateMetrics
+from atari_dqn.config.resolve import load_config
+from atari_dqn.config.schema import Config
+from atari_dqn.errors import UserError
+from atari_dqn.networks.q_network import QNetwork
+from atari_dqn.replay.batch import Batch
+
+SHAPE = (2, 36, 36)
+ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
+
+
+def config(**overrides: object) -> Config:
+    defaults: dict[str, object] = {
+        "agent.batch_size": 8,
+        "agent.n_step": 3,
+        "agent.target_period_updates": 1000,
+    }
+    defaults |= {"agent.target_rate": 1.0, "network.hidden_units": 16, "optimizer.epsilon": 1e-8}
+    defaults |= {
+        "network.contrast": 1.0,
+        "optimizer.weight_decay_first": False,
+    }  # the recipe's are for games, not for noise
+    defaults |= {"machine.precision": "float32"}  # bounds are of its errors, on every machine
+    return load_config(
+        "breakout",
+        overrides={
+            **defaults,
+            **{name.replace("__", "."): value for name, value in overrides.items()},
+        },
+    )[0]
+
+
+def joined(batches: list[Batch]) -> Batch:
+    return Batch(*(np.concatenate(field) for field in zip(*batches, strict=True)))
+
+
+def batch(seed: int = 0) -> Batch:
+    random = np.random.default_rng(seed)
+    return Batch(
+        random.integers(256, size=(8, 36, 36, 2), dtype=np.uint8),
+        random.integers(4, size=8).astype(np.int32),
+        random.normal(size=8).astype(np.float32),
+        random.choice([0.0, 0.9], size=8).astype(np.float32),
+        random.integers(256, size=(8, 36, 36, 2), dtype=np.uint8),
+        np.ones(8, np.float32),
+        np.arange(8),
+    )
+
+
+def networks_values(network: QNetwork, frames: np.ndarray) -> np.ndarray:
+    return np.asarray(network({"frames": frames}, training=False))[:, :, 0]
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> None:
+    agent = Agent(config(agent__double=double), SHAPE, ACTIONS)
+    for variable in agent.target.weights.variables:
+        variable.assign(variable + 0.05 * keras.random.normal(variable.shape, seed=1))
+    data = batch()
+    online, target = (
+        networks_values(network, data.next_observation) for network in (agent.online, agent.target)
+    )
+    best = (online if double else target).argmax(axis=1)
+    wanted = data.reward + data.discount * target[np.arange(8), best]
+    before = networks_values(agent.online, data.observation)
+    error = wanted - before[np.arange(8), data.action]
+    loss = np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5)
+    metrics, surprise = agent.update(data)
+    assert metrics.loss.item() == pytest.approx(loss.mean(), rel=1e-4)
+    assert metrics.td_error.item() == pytest.approx(np.abs(error).mean(), rel=1e-4)
+    np.testing.assert_allclose(surprise, np.abs(error), rtol=1e-4)
+    assert metrics.mean_max_q.item() == pytest.approx(before.max(axis=1).mean(), rel=1e-3, abs=1e-5)
+    assert metrics.gradient_norm.item() > 0
+
+
+def test_repeated_updates_fit_the_batch_and_move_the_online_network_only() -> None:
+    agent = Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS)
+    data = batch()
+    target_before = [variable.numpy() for variable in agent.target.weights.variables]
+    first = agent.update(data)[0].loss.item()
+    for _ in range(100):
+        last = agent.update(data)[0].loss.item()
+    assert last < 0.05 * first
+    for variable, before in zip(agent.target.weights.variables, target_before, strict=True):
+        np.testing.assert_array_equal(variable, before)
+
+
+def test_the_target_is_copied_every_so_many_updates() -> None:
+    agent = Agent(config(agent__target_period_updates=3), SHAPE, ACTIONS)
+    same = []
+    for number in range(6):
+        agent.update(batch(number))
+        pairs = zip(agent.online.weights.variables, agent.target.weights.variables, strict=True)
+        same.append(all(np.array_equal(online, target) for online, target in pairs))
+    assert same == [False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("precision", "period", "rate"),
+    [("float32", 3, 1.0), ("bfloat16", 3, 1.0), ("float32", 1, 0.1)],
+)
+def test_updates_in_one_call_are_the_same_as_one_after_the_other(
+    precision: str, period: int, rate: float
+) -> None:
+    settings = config(
+        machine__precision=precision, agent__target_period_updates=period, agent__target_rate=rate
+    )
+    batches = [batch(number) for number in range(8)]
+    one, other = Agent(settings, SHAPE, ACTIONS), Agent(settings, SHAPE, ACTIONS)
+    single = [one.update(data)[0] for data in batches]
+    together = [other.update(joined(some), len(some))[0] for some in (batches[:1], batches[1:])]
+    assert one.updates == other.updates == 8
+    np.testing.assert_allclose(
+        UpdateMetrics.joined(single), UpdateMetrics.joined(together), rtol=1e-4
+    )
+    for name, array in one.arrays().items():
+        np.testing.assert_allclose(array, other.arrays()[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("returns", ["mean", "categorical", "quantile"])
+def test_what_is_compiled_for_vectors_computes_the_same(returns: str) -> None:
+    settings = {"network.returns": returns, "network.head": "dueling", "agent.double": True}
+    agents = [
+        Agent(load_config("CartPole-v1", overrides=settings)[0], (1, 4), ("0", "1"))
+        for _ in range(2)
+    ]
+    agents[1]._learn = tf.function(agents[1]._compute_updates)
+    data = batch()._replace(
+        observation=np.ones((8, 4, 1), np.float32), next_observation=np.ones((8, 4, 1), np.float32)
+    )
+    compiled, plain = (
+        UpdateMetrics.joined([agent.update(data, count)[0] for count in (2, 1)]) for agent in agents
+    )
+    np.testing.assert_allclose(compiled, plain, rtol=1e-3)
+    np.testing.assert_allclose(
+        agents[0].values(np.ones((3, 1, 4), np.float32)),
+        agents[1].values(np.ones((3, 1, 4), np.float32)),
+        rtol=1e-3,
+    )
+
+
+def test_rounded_weights_follow_the_float32_weights_that_learn() -> None:
+    agent = Agent(
+        config(machine__precision="bfloat16", optimizer__learning_rate=1e-5), SHAPE, ACTIONS
+    )
+    before = [variable.numpy() for variable in agent.online.weights.trainable_variables]
+    agent.update(batch())
+    learning, computing = (
+        network.trainable_variables for network in (agent.online.weights, agent.online.computing)
+    )
+    for variable, rounded, old in zip(learning, computing, before, strict=True):
+        assert variable.dtype == "float32"
+        np.testing.assert_array_equal(tf.cast(variable.value, rounded.dtype), rounded)
+        assert not np.array_equal(variable, old), (
+            f"{variable.path}: steps far below the rounding are kept"
+        )
+    assert {str(variable.dtype) for variable in agent.online.computing.variables} == {
+        "float32",
+        "bfloat16",
+    }
+    exact = Agent(config(), SHAPE, ACTIONS)
+    for variable, old in zip(exact.online.weights.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable, old, err_msg="both start from the same numbers")
+
+
+def test_acting_is_greedy_and_batches_do_not_mix() -> None:
+    agent = Agent(config(), SHAPE, ACTIONS)
+    observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
+    values = agent.values(observations)
+    np.testing.assert_allclose(
+        values,
+        networks_values(agent.online, observations.transpose(0, 2, 3, 1)),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    assert agent.act(observations).tolist() == values.argmax(axis=1).tolist()
+    for index in range(5):
+        np.testing.assert_allclose(
+            agent.values(observations[index : index + 1])[0], values[index], rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
+    one = Agent(config(agent__target_period_updates=4), SHAPE, ACTIONS)
+    for number in range(6):
+        one.update(batch(number))
+    other = Agent(config(agent__target_period_updates=4, machine__seed=99), SHAPE, ACTIONS)
+    other.restore(one.arrays())
+    for number in range(6, 10):
+        metrics, other_metrics = one.update(batch(number))[0], other.update(batch(number))[0]
+        assert metrics.loss.item() == pytest.approx(other_metrics.loss.item(), rel=1e-5)
+    for name, array in one.arrays().items():
+        np.testing.assert_allclose(array, other.arrays()[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    """With plain gradient steps too small to matter, the loss changes as the gradient norm
+    predicts.
+    """
+    agent = Agent(config(optimizer__clip_norm=0.0), SHAPE, ACTIONS)
+    data = batch()
+    weights = [variable.numpy() for variable in agent.online.weights.trainable_variables]
+    loss = agent.update(data)[0].loss.item()
+    step = [
+        variable.numpy() - weight
+        for variable, weight in zip(agent.online.weights.trainable_variables, weights, strict=True)
+    ]
+    length = np.sqrt(sum(float((part**2).sum()) for part in step))
+    losses = []
+    for size in (-1e-3, 1e-3):
+        for variable, weight, part in zip(
+            agent.online.weights.trainable_variables, weights, step, strict=True
+        ):
+            variable.assign(weight + size * part / length)
+        losses.append(agent.update(data)[0].loss.item())
+    slope = (losses[1] - losses[0]) / 2e-3
+    assert slope < 0, "the update's direction must lower the loss"
+    assert loss == pytest.approx(np.mean(losses), rel=1e-3)
+
+
+@pytest.mark.parametrize("head", ["q", "dueling"])
+def test_an_agent_can_start_from_anothers_weights(head: str) -> None:
+    other = Agent(config(network__head=head, machine__seed=2), SHAPE, ACTIONS)
+    agent = Agent(config(network__head=head), SHAPE, ACTIONS)
+    assert start_from(agent, other)
+    for pairs in (
+        zip(agent.online.weights.variables, other.online.weights.variables, strict=True),
+        agent_pairs(agent),
+    ):
+        for mine, its in pairs:
+            np.testing.assert_array_equal(mine, its)
+
+
+@pytest.mark.parametrize(
+    ("head", "outputs"), [("q", {"q_values"}), ("dueling", {"value", "advantage"})]
+)
+def test_in_another_game_the_output_layers_start_anew(head: str, outputs: set[str]) -> None:
+    other = Agent(config(network__head=head, machine__seed=2), SHAPE, ["NOOP", "UP"])
+    agent = Agent(config(network__head=head), SHAPE, ACTIONS)
+    before = {variable.path: variable.numpy() for variable in agent.online.weights.variables}
+    assert not start_from(agent, other)
+    theirs = {variable.path: variable.numpy() for variable in other.online.weights.variables}
+    for path, value in (
+        (variable.path, variable.numpy()) for variable in agent.online.weights.variables
+    ):
+        expected = before if path.split("/")[0] in outputs else theirs
+        np.testing.assert_array_equal(value, expected[path], err_msg=path)
+
+
+@pytest.mark.parametrize("with_target", [True, False])
+def test_either_network_can_be_the_one_that_plays_and_that_others_start_from(
+    with_target: bool,
+) -> None:
+    agent = Agent(config(agent__act_with_target=with_target), SHAPE, ACTIONS)
+    data = batch()
+    agent.update(data)
+    online, target = (
+        networks_values(network, data.observation) for network in (agent.online, agent.target)
+    )
+    assert not np.allclose(online, target, atol=1e-5)
+    np.testing.assert_allclose(
+        agent.values(np.moveaxis(data.observation, -1, 1)),
+        target if with_target else online,
+        atol=1e-6,
+    )
+    heir = Agent(config(machine__seed=2), SHAPE, ACTIONS)
+    start_from(heir, agent)
+    np.testing.assert_allclose(
+        networks_values(heir.online, data.observation), target if with_target else online, atol=1e-6
+    )
+
+
+def agent_pairs(agent: Agent) -> "zip[tuple[keras.Variable, keras.Variable]]":
+    return zip(agent.online.weights.variables, agent.target.weights.variables, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "shape", "message"),
+    [
+        ({"network__head": "dueling"}, SHAPE, "its head is dueling, this run's q"),
+        ({"network__hidden_units": 32}, SHAPE, "its hidden_units is 32, this run's 16"),
+        ({}, (3, 36, 36), r"its observations is \(3, 36, 36\), this run's \(2, 36, 36\)"),
+    ],
+)
+def test_another_network_is_refused(
+    change: dict[str, object], shape: tuple[int, ...], message: str
+) -> None:
+    other = Agent(
+        config(network__head="q", **{**change})
+        if "network__head" not in change
+        else config(**change),
+        shape,
+        ACTIONS,
+    )
+    agent = Agent(config(network__head="q"), SHAPE, ACTIONS)
+    with pytest.raises(UserError, match=message):
+        start_from(agent, other)
+
+
+def test_arrays_of_another_network_are_refused() -> None:
+    agent = Agent(config(), SHAPE, ACTIONS)
+    arrays = Agent(config(network__hidden_units=8), SHAPE, ACTIONS).arrays()
+    with pytest.raises(
+        UserError,
+        match=r"a checkpoint of another network: \w+/kernel is \(\d+, 8\), wanted \(\d+, 16\)",
+    ):
+        agent.restore(arrays)
+    with pytest.raises(UserError, match="is missing"):
+        agent.restore({"updates": np.array(1)})
+
+
+def test_a_reset_draws_the_head_anew_and_shrinks_the_torso_towards_new_weights() -> None:
+    settings = config(
+        agent__reset_period_updates=3, agent__reset_keep=0.75, optimizer__learning_rate=1e-3
+    )
+    agent, same = (
+        Agent(settings, SHAPE, ACTIONS),
+        Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS),
+    )
+    for number in range(3):
+        agent.update(batch(number))
+        same.update(batch(number))
+    fresh = agent._build("fresh", "float32", 3)
+    for layer, learnt, new in zip(
+        agent.online.weights.layers, same.online.weights.layers, fresh.layers, strict=True
+    ):
+        torso = layer.name.startswith("convolution")
+        for weight, was, drawn in zip(
+            layer.get_weights(), learnt.get_weights(), new.get_weights(), strict=True
+        ):
+            np.testing.assert_allclose(
+                weight, 0.75 * was + 0.25 * drawn if torso else drawn, rtol=1e-3, atol=1e-5
+            )
+    for mine, its in agent_pairs(agent):
+        np.testing.assert_array_equal(mine, its)
+    moments = [variable for variable in agent.optimizer.variables if len(variable.shape)]
+    assert moments
+    assert all(not np.any(variable) for variable in moments)
+    assert int(agent.optimizer.iterations) == 3
+    again = Agent(settings, SHAPE, ACTIONS)
+    again.update(joined([batch(number) for number in range(3)]), 3)
+    for mine, its in zip(
+        agent.online.weights.variables, again.online.weights.variables, strict=True
+    ):
+        np.testing.assert_allclose(
+            mine, its, rtol=1e-3, atol=1e-5, err_msg="several updates in one call stop for a reset"
+        )
+
+
+def test_noise_changes_what_is_explored_and_never_what_is_valued() -> None:
+    agent = Agent(config(network__noisy=True, network__noisy_sigma=5.0), SHAPE, ACTIONS)
+    observations = np.random.default_rng(1).integers(256, size=(8, *SHAPE), dtype=np.uint8)
+    explored = {tuple(agent.explore(observations)) for _ in range(10)}
+    assert len(explored) > 1
+    np.testing.assert_array_equal(agent.values(observations), agent.values(observations))
+    quiet = Agent(config(), SHAPE, ACTIONS)
+    assert quiet.explore(observations).tolist() == quiet.act(observations).tolist()
+    assert quiet.explorations == 0
+
+
+def test_equal_weights_are_no_weights() -> None:
+    one, other = Agent(config(), SHAPE, ACTIONS), Agent(config(), SHAPE, ACTIONS)
+    data = batch()
+    half = data._replace(weight=np.full(8, 0.5, np.float32))
+    whole_loss, half_loss = (
+        agent.update(which)[0].loss.item() for agent, which in ((one, data), (other, half))
+    )
+    assert half_loss == pytest.approx(whole_loss / 2, rel=1e-5)
+
+
+@cache
+def picture_agent() -> Agent:
+    return Agent(config(), SHAPE, ACTIONS)
+
+
+@cache
+def vector_agent() -> Agent:
+    return Agent(
+        load_config("CartPole-v1", overrides={"environment.stack": 2})[0], (2, 4), ("LEFT", "RIGHT")
+    )
+
+
+BYTES = np.random.default_rng(0).integers(256, size=(3, *SHAPE), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("observations", "message"),
+    [
+        (
+            BYTES[0],
+            r"shape \(2, 36, 36\) and type uint8; wanted: \(N, 2, 36, 36\), uint8; a single .* observations\[np.newaxis\]",
+        ),
+        (
+            np.moveaxis(BYTES, 1, -1),
+            r"wanted: \(N, 2, 36, 36\), uint8; the stack comes before the rows: ",
+        ),
+        (
+            BYTES / np.float32(255),
+            r"type float32; wanted: \(N, 2, 36, 36\), uint8; pictures are bytes from 0 to 255",
+        ),
+        (BYTES.astype(np.float64), "type float64; wanted: .*, uint8; pictures are bytes"),
+        (BYTES.astype(np.int64), "type int64; wanted: .*, uint8; pictures are bytes"),
+        (BYTES.astype(np.int8), "type int8; wanted"),
+        (BYTES.tolist(), "type int64; wanted"),
+        (
+            BYTES[:, :, :30],
+            r"shape \(3, 2, 30, 36\) and type uint8; wanted: \(N, 2, 36, 36\), uint8$",
+        ),
+        (BYTES[:, :1], r"shape \(3, 1, 36, 36\)"),
+        (np.zeros((0, 2, 30, 36), np.uint8), r"shape \(0, 2, 30, 36\)"),
+        (np.uint8(3), r"shape \(\) "),
+    ],
+)
+@pytest.mark.parametrize("method", ["values", "act", "explore"])
+def test_pictures_of_another_shape_order_or_type_are_refused(
+    method: str, observations: object, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        getattr(picture_agent(), method)(observations)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.float32, np.float64, np.float16, np.int8, np.int64, np.uint16]
+)
+def test_vectors_may_be_numbers_of_any_type(dtype: type) -> None:
+    agent, numbers = vector_agent(), np.arange(24).reshape(3, 2, 4)
+    expected = agent.values(numbers.astype(np.float32))
+    np.testing.assert_array_equal(agent.values(numbers.astype(dtype)), expected)
+    np.testing.assert_array_equal(agent.act(numbers.astype(dtype)), expected.argmax(axis=1))
+    np.testing.assert_array_equal(agent.act(numbers.tolist()), expected.argmax(axis=1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("observations", "message"),
+    [
+        (
+            np.zeros((2, 4)),
+            r"wanted: \(N, 2, 4\), numbers; a single observation needs a batch axis",
+        ),
+        (np.zeros((3, 4, 2)), r"shape \(3, 4, 2\) and type float64; wanted: \(N, 2, 4\), numbers$"),
+        (np.zeros((3, 2, 4), np.complex64), "type complex64; wanted"),
+        (np.full((3, 2, 4), np.nan), "hold NaN"),
+    ],
+)
+def test_vectors_of_another_shape_and_what_is_no_number_are_refused(
+    observations: np.ndarray, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        vector_agent().act(observations)
+
+
+@pytest.mark.parametrize("settings", [{}, {"network__noisy": True}])
+def test_no_observations_have_no_values(settings: dict[str, object]) -> None:
+    agents = [Agent(config(**settings), SHAPE, ACTIONS), vector_agent()]
+    for agent in agents:
+        none = np.zeros(
+            (0, *agent.observation_shape),
+            np.uint8 if len(agent.observation_shape) == 3 else np.float32,
+        )
+        assert agent.values(none).shape == (0, agent.num_actions)
+        assert agent.act(none).shape == agent.explore(none).shape == (0,)

@@ -1,0 +1,139 @@
+"""What other programs get: a file that Keras opens without this package."""
+
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atari_dqn.agent.agent import Agent
+from atari_dqn.agent.export import export_network, save_network
+from tests.agent.test_agent import ACTIONS, SHAPE, config
+
+KINDS: list[dict[str, Any]] = [
+    {"head": "q"},
+    {"head": "q", "center": True, "contrast": 4.0},
+    {"head": "dueling", "returns": "categorical", "noisy": True},
+    {"head": "dueling", "returns": "quantile", "layer_norm": True},
+    {"head": "q", "returns": "implicit"},
+    {
+        "head": "dueling",
+        "returns": "implicit",
+        "noisy": True,
+        "torso": "impala",
+        "spectral_norm": True,
+        "center": True,
+    },
+    {
+        "head": "q",
+        "torso": "impala",
+        "impala_channels": [8],
+        "impala_blocks": 1,
+        "impala_stride": 2,
+        "center": True,
+    },
+    {"head": "q", "torso": "mlp", "noisy": True},
+]
+
+
+def test_the_saved_file_opens_with_keras_alone_and_answers_as_the_agent_does(
+    tmp_path: Path,
+) -> None:
+    """In a process that has never heard of this package, in Keras's safe mode."""
+    observations = np.random.default_rng(0).integers(256, size=(3, *SHAPE), dtype=np.uint8)
+    np.save(tmp_path / "frames.npy", np.moveaxis(observations, 1, -1))
+    agents = [
+        Agent(config(**{f"network__{name}": value for name, value in kind.items()}), SHAPE, ACTIONS)
+        for kind in KINDS
+    ]
+    for number, agent in enumerate(agents):
+        for variable in agent.acting.weights.trainable_variables:  # so that no bias is zero
+            variable.assign_add(0.01 * np.random.default_rng(number).normal(size=variable.shape))
+        if agent.online.wants_center:
+            agent.center(observations[0, 0].astype(np.float32))
+        save_network(agent, tmp_path / f"{number}.keras")
+    script = (
+        "import keras, numpy, sys\n"
+        f"for number in range({len(agents)}):\n"
+        "    network = keras.models.load_model(f'{number}.keras')\n"
+        "    numpy.save(f'{number}.npy', network(numpy.load('frames.npy')))\n"
+        "assert not any(name.startswith('atari_dqn') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    for number, agent in enumerate(agents):
+        values = np.load(tmp_path / f"{number}.npy")
+        np.testing.assert_allclose(
+            values, agent.values(observations), rtol=1e-4, atol=1e-5, err_msg=str(KINDS[number])
+        )
+
+
+ANSWER = {
+    "agent.onnx": (
+        "import numpy, onnxruntime, sys\n"
+        "session = onnxruntime.InferenceSession('agent.onnx')\n"
+        "(frames,), (values,) = session.get_inputs(), session.get_outputs()\n"
+        "assert (frames.name, frames.shape[0], frames.type, values.name) == ('frames', 'batch', 'tensor(uint8)', 'values')\n"
+        "assert not any(name.split('.')[0] in ('tensorflow', 'keras', 'atari_dqn') for name in sys.modules)\n"
+        "numpy.save('values.npy', session.run(None, {'frames': numpy.load('frames.npy')})[0])\n"
+    ),
+    "agent": (
+        "import numpy, sys, tensorflow\n"
+        "loaded = tensorflow.saved_model.load('agent')\n"
+        "numpy.save('values.npy', loaded.serve(numpy.load('frames.npy')))\n"
+        "assert not any(name.startswith('atari_dqn') for name in sys.modules)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(ANSWER))
+@pytest.mark.parametrize("kind", [1, 2, 5])
+def test_other_programs_answer_as_the_agent_does(tmp_path: Path, name: str, kind: int) -> None:
+    agent = Agent(
+        config(**{f"network__{name}": value for name, value in KINDS[kind].items()}), SHAPE, ACTIONS
+    )
+    if agent.online.wants_center:
+        agent.center(np.full(SHAPE[1:], 40, np.float32))
+    observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
+    difference = export_network(agent, tmp_path / name, observations)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    np.save(tmp_path / "frames.npy", np.moveaxis(observations, 1, -1))
+    subprocess.run(
+        [sys.executable, "-c", ANSWER[name]], cwd=tmp_path, check=True, capture_output=True
+    )
+    values = np.load(tmp_path / "values.npy")
+    np.testing.assert_allclose(values, agent.values(observations), rtol=1e-4, atol=1e-5)
+    assert np.abs(values - agent.values(observations)).max() == pytest.approx(difference, abs=1e-6)
+
+
+def test_what_answers_otherwise_than_the_agent_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, other = (Agent(config(machine__seed=seed), SHAPE, ACTIONS) for seed in (1, 2))
+    observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
+    monkeypatch.setattr(agent, "values", other.values)
+    with pytest.raises(RuntimeError, match="differs from the agent"):
+        export_network(agent, tmp_path / "agent.keras", observations)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rounding_agents_file_has_the_weights_that_learn(tmp_path: Path) -> None:
+    import keras
+
+    agent = Agent(config(machine__precision="bfloat16"), SHAPE, ACTIONS)
+    save_network(agent, tmp_path / "network.keras")
+    stored = keras.models.load_model(tmp_path / "network.keras").get_weights()
+    for mine, its in zip(agent.acting.weights.trainable_variables, stored, strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_the_file_is_written_where_the_clock_was_never_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    save_network(Agent(config(), SHAPE, ACTIONS), tmp_path / "network.keras")
+    with zipfile.ZipFile(tmp_path / "network.keras") as file:
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}

@@ -1,0 +1,103 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from atari_dqn.agent.agent import Agent
+from atari_dqn.agent.export import save_network
+from atari_dqn.backend.keras_backend import keras_defaults
+from atari_dqn.config.resolve import load_config
+from atari_dqn.replay.batch import Batch
+
+SHAPE = (4, 36, 36)
+
+
+@pytest.fixture
+def strange_defaults() -> Iterator[None]:
+    """What other projects leave behind in ``keras.json`` or set in the same process."""
+    with keras_defaults():
+        keras.config.set_floatx("float64")
+        keras.config.set_image_data_format("channels_first")
+        keras.config.set_epsilon(0.1)
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        yield
+
+
+def learned(recipe: str) -> tuple[np.ndarray, np.ndarray]:
+    """Q-values before and after two updates."""
+    small = {"environment.height": 36, "environment.width": 36, "network.hidden_units": 16}
+    config, _ = load_config("breakout", recipe, overrides=small | {"agent.batch_size": 8})
+    agent = Agent(config, SHAPE, ("a", "b", "c"))
+    random = np.random.default_rng(1)
+    frames = random.integers(0, 256, (2, 16, 36, 36, 4), np.uint8)
+    action = random.integers(0, 3, 16).astype(np.int32)
+    ones = np.ones(16, np.float32)
+    observations = random.integers(0, 256, (5, *SHAPE), np.uint8)
+    before = agent.values(observations)
+    agent.update(Batch(frames[0], action, ones, ones, frames[1], ones, np.arange(16)), 2)
+    return before, agent.values(observations)
+
+
+@pytest.mark.parametrize("recipe", ["default", "rainbow", "munchausen-iqn"])
+def test_the_defaults_of_others_change_no_number(
+    recipe: str, request: pytest.FixtureRequest
+) -> None:
+    usual = learned(recipe)
+    request.getfixturevalue("strange_defaults")
+    for ours, expected in zip(learned(recipe), usual, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    assert keras.config.floatx() == "float64", "and what others have set stays"
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+def test_a_network_is_saved_as_it_is_whatever_the_defaults_are(
+    tmp_path: Path, strange_defaults: None
+) -> None:
+    config, _ = load_config("breakout", overrides={"network.hidden_units": 16})
+    agent = Agent(config, (4, 84, 84), ("a", "b"))
+    save_network(agent, tmp_path / "network.keras")
+    frames = np.random.default_rng(1).integers(0, 256, (3, 84, 84, 4), np.uint8)
+    with keras_defaults():
+        saved = np.asarray(keras.models.load_model(tmp_path / "network.keras")(frames))
+    np.testing.assert_allclose(saved, agent.values(np.moveaxis(frames, -1, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["environment", "file"])
+def test_another_backend_in_the_surroundings_is_not_used(how: str, tmp_path: Path) -> None:
+    surroundings = dict(os.environ)
+    surroundings.pop("KERAS_BACKEND", None)
+    if how == "environment":
+        surroundings["KERAS_BACKEND"] = "torch"
+    else:
+        settings = {"backend": "jax", "floatx": "float64", "image_data_format": "channels_first"}
+        (tmp_path / "keras.json").write_text(json.dumps(settings))
+        surroundings["KERAS_HOME"] = str(tmp_path)
+    code = "from atari_dqn.agent.agent import Agent; import keras; print(keras.backend.backend())"
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "tensorflow"
+
+
+def test_keras_on_another_backend_is_one_line(tmp_path: Path) -> None:
+    """TensorFlow, which tries to load Keras, is imported before this package."""
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    surroundings = os.environ | {"KERAS_HOME": str(tmp_path)}
+    surroundings.pop("KERAS_BACKEND", None)
+    code = (
+        "import tensorflow\n"
+        "from atari_dqn import UserError\n"
+        "try:\n"
+        "    from atari_dqn import Agent\n"
+        "except UserError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith("Keras runs on 'jax' in this process, and atari_dqn needs it")
+    assert answer.stdout.count("\n") == 1

@@ -1,0 +1,169 @@
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from atari_dqn.distributed.experience import Ended, Experience, insert, pack_experience
+from atari_dqn.replay.memory import ReplayMemory
+
+SHAPE, ENVS, ROUNDS = (6, 5), 3, 4
+
+
+def memory(
+    environments: int, rows: int = 60, exponent: float = 1.0, n_step: int = 3
+) -> ReplayMemory:
+    options: dict[str, Any] = {
+        "stack": 2,
+        "n_step": n_step,
+        "gamma": 0.9,
+        "seed": 1,
+        "priority_exponent": exponent,
+    }
+    return ReplayMemory(rows * environments, environments, SHAPE, **options)
+
+
+class Player:
+    """An actor without a network: what it plays is random, how surprising a transition is follows
+    from what it is.
+    """
+
+    def __init__(self, seed: int, n_step: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.memory = memory(ENVS, rows=40, n_step=n_step)
+        self.began = False
+
+    def frames(self) -> NDArray[np.uint8]:
+        return self.random.integers(256, size=(ENVS, *SHAPE), dtype=np.uint8)
+
+    def work(self) -> Experience:
+        before, start = self.memory.added(np.arange(ENVS)), None
+        if not self.began:
+            start, self.began = self.frames(), True
+            self.memory.start(start)
+        steps, ended = [], []
+        for _ in range(ROUNDS):
+            over = self.random.random(ENVS) < 0.2
+            numbers = (
+                self.random.normal(size=ENVS).astype(np.float32),
+                (self.random.random(ENVS) < 0.9).astype(np.float32),
+            )
+            row = (
+                self.random.integers(4, size=ENVS, dtype=np.int32),
+                *numbers,
+                self.frames(),
+                over,
+                self.frames(),
+            )
+            self.memory.add(*row)
+            steps.append(row)
+            ended += [Ended(1.0, 2, 8, int(env), 7) for env in np.flatnonzero(over)]
+        complete = self.memory.completed(np.arange(ENVS), before)
+        return pack_experience(
+            steps, start, [surprise_at(self.memory, places) for places in complete], ended, 4
+        )
+
+
+def surprise_at(ring: ReplayMemory, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Different for each transition, and the same wherever it is kept."""
+    batch = ring.gather(*np.divmod(places, ring.rows))
+    parts = (
+        batch.observation.astype(np.float64).sum(axis=(1, 2, 3)),
+        batch.next_observation[:, 0, 0, 0],
+        batch.action,
+        batch.reward,
+    )
+    return np.asarray(
+        np.abs(
+            sum(part * factor for part, factor in zip(parts, (1.0, 0.1, 3.0, 7.0), strict=True))
+        ),
+        np.float32,
+    )
+
+
+def deliveries(seed: int, count: int, n_step: int) -> Iterator[tuple[int, Experience]]:
+    """Of three actors in random order; now and then one dies and another takes its place."""
+    random = np.random.default_rng(seed)
+    players = [Player(number, n_step) for number in range(3)]
+    for number in range(count):
+        index = int(random.integers(3))
+        if random.random() < 0.1:
+            players[index] = Player(100 + number, n_step)
+        yield index, players[index].work()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_every_transition_arrives_with_the_priority_that_its_actor_gave_it(
+    seed: int, n_step: int
+) -> None:
+    learner = memory(3 * ENVS, n_step=n_step)
+    assert learner.priorities is not None
+    given, largest = 0, set()
+    for index, experience in deliveries(seed, 120, n_step):
+        largest.add(float(learner.priorities.arrays()["largest_priority"]))
+        insert(learner, index * ENVS + np.arange(ENVS), experience)
+        given += sum(map(len, experience.surprise))
+    priorities = learner.priorities.arrays()["priorities"]
+    places = np.flatnonzero(priorities > 0)
+    expected = surprise_at(learner, places) + learner.priorities.LEAST
+    right = np.isclose(priorities[places], expected, rtol=1e-5)
+    assert right.mean() > 0.8
+    # The last transitions of an actor that died became complete with its successor's first frames,
+    # and are as new ones are.
+    assert set(priorities[places[~right]]) <= largest
+    assert given > len(places), "the ring went around"
+
+
+def test_experience_of_some_environments_is_added_as_if_they_were_alone() -> None:
+    together, alone = memory(3 * ENVS), [memory(ENVS) for _ in range(3)]
+    for index, experience in deliveries(5, 60, 3):
+        insert(together, index * ENVS + np.arange(ENVS), experience)
+        insert(alone[index], np.arange(ENVS), experience)
+    for index, single in enumerate(alone):
+        for env in range(ENVS):
+            rows = np.arange(60)[single._action[env] >= 0]
+            wanted, found = (
+                single.gather(np.full(60, env), rows),
+                together.gather(np.full(60, index * ENVS + env), rows),
+            )
+            for name in ("observation", "action", "reward", "discount", "next_observation"):
+                np.testing.assert_array_equal(
+                    getattr(found, name), getattr(wanted, name), err_msg=name
+                )
+
+
+def test_what_a_dead_actor_left_unfinished_is_not_continued_by_its_successor() -> None:
+    ring = memory(1, n_step=3)
+    frame = np.zeros((1, *SHAPE), np.uint8)
+    one, no = np.ones(1, np.float32), np.zeros(1, np.bool_)
+    ring.start(frame)
+    for number in range(1, 4):
+        ring.add(np.zeros(1, np.int32), one, one, frame + number, no, frame)
+    ring.start(frame + 100)
+    for number in range(101, 105):
+        ring.add(np.zeros(1, np.int32), one, one, frame + number, no, frame)
+    batch = ring.gather(np.zeros(8, np.int64), np.arange(8))
+    assert batch.next_observation[:3, 0, 0, -1].tolist() == [3, 3, 3]
+    np.testing.assert_allclose(batch.discount[:3], [0.9**3, 0.9**2, 0.9], rtol=1e-6)
+    assert batch.observation[4, 0, 0].tolist() == [0, 100], (
+        "blank before the first frame of an episode"
+    )
+    assert ring.priorities is not None
+    assert ring.priorities.arrays()["priorities"][3] == 0, "its last frame was not acted on"
+
+
+def test_frames_that_differ_little_travel_packed() -> None:
+    frame = np.zeros((ENVS, 84, 84), np.uint8)
+    row = (
+        np.zeros(ENVS, np.int32),
+        np.zeros(ENVS, np.float32),
+        np.ones(ENVS, np.float32),
+        frame,
+        np.zeros(ENVS, np.bool_),
+        frame,
+    )
+    experience = pack_experience([row] * 20, None, [], [], 0)
+    assert experience.steps == 20 * ENVS
+    assert experience.nbytes / experience.steps < 100

@@ -1,0 +1,245 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atari_dqn.config.resolve import load_config
+from atari_dqn.config.schema import EnvironmentSettings
+from atari_dqn.environments.environments import Environments, Step, make_games, seed_of
+from atari_dqn.environments.vector import CppGames, SerialGames, Transitions, VectorGame
+from atari_dqn.errors import UserError
+
+TUTORIAL = EnvironmentSettings(
+    fire_at_reset=True, fire_after_life_loss=True, life_loss_ends_future=True, max_pool=False
+)
+
+
+class ScriptedGames:
+    """Two copies of a game of which only the scripted lives and ends are told."""
+
+    num_envs = 2
+    action_names = ("NOOP", "FIRE", "RIGHT")
+    observation_shape = (1, 1, 1)
+    seed_steps = 0
+
+    def __init__(
+        self, lives: list[list[int]], terminated: list[list[bool]], truncated: list[list[bool]]
+    ) -> None:
+        self._script = list(zip(lives, terminated, truncated, strict=True))
+        self.sent: list[list[int]] = []
+        self.resets: list[tuple[list[bool], list[int]]] = []
+        self._lives = np.zeros(2, np.int32)
+
+    def reset(self, mask: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.resets.append((mask.tolist(), seeds.tolist()))
+        self._lives = np.where(mask, 3, self._lives)
+        return np.full((2, 1, 1, 1), 100 + len(self.resets), np.uint8), self._lives
+
+    def send(self, actions: np.ndarray) -> None:
+        self.sent.append(actions.tolist())
+
+    def recv(self) -> Transitions:
+        lives, terminated, truncated = self._script.pop(0)
+        self._lives = np.array(lives, np.int32)
+        observation = np.full((2, 1, 1, 1), len(self.sent), np.uint8)
+        rewards, frames = np.ones(2, np.float32), np.full(2, 4, np.int64)
+        ends = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
+        return Transitions(observation, rewards, *ends, self._lives, frames)
+
+
+def run_script(settings: EnvironmentSettings) -> tuple[ScriptedGames, list[Step]]:
+    """Environment 0 loses a life, then the game; environment 1 is truncated, then plays on."""
+    games = ScriptedGames(
+        lives=[[3, 3], [2, 3], [2, 3], [0, 3]],
+        terminated=[[False, False], [False, False], [False, False], [True, False]],
+        truncated=[[False, False], [False, True], [False, False], [False, False]],
+    )
+    environments = Environments(games, settings, seed=9)
+    environments.reset()
+    steps = []
+    for _ in range(4):
+        environments.send(np.array([2, 2], np.int32))
+        steps.append(environments.recv())
+    return games, steps
+
+
+def test_a_lost_life_ends_the_future_but_not_the_episode_and_truncation_neither() -> None:
+    _, steps = run_script(TUTORIAL)
+    assert [step.discount.tolist() for step in steps] == [[1, 1], [0, 1], [1, 1], [0, 1]]
+    assert [step.ended.tolist() for step in steps] == [
+        [False, False],
+        [False, True],
+        [False, False],
+        [True, False],
+    ]
+    assert [step.truncated.tolist() for step in steps][1] == [False, True]
+
+
+def test_a_lost_life_is_nothing_special_where_the_protocol_says_so() -> None:
+    games, steps = run_script(EnvironmentSettings())
+    assert [step.discount.tolist() for step in steps] == [[1, 1], [1, 1], [1, 1], [0, 1]]
+    assert games.sent == [[2, 2]] * 4
+
+
+def test_fire_replaces_exactly_the_action_after_a_lost_life() -> None:
+    games, _ = run_script(TUTORIAL)
+    assert games.sent == [[2, 2], [2, 2], [1, 2], [2, 2]]
+
+
+def test_an_ended_episode_keeps_its_last_observation_and_the_next_begins_at_once() -> None:
+    games, steps = run_script(TUTORIAL)
+    assert [mask for mask, _ in games.resets] == [[True, True], [False, True], [True, False]]
+    assert steps[1].observation[1, 0, 0, 0] == 2
+    assert steps[1].current[1, 0, 0, 0] == 102
+    assert steps[0].current is steps[0].observation
+
+
+def test_every_episode_has_its_own_seed() -> None:
+    games, steps = run_script(TUTORIAL)
+    expected = [[seed_of(9, 0, 0), seed_of(9, 1, 0)], [seed_of(9, 1, 1)], [seed_of(9, 0, 1)]]
+    assert [seeds for _, seeds in games.resets] == expected
+    assert steps[1].seed.tolist() == expected[0]
+    assert steps[2].seed.tolist() == [expected[0][0], expected[1][0]]
+    seeds = {
+        seed_of(run, env, episode) for run in range(5) for env in range(20) for episode in range(20)
+    }
+    assert len(seeds) == 2000
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_lives_of_breakout_run_out_without_a_reset_in_between() -> None:
+    games = CppGames("breakout", TUTORIAL, 2, 108_000)
+    environments = Environments(games, TUTORIAL, seed=1)
+    environments.reset()
+    random = np.random.default_rng(0)
+    no_future = np.zeros(2, np.int64)
+    while True:
+        environments.send(random.integers(4, size=2).astype(np.int32))
+        step = environments.recv()
+        no_future += step.discount == 0
+        if step.ended.any():
+            break
+    # Five lives: four are lost in mid-game, the fifth ends it.
+    assert set(no_future[step.ended].tolist()) == {5}
+    black = (step.current[step.ended][:, :-1] == 0).all()
+    assert black, "a new episode begins with an empty stack"
+
+
+def test_random_frame_skips_go_through_the_reference_and_all_else_through_the_cpp_path() -> None:
+    def made(game: str) -> VectorGame:
+        config, _ = load_config(game)
+        return make_games(config.spec, config.environment, 1, 100)
+
+    assert isinstance(made("Pong-v4"), SerialGames)
+    assert isinstance(made("PongDeterministic-v4"), CppGames)
+
+
+@pytest.mark.parametrize("game", ["ALE/Qbert-v5", "Breakout-v0"])
+def test_an_episode_plays_again_from_its_seed_and_actions(game: str) -> None:
+    config, _ = load_config(game)
+    random = np.random.default_rng(3)
+    environments = Environments(
+        make_games(config.spec, config.environment, 3, 108_000), config.environment, seed=4
+    )
+    environments.reset()
+    seeds, actions, observations, rewards = environments.seeds.copy(), [], [], []
+    for _ in range(120):
+        taken = random.integers(len(environments.action_names), size=3).astype(np.int32)
+        actions.append(environments.send(taken)[1])
+        step = environments.recv()
+        observations.append(step.observation[1])
+        rewards.append(step.reward[1])
+        if step.ended[1]:
+            break
+    again = make_games(config.spec, config.environment, 1, 108_000)
+    again.reset(np.ones(1, np.bool_), seeds[1:2])
+    for action, observation, reward in zip(actions, observations, rewards, strict=True):
+        again.send(np.array([action], np.int32))
+        answer = again.recv()
+        np.testing.assert_array_equal(answer.observation[0], observation)
+        assert answer.reward[0] == reward
+
+
+@pytest.mark.parametrize(
+    ("game", "seed_steps"), [("BreakoutDeterministic-v0", 250), ("ALE/Qbert-v5", 10_000)]
+)
+def test_a_seed_serves_several_episodes_and_all_of_them_play_again(
+    game: str, seed_steps: int
+) -> None:
+    config, _ = load_config(game)
+    random = np.random.default_rng(3)
+
+    def begin() -> Environments:
+        games = make_games(config.spec, config.environment, 3, 108_000)
+        return Environments(games, config.environment, seed=4, seed_steps=seed_steps)
+
+    def step(environments: Environments, actions: np.ndarray) -> Step:
+        environments.send(actions)
+        return environments.recv()
+
+    def actions() -> np.ndarray:
+        return random.integers(len(environments.action_names), size=3).astype(np.int32)
+
+    environments = begin()
+    environments.reset()
+    seeds = [environments.seeds.copy()]
+    ends = 0
+    for _ in range(700):
+        ends += int(step(environments, actions()).ended.sum())
+        seeds.append(environments.seeds.copy())
+    seedings = sum(len({row[env] for row in seeds}) for env in range(3)) - 3
+    assert 3 <= seedings < ends if seed_steps < 700 else ends > 1 and seedings == 0
+    again = begin()
+    observation = again.restore(environments.arrays())
+    for _ in range(300):
+        taken = actions()
+        one, other = step(environments, taken), step(again, taken)
+        for left, right in zip(one, other, strict=True):
+            np.testing.assert_array_equal(left, right)
+    assert observation.shape == one.current.shape
+
+
+WRONG_ACTIONS = [
+    ([0, 4], "no action 4: there are 4, counted from 0"),
+    ([0, 17], "no action 17: there are 4"),
+    ([-1, 0], "no action -1: there are 4"),
+    (np.array([0, 2**32], np.int64), "no action 4294967296: there are 4"),
+    ([0], r"actions of shape \(1,\) and type int64; wanted are 2 whole numbers, shape \(2,\)"),
+    ([[0, 1]], r"actions of shape \(1, 2\)"),
+    (1, r"actions of shape \(\) "),
+    ([0.0, 1.0], r"actions of shape \(2,\) and type float64; wanted are 2 whole numbers"),
+    ([True, False], "type bool; wanted are 2 whole numbers"),
+    ([None, None], "type object; wanted are 2 whole numbers"),
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("actions", "message"), WRONG_ACTIONS)
+@pytest.mark.parametrize("game", ["BreakoutDeterministic-v4", "Breakout-v0"])
+def test_actions_outside_of_the_set_are_an_error_at_once(
+    game: str, actions: Any, message: str
+) -> None:
+    config, _ = load_config(game)
+    games = make_games(config.spec, config.environment, 2, 100)
+    environments = Environments(games, config.environment, seed=1)
+    environments.reset()
+    for receiver in (environments, games):
+        with pytest.raises(UserError, match=message):
+            receiver.send(actions)
+    environments.send(np.array([3, 0]))
+    assert environments.recv().reward.shape == (2,), "and nothing of it was sent"
+    assert environments.arrays()["lengths"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "actions", [[3, 0], (3, 0), np.array([3, 0], np.int64), np.array([3, 0], np.uint8)]
+)
+def test_actions_may_be_whole_numbers_of_any_type(actions: Any) -> None:
+    config, _ = load_config("BreakoutDeterministic-v4")
+    environments = Environments(
+        make_games(config.spec, config.environment, 2, 100), config.environment, seed=1
+    )
+    environments.reset()
+    executed = environments.send(actions)
+    assert (executed.dtype.name, executed.tolist()) == ("int32", [3, 0])
+    environments.recv()

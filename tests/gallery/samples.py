@@ -1,0 +1,177 @@
+"""Runs, recordings and evaluations as the gallery reads them, with pictures of one colour that a
+test can look for.
+"""
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import imageio.v2
+import imageio.v3
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.config.resolve import load_config
+
+BREAKOUT = "BreakoutDeterministic-v4"
+ORANGE = (230, 120, 20)
+EVIL = "<script>alert(1)<&script>"
+
+
+def protocol(**changes: Any) -> dict[str, Any]:
+    environment = {"frame_skip": 4, "sticky_probability": 0.0, "noop_max": 1}
+    names = {
+        "name": "tutorial",
+        "environment": environment,
+        "frame_cap": 108_000,
+        "actions": ["NOOP", "FIRE"],
+    }
+    return names | {"epsilon": 0.05, "seed": 1, "environments": 10} | changes
+
+
+def pictures(
+    seconds: float, colour: tuple[int, int, int] = ORANGE, rate: int = 15
+) -> list[NDArray[np.uint8]]:
+    """A bar that walks over a plain screen, taller than wide as an Atari game's."""
+    screens = []
+    for number in range(int(seconds * rate)):
+        screen = np.full((104, 80, 3), colour, np.uint8)
+        screen[4 + number % 90 : 10 + number % 90] = 255
+        screens.append(screen)
+    return screens
+
+
+def write_media(path: Path, seconds: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gif":
+        imageio.v3.imwrite(path, pictures(seconds), duration=70, loop=0)
+        return
+    with imageio.v2.get_writer(
+        path, fps=15, codec="libx264", pixelformat="yuv420p", macro_block_size=2
+    ) as writer:
+        for picture in pictures(seconds):
+            writer.append_data(picture)
+
+
+def recording(**changes: Any) -> dict[str, Any]:
+    """The JSON of a recording of a game time of 4 s."""
+    score, steps = changes.pop("score", 3.0), changes.get("steps", 100_000)
+    names = {
+        "kind": "recording",
+        "format": 1,
+        "game": BREAKOUT,
+        "rom": "breakout",
+        "run": "default-seed1",
+        "recipe": "default",
+    }
+    played = {
+        "source": "training",
+        "checkpoint": None,
+        "steps": steps,
+        "protocol": protocol(),
+        "rank": "median",
+    }
+    episode = {
+        "seed": 7,
+        "environment": 0,
+        "score": score,
+        "steps": 60,
+        "frames": 240,
+        "cut_by_frame_cap": False,
+    }
+    ending = {
+        "episode": episode,
+        "actions": [0] * 60,
+        "seconds": 4.0,
+        "annotated": False,
+        "screens_per_second": 60.0,
+    }
+    return (
+        names | played | ending | {"files": {"mp4": {"name": "one.mp4", "seconds": 4.0}}} | changes
+    )
+
+
+def evaluation(mean: float, **changes: Any) -> dict[str, Any]:
+    names = {
+        "kind": "evaluation",
+        "format": 1,
+        "game": BREAKOUT,
+        "rom": "breakout",
+        "run": "default-seed1",
+        "recipe": "default",
+    }
+    played = {"source": "evaluation", "checkpoint": None, "steps": 200_000, "protocol": protocol()}
+    numbers = {
+        "episodes": 30,
+        "mean": mean,
+        "standard_error": 1.5,
+        "median": mean,
+        "min": 0.0,
+        "max": 2 * mean,
+    }
+    rest = {
+        "human_normalised": (mean - 1.7) / 28.8,
+        "cut_by_frame_cap": 0,
+        "mean_length_steps": 300.0,
+    }
+    return names | played | {"statistics": numbers | rest, "episodes": []} | changes
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def write_recording(videos: Path, media: dict[str, Path], **changes: Any) -> Path:
+    """A recording with links to files that were written once; returns its JSON."""
+    document = recording(**changes)
+    folder: Path = videos / document["game"].replace("/", "-") / document["run"]
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"step{document['steps']:09d}_score{document['episode']['score']:g}_{document['rank']}"
+    document["files"] = {}
+    for kind, file in media.items():
+        os.link(file, folder / f"{stem}.{kind}")
+        document["files"][kind] = {"name": f"{stem}.{kind}", "seconds": 4.0}
+    write_json(folder / f"{stem}.json", document)
+    return folder / f"{stem}.json"
+
+
+def write_run(
+    root: Path,
+    name: str,
+    game: str = BREAKOUT,
+    recipe: str = "default",
+    top: float = 20.0,
+    episodes: int = 800,
+    overrides: dict[str, Any] | None = None,
+) -> Path:
+    """A run whose score grows evenly to ``top`` over 200,000 agent steps, and epsilon falls to 0
+    with it.
+    """
+    directory = root / game.replace("/", "-") / name
+    directory.mkdir(parents=True)
+    config, _ = load_config(game, recipe, overrides=overrides)
+    (directory / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    write_json(
+        directory / "run.json",
+        {"starts": [{"time": "2026-11-20T10:15:00+0000", "commit": "abc123"}]},
+    )
+    with (directory / "episodes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["episode", "steps", "score", "mean_100", "length", "frames", "environment", "seed"]
+        )
+        for number in range(1, episodes + 1):
+            score = top * number / episodes
+            writer.writerow(
+                [number, 200_000 * number // episodes, score, f"{score:.6g}", 250, 1000, 0, 1]
+            )
+    with (directory / "metrics.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["steps", "epsilon", "loss"])
+        writer.writerows(
+            [200_000 * part // 10, f"{1 - part / 10:.6g}", "nan"] for part in range(11)
+        )
+    return directory

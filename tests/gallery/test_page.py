@@ -1,0 +1,549 @@
+"""The gallery in a real browser, opened from disk as a reader opens it."""
+
+import io
+import re
+import shutil
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from atari_dqn.gallery.collect import collect
+from atari_dqn.gallery.page import write_data, write_page
+from atari_dqn.gallery.serve import Server
+from tests.gallery import samples
+from tests.programs import missing
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+pytestmark = pytest.mark.skipif(
+    missing(*BROWSERS), reason="there is no browser for the page (Debian's chromium)"
+)
+
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+QUIET += ["--disable-background-networking", "--disable-component-update"]
+LIGHT_SERIES, DARK_SERIES = [(34, 87, 122), (200, 85, 61)], [(127, 184, 224), (240, 145, 124)]
+OTHER = samples.protocol(epsilon=0.001)
+
+# What each page said on its console, threw, or asked others for.
+COMPLAINTS: dict[Page, list[str]] = defaultdict(list)
+
+
+class Folder(NamedTuple):
+    """What the page is made from."""
+
+    root: Path
+    videos: Path
+    media: dict[str, Path]
+
+    def write(self, live: bool = False) -> str:
+        data, _ = collect(self.root, self.videos)
+        return write_page(self.videos, data, live).as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as started:
+        expect.set_options(timeout=20_000)  # far more than anything takes
+        launched = started.chromium.launch(
+            executable_path=next(filter(None, map(shutil.which, BROWSERS)), None), args=QUIET
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    base = tmp_path_factory.mktemp("page")
+    root, videos = base / "checkpoints", base / "videos"
+    media = {"mp4": base / "media" / "one.mp4", "gif": base / "media" / "one.gif"}
+    for path in media.values():
+        samples.write_media(path, seconds=4.0)
+    mp4, gif = {"mp4": media["mp4"]}, {"gif": media["gif"]}
+    samples.write_run(root, "default-seed1", top=20.0)
+    samples.write_run(
+        root,
+        "dueling-seed1",
+        recipe="dueling",
+        top=12.0,
+        overrides={"optimizer.learning_rate": 0.0007},
+    )
+    samples.write_run(root, samples.EVIL, game="CartPole-v1", recipe="cartpole", top=400.0)
+    for part in range(1, 5):
+        samples.write_recording(videos, mp4, steps=50_000 * part, score=4.0 * part)
+    samples.write_recording(
+        videos, mp4, run="dueling-seed1", recipe="dueling", steps=150_000, score=9.0, protocol=OTHER
+    )
+    samples.write_recording(
+        videos, gif, run="dueling-seed1", recipe="dueling", steps=200_000, score=11.0
+    )
+    pole: dict[str, Any] = {
+        "game": "CartPole-v1",
+        "rom": None,
+        "run": samples.EVIL,
+        "recipe": "cartpole",
+    }
+    samples.write_recording(videos, mp4, **pole, steps=100_000, score=350.0)
+    samples.write_json(videos / "1.json", samples.evaluation(18.0))
+    samples.write_json(
+        videos / "2.json",
+        samples.evaluation(11.0, run="dueling-seed1", recipe="dueling", protocol=OTHER),
+    )
+    return Folder(root, videos, media)
+
+
+@pytest.fixture(scope="module")
+def address(folder: Folder) -> str:
+    return folder.write()
+
+
+def open_page(
+    browser: Browser,
+    address: str,
+    width: int = 1280,
+    height: int = 900,
+    scheme: Literal["light", "dark"] = "light",
+) -> Page:
+    """A page, and what it complains about or asks any host for in COMPLAINTS."""
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    complaints = COMPLAINTS[page]
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append("a dialog"))
+    here = (address.rsplit("/", 1)[0], "data:", "blob:")
+    page.on(
+        "request",
+        lambda request: (
+            None if request.url.startswith(here) else complaints.append(f"asked for {request.url}")
+        ),
+    )
+    page.goto(address, wait_until="domcontentloaded")
+    return page
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    opened = open_page(browser, address)
+    yield opened
+    assert COMPLAINTS[opened] == []
+    opened.context.close()
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Browser, address: str) -> Iterator[Page]:
+    """One page for tests that leave it as it was, or do not mind: opening it takes longer than most
+    of them.
+    """
+    opened = open_page(browser, address)
+    yield opened
+    assert COMPLAINTS[opened] == []
+    opened.context.close()
+
+
+def curves(page: Page, game: int = 1) -> Locator:
+    """The drawn curves of a game: they stand in the order of their ids."""
+    chart = page.locator(".chart").nth(game - 1)
+    chart.scroll_into_view_if_needed()
+    expect(chart.locator(".scatterlayer .trace").first).to_be_attached()
+    return chart
+
+
+def near(picture: bytes, colour: tuple[int, int, int], tolerance: int = 12) -> int:
+    """Pixels of about a colour."""
+    pixels: NDArray[np.uint8] = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+    return int((np.abs(pixels.astype(int) - colour).max(axis=-1) <= tolerance).sum())
+
+
+def times(page: Page) -> list[float]:
+    videos = "[...document.querySelectorAll('#slots video')]"
+    found: list[float] = page.evaluate(f"{videos}.map((video) => video.currentTime)")
+    return found
+
+
+def until(page: Page, condition: str) -> None:
+    """Waits for something in the page; it forbids what Playwright's own way of asking again and
+    again does there.
+    """
+    for _ in range(300):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(condition)
+
+
+def playing(page: Page) -> None:
+    until(
+        page,
+        "[...document.querySelectorAll('#slots video')].every((video) => video.currentTime > 0.2)",
+    )
+
+
+def test_curves_and_recordings_are_really_drawn(page: Page) -> None:
+    expect(page.locator("#summary")).to_have_text("2 games, 3 runs, 7 recordings")
+    chart = curves(page)
+    page.wait_for_timeout(300)
+    drawn = chart.screenshot()
+    assert all(near(drawn, colour) > 150 for colour in LIGHT_SERIES)
+    card = page.locator(".card").first
+    expect(card.locator("video")).to_be_attached()
+    until(page, "document.querySelector('.card video').readyState >= 2")
+    page.wait_for_timeout(200)
+    assert near(card.screenshot(), samples.ORANGE, 25) > 3_000
+    until(page, "document.querySelector('#slots video').readyState >= 2")
+    page.wait_for_timeout(200)
+    assert near(page.locator("#slots").screenshot(), samples.ORANGE, 25) > 20_000
+
+
+def test_a_gif_is_shown_as_a_still_picture(shared: Page) -> None:
+    card = shared.locator(".card", has_text="11").first
+    card.scroll_into_view_if_needed()
+    expect(card.locator("canvas")).to_be_attached()
+    assert near(card.screenshot(), samples.ORANGE, 25) > 3_000
+    card.hover()
+    expect(card.locator("img")).to_be_visible()
+    shared.mouse.move(0, 0)
+    expect(card.locator("img")).to_have_count(0)
+
+
+def point(page: Page, steps: float, score: float) -> tuple[float, float]:
+    """Where a point of the first chart that is shown lies on the screen."""
+    x, y = page.evaluate(
+        """([steps, score]) => { const chart = document.querySelector('.game:not([hidden]) .chart');
+        const { xaxis, yaxis } = chart._fullLayout; const box = chart.querySelector('.nsewdrag').getBoundingClientRect();
+        return [box.x + xaxis.d2p(steps), box.y + yaxis.d2p(score)]; }""",
+        [steps, score],
+    )
+    return x, y
+
+
+def hover(page: Page, chart: Locator, steps: float, score: float) -> str:
+    """What a chart says about a point under the mouse."""
+    for _ in range(50):
+        page.mouse.move(0, 0)
+        page.mouse.move(*point(page, steps, score))
+        page.wait_for_timeout(100)
+        if said := chart.locator(".hoverlayer").text_content():
+            return str(said)
+    raise AssertionError("it says nothing")
+
+
+def test_hovering_over_a_curve_says_step_score_and_epsilon(shared: Page) -> None:
+    said = hover(shared, curves(shared), 75_000, 7.5)
+    assert re.search(
+        r"default-seed1\s*step 7[45],\d+\s*score 7\.[45]\d*\s*epsilon 0\.6\d*", said
+    ), said
+
+
+def test_a_click_on_a_curve_plays_the_recording_nearest_in_step(page: Page) -> None:
+    chart = curves(page)
+    hover(page, chart, 115_000, 11.5)
+    page.mouse.click(*point(page, 115_000, 11.5))
+    expect(page.locator("#training-step")).to_have_text("step 100,000 · 2 of 4")
+    playing(page)
+    expect(chart).to_have_attribute("role", "img")
+
+
+def test_a_run_can_be_hidden_and_shown_again(page: Page) -> None:
+    chart = curves(page)
+    legend = page.locator(".legend", has_text="dueling-seed1")
+    legend.click()
+    expect(legend).to_have_attribute("aria-pressed", "false")
+    expect(page.locator(".run h3", has_text="dueling-seed1")).to_have_count(0)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(300)
+    hidden = chart.screenshot()
+    assert near(hidden, LIGHT_SERIES[0]) > 150
+    assert near(hidden, LIGHT_SERIES[1]) < 20
+    legend.click()
+    expect(page.locator(".run h3", has_text="dueling-seed1")).to_have_count(1)
+
+
+def test_the_timeline_and_the_slider_go_through_training(shared: Page) -> None:
+    shared.locator("#training").fill("0")
+    expect(shared.locator("#slots .score")).to_have_text("4")
+    expect(shared.locator("#earlier")).to_be_disabled()
+    shared.locator("#later").click()
+    expect(shared.locator("#slots .score")).to_have_text("8")
+    box = shared.locator(".timeline svg").first.bounding_box()
+    assert box
+    shared.mouse.click(box["x"] + box["width"] * 0.76, box["y"] + box["height"] / 2)
+    expect(shared.locator("#slots .score")).to_have_text("12")
+    expect(shared.locator(".card[aria-current]")).to_contain_text("150k steps")
+
+
+def test_two_recordings_are_kept_in_step(page: Page) -> None:
+    page.locator(".card").nth(0).click()
+    page.locator(".row li").nth(2).hover()
+    page.locator(".beside").nth(2).click()
+    expect(page.locator("#slots .slot")).to_have_count(2)
+    playing(page)
+    for rate in ("2", "0.5"):
+        page.locator("#speed").select_option(rate)
+        page.wait_for_timeout(300)
+        left, right = times(page)
+        assert abs(left - right) < 0.2
+    if (
+        page.locator("#play").get_attribute("data-playing") == "true"
+    ):  # it may have come to its end by now
+        page.locator("#play").click()
+    page.wait_for_timeout(150)
+    left, right = times(page)
+    assert left == pytest.approx(right, abs=0.02)
+    page.locator("#seek").fill("3.0")
+    assert times(page) == pytest.approx([3.0, 3.0], abs=0.02)
+    expect(page.locator("#stage-note")).to_be_hidden()
+
+
+def test_other_protocols_and_gifs_side_by_side_say_so(page: Page) -> None:
+    page.locator(".card").nth(0).click()
+    page.locator("#compare").click()
+    expect(page.locator(".empty-slot")).to_be_visible()
+    page.locator(".card", has_text="150k steps").nth(1).click()
+    expect(page.locator("#stage-note")).to_have_text(
+        "Different protocols, so the scores are not comparable: epsilon 0.05 and 0.001."
+    )
+    page.locator(".card", has_text="11").last.scroll_into_view_if_needed()
+    page.locator(".card .score", has_text="11").click()
+    expect(page.locator("#stage-hint")).to_contain_text(
+        "A GIF cannot be kept in step: both were started together"
+    )
+    expect(page.locator("#slots img")).to_have_attribute(
+        "alt", re.compile(r"dueling-seed1, after 200,000 .* score 11$")
+    )
+    until(page, "document.querySelector('#slots img').naturalWidth > 0")
+
+
+def test_filters_narrow_what_is_shown(shared: Page) -> None:
+    expect(shared.locator("#filter-game option")).to_have_count(3)
+    shared.locator("#filter-game").select_option("CartPole-v1")
+    expect(shared.locator(".game:visible")).to_have_count(1)
+    shared.locator("#filter-game").select_option("")
+    shared.locator("#filter-recipe").select_option("dueling")
+    expect(shared.locator(".run:visible")).to_have_count(1)
+    shared.locator("#filter-recipe").select_option("")
+    shared.locator("#filter-min").fill("8")
+    shared.locator("#filter-max").fill("11")
+    expect(shared.locator("#filter-result")).to_have_text("3 of 7 recordings")
+    expect(shared.locator(".card .score")).to_have_text(["8", "9", "11"])
+    expect(shared.locator("#results tbody tr")).to_have_count(1)
+    shared.locator("#filter-min").fill("10000")
+    shared.locator("#filter-max").fill("")
+    expect(shared.locator("#loading")).to_have_text("No run passes the filters.")
+    shared.locator("#filter-clear").click()
+    expect(shared.locator(".game:visible")).to_have_count(2)
+
+
+def test_results_are_separated_by_protocol(shared: Page) -> None:
+    expect(shared.locator(".protocol table")).to_have_count(2)
+    expect(shared.locator("#results .note")).to_contain_text(
+        "2 protocols: compare scores within a table"
+    )
+    row = shared.locator("#results tbody tr").first
+    expect(row).to_contain_text("default-seed1")
+    expect(row).to_contain_text("18 ± 1.5")
+    expect(row).to_contain_text("0.57")
+    shared.locator("#results").get_by_role("button", name=re.compile("Watch")).first.click()
+    expect(shared.locator("#slots .score")).to_have_text("16")
+
+
+def test_settings_of_two_runs_show_what_differs(shared: Page) -> None:
+    shared.locator("#open-settings").click()
+    shared.locator("#settings-a").select_option(label="default-seed1 · BreakoutDeterministic-v4")
+    table = shared.locator("#settings-table")
+    expect(table).to_contain_text("network.torso")
+    shared.locator("#settings-b").select_option(label="dueling-seed1 · BreakoutDeterministic-v4")
+    expect(table).not_to_contain_text("network.torso")
+    expect(table.get_by_role("row", name="optimizer.learning_rate 0")).to_contain_text("0.0007")
+    shared.keyboard.press("Escape")
+    expect(shared.locator("#settings")).to_be_hidden()
+
+
+def test_the_keyboard_does_it_all(page: Page) -> None:
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    expect(page.locator("#help dt")).to_have_count(14)
+    page.keyboard.press("Escape")
+    expect(page.locator("#help")).to_be_hidden()
+    until(page, "document.querySelector('#slots video')?.readyState >= 1")
+    page.keyboard.press("p")
+    expect(page.locator("#slots .score")).to_have_text("12")
+    page.keyboard.press("n")
+    expect(page.locator("#slots .score")).to_have_text("16")
+    playing(page)
+    page.keyboard.press("0")
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Pause (Space)")
+    page.keyboard.press(" ")
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Play (Space)")
+    page.locator("#seek").fill("1")
+    page.keyboard.press(".")
+    assert times(page) == pytest.approx([1 + 4 / 60], abs=0.01)
+    page.keyboard.press("3")
+    expect(page.locator("#speed")).to_have_value("2")
+    page.keyboard.press("d")
+    expect(page.locator("#settings")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    expect(page.locator("#filter-game")).to_be_focused()
+    card = page.locator(".card").first
+    card.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".card").nth(1)).to_be_focused()
+    page.keyboard.press("c")
+    expect(page.locator("#slots .slot")).to_have_count(2)
+    expect(page.locator("#slots .score").nth(1)).to_have_text("8")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", (
+        "where the keyboard is can be seen"
+    )
+
+
+def test_light_and_dark(browser: Browser, page: Page, address: str) -> None:
+    chart = curves(page)
+    page.keyboard.press("t")
+    page.wait_for_timeout(400)
+    dark = page.screenshot()
+    assert near(dark, (21, 23, 27), 3) > 200_000
+    assert all(near(chart.screenshot(), colour) > 150 for colour in DARK_SERIES)
+    page.locator("#toggle-theme").click()
+    assert near(page.screenshot(), (246, 245, 242), 3) > 200_000
+    asked = open_page(browser, address, scheme="dark")
+    assert near(asked.screenshot(), (21, 23, 27), 3) > 200_000
+    asked.context.close()
+
+
+def test_a_name_that_is_a_script_is_text(page: Page) -> None:
+    expect(page.locator(".run h3", has_text=samples.EVIL)).to_be_attached()
+    page.locator("#filter-game").select_option("CartPole-v1")
+    page.locator(".card").click()
+    expect(page.locator("#facts")).to_contain_text(samples.EVIL)
+    playing(page)
+    page.locator("#open-settings").click()
+    expect(page.locator("#settings-a")).to_contain_text(samples.EVIL)
+    page.keyboard.press("Escape")
+    chart = page.locator(".game:visible .chart")
+    expect(chart.locator(".scatterlayer .trace").first).to_be_attached()
+    assert samples.EVIL in hover(page, chart, 50_000, 100)
+
+
+def test_every_control_and_picture_has_a_name(shared: Page) -> None:
+    shared.locator(".card").first.click()
+    nameless = shared.evaluate(
+        """[...document.querySelectorAll('button, select, input, a, img, [role=img], #slots video')]
+        .filter((one) => !(one.textContent.trim() || one.ariaLabel || one.alt || one.labels?.length))
+        .map((one) => one.outerHTML)"""
+    )
+    assert nameless == []
+    assert (
+        shared.evaluate("new Set([...document.querySelectorAll('[id]')].map((one) => one.id)).size")
+        == shared.locator("[id]").count()
+    )
+
+
+def test_on_a_phone_there_is_one_column_and_room_for_fingers(
+    browser: Browser, address: str
+) -> None:
+    page = open_page(browser, address, 390, 844)
+    curves(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    expect(page.locator("#stage")).to_be_hidden()
+    small = page.evaluate(
+        """[...document.querySelectorAll('button:not(.beside), select, input')].filter((one) => one.checkVisibility())
+        .map((one) => [one.outerHTML, one.getBoundingClientRect().height]).filter(([, height]) => height < 40)"""
+    )
+    assert small == []
+    page.locator(".card").first.click()
+    expect(page.locator("#stage")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.locator("#slots").evaluate("(one) => one.getBoundingClientRect().right") <= 390
+    page.locator("#close-stage").click()
+    expect(page.locator("#stage")).to_be_hidden()
+    assert COMPLAINTS[page] == []
+    page.context.close()
+
+
+def test_a_page_that_lost_its_folder_says_so(
+    browser: Browser, address: str, tmp_path: Path, folder: Folder
+) -> None:
+    shutil.copy(folder.videos / "index.html", tmp_path)
+    shutil.copytree(
+        folder.videos / "gallery", tmp_path / "gallery", ignore=shutil.ignore_patterns("data.js")
+    )
+    page = open_page(browser, (tmp_path / "index.html").as_uri())
+    expect(page.locator("#loading")).to_contain_text("is missing")
+    page.context.close()
+
+
+def test_two_thousand_recordings_are_painted_within_three_seconds(
+    browser: Browser, folder: Folder, tmp_path: Path
+) -> None:
+    many = Folder(tmp_path / "checkpoints", tmp_path / "videos", folder.media)
+    for number in range(4):
+        samples.write_run(many.root, f"seed{number}", episodes=2_000)
+        for part in range(500):
+            only = {"gif": folder.media["gif"]} if part % 5 == 0 else {"mp4": folder.media["mp4"]}
+            samples.write_recording(
+                many.videos, only, run=f"seed{number}", steps=400 * part, score=float(part % 40)
+            )
+    address = many.write()
+    painted = []
+    for _ in range(3):
+        page = open_page(browser, address)
+        until(
+            page,
+            "performance.getEntriesByName('first-contentful-paint').length && document.querySelector('.card')",
+        )
+        painted.append(
+            page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        )
+        shown = page.evaluate("performance.now()")
+        expect(page.locator("#summary")).to_have_text("1 game, 4 runs, 2,000 recordings")
+        curves(page)
+        loaded = page.evaluate("document.querySelectorAll('video[src], canvas').length")
+        assert loaded < 60, "only what can be seen is loaded"
+        assert page.locator("*").count() < 5_000
+        assert COMPLAINTS[page] == []
+        if len(painted) < 3:
+            page.context.close()
+    assert min(painted) < 3_000, painted
+    assert shown < 10_000
+    row = page.locator(".row").first
+    row.evaluate("(one) => one.scrollTo(one.scrollWidth, 0)")
+    expect(row.locator(".card")).to_have_count(96)
+    assert page.evaluate("document.querySelectorAll('.still > video[src], canvas').length") < 60
+    page.context.close()
+
+
+def test_a_page_that_follows_a_run_shows_what_is_new(
+    browser: Browser, folder: Folder, tmp_path: Path
+) -> None:
+    living = Folder(tmp_path / "checkpoints", tmp_path / "videos", folder.media)
+    living.videos.mkdir()
+    living.write(live=True)
+    with Server(living.videos, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = open_page(browser, server.address)
+        expect(page.locator("#loading")).to_contain_text("Nothing has been recorded yet")
+        expect(page.locator("#live")).to_be_visible()
+        page.wait_for_timeout(300)
+        samples.write_run(living.root, "default-seed1")
+        samples.write_recording(living.videos, {"mp4": folder.media["mp4"]}, steps=50_000)
+        write_data(living.videos, collect(living.root, living.videos)[0], live=True)
+        expect(page.locator(".card")).to_have_count(1)
+        page.locator(".card").click()
+        playing(page)
+        page.locator("#seek").fill("3.5")
+        until(page, "document.querySelector('#slots video').currentTime >= 3.4")
+        samples.write_recording(living.videos, {"mp4": folder.media["mp4"]}, steps=90_000)
+        write_data(living.videos, collect(living.root, living.videos)[0], live=True)
+        expect(page.locator(".card")).to_have_count(2)
+        expect(page.locator("#training-step")).to_have_text("step 50,000 · 1 of 2")
+        assert COMPLAINTS[page] == []
+        page.context.close()
+        server.shutdown()

@@ -1,0 +1,200 @@
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from atari_dqn.config.resolve import default_recipe, load_config
+from atari_dqn.config.schema import Config
+from atari_dqn.environments.environments import Environments, make_game, make_games
+from atari_dqn.environments.gymnasium_game import GymnasiumGame
+from atari_dqn.errors import UserError
+from atari_dqn.evaluation.describe import describe_environment
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.games.ids import GameSpec, resolve
+from atari_dqn.recording.render import replay_screens
+from atari_dqn.runs import checkpoint
+from atari_dqn.training.loop import Training
+from tests.training.test_loop import everything
+
+
+def small(game: str, **overrides: object) -> Config:
+    short = {
+        "training.total_steps": 300,
+        "training.warmup_steps": 50,
+        "training.evaluation_period": 0,
+        "replay.capacity": 1_000,
+    }
+    changes = {name.replace("__", "."): value for name, value in overrides.items()}
+    return load_config(game, overrides=short | changes)[0]
+
+
+def test_a_task_is_read_as_vectors_and_gets_its_recipe_and_protocol() -> None:
+    assert resolve("CartPole-v1") == GameSpec("CartPole-v1", None, vectors=True)
+    config, notes = load_config("CartPole-v1")
+    assert (config.recipe, config.protocol, config.environment.stack, notes) == (
+        "cartpole",
+        "classic",
+        1,
+        [],
+    )
+    assert [default_recipe(resolve(game)) for game in ("MountainCar-v0", "breakout")] == [
+        "mountaincar",
+        "default",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "today"), [("LunarLander-v2", "LunarLander-v3"), ("Taxi-v3", "Taxi-v4")]
+)
+def test_an_old_id_means_todays_and_says_so(old: str, today: str) -> None:
+    config, notes = load_config(old, "cartpole")
+    assert (config.game, notes) == (today, [f"{old} is {today} today"])
+
+
+def test_a_task_without_a_recipe_of_its_own_asks_for_one() -> None:
+    with pytest.raises(
+        UserError,
+        match=r"Acrobot-v1 shows vectors.*CONFIG=\), such as cartpole, lunarlander, mountaincar",
+    ):
+        load_config("Acrobot-v1")
+    assert load_config("Acrobot-v1", "cartpole")[0].game == "Acrobot-v1"
+
+
+@pytest.mark.parametrize(
+    ("game", "changes", "complaint"),
+    [
+        ("breakout", {"environment.time_feature": True}, "is not for Atari games"),
+        ("breakout", {"environment.rescale": True}, "is not for Atari games"),
+        ("breakout", {"environment.kwargs": {"mode": 1}}, "is not for Atari games"),
+        ("CartPole-v1", {"agent.random_shift": 4}, "shifts pictures"),
+        ("CartPole-v1", {"environment.frame_skip": 4}, None),
+    ],
+)
+def test_what_a_game_has_no_use_for_is_refused(
+    game: str, changes: dict[str, object], complaint: str | None
+) -> None:
+    if complaint is None:
+        assert load_config(game, overrides=changes)[1] == [
+            "--environment.frame_skip 4 wins over CartPole-v1, which means 1"
+        ]
+    else:
+        with pytest.raises(UserError, match=complaint):
+            load_config(game, overrides=changes)
+
+
+def test_observations_are_what_gymnasium_shows() -> None:
+    config = small("CartPole-v1", environment__stack=2)
+    environments = Environments(
+        make_games(config.spec, config.environment, 2, 1_000), config.environment, seed=3
+    )
+    observation = environments.reset()
+    assert observation.shape == (2, 2, 4)
+    assert observation.dtype == np.float32
+    theirs = gymnasium.make("CartPole-v1")
+    shown, _ = theirs.reset(seed=int(environments.seeds[0]))
+    np.testing.assert_array_equal(observation[0], [np.zeros(4), shown])
+    environments.send(np.array([1, 0], np.int32))
+    then, *_ = theirs.step(1)
+    np.testing.assert_array_equal(environments.recv().observation[0], [shown, then])
+
+
+def test_numbers_that_are_no_vector_are_written_as_one() -> None:
+    game = make_game(
+        resolve("FrozenLake-v1"), small("FrozenLake-v1", network__torso="mlp").environment, 100
+    )
+    observation, _ = game.reset(1)
+    assert observation.tolist() == [[1.0] + [0.0] * 15]
+
+
+def test_keyword_arguments_change_the_task() -> None:
+    assert small(
+        "CartPole-v1", environment__kwargs={"sutton_barto_reward": True}
+    ).environment.kwargs
+    config = small("MountainCar-v0", environment__kwargs={"goal_velocity": 0.5})
+    game = GymnasiumGame("MountainCar-v0", config.environment, 1_000)
+    assert game._env.unwrapped.goal_velocity == 0.5
+    with pytest.raises(
+        UserError,
+        match=r"CartPole-v1 cannot be made with environment.kwargs = {'gravity': 1}.*gravity",
+    ):
+        GymnasiumGame(
+            "CartPole-v1",
+            small("CartPole-v1", environment__kwargs={"gravity": 1}).environment,
+            1_000,
+        )
+
+
+def test_rescaled_numbers_lie_between_minus_one_and_one() -> None:
+    config = small("MountainCar-v0", environment__rescale=True)
+    both = (small("MountainCar-v0", environment__rescale=False), config)
+    games = (GymnasiumGame("MountainCar-v0", other.environment, 1_000) for other in both)
+    plain, rescaled = (game.reset(seed=3)[0][-1] for game in games)
+    assert describe_environment(config).endswith("rescaled to -1..1")
+    np.testing.assert_allclose(rescaled, [(plain[0] + 0.3) / 0.9, plain[1] / 0.07], rtol=1e-5)
+
+
+def test_the_time_feature_is_the_part_of_the_limit_that_is_used_up() -> None:
+    config = small("MountainCar-v0", environment__time_feature=True, environment__rescale=False)
+    game = make_game(config.spec, config.environment, 1_000)
+    assert game.reset(1)[0].shape == (1, 3)
+    times = [game.step(1).observation[0, -1] for _ in range(200)]
+    np.testing.assert_allclose(times, np.arange(1, 201) / 200, rtol=1e-6)
+    assert describe_environment(config).endswith("time feature")
+
+
+def test_an_episode_of_vectors_is_played_again_for_its_recording() -> None:
+    config = small("MountainCar-v0")
+    result = evaluate(
+        lambda shown: np.zeros(len(shown), np.int32), config, seed=1, episodes=2, epsilon=1.0
+    )
+    game = make_game(config.spec, config.environment, 1_000)
+    screens = list(replay_screens(game, result.episodes[0]))
+    assert (len(screens), screens[0].image.shape, game.screens_per_second) == (
+        201,
+        (400, 600, 3),
+        30,
+    )
+    assert (screens[0].image != screens[-1].image).any()
+
+
+def test_an_episode_whose_rewards_are_fractions_is_known_again_by_its_score() -> None:
+    config = small("LunarLander-v2")
+    result = evaluate(
+        lambda shown: np.zeros(len(shown), np.int32), config, seed=1, episodes=1, epsilon=1.0
+    )
+    (episode,) = result.episodes
+    assert episode.score != round(episode.score)
+    assert (
+        len(list(replay_screens(make_game(config.spec, config.environment, 1_000), episode)))
+        == len(episode.actions) + 1
+    )
+
+
+def test_an_agent_learns_from_vectors_and_a_stopped_run_ends_as_one_that_was_not(
+    tmp_path: Path,
+) -> None:
+    assert Training(small("CartPole-v1"), tmp_path / "whole", tmp_path).run()
+    assert Training(
+        small("CartPole-v1", training__total_steps=170), tmp_path / "stopped", tmp_path
+    ).run()
+    again = Training(small("CartPole-v1"), tmp_path / "stopped", tmp_path)
+    assert again.restore(checkpoint.load(tmp_path / "stopped"))
+    assert again.run()
+    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+
+
+def test_the_target_can_follow_as_an_episode_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(
+        small("CartPole-v1", agent__target_period_updates=0, training__environments=1),
+        tmp_path / "run",
+        tmp_path,
+    )
+    synced: list[int] = []
+    monkeypatch.setattr(
+        training.agent, "sync_target", lambda: synced.append(training.episodes.count)
+    )
+    training.run()
+    assert synced == list(range(training.episodes.count))

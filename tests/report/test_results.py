@@ -1,0 +1,340 @@
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+
+from atari_dqn.cli import main
+from atari_dqn.config.resolve import load_config
+from atari_dqn.errors import UserError
+from atari_dqn.report.html import as_page
+from atari_dqn.report.results import EVALUATION, TRAINING, Result, read_results
+from atari_dqn.report.tables import make_tables
+from atari_dqn.report.text import as_text
+
+
+def make_run(
+    root: Path,
+    game: str,
+    name: str,
+    scores: list[float],
+    protocol: str = "dopamine",
+    recipe: str = "default",
+    learnt: dict[str, Any] | None = None,
+) -> Path:
+    """A run of 1,000 agent steps whose episodes ended at even distances."""
+    total, run = 1000, root / game / name
+    overrides = {"training.total_steps": total, "training.log_period": 100} | (learnt or {})
+    config, _ = load_config(game, recipe, protocol, overrides)
+    run.mkdir(parents=True)
+    (run / "config.toml").write_text(config.to_toml())
+    ends = np.linspace(total / len(scores), total, len(scores)).astype(int)
+    rows = [f"{end},{score}" for end, score in zip(ends, scores, strict=True)]
+    (run / "episodes.csv").write_text("\n".join(["steps,score", *rows]) + "\n")
+    (run / "metrics.csv").write_text(f"steps,score\n{total},0\n")
+    return run
+
+
+def evaluation(
+    run: str, mean: float, steps: int = 1000, seed: int = 1, **changes: Any
+) -> dict[str, Any]:
+    """What an evaluation of Pong leaves."""
+    environment = {"frame_skip": 4, "sticky_probability": 0.25}
+    protocol = {
+        "name": "dopamine",
+        "environment": environment,
+        "frame_cap": 108_000,
+        "actions": ["NOOP"],
+        "epsilon": 0.001,
+    }
+    statistics = {
+        "mean": mean,
+        "standard_error": 1.0,
+        "median": mean,
+        "min": mean,
+        "max": mean,
+        "human_normalised": None,
+    }
+    document = {
+        "kind": "evaluation",
+        "format": 1,
+        "game": "Pong",
+        "rom": "pong",
+        "run": run,
+        "recipe": "default",
+    }
+    document |= {"source": "evaluation", "checkpoint": None, "steps": steps}
+    document |= {
+        "protocol": protocol | {"seed": seed},
+        "statistics": statistics | {"episodes": 30, "cut_by_frame_cap": 0},
+    }
+    return document | changes
+
+
+def write(path: Path, document: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def result(recipe: str, game: str, rom: str, score: float, **changes: Any) -> Result:
+    numbers = {
+        "run": "r",
+        "steps": 2_500_000,
+        "measure": TRAINING,
+        "episodes": 9,
+        "conditions": {"frame skip": "4"},
+    }
+    conditions = {
+        "conditions": {"protocol": "dopamine", "frame skip": "4", "exploration": "epsilon 0.01"}
+    }
+    return Result(
+        game=game, rom=rom, recipe=recipe, score=score, **{**numbers, **conditions, **changes}
+    )
+
+
+def test_a_training_score_is_the_mean_of_the_last_tenth(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "Pong", "a", [-21.0] * 18 + [3.0, 5.0])
+    (found,), notes = read_results([run], tmp_path / "videos")
+    assert (found.measure, found.score, found.episodes, found.steps) == (TRAINING, 4.0, 2, 1000)
+    assert found.conditions["sticky probability"] == "0.25"
+    assert found.conditions["exploration"] == "epsilon 0.05 to 0.008"
+    assert notes == []
+
+
+def test_a_run_that_goes_on_has_no_training_score_yet(tmp_path: Path) -> None:
+    make_run(tmp_path, "Pong", "done", [1.0] * 20)
+    running = make_run(tmp_path, "Pong", "running", [1.0] * 20)
+    (running / "metrics.csv").write_text("steps,score\n600,0\n")
+    found, notes = read_results([tmp_path], tmp_path / "videos")
+    assert [part.run for part in found] == ["done"]
+    assert notes == [f"'{running}' has not come to its end yet: its training score is left out"]
+
+
+def test_a_run_whose_last_part_ended_no_episode_has_no_training_score(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "Pong", "a", [1.0] * 20)
+    lines = (run / "episodes.csv").read_text().splitlines(keepends=True)
+    (run / "episodes.csv").write_text("".join(lines[:10]))
+    make_run(tmp_path, "Pong", "b", [1.0] * 20)
+    found, notes = read_results([tmp_path], tmp_path / "videos")
+    assert [part.run for part in found] == ["b"]
+    assert notes == [f"'{run}' ended no episode in its last 10%: its training score is left out"]
+
+
+def test_evaluations_count_from_the_last_checkpoint_on_and_their_seeds_together(
+    tmp_path: Path,
+) -> None:
+    run, videos = make_run(tmp_path, "Pong", "a", [1.0] * 20), tmp_path / "videos"
+    for number, (steps, seed, mean) in enumerate(
+        [(500, 1, -20.0), (1000, 1, 10.0), (1000, 2, 12.0)]
+    ):
+        write(
+            videos / "Pong" / "a" / f"{number}_evaluation_x.json",
+            evaluation("a", mean, steps, seed),
+        )
+    write(videos / "Pong" / "a" / "9_evaluation_broken.json", {"kind": "evaluation"})
+    found, notes = read_results([run], videos)
+    scores = {part.measure: (part.score, part.episodes) for part in found}
+    assert scores == {TRAINING: (1.0, 2), EVALUATION: (11.0, 60)}
+    assert len(notes) == 1
+    assert "9_evaluation_broken.json' is skipped" in notes[0]
+
+
+def test_runs_that_learnt_with_other_settings_are_no_runs_of_the_recipe(tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        make_run(tmp_path, "Pong", name, [1.0] * 20, learnt={"machine.seed": seed})
+    make_run(tmp_path, "Pong", "c", [9.0] * 20, learnt={"agent.n_step": 1})
+    write(tmp_path / "videos" / "Pong" / "c" / "1_evaluation_x.json", evaluation("c", 8.0))
+    found, _ = read_results([tmp_path / "Pong"], tmp_path / "videos")
+    assert sorted((part.recipe, part.measure, part.score) for part in found) == [
+        *[("default", TRAINING, 1.0)] * 2,
+        ("default, agent.n_step=1", EVALUATION, 8.0),
+        ("default, agent.n_step=1", TRAINING, 9.0),
+    ]
+
+
+@pytest.mark.parametrize("given_twice", [False, True])
+def test_the_same_file_counts_once(tmp_path: Path, given_twice: bool) -> None:
+    path = write(tmp_path / "1_evaluation_x.json", evaluation("a", 3.0))
+    (found,), _ = read_results([path, tmp_path] if given_twice else [path], tmp_path)
+    assert found.episodes == 30
+
+
+def test_different_protocols_and_lengths_never_share_a_table(tmp_path: Path) -> None:
+    results = [
+        result("default", "Pong", "pong", 1.0),
+        result("default", "Pong", "pong", 2.0, run="s"),
+        result(
+            "default", "Pong", "pong", 3.0, conditions={"protocol": "tutorial", "frame skip": "4"}
+        ),
+        result("default", "Pong", "pong", 4.0, steps=10),
+        result("default", "Pong", "pong", 5.0, measure=EVALUATION),
+    ]
+    tables = make_tables(results)
+    assert [table["runs"] for table in tables] == [2, 1, 1, 1]
+    assert "4 tables, because protocols or lengths differ" in as_text(tables)
+
+
+def test_a_frame_skip_that_belongs_to_the_game_does_not_divide() -> None:
+    skips = {"protocol": "tutorial", "frame skip": "3"}
+    invaders = result(
+        "default", "SpaceInvadersDeterministic-v4", "space_invaders", 500.0, conditions=skips
+    )
+    pong = result(
+        "default", "PongDeterministic-v4", "pong", 5.0, conditions=skips | {"frame skip": "4"}
+    )
+    (table,) = make_tables([invaders, pong])
+    assert [row["conditions"]["frame skip"] for row in table["games"]] == ["4", "3"]
+
+
+def test_numbers_by_hand() -> None:
+    """Pong: random -20.7, human 14.6. Breakout: random 1.7, human 30.5."""
+    results = [result("a", "Pong", "pong", score) for score in (-20.7, 14.6)]
+    results += [result("a", "Breakout", "breakout", score) for score in (30.5, 59.3)]
+    results += [
+        result("b", game, rom, 14.6) for game, rom in (("Pong", "pong"), ("Breakout", "breakout"))
+    ]
+    (table,) = make_tables([part._replace(run=str(number)) for number, part in enumerate(results)])
+    breakout, pong = table["games"]
+    assert pong["scores"]["a"]["mean"] == pytest.approx(-3.05)
+    assert pong["scores"]["a"]["interval"] == pytest.approx([-20.7, 14.6])
+    assert breakout["scores"]["a"]["human_normalised"] == pytest.approx(1.5)
+    assert pong["scores"]["b"]["interval"] is None
+    overall = table["overall"]["recipes"]["a"]
+    assert overall["mean"]["value"] == pytest.approx(1.0)
+    assert overall["interquartile mean"]["value"] == pytest.approx(1.0)
+    assert overall["optimality gap"]["value"] == pytest.approx(0.25)
+    over = {pair["recipe"]: pair["probability"] for pair in table["overall"]["improvements"]}
+    # a over b: on Pong one loss and a tie, on Breakout two wins.
+    assert over == {"a": pytest.approx(0.625), "b": pytest.approx(0.375)}
+    assert table["overall"]["profiles"]["a"]["share"][0] == 0.75
+
+
+def test_published_scores_say_whether_their_protocol_is_the_same() -> None:
+    (same,) = make_tables([result("default", "Pong", "pong", 14.0)])
+    entries = {entry["agent"]: entry for entry in same["games"][0]["published"]}
+    assert entries["Dopamine IQN"]["same_protocol"]
+    assert not entries["human"]["same_protocol"]
+    assert not entries["Rainbow, paper"]["same_protocol"]
+    tutorial = {"protocol": "tutorial", "frame skip": "4"}
+    explored = {"protocol": "dopamine", "frame skip": "4", "exploration": "epsilon 0.05 to 0.008"}
+    for other in (
+        {"steps": 1_000_000},
+        {"measure": EVALUATION},
+        {"conditions": tutorial},
+        {"conditions": explored},
+    ):
+        (table,) = make_tables([result("default", "Pong", "pong", 14.0, **other)])
+        assert not any(entry["same_protocol"] for entry in table["games"][0]["published"])
+        assert "another protocol (2)" in as_text([table])
+        assert (
+            "(2) training scores of protocol 'dopamine' (sticky 0.25, epsilon 0.01) at"
+            in as_text([table])
+        )
+
+
+def test_games_without_human_scores_have_no_statistics() -> None:
+    (table,) = make_tables([result("cartpole", "CartPole-v1", "", 500.0)._replace(rom=None)])
+    assert table["overall"] is None
+    assert table["games"][0]["published"] == []
+    assert "500.0 (one run)" in as_text([table])
+    assert "<img" not in as_page([table])
+
+
+def test_statistics_are_over_the_games_that_every_recipe_has() -> None:
+    games = [("a", "Pong", "pong"), ("a", "Breakout", "breakout"), ("b", "Pong", "pong")]
+    (table,) = make_tables([result(*names, 1.0) for names in games])
+    assert table["overall"]["games"] == ["Pong"]
+
+
+def test_nothing_of_a_run_becomes_markup() -> None:
+    page = as_page(make_tables([result("<script>alert(1)</script>", "<b>Pong</b>", "pong", 1.0)]))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<b>" not in page
+    assert page.count("data:image/svg+xml;base64,") == 2
+
+
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for game in ("Pong", "Breakout", "Boxing"):
+        for seed in (1, 2):
+            make_run(tmp_path / "checkpoints", game, f"default-seed{seed}", [float(seed)] * 20)
+    assert main(["report", "checkpoints", "--out", "out/all"]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "Training scores of the last 10%: protocol 'dopamine', 1,000 agent steps, 6 runs" in printed
+    )
+    assert "over 3 games (Boxing, Breakout, Pong)" in printed
+    (table,) = json.loads(Path("out/all.json").read_text())
+    assert table["games"][0]["scores"]["default"]["mean"] == 1.5
+    assert Path("out/all.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("nothing", "there is no 'nothing'"), ("empty", "holds no complete run")]
+)
+def test_nothing_to_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    with pytest.raises(UserError, match=message):
+        read_results([Path(name)], Path("videos"))
+
+
+def test_a_recording_is_no_evaluation(tmp_path: Path) -> None:
+    for document, message in (
+        ({"kind": "other"}, "neither a recording"),
+        ({}, "neither a recording"),
+    ):
+        path = write(tmp_path / "one.json", document)
+        with pytest.raises(UserError, match=message):
+            read_results([path], tmp_path)
+
+
+def test_one_word_may_name_several_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for root, game in (("a b", "Pong"), ("o'brien", "Boxing"), ("c1", "Breakout"), ("c2", "Qbert")):
+        make_run(tmp_path / root, game, "default-seed1", [1.0] * 20)
+    for words, runs in (
+        (["a b"], 1),
+        (["o'brien"], 1),
+        (["c?"], 2),
+        (['"a b" c*'], 3),
+        (["o'brien c1"], 2),
+        (["c1", "a b"], 2),
+    ):
+        assert main(["report", *words]) == 0
+        assert f", {runs} run" in capsys.readouterr().out, words
+    assert main(["report", "c1 no*where"]) == 0
+    assert "note: there is no 'no*where'" in capsys.readouterr().err
+    assert main(["report", "no*where"]) == 2
+    assert capsys.readouterr().err == "error: there is no 'no*where'\n"
+
+
+def test_dollar_signs_in_a_recipe_are_no_mathematics(tmp_path: Path) -> None:
+    for game in ("Pong", "Breakout", "Boxing"):
+        make_run(tmp_path, game, "default-seed1", [1.0] * 20)
+    (table,) = make_tables(
+        [
+            result._replace(recipe="a$x_1$b")
+            for result in read_results([tmp_path], tmp_path / "videos")[0]
+        ]
+    )
+    with rc_context({"svg.fonttype": "none"}):  # words as words, not as outlines
+        page = as_page([table])
+    pictures = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page)
+    assert len(pictures) == 2
+    for picture in pictures:
+        # A comment repeats what was asked for, however it is drawn.
+        drawn = re.sub(r"<!--.*?-->", "", base64.b64decode(picture).decode(), flags=re.DOTALL)
+        assert ">a$x_1$b<" in drawn

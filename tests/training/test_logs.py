@@ -1,0 +1,83 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from atari_dqn.training.episodes import EpisodeRow, EpisodeTracker
+from atari_dqn.training.logs import Progress, RunLogs, cut_logs
+
+
+def test_episodes_are_added_up_for_each_environment() -> None:
+    tracker = EpisodeTracker(2)
+    seeds = np.array([11, 12], np.int32)
+    rewards = [[1, 0], [2, 5], [3, 1]]
+    ends = [[False, False], [True, False], [False, True]]
+    rows: list[EpisodeRow] = []
+    for number, (reward, ended) in enumerate(zip(rewards, ends, strict=True), start=1):
+        step = np.array(reward, np.float32), np.array([4, 3]), np.array(ended)
+        rows += tracker.add(2 * number, *step, seeds)
+    assert rows == [
+        EpisodeRow(1, 4, 3.0, 3.0, 2, 8, 0, 11),
+        EpisodeRow(2, 6, 6.0, 4.5, 3, 9, 1, 12),
+    ]
+    assert (tracker.mean_score, tracker.mean_length) == (4.5, 2.5)
+
+
+def test_the_mean_is_of_the_last_hundred() -> None:
+    tracker = EpisodeTracker(1)
+    for score in range(150):
+        tracker.add(
+            score,
+            np.array([score], np.float32),
+            np.array([4]),
+            np.array([True]),
+            np.array([1], np.int32),
+        )
+    assert tracker.mean_score == np.mean(range(50, 150))
+    again = EpisodeTracker(1)
+    again.restore(tracker.arrays())
+    assert (again.mean_score, again.count) == (tracker.mean_score, 150)
+
+
+def row(step: int) -> dict[str, float | int]:
+    return {"steps": step, "epsilon": 0.5, "score": 1.0, "loss": 0.25, "mean_max_q": 2.0}
+
+
+def test_logs_are_written_everywhere_and_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
+    logs = RunLogs(tmp_path, 0, 100)
+    logs.metrics(10, row(10))
+    logs.episode(EpisodeRow(1, 10, 3.0, 3.0, 2, 8, 0, 11))
+    logs.evaluation(10, {"mean": 1.0}, "scored")
+    positions = logs.positions()
+    logs.metrics(20, row(20))
+    logs.episode(EpisodeRow(2, 20, 4.0, 3.5, 2, 8, 0, 12))
+    logs.evaluation(20, {"mean": 2.0}, "scored")
+    logs.close()
+    (tmp_path / "events.out.tfevents.9999999999.later").write_text("written after the checkpoint")
+    cut_logs(tmp_path, positions)
+    logs = RunLogs(tmp_path, 10, 100)
+    logs.metrics(30, row(30))
+    logs.close()
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [line["steps"] for line in csv.DictReader(file)] == ["10", "30"]
+    with (tmp_path / "episodes.csv").open() as file:
+        assert [line["episode"] for line in csv.DictReader(file)] == ["1"]
+    assert (tmp_path / "evaluations.csv").read_text().splitlines() == ["steps,mean", "10,1"]
+    board = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
+    board.Reload()
+    assert [event.step for event in board.Tensors("training/loss")] == [10, 30]
+    assert [event.step for event in board.Tensors("episode/score")] == [10]
+
+
+def test_without_a_terminal_progress_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(0, 1000, seconds_between_lines=0.0)
+    progress.advance(500)
+    progress.show(row(500))
+    progress.note("a note")
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("step 500 of 1000, ")
+    assert "epsilon 0.500, score 1.00, loss 0.2500, mean max q 2.000" in lines[0]
+    assert lines[1:] == ["a note"]

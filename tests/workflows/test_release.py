@@ -1,0 +1,104 @@
+"""Released agents: their rounded weights, and the command that their model card gives."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atari_dqn.agent.agent import Agent
+from atari_dqn.agent.pretrained import RELEASED, compact_arrays, load_agent
+from atari_dqn.config.resolve import load_config, parse_value
+from atari_dqn.errors import UserError
+from atari_dqn.runs import checkpoint
+from atari_dqn.workflows.release import training_command
+from tests.agent.test_agent import ACTIONS, SHAPE, config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "arguments"),
+    [
+        ({}, ""),
+        ({"machine.seed": 3, "training.total_steps": 50}, ""),
+        (
+            {
+                "network.nature_channels": [4, 8, 8],
+                "agent.loss": "squared",
+                "agent.double": False,
+                "optimizer.epsilon": 1e-6,
+            },
+            "--agent.double false --agent.loss squared --network.nature_channels [4,8,8] --optimizer.epsilon 1e-06",
+        ),
+    ],
+)
+def test_the_command_on_a_card_trains_with_the_same_settings(
+    overrides: dict[str, Any], arguments: str
+) -> None:
+    wanted, _ = load_config("breakout", overrides=overrides)
+    make, target, *words = shlex.split(training_command(wanted))
+    given = dict(word.split("=", 1) for word in words)
+    assert (make, target, given.pop("ARGS", "")) == ("make", "train", arguments)
+    pairs = zip(arguments.split()[::2], arguments.split()[1::2], strict=True)
+    asked = {name.removeprefix("--"): parse_value(value) for name, value in pairs}
+    asked |= {
+        "machine.seed": int(given.pop("SEED")),
+        "training.total_steps": int(given.pop("STEPS")),
+    }
+    assert (
+        load_config(given.pop("GAME"), given.pop("CONFIG"), given.pop("PROTOCOL"), asked)[0]
+        == wanted
+    )
+    assert not given
+
+
+def test_threads_are_the_machines_and_not_on_the_card() -> None:
+    assert "ARGS" not in training_command(
+        load_config("breakout", overrides={"machine.intra_op_threads": 7})[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"network__head": "q", "network__center": True},
+        {"network__head": "dueling", "network__returns": "categorical", "network__noisy": True},
+        {
+            "network__head": "q",
+            "network__torso": "impala",
+            "network__spectral_norm": True,
+            "agent__act_with_target": True,
+        },
+    ],
+)
+def test_a_released_agent_plays_as_the_trained_one_with_rounded_weights(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
+    agent = Agent(config(**settings), SHAPE, ACTIONS)
+    for variable in agent.online.weights.trainable_variables:  # so that the two networks differ
+        variable.assign(0.9 * variable)
+    if agent.online.wants_center:
+        agent.center(observations[0, 0] / np.float32(3))
+    written = _released(agent, tmp_path)
+    for variable in agent.acting.weights.variables:
+        variable.assign(np.float16(variable.numpy()).astype(np.float32))
+    np.testing.assert_array_equal(
+        load_agent(written).values(observations), agent.values(observations)
+    )
+    assert (
+        written / checkpoint.ARRAYS
+    ).stat().st_size < 2.2 * agent.online.weights.count_params() + 20_000
+
+
+def test_a_released_agent_without_one_of_its_weights_is_refused(tmp_path: Path) -> None:
+    agent = Agent(config(), SHAPE, ACTIONS)
+    with pytest.raises(UserError, match="lacks weights"):
+        load_agent(_released(agent, tmp_path, without="agent/online/01"))
+
+
+def _released(agent: Agent, directory: Path, without: str = "") -> Path:
+    arrays = {name: array for name, array in compact_arrays(agent).items() if name != without}
+    notes = {"observation_shape": SHAPE, "actions": ACTIONS, RELEASED: True}
+    files = {"config.toml": lambda path: path.write_text(agent.config.to_toml(), encoding="utf-8")}
+    return checkpoint.save(directory, 0, arrays, files, notes)
