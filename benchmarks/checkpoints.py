@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from atari_dqn.config.resolve import load_config
-from atari_dqn.training.loop import Training
+from atari_dqn.training.loop import PeriodicTask, Training
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
             print("|", " | ".join(str(cell) for cell in cells), "|", flush=True)
 
         period = config.training.checkpoint_period
-        training.periodic = [(period, "checkpoint", timed_save)]
+        training.periodic_tasks = [PeriodicTask(period, "checkpoint", timed_save)]
         print("| agent steps | seconds stalled | MB written | MB of frames kept | MB of memory |")
         print("| --- | --- | --- | --- | --- |")
         training.run()

@@ -24,7 +24,7 @@ from atari_dqn.recording.render import EpisodeChangedError, write_recording, wri
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.signals import StopOnSignals
 from atari_dqn.training import periodic_evaluation
-from atari_dqn.training.loop import Training
+from atari_dqn.training.loop import PeriodicTask, Training
 from tests.acceptance.commands import run_here
 
 
@@ -156,7 +156,7 @@ def test_a_folder_of_recordings_that_was_deleted_is_made_again(tmp_path: Path) -
         save()
         shutil.rmtree(tmp_path / "videos", ignore_errors=True)
 
-    training.periodic[1] = (100, "checkpoint", save_and_delete)
+    training.periodic_tasks[1] = PeriodicTask(100, "checkpoint", save_and_delete)
     assert training.run()
     assert len(list((tmp_path / "videos").glob("*.gif"))) == 1
 

@@ -1,12 +1,15 @@
 """How actions are chosen while learning: schedules, and policies that explore."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.config.learning_schema import ExplorationSettings
+from atari_dqn.runs.random_state import generator_from_array, generator_to_array
 
 
 def linear_schedule(step: int, start: float, end: float, begin: int, duration: int) -> float:
@@ -91,14 +94,28 @@ def epsilon_greedy(
     return np.where(explore, uniform, greedy).astype(np.int32)
 
 
-class Chooser(Protocol):
-    """What an explorer asks: the agent."""
+class Policy(Protocol):
+    """The part of an agent that an explorer calls."""
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """Q-values (N, actions)."""
+        """Returns Q-values (N, actions)."""
 
     def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
-        """Actions of highest value (N,), under noise if there is any."""
+        """Returns actions of highest value (N,), under noise if the network has any."""
+
+
+@dataclass(frozen=True)
+class EnvironmentSlice:
+    """Consecutive environments among all of a run, each of which may have its own epsilon."""
+
+    first: int
+    count: int
+    total: int
+
+    @classmethod
+    def all(cls, count: int) -> "EnvironmentSlice":
+        """Returns the slice of all environments."""
+        return cls(0, count, count)
 
 
 class Explorer:
@@ -107,54 +124,75 @@ class Explorer:
     Args:
         settings: the policy, and the schedule of its epsilon.
         warmup_steps: agent steps with uniformly random actions; the schedule starts after them.
-        num_envs: environments.
-        num_actions: to choose from.
-        seed: of its random numbers.
-        first: where these environments begin among all of the run, each of which may have an
-            epsilon of its own.
-        of: how many there are in all; None: these.
+        environments: those to choose for.
+        num_actions: number of actions.
+        seed: seed of the random numbers.
     """
 
     def __init__(
         self,
         settings: ExplorationSettings,
         warmup_steps: int,
-        num_envs: int,
+        environments: EnvironmentSlice,
         num_actions: int,
         seed: int,
-        first: int = 0,
-        of: int | None = None,
     ) -> None:
-        self.settings, self.warmup_steps, self.num_envs, self.num_actions = (
-            settings,
-            warmup_steps,
-            num_envs,
-            num_actions,
-        )
-        self._first, self._of = first, of or num_envs
-        self.random = np.random.Generator(
-            np.random.PCG64(np.random.SeedSequence([seed, *b"exploration"]))
-        )
+        self.settings = settings
+        self.warmup_steps = warmup_steps
+        self.environments = environments
+        self.num_actions = num_actions
+        sequence = np.random.SeedSequence([seed, *b"exploration"])
+        self._random = np.random.Generator(np.random.PCG64(sequence))
 
     def choose(
-        self, agent: Chooser, observation: NDArray[Any], steps: int, episodes: int
+        self, agent: Policy, observation: NDArray[Any], steps: int, episodes: int
     ) -> NDArray[np.int32]:
-        """Actions (num_envs,) on observations (num_envs, ...) after so many agent steps and
-        finished episodes of the run.
+        """Returns actions (N,) for the observations (N, *observation_shape) of N environments.
+
+        Args:
+            agent: whose values or actions are explored around.
+            observation: what the environments show.
+            steps: agent steps of the run so far.
+            episodes: finished episodes of the run so far.
         """
+        count = self.environments.count
         if steps < self.warmup_steps:
-            preferred, epsilon = np.zeros(self.num_envs, np.int32), np.ones(self.num_envs)
+            everywhere = np.ones(count)
+            return self._explore(np.zeros(count, np.int32), everywhere)
+        first = self.environments.first
+        epsilons = spread(
+            self.epsilon(steps, episodes), self.environments.total, self.settings.spread
+        )
+        if self.settings.policy == "boltzmann":
+            values = agent.values(observation)
+            preferred = boltzmann(values, self.settings.temperature, self._random)
         else:
-            epsilons = spread(self.epsilon(steps, episodes), self._of, self.settings.spread)
-            epsilon = epsilons[self._first : self._first + self.num_envs]
-            if self.settings.policy == "boltzmann":
-                preferred = boltzmann(
-                    agent.values(observation), self.settings.temperature, self.random
-                )
-            else:
-                preferred = agent.explore(observation)
-        return epsilon_greedy(preferred, epsilon, self.num_actions, self.random)
+            preferred = agent.explore(observation)
+        return self._explore(preferred, epsilons[first : first + count])
+
+    def _explore(
+        self, preferred: NDArray[np.int32], epsilon: NDArray[np.float64]
+    ) -> NDArray[np.int32]:
+        return epsilon_greedy(preferred, epsilon, self.num_actions, self._random)
 
     def epsilon(self, steps: int, episodes: int) -> float:
-        """Probability of a random action then; of the first environment, where each has its own."""
+        """Returns the probability of a random action; of the first environment, where they differ.
+
+        Args:
+            steps: agent steps of the run so far.
+            episodes: finished episodes of the run so far.
+        """
         return epsilon_at(self.settings, max(steps - self.warmup_steps, 0), episodes)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns the state of the random numbers."""
+        return {"random": generator_to_array(self._random)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over what ``arrays`` returned.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array is not a state of random numbers.
+        """
+        generator_from_array(self._random, arrays["random"])

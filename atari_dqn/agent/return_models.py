@@ -1,10 +1,14 @@
-"""What a network's outputs say about returns, and how they are learnt: one rule for each value of
-``network.returns``.
+"""What a network's outputs say about returns, and how they are learned.
+
+One model for each value of ``network.returns``: ``mean``, ``categorical``, and ``quantiles`` or
+``implicit``, which are learned alike. ``B`` is the batch size, ``A`` the number of actions, ``K``
+the number of outputs for each action.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -12,108 +16,164 @@ from atari_dqn.agent import losses
 from atari_dqn.config.schema import Config
 
 
-class Rule(NamedTuple):
-    """How to read and to learn outputs (B, A, K)."""
+class ReturnModel(Protocol):
+    """How outputs (B, A, K) are read as returns, and learned."""
 
-    values: Callable[[tf.Tensor], tf.Tensor]
-    """From outputs (B, A, K) to Q-values (B, A)."""
+    def values(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the Q-values (B, A) of outputs (B, A, K)."""
 
-    distribution: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-    """From outputs (B, A, K) to returns and their probabilities, both (B, A, K)."""
+    def distribution(self, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the returns that outputs (B, A, K) describe and their probabilities."""
 
-    target: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-    """From policy (B, A), reward (B,), discount (B,), next outputs (B, A, K) and bonus (B, A) to a
-    target (B, K).
+    def target(
+        self,
+        policy: tf.Tensor,
+        reward: tf.Tensor,
+        discount: tf.Tensor,
+        next_outputs: tf.Tensor,
+        bonus: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns the target y = r + discount * sum_a policy(a) * (z(s', a) + bonus(a)), (B, K).
+
+        Args:
+            policy: (B, A) probabilities of the next action.
+            reward: (B,) rewards, for n-step returns already summed.
+            discount: (B,) gamma^n, or 0 where the next state has no value.
+            next_outputs: (B, A, K) outputs z of the target network for the next state.
+            bonus: (B, A) what choosing each action adds, such as the entropy of a soft policy.
+        """
+
+    def mean(self, target: tf.Tensor) -> tf.Tensor:
+        """Returns the mean (B,) of a target (B, K)."""
+
+    def loss(self, outputs: tf.Tensor, fractions: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """Returns the loss (B,) of the outputs (B, K) for the actions that were taken.
+
+        Args:
+            outputs: (B, K) outputs.
+            fractions: (B, K) or (1, K) fractions of the distribution that the outputs stand for.
+            target: (B, K) target.
+        """
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Outputs that are equally likely samples of the return, whose mean is the Q-value."""
+
+    def values(self, outputs: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(outputs, axis=-1)
+
+    def distribution(self, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        count = tf.cast(tf.shape(outputs)[-1], tf.float32)
+        return outputs, tf.ones_like(outputs) / count
+
+    def target(
+        self,
+        policy: tf.Tensor,
+        reward: tf.Tensor,
+        discount: tf.Tensor,
+        next_outputs: tf.Tensor,
+        bonus: tf.Tensor,
+    ) -> tf.Tensor:
+        samples = losses.returns(reward, discount, next_outputs, bonus)
+        return losses.expected_target(policy, samples)
+
+    def mean(self, target: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(target, axis=-1)
+
+
+@dataclass(frozen=True)
+class MeanModel(_Samples):
+    """One output for each action: its Q-value (Mnih et al. 2015).
+
+    Attributes:
+        error_loss: from TD errors (B,) to losses (B,): Huber's or half the square.
     """
 
-    mean: Callable[[tf.Tensor], tf.Tensor]
-    """From a target (B, K) to its mean (B,)."""
+    error_loss: Callable[[tf.Tensor], tf.Tensor]
 
-    loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-    """From the action's outputs (B, K), their fractions (B, K) or (1, K), and a target, to the loss
-    (B,).
+    def loss(self, outputs: tf.Tensor, fractions: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """Returns the loss (B,) of the TD error; the fractions are not used."""
+        return self.error_loss((target - outputs)[:, 0])
+
+
+@dataclass(frozen=True)
+class QuantileModel(_Samples):
+    """K quantiles of the return (Dabney et al. 2018), at fixed or at sampled fractions.
+
+    Attributes:
+        delta: error at which the loss turns from quadratic to linear.
     """
 
+    delta: float
 
-def make_rule(config: Config) -> Rule:
-    """The rule that the settings name."""
+    def loss(self, outputs: tf.Tensor, fractions: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """Returns the quantile Huber loss (B,)."""
+        return losses.quantile_huber(outputs, fractions, target, self.delta)
+
+
+@dataclass(frozen=True)
+class CategoricalModel:
+    """Logits of K atoms of the return (Bellemare et al. 2017).
+
+    Attributes:
+        support: (K,) returns of the atoms.
+    """
+
+    support: tf.Tensor
+
+    def values(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the means (B, A) of the distributions."""
+        return tf.linalg.matvec(tf.nn.softmax(outputs), self.support)
+
+    def distribution(self, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the atoms and their probabilities, both (B, A, K)."""
+        return tf.broadcast_to(self.support, tf.shape(outputs)), tf.nn.softmax(outputs)
+
+    def target(
+        self,
+        policy: tf.Tensor,
+        reward: tf.Tensor,
+        discount: tf.Tensor,
+        next_outputs: tf.Tensor,
+        bonus: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns the target distribution (B, K), projected onto the atoms."""
+        samples = losses.returns(reward, discount, self.support[None, None, :], bonus)
+        next_probabilities = tf.nn.softmax(next_outputs)
+        return losses.categorical_target(policy, samples, next_probabilities, self.support)
+
+    def mean(self, target: tf.Tensor) -> tf.Tensor:
+        """Returns the mean (B,) of a target distribution (B, K)."""
+        return tf.linalg.matvec(target, self.support)
+
+    def loss(self, outputs: tf.Tensor, fractions: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """Returns the divergence (B,) from the target distribution; fractions are not used."""
+        return losses.divergence(outputs, target)
+
+
+def make_return_model(config: Config) -> ReturnModel:
+    """Returns the model of ``network.returns``, with the loss that the settings name."""
     delta = config.agent.huber_delta
     if config.network.returns == "categorical":
-        atoms = support(config)
-        return Rule(
-            values=lambda outputs: tf.linalg.matvec(tf.nn.softmax(outputs), atoms),
-            distribution=lambda outputs: (
-                tf.broadcast_to(atoms, tf.shape(outputs)),
-                tf.nn.softmax(outputs),
-            ),
-            target=partial(_categorical_target, atoms),
-            mean=lambda target: tf.linalg.matvec(target, atoms),
-            loss=lambda chosen, fractions, target: losses.divergence(chosen, target),
-        )
-    if config.network.returns == "mean":
-        loss = (
-            partial(losses.huber, delta=delta) if config.agent.loss == "huber" else losses.squared
-        )
-    else:
-        loss = None
-    return Rule(
-        values=partial(tf.reduce_mean, axis=-1),
-        distribution=lambda outputs: (
-            outputs,
-            tf.ones_like(outputs) / tf.cast(tf.shape(outputs)[-1], tf.float32),
-        ),
-        target=_sampled_target,
-        mean=partial(tf.reduce_mean, axis=-1),
-        loss=partial(losses.quantile_huber, delta=delta)
-        if loss is None
-        else partial(_scalar_loss, loss),
-    )
+        return CategoricalModel(support(config))
+    if config.network.returns != "mean":
+        return QuantileModel(delta)
+    if config.agent.loss == "huber":
+        return MeanModel(partial(losses.huber, delta=delta))
+    return MeanModel(losses.squared)
 
 
 def support(config: Config) -> tf.Tensor:
-    """Returns (K,) that a categorical distribution gives probabilities to: Bellemare et al. 2017,
-    section 4.
-    """
-    return tf.linspace(
-        config.agent.lowest_return, config.agent.highest_return, config.network.atoms
-    )
+    """Returns the atoms (K,) of a categorical distribution: Bellemare et al. 2017, section 4."""
+    lowest = config.agent.lowest_return
+    return tf.linspace(lowest, config.agent.highest_return, config.network.atoms)
 
 
 def fixed_fractions(count: int) -> tf.Tensor:
-    """Midpoints (1, N) of equal parts of 0..1: Dabney et al. 2018, lemma 2.
+    """Returns midpoints (1, N) of N equal parts of 0..1: Dabney et al. 2018, lemma 2.
 
     >>> fixed_fractions(4).numpy().tolist()
     [[0.125, 0.375, 0.625, 0.875]]
     """
     return ((tf.range(count, dtype=tf.float32) + 0.5) / count)[None]
-
-
-def _sampled_target(
-    policy: tf.Tensor,
-    reward: tf.Tensor,
-    discount: tf.Tensor,
-    next_outputs: tf.Tensor,
-    bonus: tf.Tensor,
-) -> tf.Tensor:
-    return losses.expected_target(policy, losses.returns(reward, discount, next_outputs, bonus))
-
-
-def _categorical_target(
-    support: tf.Tensor,
-    policy: tf.Tensor,
-    reward: tf.Tensor,
-    discount: tf.Tensor,
-    next_outputs: tf.Tensor,
-    bonus: tf.Tensor,
-) -> tf.Tensor:
-    samples = losses.returns(reward, discount, support[None, None, :], bonus)
-    return losses.categorical_target(policy, samples, tf.nn.softmax(next_outputs), support)
-
-
-def _scalar_loss(
-    loss: Callable[[tf.Tensor], tf.Tensor],
-    chosen: tf.Tensor,
-    fractions: tf.Tensor,
-    target: tf.Tensor,
-) -> tf.Tensor:
-    return loss((target - chosen)[:, 0])

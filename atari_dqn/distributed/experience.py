@@ -8,16 +8,18 @@ from numpy.typing import NDArray
 
 from atari_dqn.replay.blocks import pack, unpack
 from atari_dqn.replay.memory import ReplayMemory
+from atari_dqn.training.episodes import FinishedEpisode
 
 
-class Ended(NamedTuple):
-    """An episode that ended."""
+class StoredStep(NamedTuple):
+    """What ``ReplayMemory.add`` is given of one step of E environments, in its order."""
 
-    score: float
-    length: int  # agent steps
-    frames: int  # emulator frames
-    environment: int  # of the actor's
-    seed: int  # that it was begun with, or another before it
+    action: NDArray[np.int32]  # (E,) what was executed
+    reward: NDArray[np.float32]  # (E,) clipped
+    discount: NDArray[np.float32]  # (E,)
+    frame: NDArray[Any]  # (E, *frame_shape) where the action led
+    ended: NDArray[np.bool_]  # (E,)
+    first_frame: NDArray[Any]  # (E, *frame_shape) of the next episode, where one ended
 
 
 class Experience(NamedTuple):
@@ -31,10 +33,9 @@ class Experience(NamedTuple):
     first_frames: bytes  # (M, *frame_shape) of the M episodes that began after others ended
     # (E, *frame_shape) first frames of a new actor's episodes; empty if it has gone on with its own
     start: bytes
-    surprise: list[
-        NDArray[np.float32]
-    ]  # of each environment's transitions that became complete, oldest first
-    episodes: list[Ended]
+    # For each environment those of the transitions that became complete, oldest first.
+    priorities: list[NDArray[np.float32]]
+    episodes: list[FinishedEpisode]
     emulator_frames: int
 
     @property
@@ -45,34 +46,41 @@ class Experience(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes of everything that grows with the number of steps."""
-        arrays = (self.action, self.reward, self.discount, self.ended, *self.surprise)
-        return sum(array.nbytes for array in arrays) + sum(
-            map(len, (self.frames, self.first_frames, self.start))
-        )
+        arrays = (self.action, self.reward, self.discount, self.ended, *self.priorities)
+        packed = len(self.frames) + len(self.first_frames) + len(self.start)
+        return packed + sum(array.nbytes for array in arrays)
 
 
 def pack_experience(
-    steps: Sequence[tuple[NDArray[Any], ...]],
+    steps: Sequence[StoredStep],
     start: NDArray[Any] | None,
-    surprise: list[NDArray[np.float32]],
-    episodes: list[Ended],
+    priorities: list[NDArray[np.float32]],
+    episodes: list[FinishedEpisode],
     emulator_frames: int,
 ) -> Experience:
-    """Experience from what ``ReplayMemory.add`` is given at each step.
+    """Packs what an actor has done.
 
     Args:
-        steps: action, reward, discount, frame, ended and first frame of each.
-        start: first frames, if the actor is new.
-        surprise: see ``Experience``.
-        episodes: see ``Experience``.
-        emulator_frames: that the steps took.
+        steps: K steps of E environments.
+        start: (E, *frame_shape) first frames, if the actor is new.
+        priorities: as in ``Experience``.
+        episodes: as in ``Experience``.
+        emulator_frames: emulator frames that the steps took.
     """
-    action, reward, discount, frame, ended, first = (
-        np.stack(part) for part in zip(*steps, strict=True)
+    joined = StoredStep(*(np.stack(part) for part in zip(*steps, strict=True)))
+    return Experience(
+        action=joined.action,
+        reward=joined.reward,
+        discount=joined.discount,
+        ended=joined.ended,
+        # An environment's frames one after another: they differ little, so they pack well.
+        frames=pack(joined.frame.swapaxes(0, 1)),
+        first_frames=pack(joined.first_frame[joined.ended]),
+        start=b"" if start is None else pack(start),
+        priorities=priorities,
+        episodes=episodes,
+        emulator_frames=emulator_frames,
     )
-    # An environment's frames one after another: they differ little, so they pack well.
-    packed = pack(frame.swapaxes(0, 1)), pack(first[ended]), b"" if start is None else pack(start)
-    return Experience(action, reward, discount, ended, *packed, surprise, episodes, emulator_frames)
 
 
 def insert(memory: ReplayMemory, envs: NDArray[np.int64], experience: Experience) -> None:
@@ -80,7 +88,8 @@ def insert(memory: ReplayMemory, envs: NDArray[np.int64], experience: Experience
 
     What an actor that died has left unfinished ends here as if it had been truncated.
     """
-    shape, dtype = memory.frame_shape, memory.dtype
+    shape = memory.frame_shape
+    dtype = memory.dtype
     before = memory.added(envs)
     if experience.start:
         memory.start(_frames(experience.start, shape, dtype), envs)
@@ -93,14 +102,13 @@ def insert(memory: ReplayMemory, envs: NDArray[np.int64], experience: Experience
             first[env] = next(first_frames)
         memory.add(action, reward, discount, frame, ended, first, envs)
     if memory.priorities is not None:
-        for complete, surprise in zip(
-            memory.completed(envs, before), experience.surprise, strict=True
-        ):
+        completed = memory.completed(envs, before)
+        for indices, priorities in zip(completed, experience.priorities, strict=True):
             # The last transitions of an actor that died become complete with the first frames of
             # its successor.
-            known = complete[len(complete) - len(surprise) :]
+            known = indices[len(indices) - len(priorities) :]
             if len(known):
-                memory.priorities.set(known, surprise)
+                memory.priorities.set(known, priorities)
 
 
 def _frames(packed: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

@@ -71,10 +71,9 @@ class DistributedTraining(Training):
         self.advance = 0 if done is None else done[1].steps
         if done is not None:
             self.take_over(*done)
-            count, draw = self.learning.draw(self.steps, self.advance)
-            self.learning.begin(count, draw)
-            self.learning.finish()
-            self.learning.count_surprise()  # before other experience takes these places
+            self.learner.start(self.learner.prefetch(self.steps, self.advance))
+            self.learner.finish()
+            self.learner.store_priorities()  # before other experience overwrites these transitions
         return observation
 
     def take_over(self, index: int, experience: Experience) -> None:
@@ -87,12 +86,11 @@ class DistributedTraining(Training):
             self.frames += experience.emulator_frames
             self.logs.progress.advance(experience.steps)
             for episode in experience.episodes:
-                place = index * count + episode.environment
-                self.logs.episode(
-                    self.episodes.ended(self.steps, *episode._replace(environment=place))
-                )
-        if experience.episodes and not self.config.agent.target_period_updates:
-            self.agent.sync_target()
+                environment = index * count + episode.environment
+                finished = episode._replace(environment=environment)
+                self.logs.episode(self.episodes.finish(self.steps, finished))
+        if experience.episodes:
+            self.learner.end_of_episode()
 
     def more_metrics(self) -> dict[str, float]:
         """How the actors do, since this process began: what is lost with one that died is at most

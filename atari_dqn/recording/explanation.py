@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from atari_dqn.agent.agent import EVALUATION_SAMPLES, Agent
+from atari_dqn.agent.agent import Agent
 from atari_dqn.backend.arrays import as_tensor, stacks_last
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.evaluate import Episode
@@ -67,10 +67,9 @@ class Explainer:
         return Survey(np.concatenate(values), min(lows), max(highs))
 
     def _explain(self, observations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        outputs, _ = self.agent.outputs(
-            self.agent.acting, observations, None, EVALUATION_SAMPLES, exact=True
-        )
-        return self.agent.rule.values(outputs), *self.agent.rule.distribution(outputs)
+        outputs = self.agent.acting_outputs(observations)
+        returns, probabilities = self.agent.returns.distribution(outputs)
+        return self.agent.returns.values(outputs), returns, probabilities
 
 
 def observations_of(game: Game, episode: Episode) -> Iterator[NDArray[Any]]:

@@ -257,6 +257,10 @@ class ReplayMemory:
         if self.priorities is not None:
             self.priorities.set(place, surprise)
 
+    def drop_priorities(self) -> None:
+        """Samples uniformly from now on, and keeps priorities no longer."""
+        self.priorities = None
+
     def mean_frame(self) -> NDArray[np.float32]:
         """The mean (*frame_shape) of 2,000 of the frames held, evenly spaced."""
         rows = (

@@ -9,9 +9,22 @@ from numpy.typing import NDArray
 
 from atari_dqn.runs.checkpoint import array
 
+# Scores and lengths are means over this many finished episodes.
+WINDOW = 100
+
+
+class FinishedEpisode(NamedTuple):
+    """An episode that ended."""
+
+    score: float
+    length: int  # agent steps
+    frames: int  # emulator frames
+    environment: int
+    seed: int  # seed that the environment was last given, at the episode's beginning or before
+
 
 class EpisodeRow(NamedTuple):
-    """A finished training episode."""
+    """A finished training episode, as ``episodes.csv`` has it."""
 
     episode: int
     steps: int  # agent steps of the whole run when it ended
@@ -20,7 +33,7 @@ class EpisodeRow(NamedTuple):
     length: int  # agent steps
     frames: int  # emulator frames
     environment: int
-    seed: int  # that the environment was last given, at the episode's beginning or before
+    seed: int  # seed that the environment was last given, at the episode's beginning or before
 
 
 class EpisodeTracker:
@@ -28,40 +41,64 @@ class EpisodeTracker:
 
     def __init__(self, num_envs: int) -> None:
         self.count = 0
-        self.scores: deque[float] = deque(maxlen=100)
-        self.lengths: deque[float] = deque(maxlen=100)
+        self.scores: deque[float] = deque(maxlen=WINDOW)
+        self.lengths: deque[float] = deque(maxlen=WINDOW)
         self._score = np.zeros(num_envs)
         self._length = np.zeros(num_envs, np.int64)
         self._frames = np.zeros(num_envs, np.int64)
 
     def add(
         self,
-        steps: int,
         reward: NDArray[np.float32],
         frames: NDArray[np.int64],
         ended: NDArray[np.bool_],
         seed: NDArray[np.int32],
-    ) -> list[EpisodeRow]:
-        """Adds one step of every environment; returns the episodes that it ended."""
+    ) -> list[FinishedEpisode]:
+        """Adds one step of every environment; returns the episodes that it ended.
+
+        Args:
+            reward: (N,) unclipped.
+            frames: (N,) emulator frames of the step.
+            ended: (N,) whether the episode ended.
+            seed: (N,) seeds of the episodes.
+        """
         self._score += reward
         self._length += 1
         self._frames += frames
-        rows = []
+        finished = []
         for env in np.flatnonzero(ended):
-            numbers = float(self._score[env]), int(self._length[env]), int(self._frames[env])
-            rows.append(self.ended(steps, *numbers, int(env), int(seed[env])))
-            self._score[env] = self._length[env] = self._frames[env] = 0
-        return rows
+            episode = FinishedEpisode(
+                score=float(self._score[env]),
+                length=int(self._length[env]),
+                frames=int(self._frames[env]),
+                environment=int(env),
+                seed=int(seed[env]),
+            )
+            finished.append(episode)
+            self._score[env] = 0
+            self._length[env] = 0
+            self._frames[env] = 0
+        return finished
 
-    def ended(
-        self, steps: int, score: float, length: int, frames: int, environment: int, seed: int
-    ) -> EpisodeRow:
-        """Remembers an episode that ended after so many agent steps of the run."""
+    def finish(self, steps: int, episode: FinishedEpisode) -> EpisodeRow:
+        """Counts an episode that ended, and returns its row.
+
+        Args:
+            steps: agent steps of the run when it ended.
+            episode: what it came to.
+        """
         self.count += 1
-        self.scores.append(score)
-        self.lengths.append(length)
+        self.scores.append(episode.score)
+        self.lengths.append(episode.length)
         return EpisodeRow(
-            self.count, steps, score, self.mean_score, length, frames, environment, seed
+            episode=self.count,
+            steps=steps,
+            score=episode.score,
+            mean_100=self.mean_score,
+            length=episode.length,
+            frames=episode.frames,
+            environment=episode.environment,
+            seed=episode.seed,
         )
 
     @property
@@ -75,25 +112,27 @@ class EpisodeTracker:
         return float(np.mean(self.lengths)) if self.lengths else float("nan")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The finished episodes and the sums of the running ones."""
-        finished = {
+        """Returns the finished episodes and the sums of the running ones."""
+        return {
             "count": np.array(self.count),
             "scores": np.array(self.scores),
             "lengths": np.array(self.lengths),
+            "score": self._score,
+            "length": self._length,
+            "frames": self._frames,
         }
-        return finished | {"score": self._score, "length": self._length, "frames": self._frames}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what ``arrays`` returned.
 
         Raises:
             KeyError: an array is missing.
-            ValueError: an array is none of so many environments.
+            ValueError: an array is of another number of environments.
         """
         self.count = int(array(arrays, "count", (), np.int64))
         self.scores.extend(array(arrays, "scores", (None,), np.float64).tolist())
         # Without an episode NumPy took the empty list for one of floats.
         self.lengths.extend(array(arrays, "lengths", (None,), np.int64).tolist())
         for name in ("score", "length", "frames"):
-            mine = getattr(self, f"_{name}")
-            mine[...] = array(arrays, name, mine.shape, mine.dtype)
+            running = getattr(self, f"_{name}")
+            running[...] = array(arrays, name, running.shape, running.dtype)

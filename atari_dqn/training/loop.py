@@ -1,18 +1,20 @@
-"""The training loop: act, send, learn, receive, remember; and what happens every so many steps."""
+"""The training loop (Mnih et al. 2015, Algorithm 1), and what happens at intervals.
+
+``Training.step`` is one step of the algorithm; ``learner.py`` says what waits for what in it.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
 from atari_dqn.agent.agent import Agent
-from atari_dqn.agent.exploration import Explorer
+from atari_dqn.agent.exploration import EnvironmentSlice, Explorer
 from atari_dqn.agent.export import save_network
-from atari_dqn.agent.update_metrics import UpdateMetrics
 from atari_dqn.backend.profiler import Trace
 from atari_dqn.config.schema import Config
 from atari_dqn.environments.environments import Environments, Step, make_games
@@ -22,10 +24,10 @@ from atari_dqn.recording.episode_file import Origin
 from atari_dqn.replay.factory import make_memory
 from atari_dqn.replay.frame_files import FrameFiles
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs.random_state import generator_from_array, generator_to_array
 from atari_dqn.runs.signals import StopOnSignals, Stopped
+from atari_dqn.training.checkpoint_names import from_stored, to_stored
 from atari_dqn.training.episodes import EpisodeTracker
-from atari_dqn.training.learner import Learning, Surprise
+from atari_dqn.training.learner import Instruments, Learner
 from atari_dqn.training.logs import RunLogs, cut_logs
 from atari_dqn.training.periodic_evaluation import evaluate_shortly
 from atari_dqn.training.stopwatch import Stopwatch
@@ -33,14 +35,19 @@ from atari_dqn.training.stopwatch import Stopwatch
 PARTS = ("act", "environment", "sample", "update", "log", "checkpoint", "evaluation")
 
 
-class Training:
-    """Deep Q-learning with several environments (Mnih et al. 2015, Algorithm 1).
+class PeriodicTask(NamedTuple):
+    """Something that is done every so many agent steps."""
 
-    The emulators step in their own threads, the agent learns in another, and batches are drawn in a
-    third. Timing decides
-    nothing: the updates that are due see the memory as it was when the actions were chosen, their
-    surprise counts from the draw after the next on, and an action waits for them only where they
-    change the network that acts.
+    period: int  # agent steps; 0: never
+    part: str  # what its time counts as
+    run: Callable[[], None]
+
+
+class Training:
+    """Deep Q-learning with several environments.
+
+    The emulators step in their own threads, the agent learns in another, and batches are sampled
+    in a third. Timing decides nothing: ``Learner`` says why.
 
     Args:
         config: all settings.
@@ -57,46 +64,55 @@ class Training:
         video_directory: str | Path,
         games: VectorGame | None = None,
     ) -> None:
-        self.config, self.run_directory, self.video_directory = (
-            config,
-            Path(run_directory),
-            Path(video_directory),
-        )
+        self.config = config
+        self.run_directory = Path(run_directory)
+        self.video_directory = Path(video_directory)
         # Only here: one that is deleted while the run goes on is not made again.
         self.run_directory.mkdir(parents=True, exist_ok=True)
-        settings, machine, count = config.training, config.machine, config.training.environments
+        count = config.training.environments
+        seed = config.machine.seed
         if games is None:
-            cap, threads = config.environment.frame_cap, machine.environment_threads
+            cap = config.environment.frame_cap
+            threads = config.machine.environment_threads
             games = make_games(config.spec, config.environment, count, cap, threads)
-        self.environments = Environments(
-            games, config.environment, config.machine.seed, games.seed_steps
-        )
+        self.environments = Environments(games, config.environment, seed, games.seed_steps)
         self.memory = make_memory(config, count, games.observation_shape, self.run_directory)
         self.agent = Agent(config, games.observation_shape, games.action_names)
         self.explorer = Explorer(
-            config.exploration, settings.warmup_steps, count, self.agent.num_actions, machine.seed
-        )
-        self.steps, self.frames, self.advance = 0, 0, count  # the last: of one step
-        self.reward_clip = config.agent.reward_clip or np.inf
-        self.episodes, self.stopwatch = EpisodeTracker(count), Stopwatch(PARTS)
-        self.trace, self.frame_files = (
-            Trace(self.run_directory, machine.trace_updates),
-            FrameFiles(self.run_directory),
+            config.exploration,
+            config.training.warmup_steps,
+            EnvironmentSlice.all(count),
+            self.agent.num_actions,
+            seed,
         )
         self.stop = StopOnSignals()
-        parts = (self.agent, self.memory, self.trace, self.stopwatch)
-        self.learning = Learning(config, *parts, stopping=lambda: self.stop.requested)
-        self.evaluated_at, self.evaluation = -1, float("nan")
-        self.saved_at = -1
+        self.stopwatch = Stopwatch(PARTS)
+        self.trace = Trace(self.run_directory, config.machine.trace_updates)
+        self.learner = Learner(
+            config,
+            self.agent,
+            self.memory,
+            Instruments(self.stopwatch, self.trace),
+            stopping=lambda: self.stop.requested,
+        )
+        self.episodes = EpisodeTracker(count)
+        self.frame_files = FrameFiles(self.run_directory)
+        self.reward_clip = config.agent.reward_clip or np.inf
         self.observation: NDArray[Any] | None = None
+        self.steps = 0  # agent steps so far
+        self.frames = 0  # emulator frames so far
+        self.advance = count  # agent steps of the last step of the loop
+        self.evaluation = float("nan")  # mean score of the last evaluation
+        self.evaluated_at = -1  # agent steps then
+        self.saved_at = -1  # agent steps at the last checkpoint
         self.ran_to_the_end = False
         self.broken = False
-        self.periodic: list[tuple[int, str, Callable[[], None]]] = [
-            (settings.log_period, "log", self.log),
+        self.periodic_tasks = [
+            PeriodicTask(config.training.log_period, "log", self.log),
             # Before the evaluation, so that nothing that goes wrong with that costs what was
             # learned.
-            (settings.checkpoint_period, "checkpoint", self.save),
-            (settings.evaluation_period, "evaluation", self.evaluate),
+            PeriodicTask(config.training.checkpoint_period, "checkpoint", self.save),
+            PeriodicTask(config.training.evaluation_period, "evaluation", self.evaluate),
         ]
 
     def run(self) -> bool:
@@ -117,44 +133,72 @@ class Training:
         self.logs = RunLogs(self.run_directory, self.steps, total)
         self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
-        with closing(self.logs), closing(self.trace), closing(self.learning), self.stop:
+        with closing(self.logs), closing(self.trace), closing(self.learner), self.stop:
             if self.observation is None:
                 self.observation = self.environments.reset()
                 self.memory.start(self.observation[:, -1])
             with suppress(Stopped):
                 self.prepare(total)
-                self.learning.go_on()
+                self.learner.resume()
             with self.noticing_failures():
-                while self.steps < total and self.learning.ready():
+                while self.steps < total and self.learner.wait_to_act():
                     self.observation = self.step(self.observation)
-                    for period, part, task in self.periodic:
-                        if self.due(period):
-                            self.learning.finish()
-                            with self.stopwatch.part(part):
-                                task()
-                self.learning.leave()
-            if self.saved_at != self.steps:
-                with self.stopwatch.part("checkpoint"):
-                    self.save()
-            if self.config.training.evaluation_period and self.evaluated_at != self.steps:
-                with self.stopwatch.part("evaluation"):
-                    self.evaluate()
-        evaluated = self.evaluated_at == self.steps or not self.config.training.evaluation_period
-        self.ran_to_the_end = self.steps >= total and evaluated
+                    self.run_tasks_due()
+                self.learner.pause()
+            self.finish()
         return self.ran_to_the_end
 
-    @contextmanager
-    def noticing_failures(self) -> Iterator[None]:
-        """Context after whose failure this object cannot go on; the traceback of another error is
-        kept.
+    def step(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """Makes one agent step in every environment, and starts the updates that are due.
+
+        Args:
+            observation: (N, *observation_shape) what to act on.
+
+        Returns:
+            What to act on next, (N, *observation_shape).
         """
-        try:
-            yield
-        except BaseException as error:
-            self.broken = True
-            if isinstance(error, UserError) and error.__cause__ is not None:
-                self.logs.keep_traceback(f"step {self.steps}", error)
-            raise
+        due = self.learner.prefetch(self.steps, self.advance)  # sampled in the background
+        with self.stopwatch.part("act"):
+            actions = self.explorer.choose(self.agent, observation, self.steps, self.episodes.count)
+            executed = self.environments.send(actions)  # the emulators step ...
+        self.learner.start(due)  # ... while the network learns
+        with self.stopwatch.part("environment"):
+            step = self.environments.recv()
+        self.store(executed, step)
+        self.log_step(step)
+        return step.current
+
+    def store(self, action: NDArray[np.int32], step: Step) -> None:
+        """Stores what the actions (N,) led to in the replay memory."""
+        with self.stopwatch.part("sample"):
+            reward = np.clip(step.reward, -self.reward_clip, self.reward_clip)
+            frame = step.observation[:, -1]
+            first_frame = step.current[:, -1]
+            self.memory.add(action, reward, step.discount, frame, step.ended, first_frame)
+        if step.ended.any():
+            self.learner.end_of_episode()
+
+    def log_step(self, step: Step) -> None:
+        """Advances the counters, and logs the episodes that ended."""
+        with self.stopwatch.part("log"):
+            self.steps += self.advance
+            self.frames += int(step.frames.sum())
+            self.logs.progress.advance(self.advance)
+            for episode in self.episodes.add(step.reward, step.frames, step.ended, step.seed):
+                self.logs.episode(self.episodes.finish(self.steps, episode))
+
+    def run_tasks_due(self) -> None:
+        """Logs, saves and evaluates, each where its period has come to an end."""
+        for task in self.periodic_tasks:
+            if self.due(task.period):
+                self.learner.finish()
+                with self.stopwatch.part(task.part):
+                    task.run()
+
+    def due(self, period: int) -> bool:
+        """Returns whether the last step completed a period of agent steps; 0 never comes due."""
+        before = max(self.steps - self.advance, 0)
+        return period > 0 and self.steps // period > before // period
 
     def prepare(self, total: int) -> None:
         """Builds the graphs of updates, and makes up for an evaluation that a stop has cut short.
@@ -165,56 +209,34 @@ class Training:
         learning_steps = total - max(self.steps, self.config.training.warmup_steps)
         if learning_steps > 0:
             with self.stopwatch.part("update"):
-                self.learning.build_graphs(learning_steps, self.advance, self.stop)
+                self.learner.build_graphs(learning_steps, self.advance, self.stop)
         due = self.saved_at == self.steps and self.due(self.config.training.evaluation_period)
         if due and self.evaluated_at != self.steps:
             with self.stopwatch.part("evaluation"):
                 self.evaluate()
 
-    def due(self, period: int) -> bool:
-        """Whether the last step completed a period of so many agent steps; 0 never comes due."""
-        before = max(self.steps - self.advance, 0)
-        return period > 0 and self.steps // period > before // period
+    def finish(self) -> None:
+        """Saves and evaluates after the last step, unless its periods have just come to an end."""
+        if self.saved_at != self.steps:
+            with self.stopwatch.part("checkpoint"):
+                self.save()
+        evaluates = self.config.training.evaluation_period > 0
+        if evaluates and self.evaluated_at != self.steps:
+            with self.stopwatch.part("evaluation"):
+                self.evaluate()
+        evaluated = self.evaluated_at == self.steps or not evaluates
+        self.ran_to_the_end = self.steps >= self.config.training.total_steps and evaluated
 
-    def step(self, observation: NDArray[Any]) -> NDArray[Any]:
-        """One agent step in every environment, and the updates that are due; returns what to act on
-        next.
-        """
-        if self.learning.changes_acting:
-            self.learning.finish()
-        count, draw = self.learning.draw(self.steps, self.advance)
-        with self.stopwatch.part("act"):
-            executed = self.environments.send(
-                self.explorer.choose(self.agent, observation, self.steps, self.episodes.count)
-            )
-        self.learning.finish()
-        self.learning.begin(count, draw)
-        with self.stopwatch.part("environment"):
-            step = self.environments.recv()
-        with self.stopwatch.part("sample"):
-            reward = np.clip(step.reward, -self.reward_clip, self.reward_clip)
-            self.memory.add(
-                executed,
-                reward,
-                step.discount,
-                step.observation[:, -1],
-                step.ended,
-                step.current[:, -1],
-            )
-        if step.ended.any() and not self.config.agent.target_period_updates:
-            self.learning.finish()
-            self.agent.sync_target()
-        with self.stopwatch.part("log"):
-            self.count(step)
-        return step.current
-
-    def count(self, step: Step) -> None:
-        """Advances the counters, and logs the episodes that ended."""
-        self.steps += self.advance
-        self.frames += int(step.frames.sum())
-        self.logs.progress.advance(self.advance)
-        for row in self.episodes.add(self.steps, step.reward, step.frames, step.ended, step.seed):
-            self.logs.episode(row)
+    @contextmanager
+    def noticing_failures(self) -> Iterator[None]:
+        """Context after whose failure this object cannot go on; keeps another error's traceback."""
+        try:
+            yield
+        except BaseException as error:
+            self.broken = True
+            if isinstance(error, UserError) and error.__cause__ is not None:
+                self.logs.keep_traceback(f"step {self.steps}", error)
+            raise
 
     def log(self) -> None:
         """Writes a row of metrics everywhere."""
@@ -227,28 +249,29 @@ class Training:
             "epsilon": self.explorer.epsilon(self.steps, self.episodes.count),
             "score": self.episodes.mean_score,
             "length": self.episodes.mean_length,
-            **UpdateMetrics.joined(self.learning.recent).means(),
+            **self.learner.metrics().means(),
             "resident_memory_mb": psutil.Process().memory_info().rss / 1e6,
             "replay_fill": len(self.memory) / self.config.replay.capacity,
             "wall_seconds": self.stopwatch.wall,
             **self.stopwatch.lap(self.steps),
             **self.more_metrics(),
         }
-        self.learning.recent.clear()
+        self.learner.forget_metrics()
         self.logs.metrics(self.steps, row)
 
     def more_metrics(self) -> dict[str, float]:
-        """What other kinds of training have to say in a row of metrics."""
+        """Returns metrics that only another kind of training has."""
         return {}
 
     def check_finite(self) -> None:
-        """Raises a UserError where the loss is no number any more: that is not worth saving."""
-        if not np.isfinite(UpdateMetrics.joined(self.learning.recent)).all():
-            wanted = f"a learning rate below {self.config.optimizer.learning_rate:g} may help"
-            raise UserError(f"the loss is no number any more, near step {self.steps}; {wanted}")
+        """Raises a UserError where the loss is not a number any more: that is not worth saving."""
+        if not np.isfinite(self.learner.metrics()).all():
+            rate = self.config.optimizer.learning_rate
+            advice = f"a learning rate below {rate:g} may help"
+            raise UserError(f"the loss is no number any more, near step {self.steps}; {advice}")
 
     def evaluate(self) -> None:
-        """A short evaluation under the protocol, and a recording of its median episode.
+        """Evaluates shortly under the protocol, and records the median episode.
 
         What goes wrong with it is noted, and training goes on. A request to stop leaves it at once;
         it is made up for when the run is continued.
@@ -291,7 +314,7 @@ class Training:
         self.saved_at = self.steps
 
     def changing_notes(self) -> dict[str, Any]:
-        """What a checkpoint notes that an evaluation at its step adds to."""
+        """Returns the notes of a checkpoint to which an evaluation at its step adds."""
         known = self.evaluated_at == self.steps and np.isfinite(self.evaluation)
         return {
             "evaluation": self.evaluation if known else None,
@@ -305,26 +328,25 @@ class Training:
         checkpoint.add_notes(path, self.changing_notes())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything that the rest of the run depends on, but the full blocks of frames."""
-        parts = ("agent", "episodes", "environments", "memory", "learning")
-        arrays = {
-            f"{part}/{name}": array
-            for part in parts
-            for name, array in getattr(self, part).arrays().items()
-        }
-        return arrays | {
-            "counters": np.array(
-                [self.steps, self.frames, self.learning.steps_owed, self.evaluated_at]
-            ),
+        """Returns all that the rest of the run depends on, but the full blocks of frames."""
+        own = {
+            "steps": np.array(self.steps),
+            "frames": np.array(self.frames),
+            "evaluated_at": np.array(self.evaluated_at),
             "evaluation": np.array(self.evaluation),
-            "frame_files": self.frame_files.ends(),
-            "recent": np.stack(UpdateMetrics.joined(self.learning.recent), axis=1),
-            "random": generator_to_array(self.explorer.random),
-            **{
-                f"surprise/{name}": array
-                for name, array in self.learning.surprise._asdict().items()
-            },
         }
+        stored = to_stored(
+            {
+                "agent": self.agent.arrays(),
+                "episodes": self.episodes.arrays(),
+                "environments": self.environments.arrays(),
+                "memory": self.memory.arrays(),
+                "learner": self.learner.arrays(),
+                "explorer": self.explorer.arrays(),
+                "loop": own,
+            }
+        )
+        return stored | {checkpoint.FRAME_FILES: self.frame_files.ends()}
 
     def restore(self, stored: checkpoint.Checkpoint) -> bool:
         """Goes on where a checkpoint of the same settings was written.
@@ -346,36 +368,28 @@ class Training:
 
     def take_over_state(self, stored: checkpoint.Checkpoint) -> dict[str, NDArray[Any]]:
         """Takes over all of a checkpoint but the running episodes, which are returned."""
-        arrays, notes = stored.arrays, stored.notes
-        of, here = (tuple(notes["observation_shape"]), tuple(notes["actions"])), self.environments
-        if of != (here.observation_shape, here.action_names):
-            raise UserError(
-                f"'{stored.path}' is of another environment: observations and actions {of}"
-            )
-        episodes = here.checked(checkpoint.part(arrays, "environments"))
-        shape = _of_files(stored, self.memory.num_envs)
-        files = checkpoint.array(arrays, checkpoint.FRAME_FILES, shape, np.int64)
-        counters = checkpoint.array(arrays, "counters", (4,), np.int64)
-        recent = checkpoint.array(arrays, "recent", (None, len(UpdateMetrics._fields)), np.float64)
-        place = checkpoint.array(arrays, "surprise/place", (None,), np.int64)
-        size = checkpoint.array(arrays, "surprise/size", (len(place),), np.float32)
-        self.evaluation = float(checkpoint.array(arrays, "evaluation", (), np.float64))
+        notes = stored.notes
+        environment = (tuple(notes["observation_shape"]), tuple(notes["actions"]))
+        if environment != (self.environments.observation_shape, self.environments.action_names):
+            what = f"observations and actions {environment}"
+            raise UserError(f"'{stored.path}' is of another environment: {what}")
+        arrays = from_stored(stored.arrays)
+        episodes = self.environments.checked(checkpoint.part(arrays, "environments"))
+        ends_shape = (len(stored.shared), self.memory.num_envs) if stored.shared else (0,)
+        ends = checkpoint.array(arrays, checkpoint.FRAME_FILES, ends_shape, np.int64)
         self.agent.restore(checkpoint.part(arrays, "agent"))
         self.episodes.restore(checkpoint.part(arrays, "episodes"))
-        self.frame_files.restore(stored.shared, files)
+        self.frame_files.restore(stored.shared, ends)
         self.memory.restore(checkpoint.part(arrays, "memory"), self.frame_files.read())
-        self.steps, self.frames, self.learning.steps_owed, self.evaluated_at = counters.tolist()
-        if notes["evaluation"] is not None:  # it was made after the arrays were written
-            self.evaluation, self.evaluated_at = float(notes["evaluation"]), self.steps
-        self.saved_at = self.steps
-        self.learning.recent = [UpdateMetrics(*recent.T)]
-        self.learning.surprise = Surprise(place, size)
-        self.learning.restore(checkpoint.part(arrays, "learning"))
-        generator_from_array(self.explorer.random, arrays["random"])
+        self.learner.restore(checkpoint.part(arrays, "learner"))
+        self.explorer.restore(checkpoint.part(arrays, "explorer"))
         self.stopwatch.restore(notes["time"])
+        self.steps = int(arrays["loop/steps"])
+        self.frames = int(arrays["loop/frames"])
+        self.evaluated_at = int(arrays["loop/evaluated_at"])
+        self.evaluation = float(checkpoint.array(arrays, "loop/evaluation", (), np.float64))
+        if notes["evaluation"] is not None:  # it was made after the arrays were written
+            self.evaluation = float(notes["evaluation"])
+            self.evaluated_at = self.steps
+        self.saved_at = self.steps
         return episodes
-
-
-def _of_files(stored: checkpoint.Checkpoint, num_envs: int) -> tuple[int, ...]:
-    """The shape of the ends of a checkpoint's files of frames."""
-    return (len(stored.shared), num_envs) if stored.shared else (0,)

@@ -133,7 +133,7 @@ def test_what_is_compiled_for_vectors_computes_the_same(returns: str) -> None:
         Agent(load_config("CartPole-v1", overrides=settings)[0], (1, 4), ("0", "1"))
         for _ in range(2)
     ]
-    agents[1]._learn = tf.function(agents[1]._compute_updates)
+    agents[1]._take_steps = tf.function(agents[1]._compute_steps)
     data = batch()._replace(
         observation=np.ones((8, 4, 1), np.float32), next_observation=np.ones((8, 4, 1), np.float32)
     )
@@ -364,7 +364,7 @@ def test_noise_changes_what_is_explored_and_never_what_is_valued() -> None:
     np.testing.assert_array_equal(agent.values(observations), agent.values(observations))
     quiet = Agent(config(), SHAPE, ACTIONS)
     assert quiet.explore(observations).tolist() == quiet.act(observations).tolist()
-    assert quiet.explorations == 0
+    assert quiet._noisy_passes == 0
 
 
 def test_equal_weights_are_no_weights() -> None:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from atari_dqn.agent.exploration import (
+    EnvironmentSlice,
     Explorer,
     boltzmann,
     epsilon_at,
@@ -109,7 +110,13 @@ def test_an_explorer_is_random_in_the_warmup_and_follows_the_agent_after_it(poli
     settings = ExplorationSettings.model_validate(
         {"policy": policy, "epsilon_end": 0.0, "decay_steps": 100}
     )
-    explorer = Explorer(settings, warmup_steps=50, num_envs=400, num_actions=3, seed=1)
+    explorer = Explorer(
+        settings,
+        warmup_steps=50,
+        environments=EnvironmentSlice.all(400),
+        num_actions=3,
+        seed=1,
+    )
     observations = np.zeros((400, 1))
     early = explorer.choose(Opinion(), observations, steps=49, episodes=0)
     np.testing.assert_allclose(np.bincount(early, minlength=3) / 400, 1 / 3, atol=0.1)

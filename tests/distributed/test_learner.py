@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atari_dqn.distributed.experience import Ended, Experience, insert, pack_experience
+from atari_dqn.distributed.experience import (
+    Experience,
+    StoredStep,
+    insert,
+    pack_experience,
+)
 from atari_dqn.replay.memory import ReplayMemory
+from atari_dqn.training.episodes import FinishedEpisode
 
 SHAPE, ENVS, ROUNDS = (6, 5), 3, 4
 
@@ -25,8 +31,8 @@ def memory(
 
 
 class Player:
-    """An actor without a network: what it plays is random, how surprising a transition is follows
-    from what it is.
+    """An actor without a network: it plays at random, and a transition's contents decide its
+    priority.
     """
 
     def __init__(self, seed: int, n_step: int) -> None:
@@ -38,34 +44,33 @@ class Player:
         return self.random.integers(256, size=(ENVS, *SHAPE), dtype=np.uint8)
 
     def work(self) -> Experience:
-        before, start = self.memory.added(np.arange(ENVS)), None
+        before = self.memory.added(np.arange(ENVS))
+        start = None
         if not self.began:
-            start, self.began = self.frames(), True
+            start = self.frames()
+            self.began = True
             self.memory.start(start)
-        steps, ended = [], []
+        steps = []
+        ended = []
         for _ in range(ROUNDS):
             over = self.random.random(ENVS) < 0.2
-            numbers = (
-                self.random.normal(size=ENVS).astype(np.float32),
-                (self.random.random(ENVS) < 0.9).astype(np.float32),
-            )
-            row = (
-                self.random.integers(4, size=ENVS, dtype=np.int32),
-                *numbers,
-                self.frames(),
-                over,
-                self.frames(),
+            row = StoredStep(
+                reward=self.random.normal(size=ENVS).astype(np.float32),
+                discount=(self.random.random(ENVS) < 0.9).astype(np.float32),
+                action=self.random.integers(4, size=ENVS, dtype=np.int32),
+                frame=self.frames(),
+                ended=over,
+                first_frame=self.frames(),
             )
             self.memory.add(*row)
             steps.append(row)
-            ended += [Ended(1.0, 2, 8, int(env), 7) for env in np.flatnonzero(over)]
+            ended += [FinishedEpisode(1.0, 2, 8, int(env), 7) for env in np.flatnonzero(over)]
         complete = self.memory.completed(np.arange(ENVS), before)
-        return pack_experience(
-            steps, start, [surprise_at(self.memory, places) for places in complete], ended, 4
-        )
+        priorities = [priorities_at(self.memory, indices) for indices in complete]
+        return pack_experience(steps, start, priorities, ended, 4)
 
 
-def surprise_at(ring: ReplayMemory, places: NDArray[np.int64]) -> NDArray[np.float32]:
+def priorities_at(ring: ReplayMemory, places: NDArray[np.int64]) -> NDArray[np.float32]:
     """Different for each transition, and the same wherever it is kept."""
     batch = ring.gather(*np.divmod(places, ring.rows))
     parts = (
@@ -104,10 +109,10 @@ def test_every_transition_arrives_with_the_priority_that_its_actor_gave_it(
     for index, experience in deliveries(seed, 120, n_step):
         largest.add(float(learner.priorities.arrays()["largest_priority"]))
         insert(learner, index * ENVS + np.arange(ENVS), experience)
-        given += sum(map(len, experience.surprise))
+        given += sum(map(len, experience.priorities))
     priorities = learner.priorities.arrays()["priorities"]
     places = np.flatnonzero(priorities > 0)
-    expected = surprise_at(learner, places) + learner.priorities.LEAST
+    expected = priorities_at(learner, places) + learner.priorities.LEAST
     right = np.isclose(priorities[places], expected, rtol=1e-5)
     assert right.mean() > 0.8
     # The last transitions of an actor that died became complete with its successor's first frames,
@@ -156,7 +161,7 @@ def test_what_a_dead_actor_left_unfinished_is_not_continued_by_its_successor() -
 
 def test_frames_that_differ_little_travel_packed() -> None:
     frame = np.zeros((ENVS, 84, 84), np.uint8)
-    row = (
+    row = StoredStep(
         np.zeros(ENVS, np.int32),
         np.zeros(ENVS, np.float32),
         np.ones(ENVS, np.float32),

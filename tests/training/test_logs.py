@@ -17,7 +17,7 @@ def test_episodes_are_added_up_for_each_environment() -> None:
     rows: list[EpisodeRow] = []
     for number, (reward, ended) in enumerate(zip(rewards, ends, strict=True), start=1):
         step = np.array(reward, np.float32), np.array([4, 3]), np.array(ended)
-        rows += tracker.add(2 * number, *step, seeds)
+        rows += [tracker.finish(2 * number, episode) for episode in tracker.add(*step, seeds)]
     assert rows == [
         EpisodeRow(1, 4, 3.0, 3.0, 2, 8, 0, 11),
         EpisodeRow(2, 6, 6.0, 4.5, 3, 9, 1, 12),
@@ -28,13 +28,10 @@ def test_episodes_are_added_up_for_each_environment() -> None:
 def test_the_mean_is_of_the_last_hundred() -> None:
     tracker = EpisodeTracker(1)
     for score in range(150):
-        tracker.add(
-            score,
-            np.array([score], np.float32),
-            np.array([4]),
-            np.array([True]),
-            np.array([1], np.int32),
-        )
+        reward = np.array([score], np.float32)
+        seed = np.array([1], np.int32)
+        (episode,) = tracker.add(reward, np.array([4]), np.array([True]), seed)
+        tracker.finish(score, episode)
     assert tracker.mean_score == np.mean(range(50, 150))
     again = EpisodeTracker(1)
     again.restore(tracker.arrays())

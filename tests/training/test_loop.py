@@ -267,17 +267,17 @@ def test_an_interrupted_run_ends_as_one_that_never_was(
 def test_what_overlaps_learns_as_what_does_not(tmp_path: Path) -> None:
     settings = config(**OVERLAPPING, **SURPRISING, training__total_steps=2_000)
     together, alone = (catch(tmp_path, settings, name) for name in ("together", "alone"))
-    begin, overlapped, waited = together.learning.begin, [], alone.learning.begin
+    begin, overlapped, waited = together.learner.start, [], alone.learner.start
 
     def watched(*due: Any) -> None:
         begin(*due)
-        overlapped.append(not together.learning.changes_acting)
+        overlapped.append(not together.learner.changes_acting)
 
     def waiting(*due: Any) -> None:
         waited(*due)
-        alone.learning.finish()
+        alone.learner.finish()
 
-    together.learning.begin, alone.learning.begin = watched, waiting  # type: ignore
+    together.learner.start, alone.learner.start = watched, waiting  # type: ignore
     together.run()
     alone.run()
     assert everything(tmp_path / "together") == everything(tmp_path / "alone")
@@ -344,8 +344,8 @@ def test_a_run_goes_on_from_before_its_last_lines(tmp_path: Path) -> None:
     settings = {"training__checkpoint_period": 600}
     catch(tmp_path, config(training__total_steps=1_600, **settings), "whole").run()
     killed = catch(tmp_path, config(training__total_steps=1_600, **settings), "killed")
-    begin = killed.learning.begin
-    killed.learning.begin = lambda *due: 1 / 0 if killed.steps == 1_400 else begin(*due)  # type: ignore
+    begin = killed.learner.start
+    killed.learner.start = lambda *due: 1 / 0 if killed.steps == 1_400 else begin(*due)  # type: ignore
     with pytest.raises(ZeroDivisionError):
         killed.run()
     again = catch(tmp_path, config(training__total_steps=1_600, **settings), "killed")

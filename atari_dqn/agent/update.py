@@ -1,0 +1,245 @@
+"""One gradient step: the target, the loss, the gradient (Mnih et al. 2015, Algorithm 1).
+
+Read downwards: ``GradientStep.__call__`` is the algorithm, and each line of it is a method below.
+``B`` is the batch size, ``A`` the number of actions, ``K`` the number of outputs for each action.
+"""
+
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from atari_dqn.agent.augmentation import random_shift
+from atari_dqn.agent.losses import greedy_policy, munchausen_reward, scaled_log_policy, select
+from atari_dqn.agent.optimizers import clip_by_global_norm
+from atari_dqn.agent.return_models import fixed_fractions, make_return_model
+from atari_dqn.agent.update_metrics import UpdateMetrics
+from atari_dqn.backend.keras_backend import keras
+from atari_dqn.config.schema import Config
+from atari_dqn.networks.q_network import QNetwork
+from atari_dqn.replay.batch import Batch
+
+
+class RandomStream(IntEnum):
+    """What random numbers are for.
+
+    A key is made of the seed, the stream and a count. So each pass of each update has numbers of
+    its own, and a checkpoint has no state of theirs to keep.
+    """
+
+    ACTING = 0
+    ONLINE = 1
+    TARGET = 2
+    SECOND_PASS = 3  # of the online network in Double DQN, of the target network in Munchausen DQN
+    SHIFT = 4
+    NEXT_SHIFT = 5
+
+
+class TargetSync(Enum):
+    """When the target network follows the online network."""
+
+    EVERY_EPISODE = "at the end of each episode"
+    EVERY_UPDATE = "after each update"
+    PERIODICALLY = "after a number of updates"
+
+    @classmethod
+    def of(cls, period: int) -> "TargetSync":
+        """Returns what ``agent.target_period_updates`` means.
+
+        >>> TargetSync.of(0).name, TargetSync.of(1).name, TargetSync.of(2000).name
+        ('EVERY_EPISODE', 'EVERY_UPDATE', 'PERIODICALLY')
+        """
+        if period == 0:
+            return cls.EVERY_EPISODE
+        return cls.EVERY_UPDATE if period == 1 else cls.PERIODICALLY
+
+
+class NextPolicy(NamedTuple):
+    """How the next state is valued."""
+
+    policy: tf.Tensor  # (B, A) probability of each next action
+    reward: tf.Tensor  # (B,) with what the policy adds to it
+    bonus: tf.Tensor  # (B, A) added to the value of each next action
+
+
+class GradientStep:
+    """One gradient step of the online network on a batch.
+
+    Args:
+        config: the agent, network and optimizer settings, and the seed.
+        online: the network that learns.
+        target: the network that values the next state.
+        optimizer: of the online network's weights.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        online: QNetwork,
+        target: QNetwork,
+        optimizer: keras.optimizers.Optimizer,
+    ) -> None:
+        self.config = config
+        self.settings = config.agent
+        self.online = online
+        self.target = target
+        self.optimizer = optimizer
+        self.returns = make_return_model(config)
+        self.target_sync = TargetSync.of(self.settings.target_period_updates)
+        if self.settings.munchausen:
+            self.next_policy = self.munchausen_policy
+        elif self.settings.double:
+            self.next_policy = self.double_policy
+        else:
+            self.next_policy = self.greedy_policy
+
+    def __call__(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
+        """Takes the step; returns its metrics and the priorities (B,) of the transitions."""
+        batch = self.augment(batch)
+        target = self.td_target(batch)
+        with tf.GradientTape() as tape:
+            outputs, losses = self.losses(batch, target)
+            penalties = self.online.computing.losses
+            loss = tf.add_n([tf.reduce_mean(batch.weight * losses), *penalties])
+        gradient = tape.gradient(loss, self.online.computing.trainable_variables)
+        gradient, norm = self.clip(gradient)
+        values = self.returns.values(outputs)
+        td_error = self.td_error(values, batch, target)
+        self.optimizer.apply(gradient, self.online.weights.trainable_variables)
+        self.online.round()
+        if self.target_sync is TargetSync.EVERY_UPDATE:
+            self.target.follow(self.online, self.settings.target_rate)
+        mean_max_q = tf.reduce_mean(tf.reduce_max(values, axis=-1))
+        metrics = UpdateMetrics(loss, mean_max_q, tf.reduce_mean(td_error), norm)
+        return metrics, self.priority(td_error, losses)
+
+    def augment(self, batch: Batch) -> Batch:
+        """Returns the batch with its pictures shifted at random, where the settings do so."""
+        pixels = self.settings.random_shift
+        if not pixels:
+            return batch
+        key = self.key(RandomStream.SHIFT)
+        next_key = self.key(RandomStream.NEXT_SHIFT)
+        return batch._replace(
+            observation=random_shift(batch.observation, pixels, key),
+            next_observation=random_shift(batch.next_observation, pixels, next_key),
+        )
+
+    def td_target(self, batch: Batch) -> tf.Tensor:
+        """Returns y = r + discount * sum_a policy(a) * (z_target(s', a) + bonus(a)), (B, K)."""
+        next_outputs = self.target_outputs(batch.next_observation, RandomStream.TARGET)
+        policy, reward, bonus = self.next_policy(batch, self.returns.values(next_outputs))
+        return self.returns.target(policy, reward, batch.discount, next_outputs, bonus)
+
+    def greedy_policy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+        """Takes the action of highest target value (B, A): Mnih et al. 2015, Algorithm 1."""
+        return NextPolicy(greedy_policy(next_values), batch.reward, tf.zeros_like(next_values))
+
+    def double_policy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+        """Takes the action of highest online value: van Hasselt et al. 2016, equation 4."""
+        samples = self.settings.target_samples
+        key = self.key(RandomStream.SECOND_PASS)
+        outputs, _ = self.outputs(self.online, batch.next_observation, key, samples)
+        policy = greedy_policy(self.returns.values(outputs))
+        return NextPolicy(policy, batch.reward, tf.zeros_like(next_values))
+
+    def munchausen_policy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+        """Takes a soft policy, and rewards what it prefers: Vieillard et al. 2020, equation 2."""
+        settings = self.settings
+        outputs = self.target_outputs(batch.observation, RandomStream.SECOND_PASS)
+        log_policy = scaled_log_policy(self.returns.values(outputs), settings.temperature)
+        next_log_policy = scaled_log_policy(next_values, settings.temperature)
+        reward = munchausen_reward(
+            batch.reward, log_policy, batch.action, settings.munchausen, settings.lowest_bonus
+        )
+        return NextPolicy(
+            policy=tf.exp(next_log_policy / settings.temperature),
+            reward=reward,
+            bonus=-next_log_policy,
+        )
+
+    def losses(self, batch: Batch, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the online network's outputs (B, A, K), and the loss (B,) of each transition."""
+        key = self.key(RandomStream.ONLINE)
+        outputs, fractions = self.outputs(
+            self.online, batch.observation, key, self.settings.samples
+        )
+        return outputs, self.returns.loss(select(outputs, batch.action), fractions, target)
+
+    def clip(self, gradient: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Returns the gradient in float32, clipped, and its norm before clipping."""
+        gradient = [tf.cast(part, tf.float32) for part in gradient]
+        return clip_by_global_norm(gradient, self.config.optimizer.clip_norm)
+
+    def td_error(self, values: tf.Tensor, batch: Batch, target: tf.Tensor) -> tf.Tensor:
+        """Returns |y - Q(s, a)| (B,), of the means where returns have a distribution."""
+        return tf.abs(self.returns.mean(target) - select(values, batch.action))
+
+    def priority(self, td_error: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
+        """Returns what prioritized replay samples by, (B,), before its exponent.
+
+        That is the TD error (Schaul et al. 2016, section 3.3), or where returns have a
+        distribution the loss (Hessel et al. 2018, section 4).
+        """
+        return td_error if self.config.network.returns == "mean" else losses
+
+    def priorities(self, batch: Batch) -> tf.Tensor:
+        """Returns the priorities (B,) that a step on this batch would report; nothing learns."""
+        target = self.td_target(batch)
+        outputs, losses = self.losses(batch, target)
+        td_error = self.td_error(self.returns.values(outputs), batch, target)
+        return self.priority(td_error, losses)
+
+    def target_outputs(self, observation: tf.Tensor, stream: RandomStream) -> tf.Tensor:
+        """Returns the target network's outputs (B, A, K) of observations."""
+        samples = self.settings.target_samples
+        outputs, _ = self.outputs(self.target, observation, self.key(stream), samples)
+        return outputs
+
+    def outputs(
+        self,
+        network: QNetwork,
+        observation: tf.Tensor,
+        key: tf.Tensor | None,
+        samples: int,
+        exact: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns a network's outputs, and the fractions that they stand for.
+
+        Args:
+            network: the online or the target network.
+            observation: (B, *frame_shape, stack).
+            key: (2,) for the noise and the fractions of this pass; with None there is no noise,
+                and the fractions divide 0..1 evenly.
+            samples: K, where ``network.returns`` is "implicit".
+            exact: whether to compute in float32.
+
+        Returns:
+            Outputs (B, A, K), and fractions (B, K) or (1, K) of the distribution of returns.
+        """
+        settings = self.config.network
+        implicit = settings.returns == "implicit"
+        inputs = {"frames": observation}
+        fractions = fixed_fractions(samples if implicit else settings.atoms)
+        if implicit:
+            shape = (tf.shape(observation)[0], samples)
+            if key is None:
+                fractions = tf.broadcast_to(fractions, shape)
+            else:
+                fractions = tf.random.stateless_uniform(shape, key)
+            inputs["fractions"] = fractions
+        if settings.noisy:
+            inputs["noise"] = tf.zeros(2, tf.int32) if key is None else key
+        return network(inputs, training=key is not None, exact=exact), fractions
+
+    def key(self, stream: RandomStream, count: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns a key (2,) for random numbers, different for each stream and count.
+
+        Args:
+            stream: what the numbers are for.
+            count: of earlier uses of the stream; None is the number of updates so far.
+        """
+        if count is None:
+            count = tf.cast(self.optimizer.iterations, tf.int32)
+        seed = tf.constant([self.config.machine.seed, int(stream)])
+        return tf.random.experimental.stateless_fold_in(seed, count)
