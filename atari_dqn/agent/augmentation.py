@@ -4,16 +4,15 @@ import tensorflow as tf
 
 
 def random_shift(frames: tf.Tensor, pixels: int, key: tf.Tensor) -> tf.Tensor:
-    """Shifts each observation by up to so many pixels in both directions; what comes in repeats the
-    edge.
+    """Shifts each observation at random, vertically and horizontally, repeating its edge.
 
-    Kostrikov et al. 2021, "Image Augmentation Is All You Need", section 3.1, with 4 pixels. A stack
-    moves as one.
+    The frames of a stack move together. Kostrikov et al. 2021, "Image Augmentation Is All You
+    Need", section 3.1, with 4 pixels.
 
     Args:
         frames: (B, height, width, stack).
         pixels: largest shift.
-        key: (2,) of the random numbers.
+        key: (2,) key of the random numbers.
 
     >>> frames = tf.reshape(tf.range(4), (1, 2, 2, 1))
     >>> bool(tf.reduce_all(random_shift(frames, 0, tf.constant([1, 2])) == frames))

@@ -13,8 +13,14 @@ from atari_dqn.runs.random_state import generator_from_array, generator_to_array
 
 
 def linear_schedule(step: int, start: float, end: float, begin: int, duration: int) -> float:
-    """Value of a schedule that goes from ``start`` at step ``begin`` to ``end`` at ``begin +
-    duration`` and stays there.
+    """Returns the value of a schedule that goes linearly from ``start`` to ``end``.
+
+    Args:
+        step: now.
+        start: value up to the step ``begin``.
+        end: value from the step ``begin + duration`` on.
+        begin: step.
+        duration: number of steps.
 
     >>> [linear_schedule(step, 1.0, 0.5, begin=10, duration=100) for step in (0, 10, 60, 110, 1000)]
     [1.0, 1.0, 0.75, 0.5, 0.5]
@@ -26,26 +32,36 @@ def linear_schedule(step: int, start: float, end: float, begin: int, duration: i
 
 
 def epsilon_at(settings: ExplorationSettings, steps: int, episodes: int) -> float:
-    """Probability of a random action after so many agent steps and finished episodes since the
-    warm-up.
+    """Returns the probability of a random action.
+
+    Args:
+        settings: the schedule.
+        steps: agent steps since the warm-up.
+        episodes: finished episodes since the warm-up.
 
     >>> settings = ExplorationSettings(schedule="episodes", epsilon_end=0.01, episode_factor=0.5)
     >>> [epsilon_at(settings, steps=0, episodes=count) for count in (0, 1, 2, 100)]
     [1.0, 0.5, 0.25, 0.01]
     """
-    start, end = settings.epsilon_start, settings.epsilon_end
+    start = settings.epsilon_start
+    end = settings.epsilon_end
     if settings.schedule == "episodes":
         return max(start * settings.episode_factor**episodes, end)
     if settings.schedule == "exponential":
-        return end + (start - end) * (
-            math.exp(-steps / settings.decay_steps) if settings.decay_steps else 0.0
-        )
+        remaining = math.exp(-steps / settings.decay_steps) if settings.decay_steps else 0.0
+        return end + (start - end) * remaining
     return linear_schedule(steps, start, end, 0, settings.decay_steps)
 
 
 def spread(epsilon: float, count: int, exponent: float) -> NDArray[np.float64]:
-    """A different epsilon (N,) for each environment, from epsilon down: Horgan et al. 2018, section
-    4.
+    """Returns a different epsilon (N,) for each environment, from epsilon down.
+
+    Horgan et al. 2018, section 4.
+
+    Args:
+        epsilon: of the first environment.
+        count: N.
+        exponent: the last environment has ``epsilon ** (1 + exponent)``.
 
     >>> spread(0.1, count=3, exponent=2.0).round(4).tolist()
     [0.1, 0.01, 0.001]
@@ -56,13 +72,14 @@ def spread(epsilon: float, count: int, exponent: float) -> NDArray[np.float64]:
 def boltzmann(
     values: NDArray[np.float32], temperature: float, random: np.random.Generator
 ) -> NDArray[np.int32]:
-    """Draws each action in proportion to exp(value / temperature): Sutton and Barto 2018, equation
-    2.11.
+    """Returns actions (N,) sampled with probabilities in proportion to exp(value / temperature).
+
+    Sutton and Barto 2018, equation 2.11.
 
     Args:
-        values: (N, actions) of each environment's actions.
+        values: (N, actions) Q-values.
         temperature: above 0; towards 0 the best action is taken.
-        random: generator, advanced by N draws.
+        random: generator, advanced by N numbers.
     """
     weights = np.exp((values - values.max(axis=1, keepdims=True)).astype(np.float64) / temperature)
     bounds = np.cumsum(weights, axis=1)
@@ -77,17 +94,16 @@ def epsilon_greedy(
     num_actions: int,
     random: np.random.Generator,
 ) -> NDArray[np.int32]:
-    """Replaces each greedy action, independently of the others, by a uniformly random one with
-    probability epsilon.
+    """Returns actions (N,), each replaced by a random one with probability epsilon.
 
-    Mnih et al. 2015, Algorithm 1. The random numbers drawn do not depend on epsilon or on the
-    greedy actions.
+    Mnih et al. 2015, Algorithm 1. How far the generator advances does not depend on epsilon or on
+    the greedy actions.
 
     Args:
         greedy: (N,) action of highest value in each environment.
-        epsilon: probability of a random action, 0 to 1, of all or (N,) of each.
-        num_actions: actions to draw from.
-        random: generator, advanced by N draws of each kind.
+        epsilon: probability of a random action, 0 to 1, for all or (N,) for each.
+        num_actions: number of actions.
+        random: generator, advanced by N numbers of each kind.
     """
     explore = random.random(len(greedy)) < epsilon
     uniform = random.integers(num_actions, size=len(greedy), dtype=np.int32)

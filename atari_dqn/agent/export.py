@@ -24,25 +24,26 @@ ROUNDING = 1e-3
 
 
 def export_network(agent: Agent, out: str | Path, observations: NDArray[Any]) -> float:
-    """Writes the network that plays for other programs, and has the file answer as they would.
+    """Writes the acting network for other programs, and compares what the file answers.
 
     It maps ``frames`` (B, height, width, stack), bytes, to Q-values (B, actions), as
     ``save_network`` says.
 
     Args:
-        agent: whose network.
+        agent: the agent whose network is written.
         out: what to write: a Keras file, ONNX (``.onnx``), or without an ending the folder of a
             TensorFlow SavedModel.
-        observations: to try it on (N, *observation_shape).
+        observations: (N, *observation_shape) to compare on.
 
     Returns:
-        The largest difference between its answers and the agent's.
+        The largest difference between the Q-values of the file and of the agent.
 
     Raises:
         RuntimeError: they differ by more than rounding. Nothing is written then.
     """
     out = Path(out)
-    frames, expected = stacks_last(observations), agent.values(observations)
+    frames = stacks_last(observations)
+    expected = agent.values(observations)
     with keras_defaults(), TemporaryDirectory(dir=out.parent, prefix=".writing-") as directory:
         made = Path(directory) / out.name
         if out.suffix == ".keras":
@@ -56,9 +57,8 @@ def export_network(agent: Agent, out: str | Path, observations: NDArray[Any]) ->
             answers = loaded.serve(frames).numpy()
         difference = float(np.abs(answers - expected).max())
         if not difference <= ROUNDING * max(float(np.abs(expected).max()), 1.0):
-            raise RuntimeError(
-                f"what was written to '{out}' differs from the agent by {difference:g}"
-            )
+            what = f"what was written to '{out}'"
+            raise RuntimeError(f"{what} differs from the agent by {difference:g}")
         made.replace(out)
     return difference
 
@@ -85,7 +85,7 @@ def _save_onnx(agent: Agent, path: Path, frames: NDArray[Any]) -> NDArray[Any]:
 
 
 def save_network(agent: Agent, path: Path) -> None:
-    """Writes the network that plays as a ``.keras`` file, which Keras opens without this package.
+    """Writes the acting network as a ``.keras`` file, which Keras opens without this package.
 
     It maps frames (B, height, width, stack), bytes, to the Q-values (B, actions) that
     ``Agent.values`` returns, in float32.
@@ -96,10 +96,12 @@ def save_network(agent: Agent, path: Path) -> None:
 
 @contextmanager
 def _zip_dates() -> Iterator[None]:
-    """Dates what a ``.keras`` file holds 1980 where the clock says less, as one that was never set
-    does: zip knows no older.
+    """Context in which the parts of a zip file are dated 1980 where the clock is behind that.
+
+    A clock that was never set is, and zip has no older dates.
     """
-    make, first = zipfile.ZipInfo.__init__, (1980, 1, 1, 0, 0, 0)
+    make = zipfile.ZipInfo.__init__
+    first = (1980, 1, 1, 0, 0, 0)
 
     def make_dated(info: zipfile.ZipInfo, filename: str = "NoName", date_time: Any = first) -> None:
         make(info, filename, max(tuple(date_time), first))
@@ -112,7 +114,7 @@ def _zip_dates() -> Iterator[None]:
 
 
 def stock_network(agent: Agent) -> keras.Model:
-    """The network that plays, without noise, made of Keras's own layers."""
+    """Returns the acting network, without noise, made of Keras's own layers."""
     made: list[tuple[keras.layers.Layer, list[Any]]] = []
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -120,27 +122,25 @@ def stock_network(agent: Agent) -> keras.Model:
         return made[-1][0]
 
     def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
-        if isinstance(layer, keras.Sequential | keras.layers.Dense) and isinstance(
-            arguments[0], list
-        ):
+        replaced = isinstance(layer, keras.Sequential | keras.layers.Dense)
+        if replaced and isinstance(arguments[0], list):
             return layer(arguments[0][0])  # beside the features were noise or fractions
-        return layer(
-            *arguments, **{name: value for name, value in options.items() if name != "training"}
-        )
+        options.pop("training", None)
+        return layer(*arguments, **options)
 
     network = keras.models.clone_model(
         agent.acting.weights, clone_function=clone, call_function=call
     )
-    outputs, settings = network.output, agent.config.network
+    outputs = network.output
+    settings = agent.config.network
     weights = [layer_and_weights for layer_and_weights in made if layer_and_weights[1]]
     if settings.returns == "categorical":
         mean = keras.layers.Dense(1, use_bias=False, name="mean_return")
         outputs = mean(keras.layers.Softmax(name="probabilities")(outputs))
         weights.append((mean, [np.asarray(support(agent.config))[:, np.newaxis]]))
     elif settings.returns != "mean":
-        outputs = keras.layers.GlobalAveragePooling1D(name="mean_return")(
-            keras.layers.Permute((2, 1))(outputs)
-        )
+        quantiles_first = keras.layers.Permute((2, 1))(outputs)
+        outputs = keras.layers.GlobalAveragePooling1D(name="mean_return")(quantiles_first)
     values = keras.layers.Reshape((agent.num_actions,), name="values")(outputs)
     for layer, arrays in weights:
         layer.set_weights(arrays)
@@ -148,14 +148,12 @@ def stock_network(agent: Agent) -> keras.Model:
 
 
 def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
-    """A layer of Keras's own that computes the same, and its weights."""
+    """Returns a layer of Keras's own that computes the same, and its weights."""
     if isinstance(layer, ByteConvolution):
         plain = keras.layers.Conv2D.from_config(layer.get_config())
         offset = 0.0 if layer.mean is None else -layer.scale * np.asarray(layer.mean[0])
-        scaling, weights = (
-            keras.layers.Rescaling(layer.scale, offset),
-            [np.asarray(layer.kernel), np.asarray(layer.bias)],
-        )
+        scaling = keras.layers.Rescaling(layer.scale, offset)
+        weights = [np.asarray(layer.kernel), np.asarray(layer.bias)]
         return keras.Sequential([scaling, plain], name=layer.name), weights
     if isinstance(layer, StridedConvolution):
         return keras.layers.Conv2D.from_config(layer.get_config()), layer.get_weights()
@@ -170,16 +168,13 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
         # feature by itself.
         table = np.asarray(layer.weights_of(fixed_fractions(EVALUATION_SAMPLES)))[0]
         fractions, features = table.shape
-        each = keras.layers.DepthwiseConv1D(1, depth_multiplier=fractions, use_bias=False)
-        shaping = [
+        steps = [
             keras.layers.Reshape((1, features)),
-            each,
+            keras.layers.DepthwiseConv1D(1, depth_multiplier=fractions, use_bias=False),
             keras.layers.Reshape((features, fractions)),
+            keras.layers.Permute((2, 1)),
         ]
-        return keras.Sequential([*shaping, keras.layers.Permute((2, 1))], name=layer.name), [
-            table.T[np.newaxis]
-        ]
-    weights = (
-        layer.get_weights() if isinstance(layer, keras.layers.Layer) else []
-    )  # a bare operation has none
+        return keras.Sequential(steps, name=layer.name), [table.T[np.newaxis]]
+    # A bare operation has no weights.
+    weights = layer.get_weights() if isinstance(layer, keras.layers.Layer) else []
     return type(layer).from_config(layer.get_config()), weights

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def huber(error: tf.Tensor, delta: float) -> tf.Tensor:
-    """Huber loss of each error: e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2).
+    """Returns the Huber loss of each error: e^2 / 2 up to delta, else delta (|e| - delta / 2).
 
     Its gradient is the error clipped to plus or minus delta, which is what Mnih et al. 2015
     (Methods, Training algorithm) mean by clipping the error term.
@@ -22,8 +22,9 @@ def huber(error: tf.Tensor, delta: float) -> tf.Tensor:
 
 
 def squared(error: tf.Tensor) -> tf.Tensor:
-    """Half the square of each error, whose gradient is the error: Sutton and Barto 2018, equation
-    9.4.
+    """Returns half the square of each error, whose gradient is the error.
+
+    Sutton and Barto 2018, equation 9.4.
 
     >>> squared(tf.constant([0.5, -3.0])).numpy().tolist()
     [0.125, 4.5]
@@ -32,8 +33,9 @@ def squared(error: tf.Tensor) -> tf.Tensor:
 
 
 def select(outputs: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
-    """Outputs (B, A, ...) of the actions (B,), as a one-hot sum: the gradient of a gather is slow
-    where order must be fixed.
+    """Returns the outputs (B, ...) of the actions (B,) that were taken, out of (B, A, ...).
+
+    It is a one-hot sum: the gradient of a gather is slow where sums must have a fixed order.
 
     >>> select(tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([1, 0])).numpy().tolist()
     [2.0, 3.0]
@@ -45,7 +47,7 @@ def select(outputs: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
 
 
 def greedy_policy(values: tf.Tensor) -> tf.Tensor:
-    """Probability (B, A) of each action under the policy that takes the best of the values (B, A).
+    """Returns probabilities (B, A) of the policy that takes the best of the values (B, A).
 
     >>> greedy_policy(tf.constant([[5.0, 9.0, 7.0]])).numpy().tolist()
     [[0.0, 1.0, 0.0]]
@@ -54,8 +56,7 @@ def greedy_policy(values: tf.Tensor) -> tf.Tensor:
 
 
 def scaled_log_policy(values: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Logarithm of the policy softmax(values / temperature), times the temperature: (B, A), without
-    overflow.
+    """Returns temperature * log softmax(values / temperature), (B, A), without overflow.
 
     Vieillard et al. 2020, "Munchausen Reinforcement Learning", section 3.
 
@@ -68,20 +69,21 @@ def scaled_log_policy(values: tf.Tensor, temperature: float) -> tf.Tensor:
 def munchausen_reward(
     reward: tf.Tensor, log_policy: tf.Tensor, action: tf.Tensor, alpha: float, lowest: float
 ) -> tf.Tensor:
-    """Reward plus alpha * temperature * log pi(a|s), which is cut off below: a bonus for what the
-    policy prefers already.
+    """Returns the reward plus a bonus for the actions that the policy prefers already, (B,).
 
-    Vieillard et al. 2020, equation 2, and section 4 for the cut.
+    The bonus is alpha * temperature * log pi(a|s), clipped below: Vieillard et al. 2020, equation
+    2, and section 4 for the clipping.
 
     Args:
         reward: (B,).
         log_policy: (B, A) temperature * log pi of the observation acted on.
         action: (B,) taken.
         alpha: weight of the bonus.
-        lowest: below which it is cut off.
+        lowest: lowest value of temperature * log pi.
 
     >>> log_policy = tf.constant([[-0.2, -5.0]] * 2)
-    >>> munchausen_reward(tf.ones(2), log_policy, tf.constant([0, 1]), alpha=0.9, lowest=-1.0).numpy().round(4)
+    >>> action = tf.constant([0, 1])
+    >>> munchausen_reward(tf.ones(2), log_policy, action, alpha=0.9, lowest=-1.0).numpy().round(4)
     array([0.82, 0.1 ], dtype=float32)
     """
     return reward + alpha * tf.clip_by_value(select(log_policy, action), lowest, 0.0)
@@ -90,35 +92,44 @@ def munchausen_reward(
 def returns(
     reward: tf.Tensor, discount: tf.Tensor, next_outputs: tf.Tensor, bonus: tf.Tensor
 ) -> tf.Tensor:
-    """Samples r + discount * (z(s', a) + bonus(a)) of the return (B, A, K), for each action that
-    may be next.
+    """Returns samples r + discount * (z(s', a) + bonus(a)) of the return for each next action.
 
     Args:
         reward: (B,) rewards, for n steps already summed.
         discount: (B,) gamma, gamma^n, or 0 where the future is worth nothing.
         next_outputs: (B, A, K) or (1, 1, K) what each next action may return.
-        bonus: (B, A) what choosing it is worth by itself: 0, or the entropy of a soft policy,
+        bonus: (B, A) what choosing the action adds: 0, or the entropy of a soft policy,
             -temperature * log pi(a|s').
 
-    >>> returns(tf.constant([1.0]), tf.constant([0.5]), tf.constant([[[4.0], [8.0]]]), tf.zeros((1, 2))).numpy().tolist()
+    Returns:
+        (B, A, K) samples.
+
+    >>> next_outputs = tf.constant([[[4.0], [8.0]]])
+    >>> no_bonus = tf.zeros((1, 2))
+    >>> returns(tf.constant([1.0]), tf.constant([0.5]), next_outputs, no_bonus).numpy().tolist()
     [[[3.0], [5.0]]]
     """
     return reward[:, None, None] + discount[:, None, None] * (next_outputs + bonus[:, :, None])
 
 
 def expected_target(policy: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
-    """Target (B, K): the samples (B, A, K) of ``returns`` averaged over the next action, through
-    which no gradient flows.
+    """Returns the target (B, K): ``returns`` averaged over the next action; without a gradient.
 
-    With the greedy policy of the target network's values this is Q-learning (Mnih et al. 2015,
-    Methods, Algorithm 1), with that of the online network Double DQN (van Hasselt et al. 2016,
-    equation 4), with a soft policy and its entropy as bonus Munchausen DQN (Vieillard et al. 2020,
-    equation 2).
+    The policy decides which algorithm it is:
+
+    * greedy in the target network's values: Q-learning (Mnih et al. 2015, Algorithm 1);
+    * greedy in the online network's: Double DQN (van Hasselt et al. 2016, equation 4);
+    * soft, with its entropy as bonus: Munchausen DQN (Vieillard et al. 2020, equation 2).
+
+    Args:
+        policy: (B, A) probabilities of the next action.
+        samples: (B, A, K) of ``returns``.
 
     The online network prefers action 0, which the target network values at 5; its own maximum, 9,
     is not taken:
 
-    >>> samples = returns(tf.constant([1.0]), tf.constant([0.5]), tf.constant([[[5.0], [9.0]]]), tf.zeros((1, 2)))
+    >>> values = tf.constant([[[5.0], [9.0]]])
+    >>> samples = returns(tf.constant([1.0]), tf.constant([0.5]), values, tf.zeros((1, 2)))
     >>> expected_target(greedy_policy(tf.constant([[2.0, 1.0]])), samples).numpy().tolist()
     [[3.5]]
     """
@@ -126,21 +137,22 @@ def expected_target(policy: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
 
 
 def project(samples: tf.Tensor, probabilities: tf.Tensor, support: tf.Tensor) -> tf.Tensor:
-    """Moves a distribution onto the atoms of a support, each sample's probability to its two
-    neighbours.
+    """Returns a distribution projected onto the atoms of a support, (B, K).
 
-    Bellemare et al. 2017, "A Distributional Perspective on Reinforcement Learning", equation 7 and
-    Algorithm 1. Samples outside count for the nearest atom. The mean is kept where all samples lie
-    inside.
+    The probability of each sample goes to the two atoms beside it, that of a sample outside to the
+    nearest. The mean is preserved where all samples lie inside. Bellemare et al. 2017, "A
+    Distributional Perspective on Reinforcement Learning", equation 7 and Algorithm 1.
 
     Args:
         samples: (B, M) returns.
-        probabilities: (B, M) of the samples.
-        support: (K,) returns, equally spaced.
+        probabilities: (B, M) probabilities of the samples.
+        support: (K,) returns of the atoms, equally spaced.
 
     A quarter of the way from 0 to 1, and beyond the end:
 
-    >>> project(tf.constant([[0.25, 7.0]]), tf.constant([[0.5, 0.5]]), tf.constant([0.0, 1.0, 2.0])).numpy().tolist()
+    >>> probabilities = tf.constant([[0.5, 0.5]])
+    >>> support = tf.constant([0.0, 1.0, 2.0])
+    >>> project(tf.constant([[0.25, 7.0]]), probabilities, support).numpy().tolist()
     [[0.375, 0.125, 0.5]]
     """
     spacing = support[1] - support[0]
@@ -152,21 +164,23 @@ def project(samples: tf.Tensor, probabilities: tf.Tensor, support: tf.Tensor) ->
 def categorical_target(
     policy: tf.Tensor, samples: tf.Tensor, probabilities: tf.Tensor, support: tf.Tensor
 ) -> tf.Tensor:
-    """Target distribution (B, K) over a support: the mixture over the next action, projected; no
-    gradient flows through it.
+    """Returns the target distribution (B, K) over a support; without a gradient.
 
-    Bellemare et al. 2017, Algorithm 1, where the policy is greedy.
+    It is the mixture over the next action, projected. Bellemare et al. 2017, Algorithm 1, has a
+    greedy policy.
 
     Args:
-        policy: (B, A) of the next action.
+        policy: (B, A) probabilities of the next action.
         samples: (B, A, K) of ``returns``, made of the support.
-        probabilities: (B, A, K) of the support's atoms for each next action.
-        support: (K,).
+        probabilities: (B, A, K) probabilities of the atoms for each next action.
+        support: (K,) returns of the atoms.
 
     >>> support = tf.constant([0.0, 1.0, 2.0])
-    >>> samples = returns(tf.constant([1.0]), tf.constant([0.5]), support[None, None, :], tf.zeros((1, 2)))
-    >>> likely = tf.constant([[[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]])
-    >>> categorical_target(tf.constant([[0.0, 1.0]]), samples, likely, support).numpy().tolist()
+    >>> next_returns = support[None, None, :]
+    >>> samples = returns(tf.constant([1.0]), tf.constant([0.5]), next_returns, tf.zeros((1, 2)))
+    >>> probabilities = tf.constant([[[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]])
+    >>> policy = tf.constant([[0.0, 1.0]])
+    >>> categorical_target(policy, samples, probabilities, support).numpy().tolist()
     [[0.0, 0.5, 0.5]]
     """
     weights = policy[:, :, None] * probabilities
@@ -175,15 +189,18 @@ def categorical_target(
 
 
 def divergence(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Kullback-Leibler divergence (B,) of predicted logits (B, K) from a target distribution (B,
-    K).
+    """Returns the Kullback-Leibler divergence (B,) from a target distribution (B, K).
 
-    Bellemare et al. 2017, section 4. Its gradient is that of the cross-entropy in their Algorithm
-    1, but it is 0 where the
-    prediction is right, so that it tells a surprise from a return that is uncertain: Hessel et al.
-    2018, section 4.
+    Its gradient is that of the cross-entropy in Bellemare et al. 2017, Algorithm 1. But it is 0
+    where the prediction is right, even if the return is uncertain, so that it can be a priority:
+    Hessel et al. 2018, section 4.
 
-    >>> divergence(tf.constant([[0.0, 0.0]] * 2), tf.constant([[0.25, 0.75], [0.5, 0.5]])).numpy().round(4)
+    Args:
+        logits: (B, K) predicted.
+        target: (B, K) probabilities.
+
+    >>> target = tf.constant([[0.25, 0.75], [0.5, 0.5]])
+    >>> divergence(tf.constant([[0.0, 0.0]] * 2), target).numpy().round(4)
     array([0.1308, 0.    ], dtype=float32)
     """
     log_target = tf.math.log(tf.where(target > 0, target, 1.0))
@@ -193,13 +210,13 @@ def divergence(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 def quantile_huber(
     quantiles: tf.Tensor, fractions: tf.Tensor, target: tf.Tensor, delta: float
 ) -> tf.Tensor:
-    """Quantile Huber loss (B,): summed over the predicted quantiles, averaged over the target's
-    samples.
+    """Returns the quantile Huber loss (B,).
 
-    The loss of each u = target - quantile is |fraction - 1{u < 0}| * huber(u) / delta: Dabney et
-    al. 2018, "Distributional Reinforcement Learning with Quantile Regression", equation 10 and
-    Algorithm 1, and "Implicit Quantile Networks for Distributional Reinforcement Learning",
-    equation 3, which divides by delta.
+    It is summed over the predicted quantiles and averaged over the target's samples. The loss of
+    each u = target - quantile is |fraction - 1{u < 0}| * huber(u) / delta. Dabney et al. 2018,
+    "Distributional Reinforcement Learning with Quantile Regression", equation 10 and Algorithm 1,
+    and "Implicit Quantile Networks for Distributional Reinforcement Learning", equation 3, which
+    divides by delta.
 
     Args:
         quantiles: (B, N) predictions.
@@ -210,8 +227,11 @@ def quantile_huber(
     A prediction 1 above the target costs the quantile at 0.9 a tenth of its Huber loss, and that at
     0.1 nine tenths:
 
+    >>> prediction = tf.constant([[3.0]])
+    >>> target = tf.constant([[2.0]])
     >>> for fraction in (0.9, 0.1):
-    ...     print(quantile_huber(tf.constant([[3.0]]), tf.constant([[fraction]]), tf.constant([[2.0]]), 1.0).numpy().round(4))
+    ...     loss = quantile_huber(prediction, tf.constant([[fraction]]), target, delta=1.0)
+    ...     print(loss.numpy().round(4))
     [0.05]
     [0.45]
     """

@@ -14,27 +14,29 @@ from atari_dqn.config.learning_schema import OptimizerSettings
 
 
 class DecaysWeights:
-    """Weight decay (Loshchilov and Hutter 2019, algorithm 2) with a schedule of its own, in one
-    pass over a variable.
+    """Weight decay with a schedule of its own, in one pass over a variable.
+
+    Loshchilov and Hutter 2019, algorithm 2.
     """
 
     decay_schedule: Callable[[keras.Variable], tf.Tensor] | float = 0.0
 
     def _apply_weight_decay(self: Any, variables: Sequence[keras.Variable]) -> None:
         schedule = self.decay_schedule
-        kept = 1 - self.learning_rate * (
-            schedule(self.iterations) if callable(schedule) else schedule
-        )
-        for variable in variables if schedule else ():
+        if not schedule:
+            return
+        decay = schedule(self.iterations) if callable(schedule) else schedule
+        factor = 1 - self.learning_rate * decay
+        for variable in variables:
             if self._use_weight_decay(variable):
-                variable.value.assign(
-                    variable.value * kept
-                )  # the product becomes the variable: nothing is copied
+                # The product becomes the variable: nothing is copied.
+                variable.value.assign(variable.value * factor)
 
 
 class FusedAdam(DecaysWeights, keras.optimizers.Adam):
-    """Adam (Kingma and Ba 2015, section 2, last paragraph): epsilon is added to the root of the
-    uncorrected second moment.
+    """Adam, with epsilon added to the root of the uncorrected second moment.
+
+    Kingma and Ba 2015, section 2, last paragraph.
     """
 
     def update_step(
@@ -58,17 +60,14 @@ class FusedAdam(DecaysWeights, keras.optimizers.Adam):
 
 
 class FusedCenteredRMSprop(DecaysWeights, keras.optimizers.RMSprop):
-    """RMSprop divided by the square root of the centred second moment plus epsilon, without
-    momentum.
+    """RMSprop divided by the root of the centered second moment plus epsilon, without momentum.
 
     Graves 2013, "Generating Sequences With Recurrent Neural Networks", equations 38 to 40; what
     Mnih et al. 2015 use.
     """
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Makes the moving averages, and the momentum slot that the kernel wants even for momentum
-        0.
-        """
+        """Makes the moving averages, and the momentum slot that the kernel needs in any case."""
         if not self.built:
             super().build(variables)
             self._momentums = self.add_optimizer_variables(variables, "momentum")
@@ -94,8 +93,11 @@ class FusedCenteredRMSprop(DecaysWeights, keras.optimizers.RMSprop):
 def make_optimizer(
     settings: OptimizerSettings, variables: Sequence[keras.Variable]
 ) -> keras.optimizers.Optimizer:
-    """The optimizer that the settings name, of these variables; the first of them is the first
-    layer's kernel.
+    """Returns the optimizer that the settings name.
+
+    Args:
+        settings: optimizer settings.
+        variables: what it updates; the first is the first layer's kernel.
     """
     with keras_defaults():
         return _make_optimizer(settings, variables)
@@ -113,7 +115,7 @@ def _make_optimizer(
             rate, rho=settings.decay, momentum=0.0, centered=True, **options
         )
     optimizer.decay_schedule = _schedule(settings.weight_decay, settings.weight_decay_end, settings)
-    if settings.weight_decay:  # of kernels: what is added or multiplied by itself is not to shrink
+    if settings.weight_decay:  # of kernels: biases and scales are not to decay
         first = [] if settings.weight_decay_first else variables[:1]
         optimizer.exclude_from_weight_decay(first, ["bias", "gamma", "beta", "_scale"])
     optimizer.build(variables)
@@ -121,7 +123,7 @@ def _make_optimizer(
 
 
 def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
-    """A number, or Keras's schedule from it to another."""
+    """Returns a number, or Keras's schedule from it to another."""
     if not (settings.decay_updates and start):
         return start
     if settings.decay_shape == "cosine":
@@ -132,10 +134,10 @@ def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
 def clip_by_global_norm(
     gradients: list[tf.Tensor], limit: float
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Scales the gradients down together so that their global norm is at most ``limit`` (0: never).
+    """Scales gradients down together so that their global norm is at most ``limit``; 0: never.
 
     Returns:
-        The gradients and the norm that they had.
+        The gradients, and their norm before.
     """
     norm = tf.linalg.global_norm(gradients)
     if limit == 0:

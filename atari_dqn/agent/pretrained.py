@@ -1,5 +1,6 @@
-"""Agents that others trained: from a checkpoint, and as the beginning of another run."""
+"""Trained agents: loaded from a checkpoint, and as the beginning of another run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def load_agent(path: str | Path) -> Agent:
     _check_finite(arrays, stored.path)
     with checkpoint.restoring(stored.path):
         agent = Agent(config, tuple(stored.notes["observation_shape"]), stored.notes["actions"])
-        agent.restore(_whole(agent, arrays, stored) if stored.notes.get(RELEASED) else arrays)
+        if stored.notes.get(RELEASED):
+            arrays = _with_untrained_state(agent, arrays, stored)
+        agent.restore(arrays)
     return agent
 
 
@@ -46,51 +49,51 @@ def _check_finite(arrays: checkpoint.Arrays, path: Path) -> None:
 
 
 def compact_arrays(agent: Agent) -> dict[str, NDArray[np.float16]]:
-    """The weights that play, rounded to 16 bits: 11 of precision, which is more than networks are
-    trained in.
+    """Returns the weights of the acting network, rounded to 16 bits.
+
+    Of these 11 are of precision, which is more than networks are trained in.
     """
-    return {
-        f"agent/{name}": np.asarray(weight, np.float16) for name, weight in _playing(agent).items()
-    }
+    weights = _acting_weights(agent)
+    return {f"agent/{name}": np.asarray(weight, np.float16) for name, weight in weights.items()}
 
 
-def _whole(
-    agent: Agent, compact: dict[str, NDArray[Any]], stored: checkpoint.Checkpoint
+def _with_untrained_state(
+    agent: Agent, compact: Mapping[str, NDArray[Any]], stored: checkpoint.Checkpoint
 ) -> dict[str, NDArray[Any]]:
-    """What an untrained agent of the same settings would be restored from, but for the weights."""
-    weights = _playing(agent)
-    if compact.keys() != weights.keys():
+    """Returns compact weights for both networks, and all else as an untrained agent has it.
+
+    Raises:
+        UserError: weights are missing.
+    """
+    if compact.keys() != _acting_weights(agent).keys():
         raise UserError(f"damaged checkpoint: {stored.path} lacks weights of its network")
-    beside = {
-        name: array
-        for name, array in agent.arrays().items()
+    state = agent.arrays()
+    arrays = {
+        name: values
+        for name, values in state.items()
         if not name.startswith(("online/", "target/"))
     }
-    return {
-        **beside,
-        **{
-            f"{owner}/{name.split('/')[1]}": compact[name]
-            for name in weights
-            for owner in ("online", "target")
-        },
-    }
+    for name, weight in compact.items():
+        number = name.split("/")[1]
+        arrays[f"online/{number}"] = weight
+        arrays[f"target/{number}"] = weight
+    return arrays
 
 
-def _playing(agent: Agent) -> dict[str, Any]:
-    """The variables of the network that plays, by their number: Keras's names for nameless layers
-    differ between processes.
+def _acting_weights(agent: Agent) -> dict[str, Any]:
+    """Returns the variables of the acting network by number.
+
+    Keras's names for nameless layers differ between processes.
     """
-    return {
-        f"online/{number:02d}": variable
-        for number, variable in enumerate(agent.acting.weights.variables)
-    }
+    variables = agent.acting.weights.variables
+    return {f"online/{number:02d}": variable for number, variable in enumerate(variables)}
 
 
 def start_from(agent: Agent, other: Agent) -> bool:
     """Gives an untrained agent another agent's weights to begin with.
 
-    Where the actions have other names, the output layers keep their own random weights: what is
-    seen is worth knowing in another game too, what it is worth is not.
+    Where the actions have other names, the output layers keep their own random weights: features
+    are useful in another game too, values are not.
 
     Returns:
         Whether the output layers were taken over as well.
@@ -102,13 +105,13 @@ def start_from(agent: Agent, other: Agent) -> bool:
     theirs = {"observations": other.observation_shape, **other.config.network.model_dump()}
     for name, value in ours.items():
         if theirs[name] != value:
-            raise UserError(
-                f"weights of another network: its {name} is {theirs[name]}, this run's {value}"
-            )
-    everything = agent.action_names == other.action_names
-    for mine, its in zip(agent.online.weights.layers, other.acting.weights.layers, strict=True):
-        if everything or mine.name not in OUTPUT_LAYERS:
-            mine.set_weights(its.get_weights())
+            difference = f"its {name} is {theirs[name]}, this run's {value}"
+            raise UserError(f"weights of another network: {difference}")
+    same_actions = agent.action_names == other.action_names
+    layers = zip(agent.online.weights.layers, other.acting.weights.layers, strict=True)
+    for layer, trained in layers:
+        if same_actions or layer.name not in OUTPUT_LAYERS:
+            layer.set_weights(trained.get_weights())
     agent.online.round()
     agent.target.follow(agent.online)
-    return everything
+    return same_actions

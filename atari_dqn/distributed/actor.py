@@ -26,7 +26,7 @@ Weights = Sequence[NDArray[Any]]
 
 
 class Actor:
-    """Some of a run's environments, in a process of their own; they are acted in as in ``Training``.
+    """Some of a run's environments in a process of their own, acted in as in ``Training``.
 
     Args:
         config: settings of the run.

@@ -40,15 +40,17 @@ class Actors:
     updates that are due before it takes over more, sets the pace, however many actors there are.
 
     Args:
-        config: of the run.
-        cpus: of each actor.
-        agent: the learner's.
+        config: settings of the run.
+        cpus: CPUs that each actor takes.
+        agent: the learner's agent.
     """
 
     def __init__(self, config: Config, cpus: float, agent: Agent) -> None:
         import ray
 
-        self._ray, self._config, self._agent = ray, config, agent
+        self._ray = ray
+        self._config = config
+        self._agent = agent
         # The last: what an actor had done went with its machine before it arrived.
         self._died = (
             ray.exceptions.RayActorError,
@@ -57,18 +59,18 @@ class Actors:
         )
         self._class = ray.remote(num_cpus=cpus, max_restarts=0)(_Actor)
         count = config.machine.actors
-        self._generation, self._failures = [0] * count, [0] * count
+        self._generation = [0] * count
+        self._failures = [0] * count
         self._actors: list[Any] = [None] * count
         self._since_weights = [0] * count  # agent steps of each actor since it was given weights
         self._running: dict[Any, int] = {}
-        self._published: tuple[int, Any] = (
-            -1,
-            None,
-        )  # number of updates, and the weights after them
-        self._weight_bytes = sum(
-            np.asarray(variable).nbytes for variable in agent.online.weights.variables
-        )
-        self.deaths = self.bytes_received = self.bytes_sent = 0
+        self._published_weights: Any = None
+        self._published_after = -1  # updates
+        variables = agent.online.weights.variables
+        self._weight_bytes = sum(np.asarray(variable).nbytes for variable in variables)
+        self.deaths = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
 
     def start(self, steps: int, episodes: int) -> None:
         """Starts all of them."""
@@ -76,8 +78,9 @@ class Actors:
             self._begin(index, steps, episodes)
 
     def next(self, seconds: float, steps: int, episodes: int) -> tuple[int, Experience] | None:
-        """The next piece of experience and the actor that made it, which is given its next order;
-        None if none came in time.
+        """Returns the next experience and its actor's number, and gives the actor its next order.
+
+        None if no experience came in time.
 
         Raises:
             RuntimeError: an actor died again and again before it had done anything.
@@ -112,24 +115,25 @@ class Actors:
     def _order(self, index: int, steps: int, episodes: int) -> None:
         weights = None
         if self._since_weights[index] >= WEIGHTS_PERIOD:
-            weights, self._since_weights[index] = self._newest_weights(), 0
+            weights = self._newest_weights()
+            self._since_weights[index] = 0
             self.bytes_sent += self._weight_bytes
         self._running[self._actors[index].work.remote(weights, steps, episodes)] = index
 
     def _newest_weights(self) -> Any:
-        if self._published[0] != self._agent.updates:
+        if self._published_after != self._agent.updates:
             weights = [variable.numpy() for variable in self._agent.acting.weights.variables]
-            self._published = self._agent.updates, self._ray.put(weights)
-        return self._published[1]
+            self._published_weights = self._ray.put(weights)
+            self._published_after = self._agent.updates
+        return self._published_weights
 
     def _replace(self, index: int, steps: int, episodes: int, error: Exception) -> None:
         self.deaths += 1
         self._failures[index] += 1
         self._generation[index] += 1
         if self._failures[index] == DEATHS_IN_A_ROW:
-            raise RuntimeError(
-                f"actor {index} died {DEATHS_IN_A_ROW} times before it had done anything"
-            ) from error
+            reason = f"died {DEATHS_IN_A_ROW} times before it had done anything"
+            raise RuntimeError(f"actor {index} {reason}") from error
         say(f"note: actor {index} died and is replaced; what it was busy with is lost")
         self._ray.kill(self._actors[index])  # it may only have been out of reach
         self._begin(index, steps, episodes)
