@@ -179,7 +179,7 @@ class Learning:
             surprise.append(surprising)
             done += together
         left = (_rows(batch, slice(done * size, None)), count - done) if done < count else None
-        found = Surprise(batch.place[: done * size], np.concatenate(surprise))
+        found = Surprise(batch.indices[: done * size], np.concatenate(surprise))
         return Updated(UpdateMetrics.joined(metrics), found, done, left)
 
     def _take_over(self, updated: Updated) -> None:
@@ -222,7 +222,9 @@ class Learning:
         if self._left is None:
             return {}
         batch, count = self._left
-        return {**batch._asdict(), "count": np.array(count)}
+        arrays = batch._asdict()
+        arrays["place"] = arrays.pop("indices")  # as checkpoints name it
+        return {**arrays, "count": np.array(count)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what ``arrays`` returned.
@@ -247,8 +249,9 @@ class Learning:
             "weight": (stacks[:1], np.float32),
             "place": (stacks[:1], np.int64),
         }
-        batch = Batch(**{name: array(arrays, name, *kind) for name, kind in kinds.items()})
-        outside = (batch.place < 0) | (batch.place >= self._memory.num_envs * self._memory.rows)
+        fields = {name: array(arrays, name, *kind) for name, kind in kinds.items()}
+        batch = Batch(indices=fields.pop("place"), **fields)
+        outside = (batch.indices < 0) | (batch.indices >= self._memory.num_envs * self._memory.rows)
         if (
             count < 1
             or outside.any()

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -13,6 +14,7 @@ from atari_dqn.config.resolve import load_config
 from atari_dqn.distributed import ray_cluster
 from atari_dqn.environments import vector
 from atari_dqn.replay import capacity
+from atari_dqn.replay.frames import RingLayout
 from atari_dqn.runs import directory as runs
 
 CORES = 64
@@ -194,12 +196,11 @@ def test_what_auto_means_follows_the_group(grouped: Grouped, tmp_path: Path) -> 
     other.
     """
     grouped("0::/job", memory_v2("/job", "620000000", 0))
-    chosen = capacity.choose_storage("auto", 10_000, 1, 84 * 84, 5, tmp_path)
+    layout = RingLayout(10_000, 1, 5, (84, 84), np.dtype(np.uint8))
+    chosen = capacity.choose_storage("auto", layout, tmp_path)
     (tmp_path / "sys fs" / "unified" / "job" / "memory.max").write_text("660000000")
-    assert (chosen, capacity.choose_storage("auto", 10_000, 1, 84 * 84, 5, tmp_path)) == (
-        "compressed",
-        "memory",
-    )
+    assert chosen == "compressed"
+    assert capacity.choose_storage("auto", layout, tmp_path) == "memory"
 
 
 @pytest.mark.parametrize("allowed", [{0}, {1, 5, 9}])
