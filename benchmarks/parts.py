@@ -50,7 +50,7 @@ def transitions(batch: int) -> tuple[NDArray[Any], ...]:
 def our_agent(options: argparse.Namespace) -> Any:
     """Our agent as a run has it; ``options.recipe`` is "plain" or the name of one of ours."""
     from atari_dqn.config.resolve import load_config
-    from atari_dqn.runs.directory import for_this_machine
+    from atari_dqn.runs.continuation import for_this_machine
 
     changes: dict[str, object] = {"machine.precision": options.precision}
     if options.batch:

@@ -34,7 +34,9 @@ from atari_dqn.replay.memory import ReplayMemory
 from atari_dqn.report.learning_curves import read_curve
 from atari_dqn.report.results import read_results
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs import directory as runs
+from atari_dqn.runs.circumstances import read_starts, write_circumstances
+from atari_dqn.runs.continuation import own_config
+from atari_dqn.runs.directory import unfinished
 from atari_dqn.sweep.plan import read_plan
 from atari_dqn.training.loop import Training
 from tests.agent.test_agent import ACTIONS, SHAPE
@@ -94,7 +96,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object], str, object]] = {
         "default-seed1",
     ),
     "evaluation": ("one.json", _report, json.dumps(samples.evaluation(3.0)), 3.0),
-    "starts": ("run.json", runs.read_starts, '{"starts": [{"commit": "a"}]}', [{"commit": "a"}]),
+    "starts": ("run.json", read_starts, '{"starts": [{"commit": "a"}]}', [{"commit": "a"}]),
     "columns": ("episodes.csv", _columns, CSV, [[10, 20], [1, 3]]),
     "curve": ("episodes.csv", _curve, CSV, [1, 3]),
     "last row": ("metrics.csv", last_row, CSV, {"steps": 20, "score": 3, "mean_100": 2}),
@@ -216,12 +218,12 @@ def test_a_name_that_no_file_can_have_is_one_line(name: str) -> None:
 def test_a_torn_run_json_begins_anew_with_a_note(tmp_path: Path, content: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(content)
-    (note,) = runs.write_circumstances(tmp_path, load_config("Pong")[0])
+    (note,) = write_circumstances(tmp_path, load_config("Pong")[0])
     assert str(path) in note
     assert note.endswith("; it begins anew")
-    assert len(runs.read_starts(path)) == 1
-    assert runs.write_circumstances(tmp_path, load_config("Pong")[0]) == []
-    assert len(runs.read_starts(path)) == 2
+    assert len(read_starts(path)) == 1
+    assert write_circumstances(tmp_path, load_config("Pong")[0]) == []
+    assert len(read_starts(path)) == 2
 
 
 @pytest.mark.parametrize("settings", ["3", "[1]", '"x"'])
@@ -747,7 +749,7 @@ def test_a_checkpoint_that_was_kept_for_its_agent_is_not_continued(
     assert "holds an agent and nothing" in capsys.readouterr().err
     shutil.rmtree(newer)
     assert checkpoint.to_continue_from(run) is None
-    assert runs.unfinished(run.parent) == []
+    assert unfinished(run.parent) == []
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -868,7 +870,7 @@ def test_a_setting_that_was_changed_by_hand_and_may_not_be_is_named(
     had = getattr(getattr(read_config(path), name.split("__")[0]), name.split("__")[1])
     change_setting(path, **{name: value})
     with pytest.raises(UserError) as error:
-        runs.own_config(run, saved)
+        own_config(run, saved)
     text = one_line(error, path)
     assert f"has {name.replace('__', '.')} = {value}, and the run was trained with {had}" in text
 
@@ -880,7 +882,7 @@ def test_a_setting_that_was_changed_by_hand_and_may_be_counts(
     run: Path, name: str, value: Any
 ) -> None:
     change_setting(run / "config.toml", **{name: value})
-    config, notes = runs.own_config(run, checkpoint.in_run(run)[-1])
+    config, notes = own_config(run, checkpoint.in_run(run)[-1])
     section, key = name.split("__")
     assert getattr(getattr(config, section), key) == value
     assert notes == []
@@ -897,7 +899,7 @@ def test_settings_that_cannot_be_read_are_those_of_the_checkpoint(run: Path, dam
         path.write_text(
             text if damage == "utf-16" else text[:40], "utf-16" if damage == "utf-16" else "utf-8"
         )
-    config, (note,) = runs.own_config(run, saved)
+    config, (note,) = own_config(run, saved)
     assert config == read_config(saved / "config.toml")
     assert str(path) in note
     assert note.endswith(f"; the settings in '{saved}' are used")

@@ -15,7 +15,8 @@ from atari_dqn.distributed import ray_cluster
 from atari_dqn.environments import vector
 from atari_dqn.replay import capacity
 from atari_dqn.replay.frames import RingLayout
-from atari_dqn.runs import directory as runs
+from atari_dqn.runs.circumstances import _machine
+from atari_dqn.runs.continuation import for_this_machine
 
 CORES = 64
 FREE = 2**40
@@ -210,14 +211,14 @@ def test_cores_are_those_that_the_process_may_be_scheduled_on(
     monkeypatch.setattr(machine, "PROC", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: allowed)
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    config = runs.for_this_machine(load_config("breakout", overrides={"agent.batch_size": 256})[0])
+    config = for_this_machine(load_config("breakout", overrides={"agent.batch_size": 256})[0])
     threads = (
         config.machine.environment_threads,
         config.machine.intra_op_threads,
         config.machine.inter_op_threads,
     )
     assert (usable_cores(), threads) == (len(allowed), (len(allowed),) * 3)
-    assert f", {len(allowed)} of 16 cores, " in runs._machine()
+    assert f", {len(allowed)} of 16 cores, " in _machine()
 
 
 def test_a_process_that_is_bound_to_one_core_takes_one() -> None:
