@@ -595,7 +595,7 @@ def test_a_manifest_of_wrong_types_is_a_damaged_checkpoint(tmp_path: Path, place
         "logs": {},
     }
     notes["time"] = {"wall": 1.0, "parts": {}}
-    saved = checkpoint.save(tmp_path, 1, {"a": np.zeros(1)}, {}, notes)
+    saved = checkpoint.save(tmp_path, 1, checkpoint.Contents({"a": np.zeros(1)}, {}, notes))
     for value in WRONG:
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
         copy = shutil.copytree(saved, tmp_path / "copy" / saved.name)
@@ -776,7 +776,9 @@ def test_damaged_checkpoints_do_not_count_among_those_to_keep(tmp_path: Path) ->
         for name in names
     }
     for step, name in enumerate(names, 1):
-        saved = checkpoint.save(tmp_path, step, {"a": np.zeros(9)}, {}, {}, {name: entries[name]})
+        saved = checkpoint.save(
+            tmp_path, step, checkpoint.Contents({"a": np.zeros(9)}, {}, {}, {name: entries[name]})
+        )
         if step in (4, 5):
             os.truncate(saved / checkpoint.ARRAYS, 9)
     checkpoint.prune(tmp_path, 2)
@@ -803,7 +805,11 @@ def test_a_file_is_hashed_at_most_once_by_one_process(
     for step in range(1, 5):
         name = f"{step:09d}.npz"
         entry = checkpoint.share(tmp_path, name, lambda path: path.write_text("frames"))
-        checkpoint.save(tmp_path, step, {"a": np.zeros(step)}, {}, {"keep": True}, {name: entry})
+        checkpoint.save(
+            tmp_path,
+            step,
+            checkpoint.Contents({"a": np.zeros(step)}, {}, {"keep": True}, {name: entry}),
+        )
         checkpoint.prune(tmp_path, 2)
     assert len(hashed) == len(set(hashed)) == 8
 
@@ -812,7 +818,7 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each change of the folder the one checkpoint is there, the old one or the new one."""
-    checkpoint.save(tmp_path, 7, {"a": np.zeros(1)}, {}, {})
+    checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.zeros(1)}, {}, {}))
     seen: list[float] = []
 
     def looking(change: Callable[..., Any]) -> Callable[..., Any]:
@@ -827,7 +833,7 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(
     for name in ("rename", "replace", "unlink", "mkdir"):
         monkeypatch.setattr(Path, name, looking(getattr(Path, name)))
     monkeypatch.setattr(shutil, "rmtree", looking(shutil.rmtree))
-    checkpoint.save(tmp_path, 7, {"a": np.ones(1)}, {}, {})
+    checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.ones(1)}, {}, {}))
     assert seen == sorted(seen)
     assert set(seen) == {0.0, 1.0}
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000007"]
@@ -837,13 +843,13 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(
 def test_what_an_interrupted_replacement_leaves_is_used_or_goes(
     tmp_path: Path, finished: bool
 ) -> None:
-    saved = checkpoint.save(tmp_path, 7, {"a": np.zeros(1)}, {}, {})
+    saved = checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.zeros(1)}, {}, {}))
     aside = shutil.copytree(saved, tmp_path / "step-000000007.replaced")
     if not finished:
         shutil.rmtree(saved)
         assert checkpoint.find(tmp_path) == aside
         assert checkpoint.load(tmp_path).step == 7
-        checkpoint.save(tmp_path, 7, {"a": np.ones(1)}, {}, {})
+        checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.ones(1)}, {}, {}))
     checkpoint.prune(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000007"]
 
@@ -925,7 +931,7 @@ def test_weights_that_are_not_finite_are_one_line(
     arrays[spoilt].flat[3] = value
     files = {"config.toml": lambda path: path.write_text(agent.config.to_toml())}
     notes = {"observation_shape": SHAPE, "actions": ACTIONS}
-    saved = checkpoint.save(tmp_path, 1, arrays, files, notes)
+    saved = checkpoint.save(tmp_path, 1, checkpoint.Contents(arrays, files, notes))
     with pytest.raises(UserError, match=f"some of its weights are {what}") as error:
         load_agent(saved)
     one_line(error, saved)

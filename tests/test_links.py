@@ -91,7 +91,7 @@ def settings() -> Config:
 
 def save(run: Path, step: int, name: str = FRAMES, **notes: Any) -> Path:
     entry = checkpoint.share(run, name, lambda path: path.write_bytes(b"frames"))
-    return checkpoint.save(run, step, ARRAYS, {}, notes, {name: entry})
+    return checkpoint.save(run, step, checkpoint.Contents(ARRAYS, {}, notes, {name: entry}))
 
 
 def write_logs(run: Path) -> None:
@@ -345,7 +345,7 @@ def test_a_lock_that_is_deleted_meanwhile_does_no_harm_at_the_end(run: Path) -> 
 
 GONE: dict[str, Callable[[Path], object]] = {
     "share": lambda run: checkpoint.share(run, FRAMES, lambda path: path.write_bytes(b"frames")),
-    "save": lambda run: checkpoint.save(run, 40, ARRAYS, {}, {}),
+    "save": lambda run: checkpoint.save(run, 40, checkpoint.Contents(ARRAYS, {}, {})),
     "logs": write_logs,
 }
 

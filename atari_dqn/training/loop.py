@@ -285,7 +285,9 @@ class Training:
             "config.toml": lambda path: path.write_text(self.config.to_toml(), encoding="utf-8"),
         }
         checkpoint.save(
-            self.run_directory, self.steps, self.arrays(), files, notes, self.frame_files.entries
+            self.run_directory,
+            self.steps,
+            checkpoint.Contents(self.arrays(), files, notes, self.frame_files.entries),
         )
         checkpoint.prune(self.run_directory, self.config.training.keep_checkpoints)
         self.saved_at = self.steps

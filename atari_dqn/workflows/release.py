@@ -75,7 +75,9 @@ def release(
             CONFIG: lambda path: write_whole(path, settings_text),
         }
         written = checkpoint.save(
-            made, stored.step, compact_arrays(load_agent(source)), settings, notes
+            made,
+            stored.step,
+            checkpoint.Contents(compact_arrays(load_agent(source)), settings, notes),
         )
         result = evaluate(load_agent(written).act, config, seed=seed, episodes=episodes)
         origin = Origin(

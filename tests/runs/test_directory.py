@@ -29,7 +29,7 @@ def make_run(root: Path, name: str, steps: int, total: int, age: float) -> Path:
     run = choose(root, config(), name)
     write_circumstances(run, config(training__total_steps=total))
     if steps:
-        checkpoint.save(run, steps, {"a": np.zeros(1)}, {}, {})
+        checkpoint.save(run, steps, checkpoint.Contents({"a": np.zeros(1)}, {}, {}))
     os.utime(run, (age, age))
     return run
 

@@ -101,4 +101,4 @@ def _released(agent: Agent, directory: Path, without: str = "") -> Path:
     arrays = {name: array for name, array in compact_arrays(agent).items() if name != without}
     notes = {"observation_shape": SHAPE, "actions": ACTIONS, RELEASED: True}
     files = {"config.toml": lambda path: path.write_text(agent.config.to_toml(), encoding="utf-8")}
-    return checkpoint.save(directory, 0, arrays, files, notes)
+    return checkpoint.save(directory, 0, checkpoint.Contents(arrays, files, notes))
