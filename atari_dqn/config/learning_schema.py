@@ -1,6 +1,4 @@
-"""Settings of what learns: the learning rule, its network, optimizer, exploration and replay
-memory.
-"""
+"""Settings of what learns: learning rule, network, optimizer, exploration and replay memory."""
 
 from typing import Annotated, Any, Literal
 
@@ -39,9 +37,7 @@ def setting(
 
 
 class Section(BaseModel):
-    """One table of the TOML file; unknown names and values of the wrong type are refused, as are
-    infinity and NaN.
-    """
+    """One table of the TOML file; it refuses unknown names, wrong types, infinity and NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -176,7 +172,8 @@ class AgentSettings(Section):
     def _returns_have_an_order(self) -> "AgentSettings":
         if self.lowest_return >= self.highest_return:
             raise ValueError(
-                f"lowest_return = {self.lowest_return}: below highest_return = {self.highest_return}"
+                f"lowest_return = {self.lowest_return}: "
+                f"below highest_return = {self.highest_return}"
             )
         return self
 
@@ -260,8 +257,8 @@ class NetworkSettings(Section):
     )
     returns: Literal["mean", "categorical", "quantile", "implicit"] = setting(
         "mean",
-        "what the network says about an action's return: its mean, probabilities of its values, or quantiles, at fixed or at "
-        "given fractions",
+        "what the network says about an action's return: its mean, probabilities of its values, "
+        "or quantiles, at fixed or at given fractions",
         source="Bellemare et al. 2017; Dabney et al. 2018",
     )
     atoms: int = setting(
@@ -282,13 +279,12 @@ class NetworkSettings(Section):
     @classmethod
     def _torso_is_known(cls, name: str) -> str:
         if name not in TORSO_NAMES:
-            raise ValueError(
-                f"torso = {shorten(repr(name))}: one of {', '.join(TORSO_NAMES)}{nearest(name, TORSO_NAMES)}"
-            )
+            choices = f"one of {', '.join(TORSO_NAMES)}{nearest(name, TORSO_NAMES)}"
+            raise ValueError(f"torso = {shorten(repr(name))}: {choices}")
         return name
 
     @model_validator(mode="after")
-    def _torso_has_what_is_asked(self) -> "NetworkSettings":
+    def _torso_has_spectral_norm(self) -> "NetworkSettings":
         if self.spectral_norm and self.torso != "impala":
             raise ValueError(
                 f"spectral_norm = true: only with torso = 'impala', not {self.torso!r}"
@@ -355,7 +351,8 @@ class ExplorationSettings(Section):
 
     policy: Literal["greedy", "boltzmann"] = setting(
         "greedy",
-        "the best action, or each in proportion to exp(value / temperature); random ones with probability epsilon",
+        "the best action, or each in proportion to exp(value / temperature); "
+        "random ones with probability epsilon",
     )
     temperature: float = setting(
         1.0,
@@ -366,7 +363,8 @@ class ExplorationSettings(Section):
     )
     schedule: Literal["linear", "exponential", "episodes"] = setting(
         "linear",
-        "epsilon goes down by a line over decay_steps, to 37 % over each decay_steps, or by a factor an episode",
+        "epsilon goes down by a line over decay_steps, to 37 % over each decay_steps, "
+        "or by a factor an episode",
     )
     epsilon_start: float = setting(
         1.0, "probability of a random action at first", source=NATURE, ge=0, le=1
@@ -424,12 +422,14 @@ class ReplaySettings(Section):
     )
     priority_steps: int = setting(
         0,
-        "prioritized: the share of a batch that goes by priorities falls to 0 by a line for so long; 0: all of it always does",
+        "prioritized: the share of a batch that goes by priorities falls to 0 by a line for so "
+        "long; 0: all of it always does",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
     )
     storage: Literal["auto", "memory", "compressed", "disk"] = setting(
         "auto",
-        "frames raw in memory, packed in memory, or raw in a file; auto: raw in memory if that takes half of it at most",
+        "frames raw in memory, packed in memory, or raw in a file; "
+        "auto: raw in memory if that takes half of it at most",
     )
