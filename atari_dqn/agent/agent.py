@@ -14,13 +14,19 @@ from atari_dqn.agent.losses import greedy_policy, munchausen_reward, scaled_log_
 from atari_dqn.agent.optimizers import clip_by_global_norm, make_optimizer
 from atari_dqn.agent.return_models import fixed_fractions, make_rule
 from atari_dqn.agent.update_metrics import UpdateMetrics
-from atari_dqn.backend.arrays import aligned_empty, as_tensor, observation_dtype, stacks_last
+from atari_dqn.backend.arrays import (
+    aligned_empty,
+    as_tensor,
+    is_picture,
+    observation_dtype,
+    stacks_last,
+)
 from atari_dqn.backend.graph import Graph
 from atari_dqn.backend.startup import resolve_precision
 from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
 from atari_dqn.networks.heads import HEAD_LAYERS
-from atari_dqn.networks.q_network import QNetwork, build_network
+from atari_dqn.networks.q_network import Interface, QNetwork, build_network
 from atari_dqn.replay.batch import Batch
 from atari_dqn.runs.checkpoint import array
 
@@ -59,10 +65,14 @@ class Agent:
         def build(name: str, precision: str = "float32", *seeds: int) -> Any:
             all_seeds = (config.machine.seed, *seeds)
             return build_network(
-                config.network, frames_last, self.num_actions, all_seeds, name, precision, dtype
+                config.network,
+                Interface(frames_last, self.num_actions, dtype),
+                all_seeds,
+                name,
+                precision,
             )
 
-        pictures = len(observation_shape) == 3
+        pictures = is_picture(observation_shape)
         self._build, precision = build, resolve_precision(config.machine.precision, pictures)
         self.online, self.target = (
             QNetwork(build, name, precision) for name in ("online", "target")
@@ -215,7 +225,7 @@ class Agent:
         """Draws the head's weights anew, and mixes new ones into the torso's (Schwarzer et al.
         2023, "BBF", section 3).
         """
-        self.online.mix(
+        self.online.shrink_and_perturb(
             self._build("fresh", "float32", self.updates), self.settings.reset_keep, HEAD_LAYERS
         )
         self.target.follow(self.online)

@@ -125,7 +125,7 @@ class Learning:
         memory, agent, settings = self._memory, self._agent, self._config
         if steps < settings.training.warmup_steps or not memory.can_sample():
             return 0, partial(memory.sample, 0)
-        if not (self._finish or agent.updates) and agent.online.wants_center:
+        if not (self._finish or agent.updates) and agent.online.centers_frames:
             agent.center(memory.mean_frame())
         due, self.steps_owed = divmod(self.steps_owed + advance, settings.training.update_period)
         progress, share = priority_schedule(settings.replay, steps)

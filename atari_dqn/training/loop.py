@@ -354,7 +354,7 @@ class Training:
             raise UserError(
                 f"'{stored.path}' is of another environment: observations and actions {of}"
             )
-        episodes = here.checked(checkpoint.part(arrays, "environments"))
+        episodes = here.validated(checkpoint.part(arrays, "environments"))
         shape = _of_files(stored, self.memory.num_envs)
         files = checkpoint.array(arrays, checkpoint.FRAME_FILES, shape, np.int64)
         counters = checkpoint.array(arrays, "counters", (4,), np.int64)

@@ -223,7 +223,10 @@ def test_cores_are_those_that_the_process_may_be_scheduled_on(
 
 def test_a_process_that_is_bound_to_one_core_takes_one() -> None:
     core = min(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, {{{core}}}); from atari_dqn.backend import machine; print(machine.usable_cores())"
+    code = (
+        f"import os; os.sched_setaffinity(0, {{{core}}}); "
+        "from atari_dqn.backend import machine; print(machine.usable_cores())"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -78,7 +78,7 @@ def test_a_released_agent_plays_as_the_trained_one_with_rounded_weights(
     agent = Agent(config(**settings), SHAPE, ACTIONS)
     for variable in agent.online.weights.trainable_variables:  # so that the two networks differ
         variable.assign(0.9 * variable)
-    if agent.online.wants_center:
+    if agent.online.centers_frames:
         agent.center(observations[0, 0] / np.float32(3))
     written = _released(agent, tmp_path)
     for variable in agent.acting.weights.variables:
