@@ -1,4 +1,4 @@
-"""The Q-network: a torso that sees, and a head that values actions."""
+"""The Q-network: a torso from observations to features, and a head from these to values."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass

@@ -46,10 +46,10 @@ class FrameFiles:
             )
             self._ends[name] = full
         oldest = full - memory.blocks
-        outdated = [name for name, end in self._ends.items() if (end <= oldest).all()]
-        for name in outdated:
-            del self.entries[name]
-            del self._ends[name]
+        outdated = [file for file, end in self._ends.items() if (end <= oldest).all()]
+        for file in outdated:
+            del self.entries[file]
+            del self._ends[file]
 
     def ends(self) -> NDArray[np.int64]:
         """Returns what ``restore`` needs beside the entries, (files, environments)."""
