@@ -115,28 +115,30 @@ def _levels(controller: str) -> Iterator[Level]:
 
 def _groups() -> dict[str, PurePosixPath]:
     """Returns this process's group by controller (version 1), and by an empty name (version 2)."""
-    found: dict[str, PurePosixPath] = {}
+    groups: dict[str, PurePosixPath] = {}
     for line in _text(PROC / "cgroup").splitlines():
         _, separator, controllers_and_path = line.partition(":")
         controllers, separator, path = controllers_and_path.partition(":")
         if separator:
-            found |= dict.fromkeys(controllers.split(","), PurePosixPath(path))
-    return found
+            groups |= dict.fromkeys(controllers.split(","), PurePosixPath(path))
+    return groups
 
 
 def _mounts() -> list[Mount]:
     """Returns the hierarchies that are mounted; ``man 5 proc`` describes the lines of mountinfo."""
-    found = []
+    mounts = []
     for line in _text(PROC / "mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.partition(" ")
         if kind not in ("cgroup", "cgroup2"):
             continue
-        root, directory = (_unescaped(word) for word in before.split(" ")[3:5])
+        words = before.split(" ")
+        root = _unescaped(words[3])
+        directory = _unescaped(words[4])
         controllers = frozenset(options.rpartition(" ")[2].split(","))
         version = V2 if kind == "cgroup2" else V1
-        found.append(Mount(version, PurePosixPath(root), Path(directory), controllers))
-    return found
+        mounts.append(Mount(version, PurePosixPath(root), Path(directory), controllers))
+    return mounts
 
 
 def _unescaped(word: str) -> str:

@@ -174,7 +174,8 @@ def _kwargs(
 
 def _merged_files(sources: Sources) -> Tables:
     """Returns the settings of recipe and protocol; of both, a protocol wins only if requested."""
-    lower, higher = sources.protocol.tables, sources.recipe.tables
+    lower = sources.protocol.tables
+    higher = sources.recipe.tables
     if sources.protocol_is_requested:
         lower, higher = higher, lower
     return {

@@ -51,7 +51,7 @@ class EnvironmentSettings(Section):
 
     frame_skip: int | list[int] = setting(
         4,
-        "how long an action is repeated; two numbers: drawn uniformly between them",
+        "how long an action is repeated; two numbers: sampled uniformly between them",
         unit="frames",
         source=NATURE,
     )
@@ -183,14 +183,14 @@ class TrainingSettings(Section):
         le=MOST_STEPS,
     )
     update_period: int = setting(
-        4, "an update follows every so many", unit="agent steps", source=NATURE, ge=1, le=MOST_STEPS
+        4, "an update is made every N steps", unit="agent steps", source=NATURE, ge=1, le=MOST_STEPS
     )
     log_period: int = setting(
-        2_000, "a row of metrics every so many", unit="agent steps", ge=1, le=MOST_STEPS
+        2_000, "a row of metrics every N steps", unit="agent steps", ge=1, le=MOST_STEPS
     )
     evaluation_period: int = setting(
         100_000,
-        "a short evaluation, with a recording, every so many and at the end; 0: never",
+        "a short evaluation, with a recording, every N steps and at the end; 0: never",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
@@ -200,7 +200,7 @@ class TrainingSettings(Section):
     )
     checkpoint_period: int = setting(
         100_000,
-        "a checkpoint every so many; 0: only at the end",
+        "a checkpoint every N steps; 0: only at the end",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
@@ -210,7 +210,7 @@ class TrainingSettings(Section):
     )
     keep_period: int = setting(
         0,
-        "a checkpoint of which the agent is kept for good every so many; 0: none",
+        "every N steps a checkpoint whose agent is kept for good; 0: none",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,

@@ -66,8 +66,7 @@ class ReferenceGame:
         self._elapsed = 0
         self._newest = self._ale.getScreenGrayscale()
         self._second_newest = np.zeros_like(self._newest)
-        height, width = self._settings.height, self._settings.width
-        self._stack = np.zeros((self._settings.stack, height, width), np.uint8)
+        self._stack = np.zeros(self.observation_shape, np.uint8)
         return self._observe(), self._ale.lives()
 
     def step(self, action: int) -> Outcome:

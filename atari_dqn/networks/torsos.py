@@ -252,7 +252,8 @@ def _residual(
     name: str,
 ) -> keras.KerasTensor:
     """Builds a residual block of two convolutions, whose output is added to its input."""
-    inside, channels = features, features.shape[-1]
+    inside = features
+    channels = features.shape[-1]
     for part in (1, 2):
         inside = keras.layers.ReLU(name=f"{name}_relu_{part}")(inside)
         inside = _same(kind, channels, seeds, f"{name}_convolution_{part}")(inside)

@@ -68,8 +68,8 @@ def unpack(packed: bytes, size: int | None = None) -> bytes:
     claimed = int.from_bytes(packed[:SIZE_BYTES], "little")
     too_small = len(packed) <= SIZE_BYTES or claimed > LARGEST_RATIO * len(packed)
     if too_small or size not in (None, claimed):
-        wanted = "" if size is None else f", and has to have {size}"
-        raise ValueError(f"a block of frames claims {claimed} bytes{wanted}")
+        expected = "" if size is None else f", and has to have {size}"
+        raise ValueError(f"a block of frames claims {claimed} bytes{expected}")
     try:
         frames: bytes = lz4.block.decompress(packed)
     except lz4.block.LZ4BlockError as error:

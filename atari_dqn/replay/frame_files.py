@@ -1,5 +1,4 @@
-"""Frames of the replay memory on disk: packed blocks, in files that are written once and never
-changed.
+"""Frames of the replay memory on disk: packed blocks, in files that are never changed.
 
 A checkpoint writes the blocks that were filled since the one before it, and names every file that
 its ring still needs.

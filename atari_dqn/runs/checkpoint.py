@@ -160,7 +160,7 @@ class _Manifest(_Part):
         return files
 
 
-# Of files that were hashed: what told them apart then, and their SHA-256.
+# Of files that were hashed: their stamp then, and their SHA-256.
 _hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
 
 
@@ -279,8 +279,14 @@ def load(path: str | Path, shared: bool = True) -> Checkpoint:
     arrays = read_arrays(directory / ARRAYS)
     files = arrays[FRAME_FILES].shape[:1] if FRAME_FILES in arrays else ()
     agent_only = _lacks_frames(manifest, sum(files))
-    step, notes = manifest["step"], manifest["notes"]
-    return Checkpoint(directory, step, arrays, notes, manifest["shared"], agent_only)
+    return Checkpoint(
+        path=directory,
+        step=manifest["step"],
+        arrays=arrays,
+        notes=manifest["notes"],
+        shared=manifest["shared"],
+        agent_only=agent_only,
+    )
 
 
 def _verify(directory: Path, manifest: Manifest, shared: bool = True, again: bool = True) -> None:
