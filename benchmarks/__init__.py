@@ -1,1 +1,1 @@
-"""Measurements whose figures stand in docs/."""
+"""Measurements whose results are in docs/."""

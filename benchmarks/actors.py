@@ -1,5 +1,4 @@
-"""How training with actors scales: speed and traffic for each number of them, and one actor and one
-learner alone on a core.
+"""How training with actors scales: speed and traffic by their number, and each part alone.
 
     python -m benchmarks.actors --game pong --actors 0 1 2 4 8
 
@@ -16,14 +15,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from atari_dqn.backend import startup
 from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
 from benchmarks.bench import quiet
 
-WARMUP, LOG_PERIOD = 3_000, 2_000
+WARMUP = 3_000
+LOG_PERIOD = 2_000
 CHANGES = {
     "training.warmup_steps": WARMUP,
     "training.log_period": LOG_PERIOD,
@@ -39,42 +39,34 @@ COLUMNS = (
 
 
 def rows_of(run: Path) -> list[dict[str, str]]:
-    """The rows of metrics.csv with learning on, but the first."""
+    """Returns the rows of metrics.csv with learning on, but the first."""
     with (run / "metrics.csv").open(newline="") as file:
         return [row for row in csv.DictReader(file) if int(row["updates"]) > 0][1:]
 
 
 def train(game: str, actors: int, steps: int, more: list[str]) -> dict[str, float]:
-    """Medians of a short run's metrics; those that count from the start as they are at its end."""
+    """Returns medians of a short run's metrics; those that accumulate as they are at its end."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [
-            sys.executable,
-            "-m",
-            "atari_dqn.cli",
-            "train",
-            "--game",
-            game,
-            "--actors",
-            str(actors),
-        ]
-        command += [
-            "--total-steps",
-            str(steps),
-            "--run-dir",
-            f"{directory}/run",
-            "--videos",
-            f"{directory}/videos",
-        ]
-        settings = [word for name, value in CHANGES.items() for word in (f"--{name}", str(value))]
-        subprocess.run([*command, *settings, *more], check=True, capture_output=True, env=quiet())
+        options: dict[str, object] = {
+            "game": game,
+            "actors": actors,
+            "total-steps": steps,
+            "run-dir": f"{directory}/run",
+            "videos": f"{directory}/videos",
+            **CHANGES,
+        }
+        command = [sys.executable, "-m", "atari_dqn.cli", "train"]
+        for name, value in options.items():
+            command += [f"--{name}", str(value)]
+        subprocess.run([*command, *more], check=True, capture_output=True, env=quiet())
         rows = rows_of(Path(directory) / "run")
-    here = [name for name in COLUMNS if name in rows[0]]
-    return {
-        name: statistics.median(float(row[name]) for row in rows)
-        if "per_step" not in name
-        else float(rows[-1][name])
-        for name in here
-    }
+    columns = [name for name in COLUMNS if name in rows[0]]
+    return {name: summary([float(row[name]) for row in rows], name) for name in columns}
+
+
+def summary(values: list[float], column: str) -> float:
+    """Returns the last of a column's values where it accumulates, else their median."""
+    return values[-1] if "per_step" in column else statistics.median(values)
 
 
 class Recorded:
@@ -89,42 +81,55 @@ class Recorded:
         """Nothing to start."""
 
     def next(self, seconds: float, steps: int, episodes: int) -> tuple[int, Any]:
-        """The next piece."""
+        """Returns the next piece."""
         return next(self._experience)
 
     def stop(self) -> None:
         """Nothing to stop."""
 
 
-def alone(config: Config) -> tuple[float, float, float]:
-    """Agent steps per second, on one core: of an actor that acts by its network, of a learner that
-    never waits, and of one that only stores.
+class Speeds(NamedTuple):
+    """Agent steps per second on one core.
+
+    Attributes:
+        actor: that acts by its network.
+        learner: that never waits for experience.
+        storing: of a learner that only stores experience.
     """
+
+    actor: float
+    learner: float
+    storing: float
+
+
+def alone(config: Config) -> Speeds:
+    """Measures the parts of training with actors by themselves."""
     startup.start(1, 1)
     from atari_dqn.distributed.actor import Actor
     from atari_dqn.distributed.learner import DistributedTraining
 
-    one = Actor(config, 0, 0, 1)
-    made, seconds = [], []
+    actor = Actor(config, 0, 0, 1)
+    pieces = []
+    acting = []
     for _ in range(100):
-        begun = time.perf_counter()
-        made.append((0, one.work(None, 10 * WARMUP, 0)))
-        seconds.append(time.perf_counter() - begun)
+        begin = time.perf_counter()
+        pieces.append((0, actor.work(None, 10 * WARMUP, 0)))
+        acting.append(time.perf_counter() - begin)
     with tempfile.TemporaryDirectory() as directory:
         learner = DistributedTraining(config, Path(directory) / "run", Path(directory) / "videos")
-        learner.actors = Recorded(made)  # type: ignore[assignment]
+        learner.actors = Recorded(pieces)  # type: ignore[assignment]
         learner.run()
         speeds = [float(row["steps_per_second"]) for row in rows_of(Path(directory) / "run")]
         storing = []
-        for index, experience in made:
-            begun = time.perf_counter()
+        for index, experience in pieces:
+            begin = time.perf_counter()
             learner.take_over(index, experience)
-            storing.append(time.perf_counter() - begun)
-    steps = made[0][1].steps
-    return (
-        steps / statistics.median(seconds[10:]),
-        statistics.median(speeds),
-        steps / statistics.median(storing),
+            storing.append(time.perf_counter() - begin)
+    _, first = pieces[0]
+    return Speeds(
+        actor=first.steps / statistics.median(acting[10:]),
+        learner=statistics.median(speeds),
+        storing=first.steps / statistics.median(storing),
     )
 
 
@@ -136,22 +141,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=13_000)
     parser.add_argument("--repeats", type=int, default=3)
     options, more = parser.parse_known_args()
-    found: dict[int, list[dict[str, float]]] = {actors: [] for actors in options.actors}
+    results: dict[int, list[dict[str, float]]] = {actors: [] for actors in options.actors}
     for number in range(options.repeats):
         for actors in options.actors[:: 1 - 2 * (number % 2)]:
-            found[actors].append(train(options.game, actors, options.steps, more))
+            results[actors].append(train(options.game, actors, options.steps, more))
     print("| actors | " + " | ".join(COLUMNS) + " |")
     print("| --- " * (1 + len(COLUMNS)) + "|")
-    for actors, runs in found.items():
-        cells = []
-        for name in COLUMNS:
-            values = [run[name] for run in runs if name in run]
-            cells.append(
-                f"{statistics.median(values):.4g} ({min(values):.4g}-{max(values):.4g})"
-                if values
-                else ""
-            )
-        print(f"| {actors} | " + " | ".join(cells) + " |")
+    for actors, runs in results.items():
+        columns = [[run[name] for run in runs if name in run] for name in COLUMNS]
+        print(f"| {actors} | " + " | ".join(cell(values) for values in columns) + " |")
     for precision in ("float32", "bfloat16"):
         changes = {
             "training.total_steps": options.steps,
@@ -159,10 +157,18 @@ def main() -> None:
             "machine.precision": precision,
         }
         config, _ = load_config(options.game, overrides=CHANGES | changes)
-        actor, learner, store = (f"{speed:.4g}" for speed in alone(config))
+        speeds = alone(config)
         print(
-            f"{precision}, agent steps/s on one core: actor {actor}, learner {learner}, learner that only stores {store}"
+            f"{precision}, agent steps/s on one core: actor {speeds.actor:.4g}, "
+            f"learner {speeds.learner:.4g}, learner that only stores {speeds.storing:.4g}"
         )
+
+
+def cell(values: list[float]) -> str:
+    """Returns median and range of some values, or no text without any."""
+    if not values:
+        return ""
+    return f"{statistics.median(values):.4g} ({min(values):.4g}-{max(values):.4g})"
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ PACKAGES = ("tensorflow", "numpy", "ale-py", "opencv-python", "stable_baselines3
 
 
 def run(arguments: str) -> float:
-    """The number that a command prints last."""
+    """Returns the number that a command prints last."""
     answer = subprocess.run(
         [sys.executable, "-m", *arguments.split()], capture_output=True, text=True, env=quiet()
     )
@@ -38,12 +38,12 @@ def run(arguments: str) -> float:
 
 
 def quiet() -> dict[str, str]:
-    """The environment, without TensorFlow's chatter."""
+    """Returns the environment variables, without TensorFlow's chatter."""
     return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def measure(comparison: Comparison, repeats: int) -> dict[str, Any]:
-    """The contenders in turns, every other round backwards."""
+    """Measures the contenders in turns, every other round backwards."""
     values: dict[str, list[float]] = {contender.name: [] for contender in comparison.contenders}
     for number in range(repeats):
         for contender in comparison.contenders[:: 1 - 2 * (number % 2)]:
@@ -66,35 +66,34 @@ def show(result: dict[str, Any]) -> None:
     print(f"\n| {result['name']} | {result['unit']} | smallest to largest | ratio to the first |")
     print("| --- | --- | --- | --- |")
     for name, values in result["values"].items():
-        print(
-            f"| {name} | {medians[name]:.4g} | {min(values):.4g} to {max(values):.4g} | {medians[name] / first:.2f} |",
-            flush=True,
-        )
+        spread = f"{min(values):.4g} to {max(values):.4g}"
+        ratio = medians[name] / first
+        print(f"| {name} | {medians[name]:.4g} | {spread} | {ratio:.2f} |", flush=True)
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    models = (
-        [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        if cpuinfo.exists()
-        else []
-    )
+    """Returns what the numbers were measured on."""
+    installed = {distribution.name for distribution in metadata.distributions()}
+    versions = {name: metadata.version(name) for name in PACKAGES if name in installed}
     return {
-        "processor": models[0].split(":")[1].strip() if models else platform.processor(),
+        "processor": processor(),
         "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "python": platform.python_version(),
-        **{
-            name: metadata.version(name)
-            for name in PACKAGES
-            if name in {found.name for found in metadata.distributions()}
-        },
+        **versions,
     }
 
 
+def processor() -> str:
+    """Returns the processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
+
+
 def main() -> None:
-    """Runs what was asked for."""
+    """Runs the requested comparisons."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -112,10 +111,8 @@ def main() -> None:
         comparison for comparison in COMPARISONS if comparison.name.startswith(tuple(options.only))
     ]
     if not chosen:
-        parser.error(
-            "there is none of that name; there are: "
-            + "; ".join(comparison.name for comparison in COMPARISONS)
-        )
+        names = "; ".join(comparison.name for comparison in COMPARISONS)
+        parser.error(f"there is none of that name; there are: {names}")
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     results = []

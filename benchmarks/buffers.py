@@ -33,7 +33,8 @@ def our_memory(storage: str, frames: int, batch: int) -> tuple[Fill, Sample]:
     memory = ReplayMemory(
         frames, ENVIRONMENTS, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1, storage=kind
     )
-    action, reward = np.zeros(ENVIRONMENTS, np.int32), np.zeros(ENVIRONMENTS, np.float32)
+    action = np.zeros(ENVIRONMENTS, np.int32)
+    reward = np.zeros(ENVIRONMENTS, np.float32)
 
     def fill(play: Iterator[NDArray[np.uint8]]) -> None:
         memory.start(next(play))
@@ -64,7 +65,7 @@ def sb3_buffer(_: str, frames: int, batch: int) -> tuple[Fill, Sample]:
 
 
 def play() -> Iterator[NDArray[np.uint8]]:
-    """Endless frames (environments, 84, 84) with a patch that changes."""
+    """Yields frames (environments, 84, 84) with a patch that changes, without an end."""
     random = np.random.default_rng(0)
     while True:
         frame = np.zeros((ENVIRONMENTS, 84, 84), np.uint8)
@@ -82,22 +83,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     options = parser.parse_args()
     before = psutil.Process().memory_info().rss
-    fill, sample = (our_memory if options.who == "ours" else sb3_buffer)(
-        options.storage, options.frames, options.batch
-    )
+    make = our_memory if options.who == "ours" else sb3_buffer
+    fill, sample = make(options.storage, options.frames, options.batch)
     rounds = options.frames // ENVIRONMENTS
     begin = time.perf_counter()
     for _ in islice(play(), rounds):
         pass
-    drawing = time.perf_counter() - begin
+    playing = time.perf_counter() - begin
     begin = time.perf_counter()
     fill(islice(play(), rounds))
-    filling = time.perf_counter() - begin - drawing
+    filling = time.perf_counter() - begin - playing
     if options.part == "sample":
-        kept = deque[object](
-            maxlen=2
-        )  # as in training, where a batch is in use while the next is drawn
-        print(milliseconds(lambda: kept.append(sample())))
+        # As in training, where a batch is in use while the next is sampled.
+        batches = deque[object](maxlen=2)
+        print(milliseconds(lambda: batches.append(sample())))
     elif options.part == "add":
         print(filling / options.frames * 1e6)
     else:

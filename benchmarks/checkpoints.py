@@ -1,5 +1,4 @@
-"""What a checkpoint costs while a replay memory of a million frames fills up: seconds stalled,
-bytes written, memory taken.
+"""What a checkpoint costs while a replay memory of a million frames fills up.
 
     python -m benchmarks.checkpoints --storage compressed
 
@@ -48,12 +47,9 @@ def main() -> None:
             written = sum(size for file, size in files.items() if file not in before)
             frames = sum(size for file, size in files.items() if file.parent.name == "replay")
             resident = psutil.Process().memory_info().rss
-            cells = (
-                training.steps,
-                f"{seconds:.2f}",
-                *(f"{size / 1e6:.1f}" for size in (written, frames, resident)),
-            )
-            print("|", " | ".join(str(cell) for cell in cells), "|", flush=True)
+            sizes = [f"{size / 1e6:.1f}" for size in (written, frames, resident)]
+            cells = [str(training.steps), f"{seconds:.2f}", *sizes]
+            print("|", " | ".join(cells), "|", flush=True)
 
         period = config.training.checkpoint_period
         training.periodic_tasks = [PeriodicTask(period, "checkpoint", timed_save)]

@@ -1,10 +1,9 @@
-"""Training speed of one set of options against another: whole runs in turns, each in a process of
-its own.
+"""Training speed of one set of options against another: complete runs in turns.
 
     python -m benchmarks.compare --a="--replay.storage memory" --b="--replay.storage compressed"
 
-Prints the agent steps per second of each run while it learns, and the median and spread of b / a
-over the pairs. Nothing else should run beside it.
+Each runs in a process of its own. Prints the agent steps per second of each run while it learns,
+and the median and spread of b / a over the pairs. Nothing else should run beside it.
 """
 
 import argparse
@@ -30,13 +29,10 @@ def main() -> None:
             for side in (options.a, options.b)[:: 1 - 2 * (number % 2)]
         }
         ratios.append(speeds[options.b] / speeds[options.a])
-        print(
-            f"a {speeds[options.a]:.0f}, b {speeds[options.b]:.0f} agent steps/s, b / a {ratios[-1]:.3f}",
-            flush=True,
-        )
-    print(
-        f"b / a: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
-    )
+        both = f"a {speeds[options.a]:.0f}, b {speeds[options.b]:.0f} agent steps/s"
+        print(f"{both}, b / a {ratios[-1]:.3f}", flush=True)
+    spread = f"from {min(ratios):.3f} to {max(ratios):.3f}"
+    print(f"b / a: median {statistics.median(ratios):.3f}, {spread}")
 
 
 if __name__ == "__main__":

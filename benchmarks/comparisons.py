@@ -1,6 +1,4 @@
-"""What ``benchmarks.bench`` measures: commands that print one number each, and which of them are
-compared.
-"""
+"""What ``benchmarks.bench`` compares: commands that print one number each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,7 +19,8 @@ FAMILY = (
 )
 # Plain DQN as Stable-Baselines3 runs it in benchmarks/peer.py.
 PLAIN = (
-    "--config nature --training.environments 8 --optimizer.name adam --optimizer.learning_rate 1e-4 "
+    "--config nature --training.environments 8 "
+    "--optimizer.name adam --optimizer.learning_rate 1e-4 "
     "--optimizer.clip_norm 10 --replay.capacity 100000 --agent.target_period_updates 2500 "
     "--exploration.epsilon_start 0.05 --exploration.epsilon_end 0.05"
 )
@@ -29,7 +28,8 @@ PLAIN = (
 EIGHT_SAMPLES = "--training.update_period 4 --agent.target_period_updates 32"
 # As it learns CartPole there.
 CARTPOLE = (
-    "--game CartPole-v1 --agent.double false --agent.loss huber --agent.n_step 1 --network.mlp_activation relu "
+    "--game CartPole-v1 --agent.double false --agent.loss huber --agent.n_step 1 "
+    "--network.mlp_activation relu "
     "--optimizer.learning_rate 1e-3 --optimizer.decay_updates 0 --replay.capacity 50000 "
     "--exploration.epsilon_start 0.05 --exploration.epsilon_end 0.05"
 )
@@ -43,7 +43,7 @@ class Contender(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Contenders for one number; the first is what the others are divided by."""
+    """Contenders for one number; ratios are to the first."""
 
     name: str
     unit: str
@@ -51,17 +51,13 @@ class Comparison(NamedTuple):
 
 
 def command(module: str, part: str, who: str = "ours", **options: object) -> str:
-    """A command line of ``benchmarks.parts`` or ``benchmarks.buffers``."""
-    return " ".join(
-        [
-            f"benchmarks.{module} {part} {who}",
-            *(f"--{name} {value}" for name, value in options.items()),
-        ]
-    )
+    """Returns a command line of ``benchmarks.parts`` or ``benchmarks.buffers``."""
+    words = [f"--{name} {value}" for name, value in options.items()]
+    return " ".join([f"benchmarks.{module} {part} {who}", *words])
 
 
 def training(options: str = "") -> str:
-    """A command line of ``benchmarks.speed``."""
+    """Returns a command line of ``benchmarks.speed``."""
     return f"benchmarks.speed --steps {TRAINING_STEPS} {options}".strip()
 
 

@@ -12,7 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,34 +23,46 @@ ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 GAME = "BreakoutNoFrameskip-v4"
 LEARNING_RATE = 1e-4
 GAMMA = 0.99
+FEWEST_CALLS = 5
 
 
 def milliseconds(function: Callable[[], object], seconds: float = 4.0, warm_up: int = 5) -> float:
-    """Median time of a call, over as many calls as fit into so many seconds."""
+    """Returns the median time of a call, over as many calls as fit into some seconds."""
     for _ in range(warm_up):
         function()
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
+    while time.perf_counter() < end or len(times) < FEWEST_CALLS:
         begin = time.perf_counter()
         function()
         times.append(time.perf_counter() - begin)
     return statistics.median(times) * 1e3
 
 
-def transitions(batch: int) -> tuple[NDArray[Any], ...]:
-    """Observations (B, 84, 84, 4), actions, rewards, discounts and next observations, at random."""
+class Transitions(NamedTuple):
+    """B random transitions; observations are (B, 84, 84, 4)."""
+
+    observation: NDArray[Any]
+    action: NDArray[Any]
+    reward: NDArray[Any]
+    discount: NDArray[Any]
+    next_observation: NDArray[Any]
+
+
+def transitions(batch: int) -> Transitions:
+    """Returns random transitions."""
     random = np.random.default_rng(0)
-    frames = [random.integers(256, size=(batch, 84, 84, 4), dtype=np.uint8) for _ in range(2)]
+    frames = random.integers(256, size=(2, batch, 84, 84, 4), dtype=np.uint8)
     actions = random.integers(len(ACTIONS), size=batch).astype(np.int32)
     rewards = random.random(batch, np.float32)
-    return frames[0], actions, rewards, np.full(batch, GAMMA, np.float32), frames[1]
+    discounts = np.full(batch, GAMMA, np.float32)
+    return Transitions(frames[0], actions, rewards, discounts, frames[1])
 
 
 def our_agent(options: argparse.Namespace) -> Any:
     """Our agent as a run has it; ``options.recipe`` is "plain" or the name of one of ours."""
     from atari_dqn.config.resolve import load_config
-    from atari_dqn.runs.directory import for_this_machine
+    from atari_dqn.runs.continuation import for_this_machine
 
     changes: dict[str, object] = {"machine.precision": options.precision}
     if options.batch:
@@ -73,12 +85,15 @@ def update_ours(options: argparse.Namespace) -> float:
     from atari_dqn.replay.batch import Batch
 
     agent = our_agent(options)
-    observation, action, reward, discount, next_observation = transitions(options.batch)
-    seen, then = (
-        stacks_last(np.moveaxis(frames, -1, 1)) for frames in (observation, next_observation)
-    )
+    random = transitions(options.batch)
     batch = Batch(
-        seen, action, reward, discount, then, np.ones_like(reward), action.astype(np.int64)
+        observation=stacks_last(np.moveaxis(random.observation, -1, 1)),
+        action=random.action,
+        reward=random.reward,
+        discount=random.discount,
+        next_observation=stacks_last(np.moveaxis(random.next_observation, -1, 1)),
+        weight=np.ones_like(random.reward),
+        indices=random.action.astype(np.int64),
     )
     return milliseconds(lambda: agent.update(batch))
 
@@ -93,7 +108,7 @@ def act_ours(options: argparse.Namespace) -> float:
 
 
 def keras_network() -> Any:
-    """The same network of stock Keras layers."""
+    """Builds the same network of stock Keras layers."""
     import keras
 
     convolution = keras.layers.Conv2D
@@ -124,10 +139,10 @@ def update_keras(options: argparse.Namespace) -> float:
     def learn(
         observation: Any, action: Any, reward: Any, discount: Any, next_observation: Any
     ) -> Any:
-        wanted = reward + discount * tf.reduce_max(target(next_observation), axis=1)
+        targets = reward + discount * tf.reduce_max(target(next_observation), axis=1)
         with tf.GradientTape() as tape:
             values = tf.reduce_sum(online(observation) * tf.one_hot(action, len(ACTIONS)), axis=1)
-            loss = loss_of(wanted, values)
+            loss = loss_of(targets, values)
         gradients = tape.gradient(loss, online.trainable_variables)
         optimizer.apply_gradients(zip(gradients, online.trainable_variables, strict=True))
         return loss
@@ -141,24 +156,25 @@ def act_keras(options: argparse.Namespace) -> float:
     import tensorflow as tf
 
     network = tf.function(keras_network())
-    frames = transitions(options.batch)[0]
+    frames = transitions(options.batch).observation
     return milliseconds(lambda: network(frames).numpy().argmax(axis=1))
 
 
 def torch_network() -> Any:
-    """The same network of PyTorch layers."""
+    """Builds the same network of PyTorch layers."""
     from torch import nn
 
     return nn.Sequential(
-        *(
-            nn.Conv2d(4, 32, 8, 4),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 4, 2),
-            nn.ReLU(),
-            nn.Conv2d(64, 64, 3, 1),
-            nn.ReLU(),
-        ),
-        *(nn.Flatten(), nn.Linear(3136, 512), nn.ReLU(), nn.Linear(512, len(ACTIONS))),
+        nn.Conv2d(4, 32, 8, 4),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 4, 2),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(3136, 512),
+        nn.ReLU(),
+        nn.Linear(512, len(ACTIONS)),
     )
 
 
@@ -168,21 +184,20 @@ def update_torch(options: argparse.Namespace) -> float:
 
     online, target = torch_network(), torch_network()
     optimizer = torch.optim.Adam(online.parameters(), LEARNING_RATE)
-    observation, action, reward, discount, next_observation = transitions(options.batch)
-    batch = [
-        np.ascontiguousarray(np.moveaxis(frames, -1, 1))
-        for frames in (observation, next_observation)
-    ]
+    batch = transitions(options.batch)
+    observation = np.ascontiguousarray(np.moveaxis(batch.observation, -1, 1))
+    next_observation = np.ascontiguousarray(np.moveaxis(batch.next_observation, -1, 1))
 
     def learn() -> None:
-        seen, then = (torch.from_numpy(frames) for frames in batch)
-        chosen = torch.from_numpy(action).long().unsqueeze(1)
+        frames = torch.from_numpy(observation)
+        next_frames = torch.from_numpy(next_observation)
+        action = torch.from_numpy(batch.action).long().unsqueeze(1)
         with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16"):
             with torch.no_grad():
-                best = target(then.float() / 255).float().max(1).values
-            values = online(seen.float() / 255).float().gather(1, chosen).squeeze(1)
-            wanted = torch.from_numpy(reward) + torch.from_numpy(discount) * best
-            loss = torch.nn.functional.smooth_l1_loss(values, wanted)
+                best = target(next_frames.float() / 255).float().max(1).values
+            values = online(frames.float() / 255).float().gather(1, action).squeeze(1)
+            targets = torch.from_numpy(batch.reward) + torch.from_numpy(batch.discount) * best
+            loss = torch.nn.functional.smooth_l1_loss(values, targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -205,9 +220,7 @@ def act_torch(options: argparse.Namespace) -> float:
 
 
 def step_ours(options: argparse.Namespace) -> float:
-    """Random play through our interface, rewards, lives and episodes' ends included: agent steps
-    per second.
-    """
+    """Random play through our interface, with rewards, lives and ends: agent steps per second."""
     from atari_dqn.config.resolve import load_config
     from atari_dqn.environments.environments import Environments, make_games
 
@@ -224,7 +237,7 @@ def step_ours(options: argparse.Namespace) -> float:
 
 
 def step_raw(options: argparse.Namespace) -> float:
-    """Random play of ale-py's ``AtariVectorEnv``, started anew by itself."""
+    """Random play of ale-py's ``AtariVectorEnv``, which restarts by itself."""
     from ale_py.vector_env import AtariVectorEnv
 
     games = AtariVectorEnv(
@@ -237,13 +250,15 @@ def step_raw(options: argparse.Namespace) -> float:
 def steps_per_second(
     step: Callable[[NDArray[np.int32]], object], environments: int, seconds: float = 20.0
 ) -> float:
-    """Agent steps per second of random play, after a second of it; long enough for ours to seed
-    every environment anew.
+    """Returns agent steps per second of random play, after a second of it.
+
+    It is long enough for ours to reseed every environment.
     """
     random = np.random.default_rng(0)
 
     def play(duration: float) -> float:
-        count, begin = 0, time.perf_counter()
+        count = 0
+        begin = time.perf_counter()
         while (elapsed := time.perf_counter() - begin) < duration:
             step(random.integers(len(ACTIONS), size=environments).astype(np.int32))
             count += environments
@@ -267,13 +282,13 @@ def multiply(options: argparse.Namespace) -> float:
 
 
 def limit(options: argparse.Namespace) -> float:
-    """Milliseconds that the arithmetic of an update of plain DQN takes at the rate of ``multiply``."""
+    """Milliseconds of the arithmetic of an update of plain DQN at the rate of ``multiply``."""
     rate = multiply(options)  # before anything else has TensorFlow begin
     return operations(options.batch) / rate / 1e6
 
 
 def operations(batch: int) -> int:
-    """Additions and multiplications of an update of plain DQN.
+    """Returns the additions and multiplications of an update of plain DQN.
 
     Two passes forward, the gradient of each kernel, and of each layer's input but the first's: 68
     million a transition.

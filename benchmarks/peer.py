@@ -1,10 +1,9 @@
-"""Training speed of Stable-Baselines3's DQN, measured while it learns: prints agent steps per
-second.
+"""Training speed of Stable-Baselines3's DQN while it learns: prints agent steps per second.
 
     python -m benchmarks.peer --environments 8 --steps 6000
 
 Plain DQN. On an Atari game with the network of Mnih et al. 2015: batches of 32, one update for
-every 4 agent steps, a replay buffer of 100,000 transitions, Adam with a step size of 1e-4. On
+every 4 agent steps, a replay buffer of 100,000 transitions, Adam with a learning rate of 1e-4. On
 ``CartPole-v1`` with 16 hidden units: batches of 64, one update for every agent step, a target that
 follows softly.
 """
@@ -30,13 +29,15 @@ class Windows(BaseCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.speeds: list[float] = []
-        self._steps, self._time = WARM_UP, float("nan")
+        self._steps = WARM_UP
+        self._time = float("nan")
 
     def _on_step(self) -> bool:
         if self.num_timesteps - self._steps >= WINDOW:
             now = time.perf_counter()
             self.speeds.append((self.num_timesteps - self._steps) / (now - self._time))
-            self._steps, self._time = self.num_timesteps, now
+            self._steps = self.num_timesteps
+            self._time = now
         return True
 
 
@@ -77,7 +78,7 @@ def cartpole(count: int) -> DQN:
 
 
 def main() -> None:
-    """Trains for so many steps."""
+    """Trains for some steps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--game", default="BreakoutNoFrameskip-v4")
     parser.add_argument("--environments", type=int, default=8)

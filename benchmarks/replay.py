@@ -18,6 +18,7 @@ import numpy as np
 
 from atari_dqn.config.resolve import load_config
 from atari_dqn.environments.environments import Environments, make_games
+from atari_dqn.replay.blocks import BLOCK
 from atari_dqn.replay.frames import Storage
 from atari_dqn.replay.memory import ReplayMemory
 
@@ -66,17 +67,11 @@ def measure(game: str, frames: int, repeats: int, directory: Path) -> dict[str, 
             random.integers(len(games.action_names), size=ENVIRONMENTS).astype(np.int32)
         )
         step = environments.recv()
-        row = (
-            executed,
-            step.reward,
-            step.discount,
-            step.observation[:, -1],
-            step.ended,
-            step.current[:, -1],
-        )
+        frame = step.observation[:, -1]
+        first_frame = step.current[:, -1]
         for storage, memory in memories.items():
             start = time.perf_counter()
-            memory.add(*row)
+            memory.add(executed, step.reward, step.discount, frame, step.ended, first_frame)
             adding[storage] += time.perf_counter() - start
     times: dict[Storage, list[float]] = {storage: [] for storage in STORAGES}
     for _ in range(repeats):
@@ -87,14 +82,12 @@ def measure(game: str, frames: int, repeats: int, directory: Path) -> dict[str, 
             times[storage].append(time.perf_counter() - start)
         assert all((batch == batches[0]).all() for batch in batches)
     blocks = list(memories["compressed"].filled(np.zeros(ENVIRONMENTS, np.int64)))
-    packed = sum(len(block.packed) for block in blocks) / (len(blocks) * 8)
+    packed = sum(len(block.packed) for block in blocks) / (len(blocks) * BLOCK)
+    quartiles = {storage: np.quantile(times[storage], (0.25, 0.5, 0.75)) for storage in STORAGES}
     return {
         "game": game,
         "packed_bytes_per_frame": packed,
-        "sample_ms": {
-            storage: [float(q) * 1e3 for q in np.quantile(times[storage], (0.25, 0.5, 0.75))]
-            for storage in STORAGES
-        },
+        "sample_ms": {storage: (quartiles[storage] * 1e3).tolist() for storage in STORAGES},
         "add_us_per_frame": {storage: adding[storage] / frames * 1e6 for storage in STORAGES},
     }
 
@@ -121,12 +114,8 @@ def main() -> None:
             for low, median, high in result["sample_ms"].values()
         ]
         added = [f"{microseconds:.0f}" for microseconds in result["add_us_per_frame"].values()]
-        print(
-            "|",
-            " | ".join([game, f"{result['packed_bytes_per_frame']:.0f}", *samples, *added]),
-            "|",
-            flush=True,
-        )
+        cells = [game, f"{result['packed_bytes_per_frame']:.0f}", *samples, *added]
+        print("|", " | ".join(cells), "|", flush=True)
         results.append(result)
     if options.out is not None:
         options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

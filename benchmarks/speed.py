@@ -1,5 +1,4 @@
-"""Training speed of a short run of the command line, in a process of its own: prints agent steps
-per second.
+"""Training speed of a short run of the command line: prints agent steps per second.
 
     python -m benchmarks.speed --steps 12000 --training.environments 8
 
@@ -20,8 +19,7 @@ BASE = "--training.warmup_steps 3000 --training.log_period 1000 --training.evalu
 
 
 def speed(game: str, options: str, steps: int) -> float:
-    """Median agent steps per second of a short run, from its second row of metrics with learning
-    on.
+    """Returns median agent steps per second of a short run, once learning is on.
 
     Args:
         game: environment id.
@@ -31,33 +29,16 @@ def speed(game: str, options: str, steps: int) -> float:
     words = shlex.split(options)
     variables = [word for word in words if "=" in word and not word.startswith("-")]
     with tempfile.TemporaryDirectory() as directory:
-        command = [
-            sys.executable,
-            "-m",
-            "atari_dqn.cli",
-            "train",
-            "--game",
-            game,
-            *shlex.split(BASE),
-        ]
-        command += [
-            "--total-steps",
-            str(steps),
-            "--run-dir",
-            f"{directory}/run",
-            "--videos",
-            f"{directory}/videos",
-        ]
+        command = [sys.executable, "-m", "atari_dqn.cli", "train", *shlex.split(BASE)]
+        command += ["--game", game, "--total-steps", str(steps)]
+        command += ["--run-dir", f"{directory}/run", "--videos", f"{directory}/videos"]
         environment = os.environ | dict(variable.split("=", 1) for variable in variables)
         arguments = [word for word in words if word not in variables]
         subprocess.run([*command, *arguments], check=True, capture_output=True, env=environment)
         with (Path(directory) / "run" / "metrics.csv").open() as file:
-            learning = [
-                float(row["steps_per_second"])
-                for row in csv.DictReader(file)
-                if int(row["updates"]) > 0
-            ]
-    return statistics.median(learning[1:])
+            rows = [row for row in csv.DictReader(file) if int(row["updates"]) > 0]
+    speeds = [float(row["steps_per_second"]) for row in rows]
+    return statistics.median(speeds[1:])  # the first row has the building of graphs in it
 
 
 def main() -> None:

@@ -34,7 +34,9 @@ from atari_dqn.replay.memory import ReplayMemory
 from atari_dqn.report.learning_curves import read_curve
 from atari_dqn.report.results import read_results
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs import directory as runs
+from atari_dqn.runs.circumstances import read_starts, write_circumstances
+from atari_dqn.runs.continuation import own_config
+from atari_dqn.runs.directory import unfinished
 from atari_dqn.sweep.plan import read_plan
 from atari_dqn.training.loop import Training
 from tests.agent.test_agent import ACTIONS, SHAPE
@@ -94,7 +96,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object], str, object]] = {
         "default-seed1",
     ),
     "evaluation": ("one.json", _report, json.dumps(samples.evaluation(3.0)), 3.0),
-    "starts": ("run.json", runs.read_starts, '{"starts": [{"commit": "a"}]}', [{"commit": "a"}]),
+    "starts": ("run.json", read_starts, '{"starts": [{"commit": "a"}]}', [{"commit": "a"}]),
     "columns": ("episodes.csv", _columns, CSV, [[10, 20], [1, 3]]),
     "curve": ("episodes.csv", _curve, CSV, [1, 3]),
     "last row": ("metrics.csv", last_row, CSV, {"steps": 20, "score": 3, "mean_100": 2}),
@@ -216,12 +218,12 @@ def test_a_name_that_no_file_can_have_is_one_line(name: str) -> None:
 def test_a_torn_run_json_begins_anew_with_a_note(tmp_path: Path, content: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(content)
-    (note,) = runs.write_circumstances(tmp_path, load_config("Pong")[0])
+    (note,) = write_circumstances(tmp_path, load_config("Pong")[0])
     assert str(path) in note
     assert note.endswith("; it begins anew")
-    assert len(runs.read_starts(path)) == 1
-    assert runs.write_circumstances(tmp_path, load_config("Pong")[0]) == []
-    assert len(runs.read_starts(path)) == 2
+    assert len(read_starts(path)) == 1
+    assert write_circumstances(tmp_path, load_config("Pong")[0]) == []
+    assert len(read_starts(path)) == 2
 
 
 @pytest.mark.parametrize("settings", ["3", "[1]", '"x"'])
@@ -593,7 +595,7 @@ def test_a_manifest_of_wrong_types_is_a_damaged_checkpoint(tmp_path: Path, place
         "logs": {},
     }
     notes["time"] = {"wall": 1.0, "parts": {}}
-    saved = checkpoint.save(tmp_path, 1, {"a": np.zeros(1)}, {}, notes)
+    saved = checkpoint.save(tmp_path, 1, checkpoint.Contents({"a": np.zeros(1)}, {}, notes))
     for value in WRONG:
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
         copy = shutil.copytree(saved, tmp_path / "copy" / saved.name)
@@ -747,7 +749,7 @@ def test_a_checkpoint_that_was_kept_for_its_agent_is_not_continued(
     assert "holds an agent and nothing" in capsys.readouterr().err
     shutil.rmtree(newer)
     assert checkpoint.to_continue_from(run) is None
-    assert runs.unfinished(run.parent) == []
+    assert unfinished(run.parent) == []
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -774,7 +776,9 @@ def test_damaged_checkpoints_do_not_count_among_those_to_keep(tmp_path: Path) ->
         for name in names
     }
     for step, name in enumerate(names, 1):
-        saved = checkpoint.save(tmp_path, step, {"a": np.zeros(9)}, {}, {}, {name: entries[name]})
+        saved = checkpoint.save(
+            tmp_path, step, checkpoint.Contents({"a": np.zeros(9)}, {}, {}, {name: entries[name]})
+        )
         if step in (4, 5):
             os.truncate(saved / checkpoint.ARRAYS, 9)
     checkpoint.prune(tmp_path, 2)
@@ -801,7 +805,11 @@ def test_a_file_is_hashed_at_most_once_by_one_process(
     for step in range(1, 5):
         name = f"{step:09d}.npz"
         entry = checkpoint.share(tmp_path, name, lambda path: path.write_text("frames"))
-        checkpoint.save(tmp_path, step, {"a": np.zeros(step)}, {}, {"keep": True}, {name: entry})
+        checkpoint.save(
+            tmp_path,
+            step,
+            checkpoint.Contents({"a": np.zeros(step)}, {}, {"keep": True}, {name: entry}),
+        )
         checkpoint.prune(tmp_path, 2)
     assert len(hashed) == len(set(hashed)) == 8
 
@@ -810,7 +818,7 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each change of the folder the one checkpoint is there, the old one or the new one."""
-    checkpoint.save(tmp_path, 7, {"a": np.zeros(1)}, {}, {})
+    checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.zeros(1)}, {}, {}))
     seen: list[float] = []
 
     def looking(change: Callable[..., Any]) -> Callable[..., Any]:
@@ -825,7 +833,7 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(
     for name in ("rename", "replace", "unlink", "mkdir"):
         monkeypatch.setattr(Path, name, looking(getattr(Path, name)))
     monkeypatch.setattr(shutil, "rmtree", looking(shutil.rmtree))
-    checkpoint.save(tmp_path, 7, {"a": np.ones(1)}, {}, {})
+    checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.ones(1)}, {}, {}))
     assert seen == sorted(seen)
     assert set(seen) == {0.0, 1.0}
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000007"]
@@ -835,13 +843,13 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(
 def test_what_an_interrupted_replacement_leaves_is_used_or_goes(
     tmp_path: Path, finished: bool
 ) -> None:
-    saved = checkpoint.save(tmp_path, 7, {"a": np.zeros(1)}, {}, {})
+    saved = checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.zeros(1)}, {}, {}))
     aside = shutil.copytree(saved, tmp_path / "step-000000007.replaced")
     if not finished:
         shutil.rmtree(saved)
         assert checkpoint.find(tmp_path) == aside
         assert checkpoint.load(tmp_path).step == 7
-        checkpoint.save(tmp_path, 7, {"a": np.ones(1)}, {}, {})
+        checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.ones(1)}, {}, {}))
     checkpoint.prune(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000007"]
 
@@ -868,7 +876,7 @@ def test_a_setting_that_was_changed_by_hand_and_may_not_be_is_named(
     had = getattr(getattr(read_config(path), name.split("__")[0]), name.split("__")[1])
     change_setting(path, **{name: value})
     with pytest.raises(UserError) as error:
-        runs.own_config(run, saved)
+        own_config(run, saved)
     text = one_line(error, path)
     assert f"has {name.replace('__', '.')} = {value}, and the run was trained with {had}" in text
 
@@ -880,7 +888,7 @@ def test_a_setting_that_was_changed_by_hand_and_may_be_counts(
     run: Path, name: str, value: Any
 ) -> None:
     change_setting(run / "config.toml", **{name: value})
-    config, notes = runs.own_config(run, checkpoint.in_run(run)[-1])
+    config, notes = own_config(run, checkpoint.in_run(run)[-1])
     section, key = name.split("__")
     assert getattr(getattr(config, section), key) == value
     assert notes == []
@@ -897,7 +905,7 @@ def test_settings_that_cannot_be_read_are_those_of_the_checkpoint(run: Path, dam
         path.write_text(
             text if damage == "utf-16" else text[:40], "utf-16" if damage == "utf-16" else "utf-8"
         )
-    config, (note,) = runs.own_config(run, saved)
+    config, (note,) = own_config(run, saved)
     assert config == read_config(saved / "config.toml")
     assert str(path) in note
     assert note.endswith(f"; the settings in '{saved}' are used")
@@ -923,7 +931,7 @@ def test_weights_that_are_not_finite_are_one_line(
     arrays[spoilt].flat[3] = value
     files = {"config.toml": lambda path: path.write_text(agent.config.to_toml())}
     notes = {"observation_shape": SHAPE, "actions": ACTIONS}
-    saved = checkpoint.save(tmp_path, 1, arrays, files, notes)
+    saved = checkpoint.save(tmp_path, 1, checkpoint.Contents(arrays, files, notes))
     with pytest.raises(UserError, match=f"some of its weights are {what}") as error:
         load_agent(saved)
     one_line(error, saved)

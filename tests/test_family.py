@@ -103,7 +103,7 @@ def sampled(agent: Agent) -> Batch:
             action, reward, np.where(ended, np.float32(0), np.float32(1)), frame, ended, frame[::-1]
         )
     if memory.priorities is not None:
-        memory.set_priorities(memory.sample(8).place, random.random(8, np.float32))
+        memory.set_priorities(memory.sample(8).indices, random.random(8, np.float32))
     return memory.sample(8)
 
 

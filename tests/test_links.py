@@ -16,7 +16,8 @@ from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs import directory as runs
+from atari_dqn.runs.circumstances import write_circumstances
+from atari_dqn.runs.lock import held, is_held
 from atari_dqn.sweep.plan import FAILED, Run
 from atari_dqn.sweep.worker import perform
 from atari_dqn.training.logs import RunLogs, cut_logs
@@ -90,7 +91,7 @@ def settings() -> Config:
 
 def save(run: Path, step: int, name: str = FRAMES, **notes: Any) -> Path:
     entry = checkpoint.share(run, name, lambda path: path.write_bytes(b"frames"))
-    return checkpoint.save(run, step, ARRAYS, {}, notes, {name: entry})
+    return checkpoint.save(run, step, checkpoint.Contents(ARRAYS, {}, notes, {name: entry}))
 
 
 def write_logs(run: Path) -> None:
@@ -103,8 +104,8 @@ def write_logs(run: Path) -> None:
 
 def train(run: Path) -> None:
     """What a run does in its directory, without the training."""
-    with runs.held(run):
-        runs.write_circumstances(run, settings())
+    with held(run):
+        write_circumstances(run, settings())
         cut_logs(run, {"metrics.csv": 0, EVENTS: 0})
         write_logs(run)
         save(run, 40)
@@ -151,7 +152,7 @@ DURING: dict[str, tuple[str, Callable[[Path], object]]] = {
     "replay, written to": ("replay", lambda run: save(run, 40)),
     "replay, pruned": ("replay", lambda run: checkpoint.prune(run, 1)),
     "frames, written": (f"replay/{FRAMES}", lambda run: save(run, 40)),
-    "run.json": ("run.json", lambda run: runs.write_circumstances(run, settings())),
+    "run.json": ("run.json", lambda run: write_circumstances(run, settings())),
     "plugins": ("plugins", lambda run: Trace(run, 1, after=0).advance(0)),
     "plugins/profile": ("plugins/profile", lambda run: Trace(run, 1, after=0).advance(0)),
 }
@@ -225,9 +226,9 @@ def test_a_backup_that_is_made_while_a_run_writes_keeps_its_content(
 
 
 def test_a_lock_of_a_run_in_use_is_not_touched_by_who_wants_it(run: Path, outside: Path) -> None:
-    with runs.held(run):
+    with held(run):
         os.link(run / "run.lock", outside / "lock")
-        with pytest.raises(UserError, match=f"in use by process {os.getpid()}"), runs.held(run):
+        with pytest.raises(UserError, match=f"in use by process {os.getpid()}"), held(run):
             pass
         assert (outside / "lock").read_text() == str(os.getpid())
         assert (run / "run.lock").stat().st_nlink == 2
@@ -298,18 +299,18 @@ def test_the_run_directory_itself_may_be_a_link(tmp_path: Path, run: Path) -> No
     assert link.is_symlink()
     nowhere = tmp_path / "nowhere"
     nowhere.symlink_to(tmp_path / "nothing")
-    with pytest.raises(UserError, match="is a link that leads nowhere"), runs.held(nowhere):
+    with pytest.raises(UserError, match="is a link that leads nowhere"), held(nowhere):
         pass
 
 
 def test_whether_a_run_is_held_is_found_out_without_a_trace(run: Path, outside: Path) -> None:
-    assert not runs.is_held(run)
+    assert not is_held(run)
     assert list(run.iterdir()) == []
-    with runs.held(run):
-        assert runs.is_held(run)
+    with held(run):
+        assert is_held(run)
     make_link(run, "run.lock", LINKS["to nothing"], outside)
     before = content(outside)
-    assert not runs.is_held(run)
+    assert not is_held(run)
     assert content(outside) == before
 
 
@@ -326,17 +327,17 @@ def test_a_lock_that_was_deleted_between_opening_and_locking_it_is_made_again(
             (run / "run.lock").unlink()
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with runs.held(run):
+    with held(run):
         assert len(locked) == 2
         assert (run / "run.lock").read_text() == str(os.getpid())
-        with pytest.raises(UserError, match="in use"), runs.held(run):
+        with pytest.raises(UserError, match="in use"), held(run):
             pass
 
 
 def test_a_lock_that_is_deleted_meanwhile_does_no_harm_at_the_end(run: Path) -> None:
-    with runs.held(run):
+    with held(run):
         (run / "run.lock").unlink()
-        with runs.held(run):
+        with held(run):
             (run / "something").touch()
         assert (run / "run.lock").exists()
     assert {path.name for path in run.iterdir()} == {"run.lock", "something"}
@@ -344,14 +345,14 @@ def test_a_lock_that_is_deleted_meanwhile_does_no_harm_at_the_end(run: Path) -> 
 
 GONE: dict[str, Callable[[Path], object]] = {
     "share": lambda run: checkpoint.share(run, FRAMES, lambda path: path.write_bytes(b"frames")),
-    "save": lambda run: checkpoint.save(run, 40, ARRAYS, {}, {}),
+    "save": lambda run: checkpoint.save(run, 40, checkpoint.Contents(ARRAYS, {}, {})),
     "logs": write_logs,
 }
 
 
 @pytest.mark.parametrize("what", GONE)
 def test_a_run_directory_that_is_deleted_is_not_made_again(run: Path, what: str) -> None:
-    with runs.held(run):
+    with held(run):
         shutil.rmtree(run)
         with pytest.raises(UserError, match=f"'{run}' has been deleted while the run went on"):
             GONE[what](run)
@@ -382,7 +383,7 @@ def test_a_run_whose_directory_is_deleted_ends_in_one_line(tmp_path: Path) -> No
     training.step = delete_and_step  # type: ignore[method-assign]
     with (
         pytest.raises(UserError, match=f"'{directory}' has been deleted while the run went on"),
-        runs.held(directory),
+        held(directory),
     ):
         training.run()
     assert isinstance(training.environments._games, CatchGames)

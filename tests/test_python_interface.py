@@ -28,7 +28,7 @@ from atari_dqn.recording.render import (
     write_recordings,
 )
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs.directory import write_circumstances
+from atari_dqn.runs.circumstances import write_circumstances
 from atari_dqn.workflows.release import release
 
 SHORT = {

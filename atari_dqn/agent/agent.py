@@ -13,14 +13,20 @@ from numpy.typing import NDArray
 from atari_dqn.agent.optimizers import make_optimizer
 from atari_dqn.agent.update import GradientStep, RandomStream, TargetSync
 from atari_dqn.agent.update_metrics import UpdateMetrics
-from atari_dqn.backend.arrays import aligned_empty, as_tensor, observation_dtype, stacks_last
+from atari_dqn.backend.arrays import (
+    aligned_empty,
+    as_tensor,
+    is_picture,
+    observation_dtype,
+    stacks_last,
+)
 from atari_dqn.backend.graph import Graph
 from atari_dqn.backend.keras_backend import keras
 from atari_dqn.backend.startup import resolve_precision
 from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
 from atari_dqn.networks.heads import HEAD_LAYERS
-from atari_dqn.networks.q_network import QNetwork, build_network
+from atari_dqn.networks.q_network import Interface, QNetwork, build_network
 from atari_dqn.replay.batch import Batch
 from atari_dqn.runs.checkpoint import array
 
@@ -56,7 +62,7 @@ class Agent:
         self.observation_shape = observation_shape
         self.action_names = tuple(action_names)
         self.num_actions = len(action_names)
-        pictures = len(observation_shape) == 3
+        pictures = is_picture(observation_shape)
         precision = resolve_precision(config.machine.precision, pictures)
         self.online = QNetwork(self._build, "online", precision)
         self.target = QNetwork(self._build, "target", precision)
@@ -74,8 +80,8 @@ class Agent:
         shape = (*self.observation_shape[1:], self.observation_shape[0])
         all_seeds = (self.config.machine.seed, *seeds)
         dtype = observation_dtype(self.observation_shape).__name__
-        settings = self.config.network
-        return build_network(settings, shape, self.num_actions, all_seeds, name, precision, dtype)
+        interface = Interface(shape, self.num_actions, dtype)
+        return build_network(self.config.network, interface, all_seeds, name, precision)
 
     def _make_graphs(self, pictures: bool) -> None:
         shape = [None, *self.observation_shape[1:], self.observation_shape[0]]
@@ -131,7 +137,7 @@ class Agent:
         given = np.asarray(observations)
         shape = self.observation_shape
         dtype: type[np.generic] = observation_dtype(shape)
-        vectors = len(shape) == 2
+        vectors = not is_picture(shape)
         right_type = given.dtype == dtype or (vectors and given.dtype.kind in "iuf")
         if right_type and given.shape[1:] == shape and given.ndim:
             if vectors and np.isnan(given).any():
@@ -279,7 +285,7 @@ class Agent:
         Schwarzer et al. 2023, "BBF", section 3.
         """
         fresh = self._build("fresh", "float32", self.updates)
-        self.online.mix(fresh, self.settings.reset_keep, HEAD_LAYERS)
+        self.online.shrink_and_perturb(fresh, self.settings.reset_keep, HEAD_LAYERS)
         self.target.follow(self.online)
         for variable in self.optimizer.variables:
             if len(variable.shape):  # the moments; its counters and rates have none

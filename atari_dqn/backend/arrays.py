@@ -1,6 +1,4 @@
-"""Arrays that TensorFlow can read without copying them, and frames in the order of its
-convolutions.
-"""
+"""Arrays that TensorFlow reads without a copy, and frames in the order of its convolutions."""
 
 import math
 from typing import Any
@@ -10,9 +8,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from atari_dqn.backend.opencv import cv2
 
+ALIGNMENT = 64  # bytes
+PICTURE_AXES = 3  # (stack, height, width)
+
 
 def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:
-    """Interleaves a stack of frames as convolutions want them: ``out[..., k] = frames[k]``.
+    """Interleaves a stack of frames as convolutions take them: ``out[..., k] = frames[k]``.
 
     OpenCV does it several times as fast as NumPy or TensorFlow.
 
@@ -29,37 +30,39 @@ def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:
 
 def stacks_last(observations: NDArray[Any]) -> NDArray[Any]:
     """Interleaves stacks (N, stack, *frame_shape) to (N, *frame_shape, stack)."""
-    interleaved = aligned_empty(
-        (len(observations), *observations.shape[2:], observations.shape[1]), observations.dtype
-    )
+    count, stack, *frame_shape = observations.shape
+    interleaved = aligned_empty((count, *frame_shape, stack), observations.dtype)
     for frames, out in zip(observations, interleaved, strict=True):
         frames_last(list(frames), out)
     return interleaved
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An array whose memory begins at a multiple of 64 bytes, where TensorFlow can read it without
-    copying it first.
-    """
+    """Returns an array at a multiple of 64 bytes, which TensorFlow can read without a copy."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 63, np.uint8)
-    begin = -memory.ctypes.data % 64
+    memory = np.empty(size + ALIGNMENT - 1, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
     return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Returns whether observations are pictures (stack, height, width), not vectors (stack, n)."""
+    return len(shape) == PICTURE_AXES
+
+
 def observation_dtype(shape: tuple[int, ...]) -> type[np.generic]:
-    """Of the numbers in an observation: bytes of pictures (stack, height, width), float32 of
-    vectors (stack, n).
-    """
-    return np.uint8 if len(shape) == 3 else np.float32
+    """Returns the type of an observation's numbers: bytes of pictures, float32 of vectors."""
+    return np.uint8 if is_picture(shape) else np.float32
 
 
 def as_tensor(array: NDArray[Any]) -> Any:
-    """A tensor of an array, which shares its memory where that begins at a multiple of 64 bytes,
-    and must then not change.
+    """Returns an array as a tensor.
+
+    It shares the array's memory where that begins at a multiple of 64 bytes; the array must not
+    change then.
     """
     import tensorflow as tf
 
-    if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
+    if array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous:
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     return tf.constant(array)

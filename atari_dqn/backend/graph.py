@@ -1,18 +1,24 @@
 """Functions of tensors as graphs that are called many times a second."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from atari_dqn.backend.keras_backend import keras_defaults
 
 
-class Graph:
-    """A function as a graph, made once for each number of rows of its first tensor and each
-    constant.
+class Built(NamedTuple):
+    """A graph, and the variables that it captured."""
 
-    ``tf.function`` compares its arguments with those it has seen and binds the variables anew at
+    call: Callable[..., list[tf.Tensor]]
+    captured: list[tf.Tensor]
+
+
+class Graph:
+    """A function as a graph, made once for each number of rows and each constant.
+
+    ``tf.function`` compares its arguments with those it has seen and binds the variables again at
     every call. For a network of vectors that takes several times as long as computing.
 
     Args:
@@ -27,22 +33,19 @@ class Graph:
         compiled: bool = False,
         signature: Sequence[Any] | None = None,
     ) -> None:
-        # Which way is taken depends on settings alone, never on tensors: AutoGraph would only make
-        # the start slower.
+        # Branches depend on settings alone, never on tensors: AutoGraph would only slow the start.
         self._function = tf.function(
             function, autograph=False, jit_compile=compiled, input_signature=signature
         )
-        self._known: dict[
-            tuple[int, ...], tuple[Callable[..., list[tf.Tensor]], list[tf.Tensor]]
-        ] = {}
+        self._built: dict[tuple[int, ...], Built] = {}
 
     def __call__(self, tensors: Any, *constants: int) -> list[tf.Tensor]:
-        """What the function returns, its structure undone."""
+        """Returns what the function returns, flattened."""
         flat = tf.nest.flatten(tensors)
         key = (len(flat[0]), *constants)
-        if key not in self._known:
+        if key not in self._built:
             with keras_defaults():
                 concrete = self._function.get_concrete_function(tensors, *constants)
-            self._known[key] = concrete.inference_fn.call_flat, concrete.captured_inputs
-        call, captured = self._known[key]
-        return call(*flat, *captured)
+            self._built[key] = Built(concrete.inference_fn.call_flat, concrete.captured_inputs)
+        built = self._built[key]
+        return built.call(*flat, *built.captured)

@@ -1,4 +1,4 @@
-"""The one door to Keras: on TensorFlow, and with its own defaults, whatever else it was set up for.
+"""The one import of Keras: on TensorFlow and with its own defaults, whatever it was set up for.
 
 Keras takes its backend from the environment variable ``KERAS_BACKEND`` or a file in the user's home
 directory, and the type of numbers and the order of a picture's axes from that file, too. Other

@@ -10,14 +10,17 @@ from typing import NamedTuple
 
 import psutil
 
-# What the kernel says of this process: its control groups, and where their hierarchies are mounted.
+# Where the kernel lists the control groups of this process, and where these are mounted.
 PROC = Path("/proc/self")
+# Versions of control groups.
+V1 = 1
+V2 = 2
 # Of each version of control groups: the limit, what is used of it, and the cached files of the
 # group and all below it. These count as used, and give way when something else is needed (Linux,
 # Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst).
 MEMORY_FILES = {
-    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    2: ("memory.max", "memory.current", "inactive_file"),
+    V1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    V2: ("memory.max", "memory.current", "inactive_file"),
 }
 
 
@@ -63,7 +66,7 @@ def memory_left() -> int:
 
     That is the machine's free memory, or less where a control group has less left.
     """
-    left = psutil.virtual_memory().available
+    available = psutil.virtual_memory().available
     for level in _levels("memory"):
         limit_file, used_file, cached = MEMORY_FILES[level.version]
         try:
@@ -72,14 +75,15 @@ def memory_left() -> int:
         except ValueError:  # "max", or no such file
             continue
         statistics = _text(level.directory / "memory.stat")
-        given_back = re.search(rf"^{cached} (\d+)$", statistics, re.MULTILINE)
-        left = min(left, limit - used + (int(given_back[1]) if given_back else 0))
-    return max(left, 0)
+        line = re.search(rf"^{cached} (\d+)$", statistics, re.MULTILINE)
+        reclaimable = int(line[1]) if line else 0
+        available = min(available, limit - used + reclaimable)
+    return max(available, 0)
 
 
 def _quota(level: Level) -> float | None:
     """Returns how many cores a group may keep busy; None where it has no limit."""
-    if level.version == 2:
+    if level.version == V2:
         words = _text(level.directory / "cpu.max").split()
     else:
         words = [_text(level.directory / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
@@ -91,12 +95,12 @@ def _quota(level: Level) -> float | None:
 
 
 def _levels(controller: str) -> Iterator[Level]:
-    """Yields the groups in which a controller may limit this process, from its own up to the root."""
+    """Yields the groups in which a controller may limit this process, its own first."""
     groups = _groups()
     for mount in _mounts():
-        if mount.version == 1 and controller not in mount.controllers:
+        if mount.version == V1 and controller not in mount.controllers:
             continue
-        group = groups.get(controller if mount.version == 1 else "")
+        group = groups.get(controller if mount.version == V1 else "")
         if group is None:
             continue
         own = mount.directory
@@ -111,28 +115,30 @@ def _levels(controller: str) -> Iterator[Level]:
 
 def _groups() -> dict[str, PurePosixPath]:
     """Returns this process's group by controller (version 1), and by an empty name (version 2)."""
-    found: dict[str, PurePosixPath] = {}
+    groups: dict[str, PurePosixPath] = {}
     for line in _text(PROC / "cgroup").splitlines():
         _, separator, controllers_and_path = line.partition(":")
         controllers, separator, path = controllers_and_path.partition(":")
         if separator:
-            found |= dict.fromkeys(controllers.split(","), PurePosixPath(path))
-    return found
+            groups |= dict.fromkeys(controllers.split(","), PurePosixPath(path))
+    return groups
 
 
 def _mounts() -> list[Mount]:
     """Returns the hierarchies that are mounted; ``man 5 proc`` describes the lines of mountinfo."""
-    found = []
+    mounts = []
     for line in _text(PROC / "mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.partition(" ")
         if kind not in ("cgroup", "cgroup2"):
             continue
-        root, directory = (_unescaped(word) for word in before.split(" ")[3:5])
+        words = before.split(" ")
+        root = _unescaped(words[3])
+        directory = _unescaped(words[4])
         controllers = frozenset(options.rpartition(" ")[2].split(","))
-        version = 2 if kind == "cgroup2" else 1
-        found.append(Mount(version, PurePosixPath(root), Path(directory), controllers))
-    return found
+        version = V2 if kind == "cgroup2" else V1
+        mounts.append(Mount(version, PurePosixPath(root), Path(directory), controllers))
+    return mounts
 
 
 def _unescaped(word: str) -> str:
@@ -141,7 +147,7 @@ def _unescaped(word: str) -> str:
 
 
 def _text(path: Path) -> str:
-    """Returns what stands in a file of the kernel; nothing where it cannot be read."""
+    """Returns the text of a file of the kernel, or no text where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):

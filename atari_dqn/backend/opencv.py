@@ -1,6 +1,4 @@
-"""The one door to OpenCV, whose own message says too little where a library of the system is
-missing.
-"""
+"""The one import of OpenCV, with a helpful message where a library of the system is missing."""
 
 from atari_dqn.errors import UserError
 

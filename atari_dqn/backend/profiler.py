@@ -9,21 +9,20 @@ class Trace:
     """A trace of some updates by TensorFlow's profiler, which TensorBoard's profile page shows.
 
     Args:
-        directory: TensorBoard's, of the run.
-        updates: how many to trace; 0 for none.
-        after: updates of this process before the first that is traced, which are not typical.
+        directory: of the run, which TensorBoard reads.
+        updates: number of updates to trace; 0 for none.
+        after: updates of this process before the first that is traced; they are not typical.
     """
 
     def __init__(self, directory: Path, updates: int, after: int = 100) -> None:
-        self._directory, self._start, self._end = (
-            directory,
-            after if updates else -1,
-            after + updates,
-        )
-        self._done, self._running = 0, False
+        self._directory = directory
+        self._start = after if updates else -1
+        self._end = after + updates
+        self._done = 0
+        self._running = False
 
     def advance(self, updates: int) -> None:
-        """So many more updates were done."""
+        """Counts updates that were made, and starts or ends the trace when it is time."""
         import tensorflow as tf
 
         self._done += updates
@@ -42,4 +41,5 @@ class Trace:
 
         if self._running:
             tf.profiler.experimental.stop()
-            self._running, self._start = False, -1
+            self._running = False
+            self._start = -1

@@ -15,7 +15,7 @@ from atari_dqn.errors import UserError, check_installed, describe_failure
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.games.ids import identify
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs import directory as runs
+from atari_dqn.runs.directory import CONFIG, check_writable
 
 if TYPE_CHECKING:
     from atari_dqn.evaluation.evaluate import Evaluation, Rank
@@ -36,7 +36,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
     step, run = checkpoint.step_of(path), path.resolve().parent.name
     directory = video_directory(options, config, run)
-    runs.check_writable(directory)
+    check_writable(directory)
     result = evaluate(
         agent.act, config, seed=options.seed, episodes=options.episodes, epsilon=options.epsilon
     )
@@ -60,7 +60,7 @@ def random(options: argparse.Namespace) -> int:
 
     config, notes, _ = settings_of(options)
     directory = video_directory(options, config, RANDOM)
-    runs.check_writable(directory)
+    check_writable(directory)
     say_notes(notes)
 
     result = evaluate(_no_policy, config, seed=options.seed, episodes=options.episodes, epsilon=1.0)
@@ -75,7 +75,7 @@ def record(options: argparse.Namespace) -> int:
 
     out = Path(options.out)
     check_ending(out)
-    runs.check_writable(out.parent)
+    check_writable(out.parent)
     check_beside(out)
     if (options.checkpoint is None) == (options.replay is None):
         raise UserError("record wants a checkpoint or --replay FILE.json, and not both")
@@ -144,7 +144,7 @@ def export(options: argparse.Namespace) -> int:
     """Writes a checkpoint's network for other programs, and compares what it answers there."""
     out = Path(options.out)
     _check_export(out)
-    runs.check_writable(out.parent)
+    check_writable(out.parent)
     _, agent, config = _load(options)
     from atari_dqn.agent.export import export_network
     from atari_dqn.evaluation.evaluate import observe
@@ -165,9 +165,9 @@ def release(options: argparse.Namespace) -> int:
     out = Path(options.out)
     gif = Path(options.videos) / "released" / f"{out.name}.gif"
     for directory in (out.parent, gif.parent):
-        runs.check_writable(directory)
+        check_writable(directory)
     source = checkpoint.find(Path(options.checkpoint))
-    start_tensorflow(read_config(source / runs.CONFIG))
+    start_tensorflow(read_config(source / CONFIG))
     from atari_dqn.evaluation.describe import describe
     from atari_dqn.workflows.release import release
 
@@ -186,7 +186,7 @@ def frames(options: argparse.Namespace) -> int:
     from atari_dqn.recording.preprocessing_figure import draw_frames
 
     out = Path(options.out)
-    runs.check_writable(out.parent)
+    check_writable(out.parent)
     config, notes, _ = settings_of(options)
     say_notes(notes)
     draw_frames(out, config, options.steps, options.after, options.seed)
@@ -210,7 +210,7 @@ def _load(options: argparse.Namespace) -> tuple[Path, Any, Config]:
     or protocol.
     """
     path = checkpoint.find(Path(options.checkpoint))
-    config = read_config(path / runs.CONFIG)
+    config = read_config(path / CONFIG)
     if options.game or options.protocol:
         config = _elsewhere(path, config, options.game or config.game, options.protocol)
     start_tensorflow(config)

@@ -9,7 +9,7 @@ from typing import Any
 
 from atari_dqn.config.resolve import load_config, parse_value
 from atari_dqn.config.schema import Config
-from atari_dqn.runs import directory as runs
+from atari_dqn.runs.directory import game_directory
 
 
 def settings_of(
@@ -92,4 +92,4 @@ def start_tensorflow(config: Config) -> None:
 
 def video_directory(options: argparse.Namespace, config: Config, run: str) -> Path:
     """Where the recordings of a run go."""
-    return runs.game_directory(Path(options.videos), config.game) / run
+    return game_directory(Path(options.videos), config.game) / run

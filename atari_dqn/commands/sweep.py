@@ -11,7 +11,8 @@ import tomli_w
 
 from atari_dqn.console import say
 from atari_dqn.files.atomic_write import write_whole
-from atari_dqn.runs.directory import check_writable, held
+from atari_dqn.runs.directory import check_writable
+from atari_dqn.runs.lock import held
 from atari_dqn.sweep.plan import (
     DONE,
     DROPPED,

@@ -15,7 +15,10 @@ from atari_dqn.console import say, say_notes
 from atari_dqn.errors import UserError
 from atari_dqn.games import ids as games
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs import directory as runs
+from atari_dqn.runs.circumstances import write_circumstances
+from atari_dqn.runs.continuation import for_this_machine, merge, notes_on_speed, own_config
+from atari_dqn.runs.directory import check_writable, choose, claimed, stored_arguments, unfinished
+from atari_dqn.runs.lock import held
 from atari_dqn.training.stopwatch import shares
 
 if TYPE_CHECKING:
@@ -24,27 +27,25 @@ if TYPE_CHECKING:
 
 def train(options: argparse.Namespace) -> int:
     """Starts a run, or continues one."""
-    kwargs = runs.stored_arguments(
-        Path(options.root), games.identify(options.game).id, options.run_dir
-    )
+    kwargs = stored_arguments(Path(options.root), games.identify(options.game).id, options.run_dir)
     config, notes, given = settings_of(options, kwargs)
-    config = runs.for_this_machine(config)
+    config = for_this_machine(config)
     if options.address and not config.machine.actors:
         raise UserError("--address is of the Ray cluster that actors run on: it wants --actors N")
-    chosen = runs.choose(Path(options.root), config, options.run_dir)
-    new_or_named = runs.claimed(chosen) if options.run_dir is None else nullcontext(chosen)
-    with new_or_named as directory, runs.held(directory):
+    chosen = choose(Path(options.root), config, options.run_dir)
+    new_or_named = claimed(chosen) if options.run_dir is None else nullcontext(chosen)
+    with new_or_named as directory, held(directory):
         videos = video_directory(options, config, directory.name)
-        runs.check_writable(videos)
+        check_writable(videos)
         stored = _newest_sound(checkpoint.in_run(directory))
         if stored is not None:
             if options.init_from:
                 raise UserError(
                     f"'{directory}' has begun already, so --init-from comes too late; choose another run directory"
                 )
-            own, differing = runs.own_config(directory, stored.path)
+            own, differing = own_config(directory, stored.path)
             notes += differing
-            config = runs.merge(own, config, given)
+            config = merge(own, config, given)
             evaluated = (
                 stored.notes.get("evaluation") is not None or not config.training.evaluation_period
             )
@@ -53,12 +54,12 @@ def train(options: argparse.Namespace) -> int:
                     f"{directory} is complete: {stored.step} agent steps; a larger number of steps extends it"
                 )
                 return 0
-        elif options.run_dir is None and (unfinished := runs.unfinished(directory.parent)):
+        elif options.run_dir is None and (others := unfinished(directory.parent)):
             notes.append(
-                f"this is a new run; {unfinished[-1]} is unfinished, and RUN={unfinished[-1].name} (--run-dir) continues it"
+                f"this is a new run; {others[-1]} is unfinished, and RUN={others[-1].name} (--run-dir) continues it"
             )
         origin = checkpoint.find(Path(options.init_from)) if options.init_from else None
-        notes += runs.notes_on_speed(config)
+        notes += notes_on_speed(config)
         say_notes(notes)
         say(_describe_game(config), f"run directory: {directory}")
         with _games_elsewhere(config, options.address):
@@ -131,7 +132,7 @@ def _train(
             f"weights from {origin}"
             + ("" if everything else "; the output layers start anew: the actions differ")
         )
-    say_notes(runs.write_circumstances(directory, config))
+    say_notes(write_circumstances(directory, config))
     kept = {"memory": "raw in memory", "compressed": "packed in memory", "disk": "raw in a file"}[
         training.memory.storage
     ]
@@ -196,7 +197,7 @@ def plot(options: argparse.Namespace) -> int:
     """Draws the learning curves of runs."""
     from atari_dqn.report.learning_curves import plot_runs
 
-    runs.check_writable(Path(options.out).parent)
+    check_writable(Path(options.out).parent)
     for path in plot_runs(paths_of(options.runs), Path(options.out), say_notes):
         print(path)
     return 0

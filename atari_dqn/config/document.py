@@ -9,12 +9,13 @@ from pydantic.fields import FieldInfo
 from atari_dqn.config.learning_schema import MOST_CHANNELS, MOST_UNITS, Channels, Units
 from atari_dqn.config.schema import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS, Config
 
-INTRODUCTION = """\
-# Settings
-
-Made from the schema by `make docs`. Any setting can be given on the command line (`--section.key VALUE`; with make,
-`ARGS="--section.key VALUE"`) or in a TOML file of your own (`CONFIG=my.toml`, `PROTOCOL=my.toml`). The values are those of
-"""
+INTRODUCTION = (
+    "# Settings\n\n"
+    "Made from the schema by `make docs`. Any setting can be given on the command line "
+    "(`--section.key VALUE`; with make,\n"
+    '`ARGS="--section.key VALUE"`) or in a TOML file of your own '
+    "(`CONFIG=my.toml`, `PROTOCOL=my.toml`). The values are those of\n"
+)
 
 _TYPES: dict[Any, str] = {
     bool: "`true`, `false`",
@@ -40,7 +41,7 @@ class Row(NamedTuple):
 
 
 def as_toml(config: Config) -> str:
-    """The settings of a run as a TOML file that says what each means."""
+    """Returns the settings of a run as a TOML file with a comment on each."""
     blocks = []
     for section in SECTIONS:
         lines = [f"[{section}]"]
@@ -52,55 +53,43 @@ def as_toml(config: Config) -> str:
 
 
 def as_markdown(config: Config) -> str:
-    """The settings of a run as a page of tables."""
-    lines = [
-        f"{INTRODUCTION}{config.game} with recipe `{config.recipe}` and protocol `{config.protocol}`."
-    ]
+    """Returns the settings of a run as a page of tables."""
+    names = f"recipe `{config.recipe}` and protocol `{config.protocol}`"
+    lines = [f"{INTRODUCTION}{config.game} with {names}."]
     for section, settings in SECTIONS.items():
-        owner = (
-            "protocols"
-            if section in PROTOCOL_SECTIONS
-            else "recipes"
-            if section in RECIPE_SECTIONS
-            else "the command line"
-        )
-        lines += [
-            "",
-            f"## {section}",
-            "",
-            f"{(settings.__doc__ or '').splitlines()[0]} Set in {owner}.",
-            "",
-        ]
-        lines += [
-            "| setting | value | allowed | unit | meaning | source |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
+        summary = (settings.__doc__ or "").splitlines()[0]
+        lines += ["", f"## {section}", "", f"{summary} Set in {_owner(section)}.", ""]
+        lines.append("| setting | value | allowed | unit | meaning | source |")
+        lines.append("| --- | --- | --- | --- | --- | --- |")
         for row in _rows(config, section):
-            cells = (
-                f"`{row.key}`",
-                f"`{row.value}`",
-                row.allowed,
-                row.unit,
-                row.meaning,
-                row.source,
+            lines.append(
+                f"| `{row.key}` | `{row.value}` | {row.allowed} | {row.unit} "
+                f"| {row.meaning} | {row.source} |"
             )
-            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _owner(section: str) -> str:
+    """Returns where the settings of a section are set."""
+    if section in PROTOCOL_SECTIONS:
+        return "protocols"
+    return "recipes" if section in RECIPE_SECTIONS else "the command line"
 
 
 def _rows(config: Config, section: str) -> Iterator[Row]:
     for key, field in SECTIONS[section].model_fields.items():
-        extra: dict[str, Any] = (
-            field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        )
-        # In a list of one, so that a table is written on the same line.
-        value = tomli_w.dumps(
-            {key: [getattr(getattr(config, section), key)]}, multiline_strings=False
-        )
-        shown = " ".join(value.partition(" = ")[2].split()).removeprefix("[ ").removesuffix(", ]")
-        yield Row(
-            key, shown, _allowed(field), extra["unit"], field.description or "", extra["source"]
-        )
+        extra: Any = field.json_schema_extra
+        value = _as_toml_value(getattr(getattr(config, section), key))
+        meaning = field.description or ""
+        yield Row(key, value, _allowed(field), extra["unit"], meaning, extra["source"])
+
+
+def _as_toml_value(value: Any) -> str:
+    """Returns a value as TOML writes it, on one line."""
+    # In a list of one, so that a table is written on the same line.
+    document = tomli_w.dumps({"value": [value]}, multiline_strings=False)
+    words = document.partition(" = ")[2].split()
+    return " ".join(words).removeprefix("[ ").removesuffix(", ]")
 
 
 def _allowed(field: FieldInfo) -> str:
@@ -112,4 +101,5 @@ def _allowed(field: FieldInfo) -> str:
         for name, sign in _BOUNDS.items()
         if hasattr(bound, name)
     ]
-    return f"{_TYPES.get(field.annotation, 'whole number, or two in a list')} {', '.join(bounds)}".strip()
+    kind = _TYPES.get(field.annotation, "whole number, or two in a list")
+    return f"{kind} {', '.join(bounds)}".strip()

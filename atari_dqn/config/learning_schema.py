@@ -1,6 +1,4 @@
-"""Settings of what learns: the learning rule, its network, optimizer, exploration and replay
-memory.
-"""
+"""Settings of what learns: learning rule, network, optimizer, exploration and replay memory."""
 
 from typing import Annotated, Any, Literal
 
@@ -39,9 +37,7 @@ def setting(
 
 
 class Section(BaseModel):
-    """One table of the TOML file; unknown names and values of the wrong type are refused, as are
-    infinity and NaN.
-    """
+    """One table of the TOML file; it refuses unknown names, wrong types, infinity and NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -85,7 +81,7 @@ class AgentSettings(Section):
     )
     target_period_updates: int = setting(
         10_000,
-        "the target network follows the online network every so many; 0: whenever an episode ends",
+        "the target network is updated every N updates; 0: whenever an episode ends",
         unit="updates",
         source=NATURE,
         ge=0,
@@ -93,19 +89,19 @@ class AgentSettings(Section):
     )
     target_rate: float = setting(
         1.0,
-        "how far it then goes; 1: a copy",
+        "update rate of the target network; 1: a copy",
         source="Lillicrap et al. 2016, Algorithm 1 (tau)",
         gt=0,
         le=1,
     )
     act_with_target: bool = setting(
         False,
-        "play with the target network's weights, not with the newest",
+        "act with the target network's weights, not with the newest",
         source="Schwarzer et al. 2023, settings of BBF",
     )
     random_shift: int = setting(
         0,
-        "observations learnt from are shifted at random by at most so many",
+        "observations of a batch are shifted at random by at most N pixels",
         unit="pixels",
         source="Kostrikov et al. 2021",
         ge=0,
@@ -113,7 +109,7 @@ class AgentSettings(Section):
     )
     reset_period_updates: int = setting(
         0,
-        "the head's weights are drawn anew every so many; 0: never",
+        "the head is re-initialized every N updates; 0: never",
         unit="updates",
         source="Nikishin et al. 2022",
         ge=0,
@@ -121,7 +117,7 @@ class AgentSettings(Section):
     )
     reset_keep: float = setting(
         1.0,
-        "what the torso then keeps of its weights; the rest is new",
+        "share of its weights that the torso then keeps; the rest is re-initialized",
         source="Ash and Adams 2020 (lambda)",
         ge=0,
         le=1,
@@ -142,7 +138,7 @@ class AgentSettings(Section):
     )
     samples: int = setting(
         64,
-        "implicit: fractions learnt in an update",
+        "implicit: fractions learned in an update",
         source="Dabney et al. 2018 (IQN)",
         ge=1,
         le=1024,
@@ -176,7 +172,8 @@ class AgentSettings(Section):
     def _returns_have_an_order(self) -> "AgentSettings":
         if self.lowest_return >= self.highest_return:
             raise ValueError(
-                f"lowest_return = {self.lowest_return}: below highest_return = {self.highest_return}"
+                f"lowest_return = {self.lowest_return}: "
+                f"below highest_return = {self.highest_return}"
             )
         return self
 
@@ -186,7 +183,7 @@ class NetworkSettings(Section):
 
     torso: str = setting(
         "nature",
-        "the layers that see: nature, impala, mlp, or a name given to register_torso",
+        "network torso: nature, impala, mlp, or a name given to register_torso",
         source="Mnih et al. 2015, Methods; Espeholt et al. 2018",
     )
     hidden_units: int = setting(
@@ -234,18 +231,18 @@ class NetworkSettings(Section):
     )
     mlp_l2: float = setting(
         0.0,
-        "mlp: part of the sum of its kernels' squares that is added to the loss",
+        "mlp: weight of the sum of its kernels' squares, which is added to the loss",
         ge=0,
         le=LARGEST,
     )
     center: bool = setting(
         False,
-        "nature, impala: take the mean picture of the warm-up off every frame",
+        "nature, impala: subtract the mean picture of the warm-up from every frame",
         source="LeCun et al. 1998, Efficient BackProp, section 4.3",
     )
     contrast: float = setting(
         1.0,
-        "nature, impala: what a white pixel is to the network; black is 0",
+        "nature, impala: input scale, the value of a white pixel; black is 0",
         source="LeCun et al. 1998, section 4.3",
         gt=0,
         le=LARGEST,
@@ -260,8 +257,8 @@ class NetworkSettings(Section):
     )
     returns: Literal["mean", "categorical", "quantile", "implicit"] = setting(
         "mean",
-        "what the network says about an action's return: its mean, probabilities of its values, or quantiles, at fixed or at "
-        "given fractions",
+        "how an action's return is represented: its mean, probabilities of its values, "
+        "or quantiles, at fixed or at given fractions",
         source="Bellemare et al. 2017; Dabney et al. 2018",
     )
     atoms: int = setting(
@@ -282,13 +279,12 @@ class NetworkSettings(Section):
     @classmethod
     def _torso_is_known(cls, name: str) -> str:
         if name not in TORSO_NAMES:
-            raise ValueError(
-                f"torso = {shorten(repr(name))}: one of {', '.join(TORSO_NAMES)}{nearest(name, TORSO_NAMES)}"
-            )
+            choices = f"one of {', '.join(TORSO_NAMES)}{nearest(name, TORSO_NAMES)}"
+            raise ValueError(f"torso = {shorten(repr(name))}: {choices}")
         return name
 
     @model_validator(mode="after")
-    def _torso_has_what_is_asked(self) -> "NetworkSettings":
+    def _torso_has_spectral_norm(self) -> "NetworkSettings":
         if self.spectral_norm and self.torso != "impala":
             raise ValueError(
                 f"spectral_norm = true: only with torso = 'impala', not {self.torso!r}"
@@ -300,16 +296,20 @@ class OptimizerSettings(Section):
     """Gradient descent."""
 
     name: Literal["adam", "rmsprop"] = setting(
-        "adam", "Adam, or RMSprop divided by the centred second moment"
+        "adam", "Adam, or RMSprop divided by the centered second moment"
     )
-    learning_rate: float = setting(2.5e-4, "step size", source=NATURE, gt=0, le=LARGEST)
-    learning_rate_end: float = setting(0.0, "step size after decay_updates", ge=0, le=LARGEST)
+    learning_rate: float = setting(2.5e-4, "learning rate", source=NATURE, gt=0, le=LARGEST)
+    learning_rate_end: float = setting(0.0, "learning rate after decay_updates", ge=0, le=LARGEST)
     decay_updates: int = setting(
-        0, "decay of both step size and weight decay; 0: none", unit="updates", ge=0, le=MOST_STEPS
+        0,
+        "decay of both learning rate and weight decay; 0: none",
+        unit="updates",
+        ge=0,
+        le=MOST_STEPS,
     )
     decay_shape: Literal["linear", "cosine"] = setting(
         "linear",
-        "of that decay: by a line, or by half a wave, slowly at first and at the end",
+        "of that decay: linear, or half a cosine, slow at first and at the end",
         source="Loshchilov and Hutter 2017, SGDR, equation 5",
     )
     epsilon: float = setting(
@@ -330,7 +330,7 @@ class OptimizerSettings(Section):
     )
     weight_decay: float = setting(
         0.0,
-        "part of each kernel taken off in each update, times the step size",
+        "share of each kernel subtracted in each update, times the learning rate",
         source="Loshchilov and Hutter 2019",
         ge=0,
         le=LARGEST,
@@ -355,7 +355,8 @@ class ExplorationSettings(Section):
 
     policy: Literal["greedy", "boltzmann"] = setting(
         "greedy",
-        "the best action, or each in proportion to exp(value / temperature); random ones with probability epsilon",
+        "the best action, or each in proportion to exp(value / temperature); "
+        "random ones with probability epsilon",
     )
     temperature: float = setting(
         1.0,
@@ -366,7 +367,8 @@ class ExplorationSettings(Section):
     )
     schedule: Literal["linear", "exponential", "episodes"] = setting(
         "linear",
-        "epsilon goes down by a line over decay_steps, to 37 % over each decay_steps, or by a factor an episode",
+        "epsilon decays linearly over decay_steps, to 37 % over each decay_steps, "
+        "or by a factor an episode",
     )
     epsilon_start: float = setting(
         1.0, "probability of a random action at first", source=NATURE, ge=0, le=1
@@ -398,25 +400,25 @@ class ReplaySettings(Section):
     """The replay memory."""
 
     capacity: int = setting(
-        1_000_000, "frames kept, over all environments", source=NATURE, ge=100, le=10**12
+        1_000_000, "frames stored, over all environments", source=NATURE, ge=100, le=10**12
     )
     priority_exponent: float = setting(
         0.0,
-        "how much more often surprising transitions are drawn; 0: all equally often",
+        "how much more often transitions of large TD error are sampled; 0: all equally often",
         source="Schaul et al. 2016, equation 1 (alpha)",
         ge=0,
         le=1,
     )
     importance_exponent: float = setting(
         0.4,
-        "prioritized: how far weights make up for that, at first; it goes up to 1 by a line",
+        "prioritized: how far weights compensate for that, at first; it rises linearly to 1",
         source="Schaul et al. 2016, section 3.4 (beta)",
         ge=0,
         le=1,
     )
     importance_steps: int = setting(
         50_000_000,
-        "prioritized: until weights make up for it wholly",
+        "prioritized: until weights compensate for it fully",
         unit="agent steps",
         source="Schaul et al. 2016",
         ge=1,
@@ -424,12 +426,14 @@ class ReplaySettings(Section):
     )
     priority_steps: int = setting(
         0,
-        "prioritized: the share of a batch that goes by priorities falls to 0 by a line for so long; 0: all of it always does",
+        "prioritized: the share of a batch that is sampled by priority falls linearly to 0 over "
+        "N steps; 0: all of it always is",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
     )
     storage: Literal["auto", "memory", "compressed", "disk"] = setting(
         "auto",
-        "frames raw in memory, packed in memory, or raw in a file; auto: raw in memory if that takes half of it at most",
+        "frames raw in memory, packed in memory, or raw in a file; "
+        "auto: raw in memory if that takes half of it at most",
     )

@@ -1,9 +1,9 @@
 """Where a run's settings come from.
 
-Four places, later ones winning: a recipe (``configs/NAME.toml``, what is learnt how), a protocol
+Four places, later ones winning: a recipe (``configs/NAME.toml``, what is learned how), a protocol
 (``configs/protocols/NAME.toml``, the environment and how it is evaluated), the environment id, and
-the command line. A recipe may say something of the environment too, such as a time feature; only a
-protocol that was asked for wins over that.
+the command line. A recipe may set something of the environment too, such as a time feature; only a
+protocol that was requested by name wins over that.
 """
 
 import math
@@ -11,6 +11,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,6 +32,48 @@ PICTURE_TORSOS = ("nature", "impala")
 # Agent steps of an evaluation episode where the environment has no limit: a greedy policy may go
 # round in circles for ever.
 ENDLESS_CAP = 10_000
+
+# Settings by section and key, as a TOML file has them.
+Tables = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recipe or a protocol that was read.
+
+    Attributes:
+        name: of a shipped one, or a TOML file.
+        tables: its settings.
+    """
+
+    name: str
+    tables: Tables
+
+    @property
+    def stem(self) -> str:
+        """The name without directory and suffix."""
+        return Path(self.name).stem
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The places that a run's settings come from, not yet merged.
+
+    Attributes:
+        spec: the game that the environment id means.
+        kwargs: arguments of the environment.
+        recipe: what is learned how.
+        protocol: the environment and how it is evaluated.
+        protocol_is_requested: whether the user named it; it wins over the recipe then.
+        overrides: settings of the command line by ``section.key``.
+    """
+
+    spec: GameSpec
+    kwargs: dict[str, Any]
+    recipe: Source
+    protocol: Source
+    protocol_is_requested: bool
+    overrides: dict[str, Any]
 
 
 def read_config(path: str | Path) -> Config:
@@ -69,67 +112,140 @@ def load_config(
         UserError: something unknown or out of range, the named protocol contradicts the id, or the
             recipe does not suit it.
     """
-    overrides = {name: _plain(value) for name, value in (overrides or {}).items()}
-    for name in overrides:
-        _split(name)
-    recipe = str(recipe or default_recipe(identify(game)))
-    protocol = str(protocol) if protocol else None
-    learnt = recipe_tables(recipe)
-    asked = _protocol_tables(protocol) if protocol else {}
-    kwargs = _kwargs(learnt, asked, overrides)
-    spec = resolve(game, kwargs)
-    usual = VECTOR_PROTOCOL if spec.vectors else DEFAULT_PROTOCOL
-    first, second = (learnt, asked) if protocol else (_protocol_tables(usual), learnt)
-    tables = {
-        section: first.get(section, {}) | second.get(section, {}) for section in {**first, **second}
+    sources = _read_sources(game, recipe, protocol, overrides or {})
+    tables = _merged_files(sources)
+    _set_what_the_id_decides(tables, sources)
+    _cap_endless_evaluations(tables, sources)
+    _set_overrides(tables, sources)
+    names = {
+        "game": sources.spec.id,
+        "recipe": sources.recipe.stem,
+        "protocol": sources.protocol.stem,
     }
-    environment = tables.setdefault("environment", {})
-    fixed = {
+    config = _validated({**names, **tables}, "settings")
+    if learns:
+        _check_has_a_network(config, sources.spec)
+    _check_suits(config, sources.spec)
+    return config, _notes(game, sources)
+
+
+def _read_sources(
+    game: str,
+    recipe: str | Path | None,
+    protocol: str | Path | None,
+    overrides: Mapping[str, Any],
+) -> Sources:
+    """Reads recipe and protocol, and finds out what the environment id means."""
+    plain_overrides = {name: _plain(value) for name, value in overrides.items()}
+    for name in plain_overrides:
+        _section_and_key(name)
+    recipe = str(recipe or default_recipe(identify(game)))
+    learning = Source(recipe, recipe_tables(recipe))
+    requested = Source(str(protocol), _protocol_tables(str(protocol))) if protocol else None
+    kwargs = _kwargs(learning, requested, plain_overrides)
+    spec = resolve(game, kwargs)
+    return Sources(
+        spec=spec,
+        kwargs=kwargs,
+        recipe=learning,
+        protocol=requested or _usual_protocol(spec),
+        protocol_is_requested=requested is not None,
+        overrides=plain_overrides,
+    )
+
+
+def _usual_protocol(spec: GameSpec) -> Source:
+    """Reads the protocol of games for which the user names none."""
+    name = VECTOR_PROTOCOL if spec.vectors else DEFAULT_PROTOCOL
+    return Source(name, _protocol_tables(name))
+
+
+def _kwargs(
+    recipe: Source, protocol: Source | None, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the arguments of an environment, before there is a Config to hold them."""
+    kwargs: Any = recipe.tables.get("environment", {}).get("kwargs", {})
+    if protocol is not None:
+        kwargs = protocol.tables.get("environment", {}).get("kwargs", kwargs)
+    kwargs = overrides.get("environment.kwargs", kwargs)
+    tables = {"game": "", "environment": {"kwargs": kwargs}}
+    return _validated(tables, "settings").environment.kwargs
+
+
+def _merged_files(sources: Sources) -> Tables:
+    """Returns the settings of recipe and protocol; of both, a protocol wins only if requested."""
+    lower = sources.protocol.tables
+    higher = sources.recipe.tables
+    if sources.protocol_is_requested:
+        lower, higher = higher, lower
+    return {
+        section: lower.get(section, {}) | higher.get(section, {}) for section in {**lower, **higher}
+    }
+
+
+def _fixed_by_id(spec: GameSpec) -> dict[str, Any]:
+    """Returns the environment settings that an id decides, with lists as TOML has them."""
+    return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in spec.fixed().items()
     }
-    against = [
+
+
+def _set_what_the_id_decides(tables: Tables, sources: Sources) -> None:
+    """Sets the environment settings that the id decides.
+
+    Raises:
+        UserError: the requested protocol contradicts them.
+    """
+    environment = tables.setdefault("environment", {})
+    fixed = _fixed_by_id(sources.spec)
+    contradictions = [
         f"{name} {environment[name]} (the id: {value})"
         for name, value in fixed.items()
         if environment.get(name, value) != value
     ]
-    if protocol is not None and against:
+    if sources.protocol_is_requested and contradictions:
         raise UserError(
-            f"protocol '{protocol}' contradicts '{spec.id}': it sets {', '.join(against)}; "
+            f"protocol '{sources.protocol.name}' contradicts '{sources.spec.id}': "
+            f"it sets {', '.join(contradictions)}; "
             "choose another protocol, or give the bare game name"
         )
     environment |= fixed
-    notes = [f"{game} is {spec.id} today"] if spec.rom is None and game != spec.id else []
-    own_protocol = asked if protocol and protocol.endswith(".toml") else {}
-    capped = any("frame_cap" in said.get("evaluation", {}) for said in (learnt, own_protocol))
-    if spec.rom is None and gymnasium_tasks.kind(spec.id, kwargs).limit is None and not capped:
+
+
+def _cap_endless_evaluations(tables: Tables, sources: Sources) -> None:
+    """Caps evaluation episodes of environments without a limit, unless recipe or protocol does."""
+    files = [sources.recipe]
+    if sources.protocol_is_requested and sources.protocol.name.endswith(".toml"):
+        files.append(sources.protocol)
+    is_capped = any("frame_cap" in file.tables.get("evaluation", {}) for file in files)
+    if sources.spec.rom is not None or is_capped:
+        return
+    if gymnasium_tasks.kind(sources.spec.id, sources.kwargs).limit is None:
         tables.setdefault("evaluation", {})["frame_cap"] = ENDLESS_CAP
-    for name, value in overrides.items():
-        section, key = _split(name)
-        if section == "environment" and key in fixed and fixed[key] != value:
-            notes.append(f"--{name} {value} wins over {spec.id}, which means {fixed[key]}")
+
+
+def _set_overrides(tables: Tables, sources: Sources) -> None:
+    for name, value in sources.overrides.items():
+        section, key = _section_and_key(name)
         tables.setdefault(section, {})[key] = value
-    named = {"game": spec.id, "recipe": Path(recipe).stem, "protocol": Path(protocol or usual).stem}
-    config = _validated(named | tables, "settings")
-    if learns:
-        _check_has_a_network(config, spec)
-    _check_suits(config, spec)
-    return config, notes
 
 
-def _kwargs(
-    learnt: Mapping[str, Any], asked: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The arguments of an environment, before there is a Config to hold them."""
-    found: dict[str, Any] = {}
-    for tables in (learnt, asked):
-        found = tables.get("environment", {}).get("kwargs", found)
-    found = overrides.get("environment.kwargs", found)
-    return _validated({"game": "", "environment": {"kwargs": found}}, "settings").environment.kwargs
+def _notes(game: str, sources: Sources) -> list[str]:
+    """Returns notes on an id that means a newer one, and on overrides that win over the id."""
+    spec = sources.spec
+    notes = []
+    if spec.rom is None and game != spec.id:
+        notes.append(f"{game} is {spec.id} today")
+    fixed = {f"environment.{key}": value for key, value in _fixed_by_id(spec).items()}
+    for name, value in sources.overrides.items():
+        if name in fixed and fixed[name] != value:
+            notes.append(f"--{name} {value} wins over {spec.id}, which means {fixed[name]}")
+    return notes
 
 
 def _plain(value: Any) -> Any:
-    """A value as TOML could hold it: numbers and arrays of NumPy, tuples and paths converted."""
+    """Returns a value as TOML could hold it, with NumPy's numbers, tuples and paths converted."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Path):
@@ -142,48 +258,47 @@ def _plain(value: Any) -> Any:
 
 
 def default_recipe(spec: GameSpec) -> str:
-    """The recipe that is named after a task, or else that for all games."""
+    """Returns the recipe that is named after a task, or else that for all games."""
     own = recipe_name(spec.id)
     return own if (config_directory() / f"{own}.toml").is_file() else DEFAULT_RECIPE
 
 
-def recipe_tables(recipe: str) -> dict[str, Any]:
-    """What the TOML file of a recipe says, by section.
+def recipe_tables(recipe: str) -> Tables:
+    """Returns the settings in the TOML file of a recipe, by section.
 
     Raises:
-        UserError: there is no such recipe, or it sets something that is not its own.
+        UserError: there is no such recipe, or it sets something that recipes may not set.
     """
-    return _read(recipe, "", (*RECIPE_SECTIONS, *PROTOCOL_SECTIONS), "recipe")
+    return _read_tables(recipe, "", (*RECIPE_SECTIONS, *PROTOCOL_SECTIONS), "recipe")
 
 
 def _check_has_a_network(config: Config, spec: GameSpec) -> None:
     """Raises a UserError where the network is not for what this game shows."""
     if spec.vectors and config.network.torso in PICTURE_TORSOS:
         recipes = {path.stem: read_toml(path) for path in config_directory().glob("*.toml")}
-        named = sorted(
+        suitable = sorted(
             name for name, tables in recipes.items() if tables["network"].get("torso") == "mlp"
         )
         raise UserError(
-            f"{spec.id} shows vectors, and torso '{config.network.torso}' of recipe '{config.recipe}' sees pictures: "
-            f"choose a recipe for vectors with --config (make: CONFIG=), such as {', '.join(named)}"
+            f"{spec.id} shows vectors, and torso '{config.network.torso}' of recipe "
+            f"'{config.recipe}' sees pictures: choose a recipe for vectors with --config "
+            f"(make: CONFIG=), such as {', '.join(suitable)}"
         )
     if spec.vectors and config.agent.random_shift:
-        raise UserError(
-            f"agent.random_shift = {config.agent.random_shift} shifts pictures; {spec.id} shows vectors"
-        )
+        setting = f"agent.random_shift = {config.agent.random_shift}"
+        raise UserError(f"{setting} shifts pictures; {spec.id} shows vectors")
 
 
 def _check_suits(config: Config, spec: GameSpec) -> None:
     """Raises a UserError for settings that this game has no use for."""
     for name in ("kwargs", "time_feature", "rescale"):
         if spec.rom and (value := getattr(config.environment, name)):
-            raise UserError(
-                f"environment.{name} = {shorten(str(value))} is not for Atari games, as {spec.id} is"
-            )
+            setting = f"environment.{name} = {shorten(str(value))}"
+            raise UserError(f"{setting} is not for Atari games, as {spec.id} is")
 
 
 def config_directory() -> Path:
-    """Where the shipped recipes lie: inside an installed package, or beside it in a checkout."""
+    """Returns the directory of the shipped recipes: in a package, or beside it in a checkout."""
     package = Path(__file__).parent.parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
@@ -203,30 +318,27 @@ def parse_value(text: str) -> Any:
     return tables["value"] if len(tables) == 1 else text
 
 
-def _protocol_tables(protocol: str) -> dict[str, Any]:
-    return _read(protocol, "protocols", PROTOCOL_SECTIONS, "protocol")
+def _protocol_tables(protocol: str) -> Tables:
+    return _read_tables(protocol, "protocols", PROTOCOL_SECTIONS, "protocol")
 
 
-def _read(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> dict[str, Any]:
+def _read_tables(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> Tables:
     directory = config_directory() / folder
     path = Path(name) if name.endswith(".toml") else directory / f"{name}.toml"
     if not os.path.lexists(path):
         known = sorted(file.stem for file in directory.glob("*.toml"))
-        raise UserError(
-            f"unknown {kind} '{name}': a TOML file, or one of {', '.join(known)}{nearest(name, known)}"
-        )
+        choices = f"a TOML file, or one of {', '.join(known)}{nearest(name, known)}"
+        raise UserError(f"unknown {kind} '{name}': {choices}")
     tables = read_toml(path)
     for section, table in tables.items():
         if section not in allowed or not isinstance(table, dict):
             raise UserError(
-                f"{path}: a {kind} has the tables {', '.join(allowed)}, not '{section}'{nearest(section, allowed)}"
+                f"{path}: a {kind} has the tables {', '.join(allowed)}, "
+                f"not '{section}'{nearest(section, allowed)}"
             )
+        known = list(SECTIONS[section].model_fields)
         for key in table:
-            _check_known(
-                list(SECTIONS[section].model_fields),
-                key,
-                f"{path}: unknown setting '{section}.{key}'",
-            )
+            _check_known(known, key, f"{path}: unknown setting '{section}.{key}'")
     return tables
 
 
@@ -235,21 +347,21 @@ def _check_known(known: list[str], key: str, complaint: str) -> None:
         raise UserError(f"{complaint}; allowed: {', '.join(known)}{nearest(key, known)}")
 
 
-def _split(name: str) -> tuple[str, str]:
+def _section_and_key(name: str) -> tuple[str, str]:
+    """Returns the two parts of a setting's name, ``section.key``.
+
+    Raises:
+        UserError: there is no such setting.
+    """
     section, _, key = name.partition(".")
     if section not in SECTIONS or key not in SECTIONS[section].model_fields:
-        known = [
-            f"{section}.{key}"
-            for section, settings in SECTIONS.items()
-            for key in settings.model_fields
-        ]
-        raise UserError(
-            f"unknown setting '{name}': 'atari-dqn config default' lists them{nearest(name, known)}"
-        )
+        known = [f"{table}.{field}" for table in SECTIONS for field in SECTIONS[table].model_fields]
+        advice = f"'atari-dqn config default' lists them{nearest(name, known)}"
+        raise UserError(f"unknown setting '{name}': {advice}")
     return section, key
 
 
-def wants_whole_numbers(name: str) -> bool:
+def is_integer_setting(name: str) -> bool:
     """Returns whether a setting, such as ``agent.n_step``, is one or several whole numbers."""
     section, _, key = name.partition(".")
     field = SECTIONS[section].model_fields.get(key) if section in SECTIONS else None
@@ -268,20 +380,16 @@ def _validated(tables: dict[str, Any], where: str) -> Config:
         name = ".".join(str(part) for part in first["loc"][:2])
         if first["type"] == "extra_forbidden":
             section = SECTIONS.get(str(first["loc"][0]), Config)
-            _check_known(
-                list(section.model_fields),
-                str(first["loc"][-1]),
-                f"{where}: unknown setting '{name}'",
-            )
-        given = first["input"] if first["type"] == "missing" else _given(tables, first["loc"])
-        shown = "" if first["type"] == "value_error" else f" = {shorten(repr(given))}"
-        raise UserError(
-            f"{where}: {name}{shown}: {first['msg'].removeprefix('Value error, ')}"
-        ) from None
+            known = list(section.model_fields)
+            _check_known(known, str(first["loc"][-1]), f"{where}: unknown setting '{name}'")
+        value = first["input"] if first["type"] == "missing" else _given(tables, first["loc"])
+        setting = name if first["type"] == "value_error" else f"{name} = {shorten(repr(value))}"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {setting}: {reason}") from None
 
 
 def _given(tables: Any, location: Sequence[int | str]) -> Any:
-    """Returns what was given at the place of an error, before numbers were converted."""
+    """Returns the value at the location of an error, before numbers were converted."""
     value = tables
     for part in location:  # pydantic puts names of types between them, which lead nowhere
         with suppress(KeyError, IndexError, TypeError):
@@ -290,7 +398,7 @@ def _given(tables: Any, location: Sequence[int | str]) -> Any:
 
 
 def _numbers_as_meant(tables: dict[str, Any]) -> dict[str, Any]:
-    """Converts 1 to 1.0 and 1e6 to 1000000 where these are meant, which strict validation refuses."""
+    """Converts 1 to 1.0 and 1e6 to 1000000 where strict validation would refuse them."""
     result: dict[str, Any] = {}
     for section, table in tables.items():
         result[section] = table
@@ -306,11 +414,11 @@ def _number_as_meant(name: str, value: Any) -> Any:
     field = SECTIONS[section].model_fields.get(key)
     if field is not None and field.annotation is float and type(value) is int:
         return _as_float(value)
-    if wants_whole_numbers(name):
-        return (
-            [_as_integer(one) for one in value] if isinstance(value, list) else _as_integer(value)
-        )
-    return value
+    if not is_integer_setting(name):
+        return value
+    if isinstance(value, list):
+        return [_as_integer(number) for number in value]
+    return _as_integer(value)
 
 
 def _as_float(value: int) -> float:

@@ -21,35 +21,37 @@ from atari_dqn.config.learning_schema import (
 from atari_dqn.errors import shorten
 from atari_dqn.games.ids import GameSpec, identify, resolve
 
-CAP = "{} episodes are truncated here (108,000: 30 minutes); a fixed frame skip rounds it up to whole agent steps"
+CAP = (
+    "{} episodes are truncated here (108,000: 30 minutes); "
+    "a fixed frame skip rounds it up to whole agent steps"
+)
+MOST_FRAMES_SKIPPED = 60
 
 
 def _is_finite(value: Any) -> bool:
     """Returns whether a value is neither infinity nor NaN, nor a table or list that holds such."""
     if isinstance(value, dict):
-        return all(_is_finite(one) for one in value.values())
+        return all(_is_finite(entry) for entry in value.values())
     if isinstance(value, list | tuple):
-        return all(_is_finite(one) for one in value)
+        return all(_is_finite(entry) for entry in value)
     return not isinstance(value, float) or math.isfinite(value)
 
 
 def _is_plain(value: Any) -> bool:
     """Returns whether JSON can hold a value: a number, a text, or a table or list of such."""
     if isinstance(value, dict):
-        return all(_is_plain(one) for one in value.values())
+        return all(_is_plain(entry) for entry in value.values())
     if isinstance(value, list | tuple):
-        return all(_is_plain(one) for one in value)
+        return all(_is_plain(entry) for entry in value)
     return isinstance(value, bool | int | float | str)
 
 
 class EnvironmentSettings(Section):
-    """What the agent sees of the game and what its actions do; the environment id wins over the
-    protocol.
-    """
+    """What the agent sees of the game and what its actions do; the id wins over the protocol."""
 
     frame_skip: int | list[int] = setting(
         4,
-        "how long an action is repeated; two numbers: drawn uniformly between them",
+        "how long an action is repeated; two numbers: sampled uniformly between them",
         unit="frames",
         source=NATURE,
     )
@@ -123,17 +125,14 @@ class EnvironmentSettings(Section):
 
     @model_validator(mode="after")
     def _frame_skip_is_sensible(self) -> "EnvironmentSettings":
-        bounds = (
-            self.frame_skip
-            if isinstance(self.frame_skip, list)
-            else [self.frame_skip, self.frame_skip]
+        skip = self.frame_skip
+        match skip if isinstance(skip, list) else [skip, skip]:
+            case [low, high] if 1 <= low <= high <= MOST_FRAMES_SKIPPED:
+                return self
+        raise ValueError(
+            f"frame_skip = {shorten(str(skip))}: a number of frames from 1 to "
+            f"{MOST_FRAMES_SKIPPED}, or two in order"
         )
-        if len(bounds) != 2 or not 1 <= bounds[0] <= bounds[1] <= 60:
-            shown = shorten(str(self.frame_skip))
-            raise ValueError(
-                f"frame_skip = {shown}: a number of frames from 1 to 60, or two in order"
-            )
-        return self
 
     @model_validator(mode="after")
     def _keyword_arguments_are_finite(self) -> "EnvironmentSettings":
@@ -143,9 +142,9 @@ class EnvironmentSettings(Section):
                     f"kwargs.{shorten(name)} = {shorten(str(value))}: numbers must be finite"
                 )
             if not _is_plain(value):
-                wanted = "numbers, texts, and lists and tables of these"
+                allowed = "numbers, texts, and lists and tables of these"
                 raise ValueError(
-                    f"kwargs.{shorten(name)} = {shorten(str(value))}: wanted are {wanted}"
+                    f"kwargs.{shorten(name)} = {shorten(str(value))}: wanted are {allowed}"
                 )
         return self
 
@@ -184,14 +183,14 @@ class TrainingSettings(Section):
         le=MOST_STEPS,
     )
     update_period: int = setting(
-        4, "an update follows every so many", unit="agent steps", source=NATURE, ge=1, le=MOST_STEPS
+        4, "an update is made every N steps", unit="agent steps", source=NATURE, ge=1, le=MOST_STEPS
     )
     log_period: int = setting(
-        2_000, "a row of metrics every so many", unit="agent steps", ge=1, le=MOST_STEPS
+        2_000, "a row of metrics every N steps", unit="agent steps", ge=1, le=MOST_STEPS
     )
     evaluation_period: int = setting(
         100_000,
-        "a short evaluation, with a recording, every so many and at the end; 0: never",
+        "a short evaluation, with a recording, every N steps and at the end; 0: never",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
@@ -201,7 +200,7 @@ class TrainingSettings(Section):
     )
     checkpoint_period: int = setting(
         100_000,
-        "a checkpoint every so many; 0: only at the end",
+        "a checkpoint every N steps; 0: only at the end",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
@@ -211,7 +210,7 @@ class TrainingSettings(Section):
     )
     keep_period: int = setting(
         0,
-        "a checkpoint of which the agent is kept for good every so many; 0: none",
+        "every N steps a checkpoint whose agent is kept for good; 0: none",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
@@ -235,8 +234,9 @@ class MachineSettings(Section):
     seed: int = setting(1, "seed of every random number of the run", ge=0, lt=2**31)
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        "of an update's computation; acting, the weights that learn, targets and loss are float32 always; auto: bfloat16 "
-        "where pictures are seen, there is no GPU, and the processor has fast units for it",
+        "of an update's computation; acting, the weights that learn, targets and loss are float32 "
+        "always; auto: bfloat16 where pictures are seen, there is no GPU, and the processor has "
+        "fast units for it",
     )
     actors: int = setting(
         0,
@@ -250,7 +250,8 @@ class MachineSettings(Section):
     )
     intra_op_threads: int = setting(
         0,
-        "TensorFlow's threads inside one operation; 0: one for each core, in batches of up to 64 for each two",
+        "TensorFlow's threads inside one operation; 0: one for each core, in batches of up to 64 "
+        "for each two",
         ge=0,
         le=1024,
     )
@@ -281,21 +282,21 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _actors_share_equally(self) -> "Config":
-        environments, actors = self.training.environments, self.machine.actors
+        environments = self.training.environments
+        actors = self.machine.actors
         if actors and environments % actors:
-            raise ValueError(
-                f"training.environments = {environments} cannot be divided equally among {actors} actors"
-            )
+            reason = f"cannot be divided equally among {actors} actors"
+            raise ValueError(f"training.environments = {environments} {reason}")
         return self
 
     @property
     def spec(self) -> GameSpec:
-        """The game that the id means; what is no Atari game is made once to see what it shows."""
+        """The game that the id means; a Gymnasium environment is made once to see what it shows."""
         return resolve(self.game, self.environment.kwargs)
 
     @property
     def rom(self) -> str | None:
-        """The game's name in ale-py, None for what is no Atari game; nothing is made to find out."""
+        """The game's name in ale-py, or None if it is not an Atari game; no game is made."""
         return identify(self.game).rom
 
     def to_toml(self) -> str:

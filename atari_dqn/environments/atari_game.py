@@ -1,4 +1,8 @@
-"""The readable reference of an Atari game, to which the tests hold ale-py's C++ path."""
+"""The readable reference of an Atari game.
+
+It serves the ids that choose their frame skip at random. The tests compare ale-py's C++ path with
+it: with the same seed and the same actions both give the same bytes.
+"""
 
 import ale_py
 import numpy as np
@@ -41,17 +45,13 @@ class ReferenceGame:
         self.observation_shape: tuple[int, ...] = (settings.stack, settings.height, settings.width)
         skip = settings.frame_skip
         self._skip_bounds = (skip[0], skip[1]) if isinstance(skip, list) else (skip, skip)
-        self._actions = (
-            self._ale.getLegalActionSet()
-            if settings.full_actions
-            else self._ale.getMinimalActionSet()
-        )
+        self._actions = self._ale.getMinimalActionSet()
+        if settings.full_actions:
+            self._actions = self._ale.getLegalActionSet()
         self.action_names = tuple(action.name for action in self._actions)
 
     def reset(self, seed: int) -> tuple[Image, int]:
-        """Starts the episode of this seed (0 to 2**31 - 1); returns (stack, height, width) and the
-        number of lives.
-        """
+        """Starts the episode of a seed (0 to 2**31 - 1); returns its observation and the lives."""
         self._ale.setInt("random_seed", seed)
         self._ale.loadROM(self._rom_path)
         self._ale.reset_game()
@@ -66,15 +66,15 @@ class ReferenceGame:
         self._elapsed = 0
         self._newest = self._ale.getScreenGrayscale()
         self._second_newest = np.zeros_like(self._newest)
-        height, width = self._settings.height, self._settings.width
-        self._stack = np.zeros((self._settings.stack, height, width), np.uint8)
+        self._stack = np.zeros(self.observation_shape, np.uint8)
         return self._observe(), self._ale.lives()
 
     def step(self, action: int) -> Outcome:
         """Repeats an action (its index) for the frame skip."""
         low, high = self._skip_bounds
         skip = low if low == high else int(self._skips.integers(low, high, endpoint=True))
-        reward, frames = 0.0, 0
+        reward = 0.0
+        frames = 0
         for remaining in range(skip - 1, -1, -1):
             reward += self._ale.act(self._actions[action])
             frames += 1
@@ -92,24 +92,23 @@ class ReferenceGame:
         return Outcome(self._observe(), reward, terminated, truncated, self._ale.lives(), frames)
 
     def screen(self) -> Image:
-        """The emulator's screen as it is, (rows, 160, 3), in its own colours."""
+        """Returns the emulator's screen as it is, (rows, 160, 3), in its own colors."""
         screen: Image = self._ale.getScreenRGB()
         return screen
 
     def _observe(self) -> Image:
         if self._settings.max_pool:
             self._newest = max_pool(self._newest, self._second_newest)
-        self._stack = push(
-            self._stack, resize(self._newest, self._settings.height, self._settings.width)
-        )
+        frame = resize(self._newest, self._settings.height, self._settings.width)
+        self._stack = push(self._stack, frame)
         return self._stack
 
 
 def _noops(seed: int, noop_max: int) -> int:
-    """How many no-ops start the episode of a seed: 0 to noop_max - 1.
+    """Returns how many no-ops start the episode of a seed: 0 to noop_max - 1.
 
-    The C++ path draws them with std::mt19937 and libstdc++'s multiply-and-shift, whose rejected
-    draws (one in 10**8 here) are not imitated.
+    The C++ path takes them from std::mt19937 with libstdc++'s multiply-and-shift, whose rejected
+    numbers (one in 10**8 here) are not imitated.
     """
     generator = np.random.RandomState(seed)
     return (int(generator.randint(0, 2**32, dtype=np.uint64)) * noop_max) >> 32

@@ -23,13 +23,12 @@ from atari_dqn.runs.checkpoint import array
 
 
 def make_game(spec: GameSpec, settings: EnvironmentSettings, frame_cap: int) -> Game:
-    """One game that can show its screen, for recordings and for watching; it plays as those of
-    ``make_games`` do.
+    """Makes one game that can show its screen, and plays as those of ``make_games`` do.
 
     Args:
         spec: which game.
         settings: frame skip, sticky actions and the rest.
-        frame_cap: episodes are truncated after so many emulator frames (an environment that is no
+        frame_cap: emulator frames after which episodes are truncated (an environment that is not an
             Atari game: steps).
     """
     if spec.rom is None:
@@ -40,7 +39,7 @@ def make_game(spec: GameSpec, settings: EnvironmentSettings, frame_cap: int) -> 
 def make_games(
     spec: GameSpec, settings: EnvironmentSettings, num_envs: int, frame_cap: int, threads: int = 0
 ) -> VectorGame:
-    """Copies of a game, on the fastest path that can serve these settings.
+    """Makes copies of a game, on the fastest path that can serve these settings.
 
     Args:
         spec: which game.
@@ -59,34 +58,39 @@ def make_games(
 
 
 class Step(NamedTuple):
-    """What N environments answer to one action each. Arrays have N rows."""
+    """What N environments answer to one action each.
 
-    observation: NDArray[
-        Any
-    ]  # (N, *observation_shape): where the action led; of an ended episode: its last
-    reward: NDArray[np.float32]  # raw, unclipped
-    discount: NDArray[
-        np.float32
-    ]  # 0 where the future is worth nothing, else 1; truncation leaves 1
-    ended: NDArray[np.bool_]  # the episode is over
-    truncated: NDArray[np.bool_]  # it is over because of the frame cap
-    frames: NDArray[np.int64]  # emulator frames that the step took
-    seed: NDArray[np.int32]  # that the episode was begun with, or another before it
-    current: NDArray[
-        Any
-    ]  # (N, *observation_shape): what to act on next; the new episode's first where one ended
+    Attributes:
+        observation: where the action led, (N, *observation_shape); of an ended episode: its last.
+        reward: raw, unclipped, (N,).
+        discount: 0 where the future is worth nothing, else 1, (N,); truncation leaves 1.
+        ended: whether the episode is over, (N,).
+        truncated: whether it is over because of the frame cap, (N,).
+        frames: emulator frames that the step took, (N,).
+        seed: the one that the episode, or an episode before it, was started with, (N,).
+        current: what to act on next, (N, *observation_shape); the new episode's first observation
+            where one ended.
+    """
+
+    observation: NDArray[Any]
+    reward: NDArray[np.float32]
+    discount: NDArray[np.float32]
+    ended: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    frames: NDArray[np.int64]
+    seed: NDArray[np.int32]
+    current: NDArray[Any]
 
 
 class Environments:
-    """N games with seeded episodes, lost lives as discounts, and FIRE where the protocol presses
-    it.
+    """N games with seeded episodes, lost lives as discounts, and FIRE as the protocol presses it.
 
     Args:
         games: the emulators.
         settings: what a lost life means and whether FIRE is pressed after it.
         seed: of the run; with the environment's index and a number that counts up it gives the
             seeds of the episodes.
-        seed_steps: an environment is seeded anew at the first end of an episode after so many agent
+        seed_steps: an environment is reseeded at the first end of an episode after this many agent
             steps; 0: at every end.
     """
 
@@ -95,17 +99,16 @@ class Environments:
     ) -> None:
         self._games = games
         self._settings = settings
-        self._seed, self._seed_steps = seed, seed_steps
-        self._fire = (
-            games.action_names.index(Action.FIRE.name)
-            if Action.FIRE.name in games.action_names
-            else None
-        )
+        self._seed = seed
+        self._seed_steps = seed_steps
+        self._fire: int | None = None
+        if Action.FIRE.name in games.action_names:
+            self._fire = games.action_names.index(Action.FIRE.name)
         self.count = games.num_envs
         self.action_names = games.action_names
         self.observation_shape = games.observation_shape
         self.seeds = np.zeros(self.count, np.int32)
-        self._seedings = np.zeros(self.count, np.int64)
+        self._seed_numbers = np.zeros(self.count, np.int64)  # seeds that each has had so far
         self._lives = np.zeros(self.count, np.int32)
         self._life_lost = np.zeros(self.count, np.bool_)
         self._actions: list[list[int]] = [[] for _ in range(self.count)]  # since the seed
@@ -124,8 +127,8 @@ class Environments:
         if self._settings.fire_after_life_loss and self._fire is not None:
             executed = np.where(self._life_lost, np.int32(self._fire), executed)
         self._games.send(executed)
-        for taken, action in zip(self._actions, executed.tolist(), strict=True):
-            taken.append(action)
+        for actions_since_seed, action in zip(self._actions, executed.tolist(), strict=True):
+            actions_since_seed.append(action)
         return executed
 
     def recv(self) -> Step:
@@ -134,99 +137,114 @@ class Environments:
         ended = terminated | truncated
         self._life_lost = (lives < self._lives) & ~ended
         self._lives = lives
-        no_future = (
-            terminated | self._life_lost if self._settings.life_loss_ends_future else terminated
-        )
-        discount, seeds = (~no_future).astype(np.float32), self.seeds.copy()
+        no_future = terminated
+        if self._settings.life_loss_ends_future:
+            no_future = terminated | self._life_lost
+        discount = (~no_future).astype(np.float32)
+        seeds = self.seeds.copy()
         current = self._start_episodes(ended) if ended.any() else observation
         return Step(observation, reward, discount, ended, truncated, frames, seeds, current)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The seeds, what was done since, and what a lost life still has to bring about."""
+        """Returns the seeds, the actions since, and which lost lives have not had their effect."""
         return {
             "seeds": self.seeds,
-            "seedings": self._seedings,
+            "seedings": self._seed_numbers,
             "life_lost": self._life_lost,
-            "lengths": np.array([len(taken) for taken in self._actions]),
-            "actions": np.concatenate([np.array(taken, np.uint8) for taken in self._actions]),
+            "lengths": np.array([len(actions) for actions in self._actions]),
+            "actions": np.concatenate([np.array(actions, np.uint8) for actions in self._actions]),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Plays everything since the seeds again; returns the observations to act on next.
+        """Replays everything since the seeds; returns the observations to act on next.
 
-        All games step at once, so those with fewer steps begin later: what they do before is
-            forgotten when they are seeded.
+        All games step at once, so those with fewer steps begin later: whatever they do before is
+        discarded when they are seeded.
 
         Raises:
             KeyError: an array is missing.
-            ValueError: an array is none of these environments.
+            ValueError: an array does not fit these environments.
         """
-        arrays = self.checked(arrays)
-        lengths, total = arrays["lengths"], int(arrays["lengths"].max())
-        self.seeds[...], self._seedings[...] = arrays["seeds"], arrays["seedings"]
+        arrays = self.validated(arrays)
+        lengths = arrays["lengths"]
+        total = int(lengths.max())
+        self.seeds[...] = arrays["seeds"]
+        self._seed_numbers[...] = arrays["seedings"]
         recorded = np.split(arrays["actions"].astype(np.int32), np.cumsum(lengths)[:-1])
-        self._actions = [taken.tolist() for taken in recorded]
+        self._actions = [actions.tolist() for actions in recorded]
         observation, lives = self._games.reset(np.ones(self.count, np.bool_), self.seeds)
-        for left in range(total, 0, -1):
-            starting = lengths == left
-            if left < total and starting.any():
+        for remaining in range(total, 0, -1):
+            starting = lengths == remaining
+            if remaining < total and starting.any():
                 self._games.reset(starting, self.seeds[starting])
-            actions = [taken[-left] if left <= len(taken) else 0 for taken in recorded]
-            self._games.send(np.array(actions, np.int32))
-            answer = self._games.recv()
-            observation, lives = answer.observation, answer.lives
-            over = answer.terminated | answer.truncated
-            ended = over & (lengths >= left)
-            if self._seed_steps and ended.any():
-                observation, lives = self._games.reset(ended, np.full(ended.sum(), -1, np.int32))
-            if not self._seed_steps and over.any():
+            self._games.send(_actions_before_the_end(recorded, remaining))
+            step = self._games.recv()
+            observation = step.observation
+            lives = step.lives
+            ended = step.terminated | step.truncated
+            replayed = ended & (lengths >= remaining)
+            if self._seed_steps and replayed.any():
+                same_seeds = np.full(replayed.sum(), -1, np.int32)
+                observation, lives = self._games.reset(replayed, same_seeds)
+            if not self._seed_steps and ended.any():
                 # Either its turn comes later, or its seed does not decide when it ends.
-                observation, lives = self._games.reset(over, self.seeds[over])
-                for env in np.flatnonzero(ended):
-                    self._actions[env] = recorded[env][len(recorded[env]) - left + 1 :].tolist()
-        untouched = lengths == 0
-        if total and untouched.any():
-            observation, lives = self._games.reset(untouched, self.seeds[untouched])
-        self._lives, self._life_lost = lives.copy(), arrays["life_lost"].copy()
+                observation, lives = self._games.reset(ended, self.seeds[ended])
+                for env in np.flatnonzero(replayed):
+                    first = len(recorded[env]) - remaining + 1
+                    self._actions[env] = recorded[env][first:].tolist()
+        not_stepped = lengths == 0
+        if total and not_stepped.any():
+            observation, lives = self._games.reset(not_stepped, self.seeds[not_stepped])
+        self._lives = lives.copy()
+        self._life_lost = arrays["life_lost"].copy()
         return observation
 
-    def checked(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def validated(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Returns arrays that ``restore`` can take over, before anything is played.
 
         Raises:
             KeyError: an array is missing.
-            ValueError: an array is none of these environments.
+            ValueError: an array does not fit these environments.
         """
         count = self.count
-        found = {
+        valid = {
             "seeds": array(arrays, "seeds", (count,), np.int32),
             "seedings": array(arrays, "seedings", (count,), np.int64),
             "life_lost": array(arrays, "life_lost", (count,), np.bool_),
             "lengths": array(arrays, "lengths", (count,), np.int64),
             "actions": array(arrays, "actions", (None,), np.uint8),
         }
-        lengths, actions = found["lengths"], found["actions"]
+        lengths = valid["lengths"]
+        actions = valid["actions"]
         if (lengths < 0).any() or (lengths > len(actions)).any() or lengths.sum() != len(actions):
             raise ValueError("the episodes are not as long as their actions")
-        if (actions >= len(self.action_names)).any() or (found["seedings"] < 0).any():
+        if (actions >= len(self.action_names)).any() or (valid["seedings"] < 0).any():
             raise ValueError("an action or a seed is none of the game's")
-        return found
+        return valid
 
     def _start_episodes(self, mask: NDArray[np.bool_]) -> NDArray[Any]:
-        steps = np.array([len(taken) for taken in self._actions])
+        steps = np.array([len(actions) for actions in self._actions])
         seeded = mask & ((steps == 0) | (steps >= self._seed_steps))
         for env in np.flatnonzero(seeded):
-            self.seeds[env] = seed_of(self._seed, int(env), int(self._seedings[env]))
-            self._seedings[env] += 1
+            self.seeds[env] = seed_of(self._seed, int(env), int(self._seed_numbers[env]))
+            self._seed_numbers[env] += 1
             self._actions[env].clear()
         observation, lives = self._games.reset(mask, np.where(seeded, self.seeds, -1)[mask])
         self._lives = lives.copy()
         return observation
 
 
+def _actions_before_the_end(
+    recorded: Sequence[NDArray[np.int32]], remaining: int
+) -> NDArray[np.int32]:
+    """Returns each environment's action when ``remaining`` are left; 0 where it has fewer."""
+    return np.array(
+        [actions[-remaining] if remaining <= len(actions) else 0 for actions in recorded], np.int32
+    )
+
+
 def seed_of(run_seed: int, environment: int, number: int) -> int:
-    """One of an environment's seeds, 0 to 2**31 - 1 (the emulator's seeds are signed 32-bit
-    numbers).
+    """Returns one of an environment's seeds, 0 to 2**31 - 1 (the emulator takes signed 32 bits).
 
     >>> seed_of(1, 0, 0) == seed_of(1, 0, 0) != seed_of(1, 0, 1)
     True

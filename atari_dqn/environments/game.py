@@ -9,7 +9,16 @@ Image = NDArray[np.uint8]
 
 
 class Outcome(NamedTuple):
-    """What one agent step did to one game."""
+    """What one agent step did to one game.
+
+    Attributes:
+        observation: where the action led; of an ended episode: its last.
+        reward: raw, unclipped.
+        terminated: whether the game ended the episode.
+        truncated: whether the frame cap ended it.
+        lives: that remain.
+        frames: emulator frames that the step took.
+    """
 
     observation: NDArray[Any]
     reward: float
@@ -27,9 +36,7 @@ class Game(Protocol):
     screens_per_second: float  # of game time, if every frame is shown
 
     def reset(self, seed: int) -> tuple[NDArray[Any], int]:
-        """Starts the episode of this seed (0 to 2**31 - 1); returns an observation and the number
-        of lives.
-        """
+        """Starts the episode of a seed (0 to 2**31 - 1); returns an observation and the lives."""
         ...
 
     def step(self, action: int) -> Outcome:
@@ -37,5 +44,5 @@ class Game(Protocol):
         ...
 
     def screen(self) -> Image:
-        """What a player sees, (rows, columns, 3), RGB."""
+        """Returns what a player sees, (rows, columns, 3), RGB."""
         ...

@@ -1,4 +1,4 @@
-"""Any Gymnasium environment with a number of actions, behind the interface of an Atari game."""
+"""Any Gymnasium environment with discrete actions, behind the interface of an Atari game."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.backend.arrays import observation_dtype
+from atari_dqn.backend.arrays import is_picture, observation_dtype
 from atari_dqn.config.schema import EnvironmentSettings
 from atari_dqn.environments import rendered
 from atari_dqn.environments.game import Image, Outcome
@@ -21,11 +21,12 @@ from atari_dqn.games.ids import AS_IT_IS
 MOST_ACTIONS = 256
 USUAL_SCREENS_PER_SECOND = 30.0
 LARGEST_REWARD = float(np.finfo(np.float32).max)
+LARGEST_BYTE = 255
+RGB_CHANNELS = 3
 
 
 class GymnasiumGame:
-    """A registered environment: its pictures made gray and resized, or its numbers in a row; both
-    stacked.
+    """A registered environment: stacks of gray, resized pictures, or of numbers in a row.
 
     Args:
         name: the id, as registered with Gymnasium. Observations must be bytes, (rows, columns) or
@@ -52,10 +53,9 @@ class GymnasiumGame:
         index: int = 0,
     ) -> None:
         for setting, value in AS_IT_IS.items():
-            if (given := getattr(settings, setting)) != value:
-                raise UserError(
-                    f"environment.{setting} = {given} is for Atari games; {name} is stepped as it is"
-                )
+            if (requested := getattr(settings, setting)) != value:
+                reason = f"is for Atari games; {name} is stepped as it is"
+                raise UserError(f"environment.{setting} = {requested} {reason}")
         self._name = name
         self._index = index
         self._env: Any = gymnasium_tasks.make(name, settings.kwargs)
@@ -75,62 +75,68 @@ class GymnasiumGame:
             )
         self._first_action = int(actions.start)
         self.action_names = _action_names(self._env, int(actions.n))
-        self._settings, self._frame_cap = settings, frame_cap
-        self._see, shape = self._observing(name)
+        self._settings = settings
+        self._frame_cap = frame_cap
+        self._see, shape = self._make_observer(name)
         self.observation_shape = (settings.stack, *shape)
 
-    def _observing(self, name: str) -> tuple[Callable[[Any], NDArray[Any]], tuple[int, ...]]:
-        """How the newest part of an observation is made of what the environment shows, and its
-        shape.
-        """
-        shown, settings = gymnasium_tasks.observation_space(self._env, name), self._settings
-        if gymnasium_tasks.shows_pictures(shown):
+    def _make_observer(self, name: str) -> tuple[Callable[[Any], NDArray[Any]], tuple[int, ...]]:
+        """Returns a function from what is observed to the newest part of a stack, and its shape."""
+        space = gymnasium_tasks.observation_space(self._env, name)
+        if gymnasium_tasks.shows_pictures(space):
             for setting in ("time_feature", "rescale"):
-                if getattr(settings, setting):
+                if getattr(self._settings, setting):
                     raise UserError(
                         f"environment.{setting} = true is for vectors; {name} shows pictures"
                     )
-            return self._see_picture, (settings.height, settings.width)
-        if not gymnasium_tasks.is_vector(shown):
+            return self._see_picture, (self._settings.height, self._settings.width)
+        if not gymnasium_tasks.is_vector(space):
             wanted = "numbers in a row, or pictures: bytes, (rows, columns) or (rows, columns, 3)"
-            raise UserError(f"{name} shows {shown}; wanted are {wanted}")
-        if settings.time_feature:
-            if self._env.spec.max_episode_steps is None:
-                raise UserError(
-                    f"environment.time_feature = true: the episodes of {name} have no limit"
-                )
-            self._env = gymnasium.wrappers.TimeAwareObservation(
-                self._env, flatten=True, normalize_time=True
-            )
-        space: Any = self._env.observation_space
-        size = gymnasium.spaces.flatdim(space)
+            raise UserError(f"{name} shows {space}; wanted are {wanted}")
+        if self._settings.time_feature:
+            self._add_time_feature(name)
+        size = gymnasium.spaces.flatdim(self._env.observation_space)
         if size == 0:
-            raise UserError(f"{name} shows {shown}, which has no numbers to learn from")
-        middle, half = (
-            gymnasium_tasks.bounds(space) if settings.rescale else (np.float32(0), np.float32(1))
+            raise UserError(f"{name} shows {space}, which has no numbers to learn from")
+        return self._make_vector_observer(size), (size,)
+
+    def _add_time_feature(self, name: str) -> None:
+        if self._env.spec.max_episode_steps is None:
+            raise UserError(
+                f"environment.time_feature = true: the episodes of {name} have no limit"
+            )
+        self._env = gymnasium.wrappers.TimeAwareObservation(
+            self._env, flatten=True, normalize_time=True
         )
 
-        def see(shown: Any) -> NDArray[np.float32]:
-            numbers: Any = gymnasium.spaces.flatten(space, shown)
+    def _make_vector_observer(self, size: int) -> Callable[[Any], NDArray[np.float32]]:
+        """Returns a function from what is observed to a vector (size,)."""
+        space: Any = self._env.observation_space
+        middle: Any = np.float32(0)
+        half: Any = np.float32(1)
+        if self._settings.rescale:
+            middle, half = gymnasium_tasks.bounds(space)
+
+        def see(observed: Any) -> NDArray[np.float32]:
+            numbers: Any = gymnasium.spaces.flatten(space, observed)
             if numbers.shape != (size,):
                 raise self._fault(
                     f"the observation has {numbers.size} numbers; its space has {size}"
                 )
-            seen = np.asarray((numbers - middle) / half, np.float32)
-            if not np.isfinite(seen).all():
+            vector = np.asarray((numbers - middle) / half, np.float32)
+            if not np.isfinite(vector).all():
                 raise self._fault("the observation holds NaN or an infinite number")
-            return seen
+            return vector
 
-        return see, (size,)
+        return see
 
     def reset(self, seed: int) -> tuple[NDArray[Any], int]:
         """See ``Game``."""
         self._elapsed = 0
         try:
-            self._shown, info = self._env.reset(seed=seed)
-            self._stack = np.zeros(
-                self.observation_shape, observation_dtype(self.observation_shape)
-            )
+            self._observed, info = self._env.reset(seed=seed)
+            dtype = observation_dtype(self.observation_shape)
+            self._stack = np.zeros(self.observation_shape, dtype)
             self._screens = rendered.Screens()
             return self._observe(), _lives(info)
         except UserError:
@@ -149,61 +155,63 @@ class GymnasiumGame:
             raise self._fault(describe_failure(error)) from error
 
     def _step(self, action: int) -> Outcome:
-        self._shown, reward, terminated, truncated, info = self._env.step(
-            self._first_action + action
-        )
-        earned = float(reward if isinstance(reward, float) else np.asarray(reward).item())
-        if not abs(earned) <= LARGEST_REWARD:
-            raise self._fault(f"the reward is {earned}; wanted is a number that float32 can hold")
+        step = self._env.step(self._first_action + action)
+        self._observed, reward, terminated, truncated, info = step
+        reward = float(reward if isinstance(reward, float) else np.asarray(reward).item())
+        if not abs(reward) <= LARGEST_REWARD:
+            raise self._fault(f"the reward is {reward}; wanted is a number that float32 can hold")
         truncated = (truncated or self._elapsed >= self._frame_cap) and not terminated
-        return Outcome(self._observe(), earned, bool(terminated), bool(truncated), _lives(info), 1)
+        return Outcome(self._observe(), reward, bool(terminated), bool(truncated), _lives(info), 1)
 
     def screen(self) -> Image:
         """See ``Game``."""
         picture = self._render() if self._renders else None
+        if picture is None and is_picture(self.observation_shape):
+            picture = self._picture
         if picture is None:
-            picture = self._picture if len(self.observation_shape) == 3 else bars(self._stack[-1])
+            picture = bars(self._stack[-1])
         return self._screens.of_one_size(picture)
 
     def _render(self) -> Image | None:
         try:
-            shown = self._env.render()
+            picture = self._env.render()
         except (Exception, SystemExit):  # what was played is worth showing anyway
             self._renders = False
             return None
-        return self._screens.as_rgb(shown)
+        return self._screens.as_rgb(picture)
 
     def _observe(self) -> NDArray[Any]:
-        self._stack = push(self._stack, self._see(self._shown))
+        self._stack = push(self._stack, self._see(self._observed))
         return self._stack
 
-    def _see_picture(self, shown: Any) -> Image:
-        self._picture = self._bytes(np.asarray(shown))
-        gray = grayscale(self._picture) if self._picture.shape[2] == 3 else self._picture[:, :, 0]
+    def _see_picture(self, observed: Any) -> Image:
+        self._picture = self._as_bytes(np.asarray(observed))
+        is_rgb = self._picture.shape[2] == RGB_CHANNELS
+        gray = grayscale(self._picture) if is_rgb else self._picture[:, :, 0]
         return resize(gray, self._settings.height, self._settings.width)
 
-    def _bytes(self, shown: NDArray[Any]) -> Image:
-        """What the environment shows as bytes (rows, columns, 1 or 3), as its space promises."""
-        if shown.ndim not in (2, 3) or shown.shape[2:] not in ((), (1,), (3,)) or not shown.size:
-            raise self._fault(
-                f"the observation has the shape {shown.shape}; its space says {self._env.observation_space.shape}"
-            )
-        picture = shown.reshape(*shown.shape[:2], -1)
-        if shown.dtype == np.uint8:
+    def _as_bytes(self, observed: NDArray[Any]) -> Image:
+        """Returns an observed picture as bytes (rows, columns, 1 or 3), as its space promises."""
+        shape = observed.shape
+        if observed.ndim not in (2, 3) or shape[2:] not in ((), (1,), (3,)) or not observed.size:
+            promised = f"its space says {self._env.observation_space.shape}"
+            raise self._fault(f"the observation has the shape {shape}; {promised}")
+        picture = observed.reshape(*shape[:2], -1)
+        if observed.dtype == np.uint8:
             return picture
-        if shown.dtype.kind not in "biuf":
-            raise self._fault(f"the observation is of type {shown.dtype}; wanted are bytes 0..255")
-        low, high = float(shown.min()), float(shown.max())
-        if not (low >= 0 and high <= 255):  # NaN is neither
-            raise self._fault(
-                f"the observation holds numbers from {low:g} to {high:g}; its space promises bytes 0..255"
-            )
-        if shown.dtype.kind == "f":
+        if observed.dtype.kind not in "biuf":
+            kind = f"of type {observed.dtype}"
+            raise self._fault(f"the observation is {kind}; wanted are bytes 0..255")
+        promised = "its space promises bytes 0..255"
+        low = float(observed.min())
+        high = float(observed.max())
+        if not (low >= 0 and high <= LARGEST_BYTE):  # NaN is neither
+            numbers = f"numbers from {low:g} to {high:g}"
+            raise self._fault(f"the observation holds {numbers}; {promised}")
+        if observed.dtype.kind == "f":
             rounded = np.rint(picture)
             if high <= 1 and (rounded != picture).any():
-                raise self._fault(
-                    "the observation holds fractions from 0 to 1; its space promises bytes 0..255"
-                )
+                raise self._fault(f"the observation holds fractions from 0 to 1; {promised}")
             picture = rounded
         return picture.astype(np.uint8)
 
@@ -219,7 +227,7 @@ def _metadata(env: Any) -> Mapping[str, Any]:
 
 
 def _screens_per_second(env: Any) -> float:
-    """The rate that an environment names, or the usual one where that is no rate."""
+    """Returns the rate that an environment names, or the usual one where that is not a rate."""
     try:
         rate = float(_metadata(env).get("render_fps"))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -228,9 +236,9 @@ def _screens_per_second(env: Any) -> float:
 
 
 def _action_names(env: Any, count: int) -> tuple[str, ...]:
-    """The names that an environment gives its actions, or numbers where these are no such names.
+    """Returns the names that an environment gives its actions, or numbers if they do not fit.
 
-    A wrapper that leaves some of the actions keeps the names of all, and a user's may be anything.
+    A wrapper that removes some of the actions keeps the names of all; a user's may be anything.
     """
     numbers = tuple(str(action) for action in range(count))
     try:
@@ -240,14 +248,12 @@ def _action_names(env: Any, count: int) -> tuple[str, ...]:
     if not isinstance(meanings, list | tuple | np.ndarray):
         return numbers
     names = tuple(str(name) for name in meanings)
-    sensible = all(name.isprintable() and name for name in names)
-    return names if sensible and len(names) == len(set(names)) == count else numbers
+    printable = all(name.isprintable() and name for name in names)
+    return names if printable and len(names) == len(set(names)) == count else numbers
 
 
 def _lives(info: Any) -> int:
-    """Lives that are left by what an environment says beside an observation; 0 where it says
-    nothing.
-    """
+    """Returns the remaining lives by an environment's info; 0 where it has none."""
     if not isinstance(info, Mapping):
         return 0
     try:
@@ -257,8 +263,7 @@ def _lives(info: Any) -> int:
 
 
 def bars(vector: NDArray[np.float32]) -> Image:
-    """A vector (n,) as a picture (32, 16 n) of bars, the brighter the larger its number: black far
-    below 0, white far above.
+    """Returns a vector (n,) as a picture (32, 16 n) of bars, black far below 0, white far above.
 
     >>> bars(np.array([-9.0, 0.0, 9.0], np.float32))[0, ::16].tolist()
     [0, 127, 255]

@@ -1,5 +1,4 @@
-"""The frame-preprocessing stage, written to be read: what the network sees of the emulator's
-screen.
+"""Frame preprocessing, written to be read: what the network sees of the emulator's screen.
 
 One agent step with frame skip 4, max-pooling and a stack of 4 (Mnih et al. 2015, Methods):
 
@@ -11,12 +10,9 @@ One agent step with frame skip 4, max-pooling and a stack of 4 (Mnih et al. 2015
     observation      0 0 0 f0   0 0 f0 f1        0 f0 f1 f2       f0 f1 f2 f3      f1 f2 f3 f4
 
 ``f0`` is the screen after the reset; a stack begins with zeros (black). Without max-pooling f1 is
-frame 4 alone. The
-step that ends an episode takes no screen of its own: without max-pooling its observation shows the
-frame before once more, as in ale-py's C++ path. Nothing is learned from it after a game over.
-
-This path serves the ids that draw their frame skip at random, and is what the tests hold ale-py's
-C++ path to: with the same seed and the same actions both give the same bytes.
+frame 4 alone. The step that ends an episode takes no screen of its own: without max-pooling its
+observation shows the frame before once more, as in ale-py's C++ path. Nothing is learned from it
+after a game over.
 """
 
 import numpy as np
@@ -26,7 +22,7 @@ from atari_dqn.environments.game import Image
 
 
 def grayscale(rgb: Image) -> Image:
-    """Luminance of an RGB image (height, width, 3), rounded to a byte.
+    """Returns the luminance of an RGB image (height, width, 3), rounded to a byte.
 
     0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), as in the emulator's own table of gray values.
 
@@ -38,8 +34,9 @@ def grayscale(rgb: Image) -> Image:
 
 
 def max_pool(newer: Image, older: Image) -> Image:
-    """Pixel-wise maximum of two frames: sprites that the game draws only in every other frame stay
-    visible.
+    """Returns the pixel-wise maximum of two frames.
+
+    Sprites that the game draws only in every other frame stay visible.
 
     >>> max_pool(np.array([[3, 0]], np.uint8), np.array([[1, 2]], np.uint8))
     array([[3, 2]], dtype=uint8)
@@ -48,14 +45,11 @@ def max_pool(newer: Image, older: Image) -> Image:
 
 
 def resize(frame: Image, height: int, width: int) -> Image:
-    """Shrinks a frame by averaging areas (OpenCV's INTER_AREA); a frame of that size already is
-    returned as it is.
-    """
+    """Returns a frame shrunk by averaging areas (OpenCV's INTER_AREA), or a copy of that size."""
     if frame.shape == (height, width):
         return frame.copy()
-    return np.asarray(
-        cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
-    )
+    resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, dtype=np.uint8)
 
 
 def push(stack: Image, frame: Image) -> Image:
@@ -68,7 +62,7 @@ def push(stack: Image, frame: Image) -> Image:
 
 
 def whole_steps(frame_cap: int, frame_skip: int) -> int:
-    """A frame cap rounded up to whole agent steps, so that both paths end after the same step.
+    """Rounds a frame cap up to whole agent steps, so that both paths end after the same step.
 
     >>> [whole_steps(cap, frame_skip=4) for cap in (3, 8, 10)]
     [4, 8, 12]

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from atari_dqn.environments.game import Image
 from atari_dqn.environments.preprocessing import resize
 
+GRAY_AXES = 2  # (rows, columns)
+COLOR_AXES = 3  # (rows, columns, channels)
+
 
 class Screens:
     """Makes RGB pictures of one size out of those that an environment renders in an episode."""
@@ -16,33 +19,36 @@ class Screens:
         self._size: tuple[int, int] | None = None
         self._white = 1.0  # of floats: 1, until a larger one shows that they go to 255
 
-    def as_rgb(self, shown: Any) -> Image | None:
-        """What was rendered as bytes (rows, columns, 3), or None where that is no picture.
+    def as_rgb(self, rendered: Any) -> Image | None:
+        """Returns a rendered picture as bytes (rows, columns, 3); None if it is not a picture.
 
         Args:
-            shown: (rows, columns) or (rows, columns, 1, 3 or 4) of any numbers, or a list of such,
-                of which the last counts.
+            rendered: (rows, columns) or (rows, columns, 1, 3 or 4) of any numbers, or a list of
+                such, of which the last counts.
         """
-        if isinstance(shown, list | tuple) and shown and isinstance(shown[-1], np.ndarray):
-            shown = shown[-1]
+        is_list = isinstance(rendered, list | tuple) and len(rendered) > 0
+        if is_list and isinstance(rendered[-1], np.ndarray):
+            rendered = rendered[-1]
         try:
-            picture = np.asarray(shown)
+            picture = np.asarray(rendered)
         except ValueError:  # lists in a list, of different lengths
             return None
         if picture.dtype.kind not in "biuf" or not picture.size:
             return None
-        if picture.ndim == 2:
+        if picture.ndim == GRAY_AXES:
             picture = picture[:, :, np.newaxis]
-        if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4):
+        if picture.ndim != COLOR_AXES or picture.shape[2] not in (1, 3, 4):
             return None
         return _rgb(self._as_bytes(picture[:, :, :3]))
 
     def of_one_size(self, picture: Image) -> Image:
-        """A picture with or without channels as a new one (rows, columns, 3) of the first's size."""
+        """Returns a new picture (rows, columns, 3) of the size that the first one had."""
         picture = _rgb(picture.reshape(*picture.shape[:2], -1))
-        self._size = self._size or (picture.shape[0], picture.shape[1])
-        # An environment may draw into the same array again, so it is always a copy.
-        return resize(picture, *self._size) if picture.shape[:2] != self._size else picture.copy()
+        if self._size is None:
+            self._size = (picture.shape[0], picture.shape[1])
+        if picture.shape[:2] == self._size:
+            return picture.copy()  # an environment may draw into the same array again
+        return resize(picture, *self._size)
 
     def _as_bytes(self, picture: NDArray[Any]) -> Image:
         if picture.dtype == np.uint8:

@@ -1,6 +1,4 @@
-"""Copies of a game stepped side by side behind one interface: ale-py's C++ vector environment, or
-single games in turn.
-"""
+"""Copies of a game behind one interface: ale-py's C++ vector environment, or games in turn."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -18,14 +16,23 @@ from atari_dqn.errors import UserError
 
 
 class Transitions(NamedTuple):
-    """One step of N games, as the emulators answer. Arrays have N rows."""
+    """One step of N games, as the emulators answer.
 
-    observation: NDArray[Any]  # (N, *observation_shape); of an ended episode: its last
-    reward: NDArray[np.float32]  # raw, unclipped
+    Attributes:
+        observation: (N, *observation_shape); of an ended episode: its last.
+        reward: raw, unclipped, (N,).
+        terminated: whether the game ended the episode, (N,).
+        truncated: whether the frame cap ended it, (N,).
+        lives: that remain, (N,); 0 where the episode ended.
+        frames: emulator frames that the step took, (N,).
+    """
+
+    observation: NDArray[Any]
+    reward: NDArray[np.float32]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
-    lives: NDArray[np.int32]  # left; 0 where the episode ended
-    frames: NDArray[np.int64]  # emulator frames that the step took
+    lives: NDArray[np.int32]
+    frames: NDArray[np.int64]
 
 
 class VectorGame(Protocol):
@@ -48,9 +55,7 @@ class VectorGame(Protocol):
 
     @property
     def seed_steps(self) -> int:
-        """Agent steps for which one seed should serve in training, where seeding takes long; 0: an
-        episode.
-        """
+        """Agent steps that one seed serves in training, where seeding is slow; 0: an episode."""
         ...
 
     def reset(
@@ -58,9 +63,9 @@ class VectorGame(Protocol):
     ) -> tuple[NDArray[Any], NDArray[np.int32]]:
         """Starts new episodes where the mask is set (everywhere at first), one seed for each.
 
-        A seed of -1 goes on with the random numbers of the last one, which only games with
-        ``seed_steps`` are asked to do, and only where an episode has just ended. Returns the
-        observations and lives of all N.
+        A seed of -1 continues the random numbers of the last one. It is only for games with
+        ``seed_steps``, and only where an episode has just ended. Returns the observations and lives
+        of all N.
         """
         ...
 
@@ -80,14 +85,14 @@ def checked_actions(actions: Any, count: int, num_actions: int) -> NDArray[np.in
         UserError: they are not N whole numbers from 0 to ``num_actions`` - 1. The C++ threads would
             wait for ever for a game that was given another.
     """
-    given = np.asarray(actions)
-    if given.shape != (count,) or given.dtype.kind not in "iu":
-        wanted = f"wanted are {count} whole numbers, shape ({count},)"
-        raise UserError(f"actions of shape {given.shape} and type {given.dtype}; {wanted}")
-    if given.min() < 0 or given.max() >= num_actions:
-        wrong = given[(given < 0) | (given >= num_actions)][0]
+    array = np.asarray(actions)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        expected = f"wanted are {count} whole numbers, shape ({count},)"
+        raise UserError(f"actions of shape {array.shape} and type {array.dtype}; {expected}")
+    if array.min() < 0 or array.max() >= num_actions:
+        wrong = array[(array < 0) | (array >= num_actions)][0]
         raise UserError(f"there is no action {wrong}: there are {num_actions}, counted from 0")
-    return given.astype(np.int32, copy=False)
+    return array.astype(np.int32, copy=False)
 
 
 class CppGames:
@@ -118,7 +123,7 @@ class CppGames:
             noop_max=settings.noop_max,
             use_fire_reset=settings.fire_at_reset,
             # Episodic life would reset the whole game at each lost life; rewards are clipped where
-            # they are learnt from.
+            # they are learned from.
             episodic_life=False,
             reward_clipping=False,
             # So the next episode begins in the thread that ended one, beside the steps of the
@@ -126,8 +131,8 @@ class CppGames:
             autoreset_mode=AutoresetMode.SAME_STEP,
         )
         self.num_envs = num_envs
-        # Seeding loads the ROM again, which takes as long as 400 steps; but a continued run plays
-        # all since the seeds again.
+        # Seeding loads the ROM again, which takes as long as 400 steps; but a continued run replays
+        # all since the seeds.
         self.seed_steps = int(np.clip(64_000 // num_envs, 4_000, 16_000))
         self.action_names = tuple(action.name for action in self._games.ale.get_action_set())
         self.observation_shape = (settings.stack, settings.height, settings.width)
@@ -140,10 +145,10 @@ class CppGames:
         """See ``VectorGame``."""
         seeded = seeds >= 0
         if seeded.any():
-            chosen = mask.copy()
-            chosen[mask] = seeded
+            reset_mask = mask.copy()
+            reset_mask[mask] = seeded
             self._current, self._info = self._games.reset(
-                seed=seeds[seeded], options={"reset_mask": chosen}
+                seed=seeds[seeded], options={"reset_mask": reset_mask}
             )
         return self._current, self._info["lives"]
 
@@ -155,18 +160,16 @@ class CppGames:
         """See ``VectorGame``."""
         frames_before = self._info["frame_number"].astype(np.int64)
         self._current, reward, terminated, truncated, self._info = self._games.recv()
-        observation, lives, frames = (
-            self._current,
-            self._info["lives"],
-            self._info["frame_number"] - frames_before,
-        )
+        observation = self._current
+        lives = self._info["lives"]
+        frames = self._info["frame_number"] - frames_before
         ended = terminated | truncated
         if ended.any():
-            observation, lives = observation.copy(), np.where(ended, np.int32(0), lives)
+            observation = observation.copy()
             observation[ended] = self._info["final_obs"][ended]
-            frames -= np.where(
-                ended, self._info["episode_frame_number"], 0
-            )  # those that began the next episode
+            lives = np.where(ended, np.int32(0), lives)
+            # Less those that started the next episode.
+            frames -= np.where(ended, self._info["episode_frame_number"], 0)
         return Transitions(
             observation, reward.astype(np.float32), terminated, truncated, lives, frames
         )
@@ -180,22 +183,16 @@ class SerialGames:
     def __init__(self, games: list[Game]) -> None:
         self._games = games
         self.num_envs = len(games)
-        self.action_names, self.observation_shape = (
-            games[0].action_names,
-            games[0].observation_shape,
-        )
+        self.action_names = games[0].action_names
+        self.observation_shape = games[0].observation_shape
         for number, game in enumerate(games):
-            alike = (game.action_names, game.observation_shape) == (
-                self.action_names,
-                self.observation_shape,
-            )
-            if not alike:
+            same_actions = game.action_names == self.action_names
+            if not same_actions or game.observation_shape != self.observation_shape:
                 raise UserError(
                     f"environment {number} has other actions or observations than environment 0"
                 )
-        self._observation = np.zeros(
-            (self.num_envs, *self.observation_shape), observation_dtype(self.observation_shape)
-        )
+        shape = (self.num_envs, *self.observation_shape)
+        self._observation = np.zeros(shape, observation_dtype(self.observation_shape))
         self._lives = np.zeros(self.num_envs, np.int32)
         self._actions = np.zeros(self.num_envs, np.int32)
 
@@ -203,7 +200,8 @@ class SerialGames:
         self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]
     ) -> tuple[NDArray[Any], NDArray[np.int32]]:
         """See ``VectorGame``."""
-        self._observation, self._lives = self._observation.copy(), self._lives.copy()
+        self._observation = self._observation.copy()
+        self._lives = self._lives.copy()
         for env, seed in zip(np.flatnonzero(mask), seeds, strict=True):
             self._observation[env], self._lives[env] = self._games[env].reset(int(seed))
         return self._observation, self._lives
@@ -214,19 +212,17 @@ class SerialGames:
 
     def recv(self) -> Transitions:
         """See ``VectorGame``."""
-        outcomes = [
-            game.step(int(action)) for game, action in zip(self._games, self._actions, strict=True)
-        ]
+        pairs = zip(self._games, self._actions, strict=True)
+        outcomes = [game.step(int(action)) for game, action in pairs]
         self._observation = np.stack([outcome.observation for outcome in outcomes])
         self._lives = np.array([outcome.lives for outcome in outcomes], np.int32)
-        ended = np.array(
-            [outcome.terminated or outcome.truncated for outcome in outcomes], np.bool_
-        )
+        terminated = np.array([outcome.terminated for outcome in outcomes], np.bool_)
+        truncated = np.array([outcome.truncated for outcome in outcomes], np.bool_)
         return Transitions(
-            self._observation,
-            np.array([outcome.reward for outcome in outcomes], np.float32),
-            np.array([outcome.terminated for outcome in outcomes], np.bool_),
-            np.array([outcome.truncated for outcome in outcomes], np.bool_),
-            np.where(ended, np.int32(0), self._lives),
-            np.array([outcome.frames for outcome in outcomes], np.int64),
+            observation=self._observation,
+            reward=np.array([outcome.reward for outcome in outcomes], np.float32),
+            terminated=terminated,
+            truncated=truncated,
+            lives=np.where(terminated | truncated, np.int32(0), self._lives),
+            frames=np.array([outcome.frames for outcome in outcomes], np.int64),
         )

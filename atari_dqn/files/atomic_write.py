@@ -75,7 +75,7 @@ def open_own(path: Path, create: bool = False) -> BinaryIO:
 
     Raises:
         UserError: it is a link.
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
     """
     check_no_link(path)
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -94,7 +94,7 @@ def open_own(path: Path, create: bool = False) -> BinaryIO:
 
 
 def has_several_names(file: BinaryIO) -> bool:
-    """Whether an open file has another name, under which what is appended to it would be seen."""
+    """Returns whether an open file has another name, which would see what is appended."""
     return os.fstat(file.fileno()).st_nlink > 1
 
 
@@ -106,7 +106,7 @@ def check_no_link(path: Path) -> None:
 
 
 def check_there(directory: Path) -> None:
-    """Raises a UserError where the directory of a run is gone; it is not made again."""
+    """Raises a UserError where a run's directory is missing; it is not made again."""
     if not directory.is_dir():
         nowhere = "there is nowhere to save it any more"
         raise UserError(f"'{directory}' has been deleted while the run went on: {nowhere}")
@@ -121,7 +121,7 @@ def remove(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Has a file or a directory on the disk before this returns."""
+    """Writes a file or a directory through to the disk before this returns."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

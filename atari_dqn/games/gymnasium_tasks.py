@@ -1,4 +1,4 @@
-"""Environments of Gymnasium beside Atari: what an id means, and what it shows once it is made."""
+"""Environments of Gymnasium beside Atari: what an id means, and what the environment shows."""
 
 import os
 import re
@@ -16,32 +16,32 @@ from numpy.typing import NDArray
 
 from atari_dqn.errors import UserError
 
+LARGEST_BYTE = 255
 _VERSIONED = re.compile(r"(?P<name>.+)-v(?P<version>\d+)")
 
 
 def current(task: str) -> str:
-    """The id that Gymnasium has today for an older version of a task that it brings along.
+    """Returns the id that Gymnasium has today for an older version of one of its own tasks.
 
     A registered id means itself and is returned as it is, as is what has no newer version.
 
     >>> current("LunarLander-v2"), current("CartPole-v0"), current("MountainCar-v0")
     ('LunarLander-v3', 'CartPole-v0', 'MountainCar-v0')
     """
-    asked = _VERSIONED.fullmatch(task)
-    if asked is None or task in gymnasium.registry:
+    parts = _VERSIONED.fullmatch(task)
+    if parts is None or task in gymnasium.registry:
         return task
+    name = parts["name"]
     versions = [
-        _version(task_id)
-        for task_id in gymnasium.registry
-        if _is_version_of(task_id, asked["name"])
+        _version(task_id) for task_id in gymnasium.registry if _is_version_of(task_id, name)
     ]
     # The next one: a version that the user registered beside Gymnasium's is a later one.
-    later = [version for version in versions if version > int(asked["version"])]
-    return f"{asked['name']}-v{min(later)}" if later else task
+    later = [version for version in versions if version > int(parts["version"])]
+    return f"{name}-v{min(later)}" if later else task
 
 
 def recipe_name(task: str) -> str:
-    """What a recipe for a task is called.
+    """Returns the name of a recipe for a task.
 
     >>> recipe_name("MountainCar-v0"), recipe_name("ALE/Pong-v5")
     ('mountaincar', 'pong')
@@ -50,7 +50,7 @@ def recipe_name(task: str) -> str:
 
 
 def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
-    """A registered environment as Gymnasium makes it.
+    """Makes a registered environment.
 
     Args:
         task: the id, as registered with Gymnasium.
@@ -67,14 +67,17 @@ def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
     try:
         return _create(gymnasium.registry[task], kwargs)
     except gymnasium.error.DependencyNotInstalled as error:
-        help_ = f"; 'make train GAME={task}' installs it by itself" if "Box2D" in str(error) else ""
-        raise UserError(f"{task}: {_first_line(error).split(',')[0]}{help_}") from error
+        reason = _first_line(error).split(",")[0]
+        if "Box2D" in str(error):
+            reason += f"; 'make train GAME={task}' installs it by itself"
+        raise UserError(f"{task}: {reason}") from error
     except ImportError as error:
-        raise UserError(f"{task} needs a package that does not load: {_named(error)}") from error
+        reason = _type_and_first_line(error)
+        raise UserError(f"{task} needs a package that does not load: {reason}") from error
     except Exception as error:  # whatever an environment of the user's raises
-        raise UserError(
-            f"{task} cannot be made with environment.kwargs = {dict(kwargs)}: {_named(error)}"
-        ) from error
+        arguments = f"environment.kwargs = {dict(kwargs)}"
+        reason = _type_and_first_line(error)
+        raise UserError(f"{task} cannot be made with {arguments}: {reason}") from error
 
 
 def _leave_signals_and_displays_alone() -> None:
@@ -99,7 +102,7 @@ def _create(spec: EnvSpec, kwargs: Mapping[str, Any]) -> Any:
         return gymnasium.make(replace(spec, entry_point=partial(creator)), **arguments)
 
 
-def _named(error: Exception) -> str:
+def _type_and_first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {_first_line(error)}".removesuffix(": ")
 
 
@@ -108,10 +111,15 @@ def _first_line(error: Exception) -> str:
 
 
 class Kind(NamedTuple):
-    """What an environment turns out to be once it is made."""
+    """Properties of an environment that are known once it is made.
 
-    vectors: bool  # whether it shows what can be written as numbers in a row
-    limit: int | None  # steps after which its episodes are truncated; None: never
+    Attributes:
+        vectors: whether it shows what can be written as numbers in a row.
+        limit: steps after which its episodes are truncated; None: never.
+    """
+
+    vectors: bool
+    limit: int | None
 
 
 # With the specification itself, so that no other can get its place in memory.
@@ -119,7 +127,9 @@ _kinds: dict[tuple[int, str], tuple[EnvSpec, Kind]] = {}
 
 
 def kind(task: str, kwargs: Mapping[str, Any]) -> Kind:
-    """What an environment is with these arguments; it is made once for each registration.
+    """Returns properties of an environment with these arguments.
+
+    It is made once for each registration.
 
     Raises:
         UserError: it cannot be made.
@@ -142,7 +152,7 @@ def close(env: Any) -> None:
 
 
 def observation_space(env: Any, task: str) -> Any:
-    """The space of an environment's observations.
+    """Returns the space of an environment's observations.
 
     Raises:
         UserError: the environment has none.
@@ -151,7 +161,7 @@ def observation_space(env: Any, task: str) -> Any:
 
 
 def action_space(env: Any, task: str) -> Any:
-    """The space of an environment's actions.
+    """Returns the space of an environment's actions.
 
     Raises:
         UserError: the environment has none.
@@ -167,40 +177,39 @@ def _space(env: Any, name: str, task: str) -> Any:
 
 
 def shows_pictures(observations: Any) -> bool:
-    """Whether a space is of bytes, (rows, columns) or (rows, columns, 1 or 3).
+    """Returns whether a space is of bytes, (rows, columns) or (rows, columns, 1 or 3).
 
-    Of bytes is also a space of other numbers whose bounds are 0 and 255 everywhere.
+    A space of other numbers whose bounds are 0 and 255 everywhere is of bytes, too.
     """
     if not isinstance(observations, gymnasium.spaces.Box):
         return False
     shape = observations.shape
-    if (
-        len(shape) not in (2, 3)
-        or shape[2:] not in ((), (1,), (3,))
-        or observations.dtype.kind not in "iuf"
-    ):
+    has_picture_shape = len(shape) in (2, 3) and shape[2:] in ((), (1,), (3,))
+    if not has_picture_shape or observations.dtype.kind not in "iuf":
         return False
-    bytes_ = bool((observations.low == 0).all() and (observations.high == 255).all())
-    return observations.dtype == np.uint8 or bytes_
+    if observations.dtype == np.uint8:
+        return True
+    return bool((observations.low == 0).all() and (observations.high == LARGEST_BYTE).all())
 
 
 def is_vector(observations: Any) -> bool:
-    """Whether a space's elements can be written as numbers in a row; arrays of two and more
-    dimensions are no vectors.
+    """Returns whether a space's elements can be written as numbers in a row.
+
+    Arrays of two and more dimensions are not vectors.
     """
-    return bool(observations.is_np_flattenable) and len(observations.shape or ()) < 2
+    return bool(observations.is_np_flattenable) and len(observations.shape or ()) <= 1
 
 
 def bounds(observations: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Middle and half width (n,) between the bounds of each number of a space's elements; 0 and 1
-    where it has none.
+    """Returns middle and half width (n,) between a vector's bounds; 0 and 1 where it has none.
 
     >>> bounds(gymnasium.spaces.Box(np.float32([-1.5, 0.0]), np.float32([0.5, np.inf])))
     (array([-0.5,  0. ], dtype=float32), array([1., 1.], dtype=float32))
     """
     flat: Any = gymnasium.spaces.flatten_space(observations)
     bounded = np.isfinite(flat.low) & np.isfinite(flat.high) & (flat.low < flat.high)
-    low, high = np.where(bounded, flat.low, -1), np.where(bounded, flat.high, 1)
+    low = np.where(bounded, flat.low, -1)
+    high = np.where(bounded, flat.high, 1)
     return ((low + high) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32)
 
 

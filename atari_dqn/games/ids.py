@@ -1,4 +1,4 @@
-"""From an environment id to the game it means, and from a score to a human-normalised score."""
+"""From an environment id to the game it means, and from a score to a human-normalized score."""
 
 import csv
 import re
@@ -18,8 +18,7 @@ from atari_dqn.games import gymnasium_tasks
 # ale-py ships these only with their multi-player modes and registers no id for them.
 MULTI_PLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
 
-# What an environment that is no Atari game means for the settings of the emulator: it is stepped as
-# it is.
+# The emulator's settings for an environment that is not an Atari game: it is stepped as it is.
 AS_IT_IS: dict[str, Any] = {
     "frame_skip": 1,
     "sticky_probability": 0.0,
@@ -31,13 +30,14 @@ AS_IT_IS: dict[str, Any] = {
 }
 
 _ID = re.compile(
-    r"(?P<ale>ALE/)?(?P<name>[A-Za-z0-9_]+?)(?P<kind>Deterministic|NoFrameskip)?(?:-(?P<version>v\d+))?"
+    r"(?P<ale>ALE/)?(?P<name>[A-Za-z0-9_]+?)"
+    r"(?P<kind>Deterministic|NoFrameskip)?(?:-(?P<version>v\d+))?"
 )
 
 
 @dataclass(frozen=True)
 class GameSpec:
-    """What an environment id says about a game; None where it leaves the choice to the protocol.
+    """The game that an environment id means; None where the id leaves a choice to the protocol.
 
     Attributes:
         id: the id in its canonical spelling, or the bare game name.
@@ -61,7 +61,7 @@ class GameSpec:
     vectors: bool = False
 
     def fixed(self) -> dict[str, Any]:
-        """The environment settings that this id decides, by their names in the configuration."""
+        """Returns the environment settings that this id decides, by their names."""
         if self.rom is None:
             return dict(AS_IT_IS)
         names = ("frame_skip", "sticky_probability", "max_pool", "full_actions")
@@ -70,7 +70,7 @@ class GameSpec:
 
 @cache
 def single_player_roms() -> tuple[str, ...]:
-    """The snake_case names of all games that one player can play, sorted."""
+    """Returns the snake_case names of all games that one player can play, sorted."""
     return tuple(sorted(set(roms.get_all_rom_ids()) - MULTI_PLAYER_ROMS))
 
 
@@ -79,11 +79,11 @@ def resolve(game: str, kwargs: Mapping[str, Any] | None = None) -> GameSpec:
 
     Args:
         game: what ``identify`` accepts.
-        kwargs: arguments of an environment that is no Atari game: they may decide what it shows.
+        kwargs: arguments of a Gymnasium environment, which may decide what it shows.
 
     >>> resolve("SpaceInvadersDeterministic-v4")  # doctest: +NORMALIZE_WHITESPACE
-    GameSpec(id='SpaceInvadersDeterministic-v4', rom='space_invaders', frame_skip=3, sticky_probability=0.0,
-             max_pool=False, full_actions=False, vectors=False)
+    GameSpec(id='SpaceInvadersDeterministic-v4', rom='space_invaders', frame_skip=3,
+             sticky_probability=0.0, max_pool=False, full_actions=False, vectors=False)
     >>> resolve("breakout").fixed()
     {}
 
@@ -92,11 +92,9 @@ def resolve(game: str, kwargs: Mapping[str, Any] | None = None) -> GameSpec:
             cannot be made.
     """
     spec = identify(game)
-    return (
-        spec
-        if spec.rom
-        else replace(spec, vectors=gymnasium_tasks.kind(spec.id, kwargs or {}).vectors)
-    )
+    if spec.rom:
+        return spec
+    return replace(spec, vectors=gymnasium_tasks.kind(spec.id, kwargs or {}).vectors)
 
 
 def identify(game: str) -> GameSpec:
@@ -118,20 +116,22 @@ def identify(game: str) -> GameSpec:
     if rom is None and is_task(today := gymnasium_tasks.current(game)):
         return GameSpec(today, None)
     if match is None or rom is None:
+        known = single_player_roms()
         raise UserError(
-            f"unknown game '{game}': 'atari-dqn games' lists the {len(single_player_roms())} that are known"
-            f"{nearest(game, [*all_ids(), *single_player_roms()])}"
+            f"unknown game '{game}': 'atari-dqn games' lists the {len(known)} that are known"
+            f"{nearest(game, [*all_ids(), *known])}"
         )
     spec = _variants(rom).get((match["ale"] or "", match["kind"] or "", match["version"] or ""))
     if spec is None:
         raise UserError(
-            f"unknown game id '{game}': {rom_id_to_name(rom)} is known as {', '.join(ids_of(rom))}{nearest(game, ids_of(rom))}"
+            f"unknown game id '{game}': {rom_id_to_name(rom)} is known as "
+            f"{', '.join(ids_of(rom))}{nearest(game, ids_of(rom))}"
         )
     return spec
 
 
 def is_task(game: str) -> bool:
-    """Whether an id is registered with Gymnasium and is no known id of an Atari game."""
+    """Returns whether an id is registered with Gymnasium and is not one of an Atari game."""
     return game in gymnasium.registry and game not in _known_ids()
 
 
@@ -141,34 +141,32 @@ def _known_ids() -> frozenset[str]:
 
 
 def ids_of(rom: str) -> tuple[str, ...]:
-    """Every id under which a game can be asked for, the bare name first."""
+    """Returns every id that means a game, the bare name first."""
     return tuple(spec.id for spec in _variants(rom).values())
 
 
 def all_ids() -> list[str]:
-    """Every id of every single-player game."""
+    """Returns every id of every single-player game."""
     return [game_id for rom in single_player_roms() for game_id in ids_of(rom)]
 
 
 def _variants(rom: str) -> dict[tuple[str, str, str], GameSpec]:
     name = rom_id_to_name(rom)
     deterministic_skip = 3 if rom == "space_invaders" else 4
+    kinds: tuple[tuple[str, int | tuple[int, int], bool], ...] = (
+        ("Deterministic", deterministic_skip, False),
+        # Its users skip and pool in their own pipeline, and this id means the result.
+        ("NoFrameskip", 4, True),
+        ("", (2, 4), False),
+    )
     variants = {("", "", ""): GameSpec(name, rom)}
     for version, sticky in (("v0", 0.25), ("v4", 0.0)):
-        for kind, frame_skip, max_pool in (
-            ("Deterministic", deterministic_skip, False),
-            # Its users skip and pool in their own pipeline, so here the id means what they make of
-            # it.
-            ("NoFrameskip", 4, True),
-            ("", (2, 4), False),
-        ):
-            spec = GameSpec(
-                f"{name}{kind}-{version}", rom, frame_skip, sticky, max_pool, full_actions=False
-            )
+        for kind, frame_skip, max_pool in kinds:
+            game_id = f"{name}{kind}-{version}"
+            spec = GameSpec(game_id, rom, frame_skip, sticky, max_pool, full_actions=False)
             variants["", kind, version] = spec
-    variants["ALE/", "", "v5"] = GameSpec(
-        f"ALE/{name}-v5", rom, 4, 0.25, max_pool=True, full_actions=False
-    )
+    newest = GameSpec(f"ALE/{name}-v5", rom, 4, 0.25, max_pool=True, full_actions=False)
+    variants["ALE/", "", "v5"] = newest
     return variants
 
 
@@ -182,8 +180,7 @@ def _rom_by_squeezed_name() -> dict[str, str]:
 
 
 def register_deterministic_ids() -> None:
-    """Registers the ``*Deterministic-v0/-v4`` ids that ale-py no longer has, with their old
-    meaning.
+    """Registers the ``*Deterministic-v0/-v4`` ids that ale-py no longer has, as they were.
 
     They skip a fixed number of frames, show the last one without max-pooling, and end at 108,000
     frames.
@@ -206,21 +203,17 @@ def register_deterministic_ids() -> None:
 
 @cache
 def reference_scores() -> dict[str, tuple[float, float]]:
-    """Mean (random, human) score of 57 games by rom name; dqn_zoo's atari_data.py, human column of
-    arXiv 1511.06581.
+    """Returns the mean (random, human) score of 57 games by rom name.
+
+    They are those of dqn_zoo's atari_data.py, with the human column of arXiv 1511.06581.
     """
-    table = (
-        files("atari_dqn.games").joinpath("data/atari_human_random.csv").read_text(encoding="utf-8")
-    )
-    return {
-        row["game"]: (float(row["random"]), float(row["human"]))
-        for row in csv.DictReader(table.splitlines())
-    }
+    path = files("atari_dqn.games").joinpath("data/atari_human_random.csv")
+    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    return {row["game"]: (float(row["random"]), float(row["human"])) for row in rows}
 
 
 def human_normalised_score(rom: str | None, score: float) -> float | None:
-    """Returns 0 for random and 1 for human play, or None for a game without published reference
-    scores.
+    """Returns 0 for random and 1 for human play; None for a game without reference scores.
 
     (score - random) / (human - random), van Hasselt et al. 2016, "Deep Reinforcement Learning with
     Double Q-learning".

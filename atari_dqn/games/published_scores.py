@@ -1,5 +1,6 @@
-"""Published scores to stand beside: of Dopamine, of papers at 200 million frames, of Atari 100k
-(``data/README.md``).
+"""Published scores: of Dopamine, of papers at 200 million frames, of Atari 100k.
+
+``data/README.md`` names their sources.
 """
 
 import csv
@@ -19,20 +20,24 @@ DOPAMINE_PROTOCOL = "dopamine"
 DOPAMINE_MILLIONS = {10: "10M", 40: "40M", 50: "50M", 100: "100M", 200: "200M(last5it)"}
 
 
-class Normalised(NamedTuple):
-    """Human-normalised scores of every run, by game."""
+class Normalized(NamedTuple):
+    """Human-normalized scores of every run, by game.
+
+    Attributes:
+        games: G rom names.
+        scores: of each game (runs,).
+    """
 
     games: tuple[str, ...]
-    scores: list[NDArray[np.float64]]  # for each game (runs,)
+    scores: list[NDArray[np.float64]]
 
 
 def dopamine(rom: str, millions: int, network: str = "CNN") -> dict[str, float]:
-    """Mean training score of each of Dopamine's agents on a game after so many million frames;
-    empty where it has no such game.
+    """Returns the mean training score of each of Dopamine's agents on a game, if it has the game.
 
     Args:
         rom: ale-py's name of the game.
-        millions: a key of ``DOPAMINE_MILLIONS``.
+        millions: emulator frames in millions, a key of ``DOPAMINE_MILLIONS``.
         network: ``CNN`` (the Nature torso, rerun in JAX), ``Impala``, or ``legacy``.
 
     Raises:
@@ -42,48 +47,49 @@ def dopamine(rom: str, millions: int, network: str = "CNN") -> dict[str, float]:
     79.13
     """
     if millions not in DOPAMINE_MILLIONS:
-        raise UserError(
-            f"Dopamine's scores are of {', '.join(map(str, DOPAMINE_MILLIONS))} million frames, not of {millions}"
-        )
+        known = ", ".join(map(str, DOPAMINE_MILLIONS))
+        raise UserError(f"Dopamine's scores are of {known} million frames, not of {millions}")
     networks = sorted({row["net"] for row in _table("dopamine_baselines")})
     if network not in networks:
-        raise UserError(
-            f"Dopamine's networks are {', '.join(networks)}, not '{network}'{nearest(network, networks)}"
-        )
-    rows = [
-        row for row in _table("dopamine_baselines") if (row["game"], row["net"]) == (rom, network)
-    ]
-    return {row["agent"]: float(row[DOPAMINE_MILLIONS[millions]]) for row in rows}
+        known = ", ".join(networks)
+        hint = nearest(network, networks)
+        raise UserError(f"Dopamine's networks are {known}, not '{network}'{hint}")
+    column = DOPAMINE_MILLIONS[millions]
+    return {
+        row["agent"]: float(row[column])
+        for row in _table("dopamine_baselines")
+        if row["game"] == rom and row["net"] == network
+    }
 
 
 def at_200_million(rom: str) -> dict[str, float]:
-    """Published score of each agent, as ``paper:agent``, after 200 million frames with no-op
-    starts; mostly of the best agent.
+    """Returns each agent's published score, by ``paper:agent``, after 200 million frames.
+
+    Episodes begin with no-ops; the scores are mostly of the best agent.
 
     >>> round(at_200_million("pong")["rainbow:rainbow"], 1)
     20.9
     """
-    found = [row for row in _table("noop_published") if row["game"] == rom]
-    return {
-        name: float(score)
-        for row in found
-        for name, score in row.items()
-        if name != "game" and score
-    }
+    scores: dict[str, float] = {}
+    for row in _table("noop_published"):
+        if row["game"] == rom:
+            agents = {name: score for name, score in row.items() if name != "game" and score}
+            scores |= {name: float(score) for name, score in agents.items()}
+    return scores
 
 
-def atari_100k(agent: str) -> Normalised:
-    """Every published run of an agent after 100,000 agent steps, normalised by the random and human
-    scores of the same table.
+def atari_100k(agent: str) -> Normalized:
+    """Returns every published run of an agent after 100,000 agent steps.
+
+    Scores are normalized by the random and human scores of the same table.
 
     Raises:
         UserError: there are no runs of it.
     """
     agents = sorted({row["agent"] for row in _table("atari100k_runs")})
     if agent not in agents:
-        raise UserError(
-            f"there are runs of {', '.join(agents)}, not of '{agent}'{nearest(agent, agents)}"
-        )
+        hint = nearest(agent, agents)
+        raise UserError(f"there are runs of {', '.join(agents)}, not of '{agent}'{hint}")
     bounds = {
         row["game"]: (float(row["random"]), float(row["human"]))
         for row in _table("atari100k_published")
@@ -96,7 +102,7 @@ def atari_100k(agent: str) -> Normalised:
         (np.array(raw[game]) - random) / (human - random)
         for game, (random, human) in bounds.items()
     ]
-    return Normalised(tuple(bounds), scores)
+    return Normalized(tuple(bounds), scores)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What values: from features to K outputs for each action."""
+"""Network heads: from features to K outputs for each action."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from atari_dqn.backend.keras_backend import keras
 from atari_dqn.config.learning_schema import NetworkSettings
 from atari_dqn.networks.torsos import initializer, normalized
 
-# The layers whose outputs are values; everything below them describes what is seen.
+# The layers whose outputs are values.
 OUTPUT_LAYERS = ("q_values", "value", "advantage")
 
 # Those above the features.
@@ -22,10 +22,10 @@ COSINES = 64
 
 
 class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
-    """A dense layer with factorised Gaussian noise on its weights, drawn anew for each key and
-    shared by the batch.
+    """A dense layer with factorized Gaussian noise on its weights.
 
-    Fortunato et al. 2018, "Noisy Networks for Exploration", equations 9 to 11, initialised as in
+    A key decides the noise, which the batch shares. Fortunato et al. 2018, "Noisy Networks for
+    Exploration", equations 9 to 11, initialized as in
     section 3.2. With ``training`` off it is a dense layer of the mean weights.
 
     Args:
@@ -47,51 +47,48 @@ class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.units, self.sigma, self.number, self.seed = units, sigma, number, seed
+        self.units = units
+        self.sigma = sigma
+        self.number = number
+        self.seed = seed
         self.activation = keras.activations.get(activation)
 
     def build(self, shapes: list[tuple[int | None, ...]]) -> None:
         """Makes means and scales of kernel and bias."""
         inputs = int(shapes[0][-1] or 0)
         bound = inputs**-0.5
-        seeds = (self.seed, self.seed + 1)
-        means = [keras.initializers.RandomUniform(-bound, bound, seed) for seed in seeds]
+        kernel_means = keras.initializers.RandomUniform(-bound, bound, self.seed)
+        bias_means = keras.initializers.RandomUniform(-bound, bound, self.seed + 1)
         scale = keras.initializers.Constant(self.sigma * bound)
-        self.kernel = self.add_weight(
-            shape=(inputs, self.units), initializer=means[0], name="kernel"
-        )
-        self.bias = self.add_weight(shape=(self.units,), initializer=means[1], name="bias")
-        self.kernel_scale = self.add_weight(
-            shape=(inputs, self.units), initializer=scale, name="kernel_scale"
-        )
+        shape = (inputs, self.units)
+        self.kernel = self.add_weight(shape=shape, initializer=kernel_means, name="kernel")
+        self.bias = self.add_weight(shape=(self.units,), initializer=bias_means, name="bias")
+        self.kernel_scale = self.add_weight(shape=shape, initializer=scale, name="kernel_scale")
         self.bias_scale = self.add_weight(shape=(self.units,), initializer=scale, name="bias_scale")
 
     def call(self, inputs: tuple[Any, Any], training: bool = False) -> Any:
-        """From features (..., n) and a key (2,) to outputs (..., units)."""
+        """Maps features (..., n) and a key (2,) to outputs (..., units)."""
         features, key = inputs
         outputs = keras.ops.matmul(features, self.kernel) + self.bias
         if training:
             # The noise of the kernel is an outer product, so it is two products with vectors around
             # one with a matrix.
-            before, after = (
-                self._noise(key, side, size) for side, size in enumerate(self.kernel.shape)
-            )
-            outputs += after * (
-                keras.ops.matmul(features * before, self.kernel_scale) + self.bias_scale
-            )
+            inputs_noise = self._noise(key, 0, self.kernel.shape[0])
+            outputs_noise = self._noise(key, 1, self.kernel.shape[1])
+            scaled = keras.ops.matmul(features * inputs_noise, self.kernel_scale) + self.bias_scale
+            outputs += outputs_noise * scaled
         return self.activation(outputs)
 
     def _noise(self, key: Any, side: int, size: int) -> Any:
-        drawn = tf.random.stateless_normal(
-            (size,), tf.random.experimental.stateless_fold_in(key, 2 * self.number + side)
-        )
-        return keras.ops.cast(
-            keras.ops.sign(drawn) * keras.ops.sqrt(keras.ops.abs(drawn)), self.compute_dtype
-        )
+        """Returns noise (size,) for the inputs (side 0) or outputs (side 1): equation 10."""
+        own_key = tf.random.experimental.stateless_fold_in(key, 2 * self.number + side)
+        normal = tf.random.stateless_normal((size,), own_key)
+        noise = keras.ops.sign(normal) * keras.ops.sqrt(keras.ops.abs(normal))
+        return keras.ops.cast(noise, self.compute_dtype)
 
 
 class FractionEmbedding(keras.layers.Layer):  # type: ignore[misc]
-    """Features weighted by what fraction of the return's distribution is asked for.
+    """Weights features by the requested fraction of the return's distribution.
 
     phi_j(f) = relu(sum_i cos(pi i f) w_ij + b_j): Dabney et al. 2018, "Implicit Quantile Networks",
     equation 4, with i from 1.
@@ -115,17 +112,14 @@ class FractionEmbedding(keras.layers.Layer):  # type: ignore[misc]
         self.embed.build((None, None, COSINES))
 
     def call(self, inputs: tuple[Any, Any]) -> Any:
-        """From features (B, n) and fractions (B, N) to features (B, N, n)."""
+        """Maps features (B, n) and fractions (B, N) to features (B, N, n)."""
         features, fractions = inputs
         return features[:, None, :] * self.weights_of(fractions)
 
     def weights_of(self, fractions: Any) -> Any:
-        """From fractions (B, N) to weights of features (B, N, n)."""
-        angles = (
-            np.pi
-            * np.arange(1, COSINES + 1, dtype=np.float32)
-            * keras.ops.cast(fractions, "float32")[:, :, None]
-        )
+        """Maps fractions (B, N) to weights of features (B, N, n)."""
+        frequencies = np.pi * np.arange(1, COSINES + 1, dtype=np.float32)
+        angles = frequencies * keras.ops.cast(fractions, "float32")[:, :, None]
         return self.embed(keras.ops.cast(keras.ops.cos(angles), self.compute_dtype))
 
 
@@ -133,7 +127,7 @@ class Head:
     """Builds the layers above the features.
 
     Args:
-        settings: which head, how wide, and what it says about returns.
+        settings: which head, how wide, and how returns are represented.
         num_actions: A.
         seeds: for the initializers.
         noise: key (2,) of this pass's noise, or None where layers have none.
@@ -146,24 +140,19 @@ class Head:
         seeds: Iterator[int],
         noise: keras.KerasTensor | None,
     ) -> None:
-        self.settings, self.num_actions, self.seeds, self.noise = (
-            settings,
-            num_actions,
-            seeds,
-            noise,
-        )
+        self.settings = settings
+        self.num_actions = num_actions
+        self.seeds = seeds
+        self.noise = noise
         self._noisy_layers = 0
 
     def __call__(
         self, features: keras.KerasTensor, fractions: keras.KerasTensor | None
     ) -> keras.KerasTensor:
-        """From features (B, n), and fractions (B, N) for implicit quantiles, to outputs (B, A, K),
-        float32.
-        """
+        """Builds outputs (B, A, K), float32, on features (B, n) and perhaps fractions (B, N)."""
         if fractions is not None:
-            features = FractionEmbedding(next(self.seeds), name="fraction_embedding")(
-                [features, fractions]
-            )
+            embedding = FractionEmbedding(next(self.seeds), name="fraction_embedding")
+            features = embedding([features, fractions])
         if self.settings.head == "q":
             return self._stream(features, self.num_actions, "hidden", "q_values")
         value = self._stream(features, 1, "value_hidden", "value")
@@ -171,38 +160,34 @@ class Head:
         # Wang et al. 2016, equation 9; for each atom or quantile by itself: Hessel et al. 2018,
         # section 3.
         mean = keras.ops.mean(advantage, axis=1, keepdims=True)
-        centred = keras.layers.Subtract(name="centred_advantage", dtype="float32")(
-            [advantage, mean]
-        )
-        return keras.layers.Add(name="q_values", dtype="float32")([value, centred])
+        subtract = keras.layers.Subtract(name="centred_advantage", dtype="float32")
+        centered = subtract([advantage, mean])
+        return keras.layers.Add(name="q_values", dtype="float32")([value, centered])
 
     def _stream(
         self, features: keras.KerasTensor, rows: int, hidden: str, output: str
     ) -> keras.KerasTensor:
-        """One hidden layer, if any, and ``rows`` rows of K outputs: (B, rows, K)."""
+        """Builds one hidden layer, if any, and ``rows`` rows of K outputs: (B, rows, K)."""
         settings = self.settings
         if settings.hidden_units:
             activation = None if settings.layer_norm else "relu"
             features = self._dense(
                 settings.hidden_units, features, name=hidden, activation=activation
             )
-            features = normalized(features, hidden) if settings.layer_norm else features
+            if settings.layer_norm:
+                features = normalized(features, hidden)
+        options = {"name": f"{output}_by_action", "dtype": "float32"}
         if settings.returns == "implicit":  # K is the number of fractions, which each pass chooses
             outputs = self._dense(rows, features, name=output, dtype="float32")
-            return keras.layers.Permute((2, 1), name=f"{output}_by_action", dtype="float32")(
-                outputs
-            )
+            return keras.layers.Permute((2, 1), **options)(outputs)
         atoms = 1 if settings.returns == "mean" else settings.atoms
         outputs = self._dense(rows * atoms, features, name=output, dtype="float32")
-        return keras.layers.Reshape((rows, atoms), name=f"{output}_by_action", dtype="float32")(
-            outputs
-        )
+        return keras.layers.Reshape((rows, atoms), **options)(outputs)
 
     def _dense(self, units: int, features: keras.KerasTensor, **options: Any) -> keras.KerasTensor:
         if self.noise is None:
-            return keras.layers.Dense(units, kernel_initializer=initializer(self.seeds), **options)(
-                features
-            )
+            weights = initializer(self.seeds)
+            return keras.layers.Dense(units, kernel_initializer=weights, **options)(features)
         self._noisy_layers += 1
         layer = NoisyDense(
             units, self.settings.noisy_sigma, self._noisy_layers, next(self.seeds), **options

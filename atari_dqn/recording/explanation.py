@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from atari_dqn.agent.agent import Agent
-from atari_dqn.backend.arrays import as_tensor, stacks_last
+from atari_dqn.backend.arrays import as_tensor, observation_dtype, stacks_last
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.evaluate import Episode
 
@@ -42,7 +42,7 @@ class Explainer:
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self.distributional = agent.config.network.returns != "mean"
-        dtype = tf.as_dtype(np.uint8 if len(agent.observation_shape) == 3 else np.float32)
+        dtype = tf.as_dtype(observation_dtype(agent.observation_shape))
         shape = [None, *agent.observation_shape[1:], agent.observation_shape[0]]
         self._compute = tf.function(
             self._explain, autograph=False, input_signature=[tf.TensorSpec(shape, dtype)]

@@ -7,16 +7,22 @@ from numpy.typing import NDArray
 
 
 class Batch(NamedTuple):
-    """B transitions; observations have their frames last, as convolutions want them."""
+    """B transitions; observations have their frames last, as convolutions want them.
 
-    observation: NDArray[Any]  # (B, *frame_shape, stack)
-    action: NDArray[np.int32]  # (B,)
-    reward: NDArray[
-        np.float32
-    ]  # (B,) discounted sum over the steps to the next observation, 1 to n
-    discount: NDArray[np.float32]  # (B,) what the value of the next observation is worth
-    next_observation: NDArray[Any]  # (B, *frame_shape, stack)
-    weight: NDArray[
-        np.float32
-    ]  # (B,) of the transition's loss: 1 where all are drawn equally often
-    place: NDArray[np.int64]  # (B,) where it is kept, for set_priorities
+    Attributes:
+        observation: (B, *frame_shape, stack).
+        action: what was executed, (B,).
+        reward: discounted sum over the 1 to n steps to the next observation, (B,).
+        discount: factor of the next observation's value in the target, (B,).
+        next_observation: (B, *frame_shape, stack).
+        weight: importance weight of the transition's loss, (B,); 1 under uniform sampling.
+        indices: of the transitions in the replay memory, (B,), for ``set_priorities``.
+    """
+
+    observation: NDArray[Any]
+    action: NDArray[np.int32]
+    reward: NDArray[np.float32]
+    discount: NDArray[np.float32]
+    next_observation: NDArray[Any]
+    weight: NDArray[np.float32]
+    indices: NDArray[np.int64]

@@ -22,7 +22,7 @@ class Block(NamedTuple):
 
 
 def blocks_in(rows: int) -> int:
-    """Blocks of a ring of so many frames; the last may have fewer than the others.
+    """Returns the number of blocks in a ring of ``rows`` frames; the last may have fewer.
 
     >>> blocks_in(16), blocks_in(17)
     (2, 3)
@@ -31,7 +31,7 @@ def blocks_in(rows: int) -> int:
 
 
 def block_length(number: int, rows: int) -> int:
-    """Frames in a block of a ring of so many frames.
+    """Returns the number of frames in a block of a ring of ``rows`` frames.
 
     >>> block_length(1, 17), block_length(2, 17)
     (8, 1)
@@ -40,7 +40,7 @@ def block_length(number: int, rows: int) -> int:
 
 
 def full_blocks(added: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
-    """Blocks that were filled by so many frames, laps around the ring included.
+    """Returns the number of blocks that ``added`` frames filled, laps around the ring included.
 
     >>> full_blocks(np.array([7, 8, 17, 25]), rows=17)
     array([0, 1, 3, 4])
@@ -49,7 +49,7 @@ def full_blocks(added: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
 
 
 def pack(frames: NDArray[Any]) -> bytes:
-    """LZ4 of an array's bytes."""
+    """Returns an array's bytes, packed by LZ4."""
     packed: bytes = lz4.block.compress(np.ascontiguousarray(frames).data)
     return packed
 
@@ -62,14 +62,14 @@ def unpack(packed: bytes, size: int | None = None) -> bytes:
         size: of the bytes; None where it is not known.
 
     Raises:
-        ValueError: it is no such block, or is of another size. Nothing larger is ever allocated.
+        ValueError: it is not such a block, or of another size. Nothing larger is ever allocated.
     """
     # A block begins with its size, which anybody could have written.
     claimed = int.from_bytes(packed[:SIZE_BYTES], "little")
     too_small = len(packed) <= SIZE_BYTES or claimed > LARGEST_RATIO * len(packed)
     if too_small or size not in (None, claimed):
-        wanted = "" if size is None else f", and has to have {size}"
-        raise ValueError(f"a block of frames claims {claimed} bytes{wanted}")
+        expected = "" if size is None else f", and has to have {size}"
+        raise ValueError(f"a block of frames claims {claimed} bytes{expected}")
     try:
         frames: bytes = lz4.block.decompress(packed)
     except lz4.block.LZ4BlockError as error:

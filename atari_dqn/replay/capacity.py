@@ -6,73 +6,70 @@ from typing import Literal
 
 from atari_dqn.backend.machine import memory_left
 from atari_dqn.errors import UserError
-from atari_dqn.replay.frames import Storage
+from atari_dqn.replay.frames import RingLayout, Storage
 
 # Packed frames take less than this share of raw ones in every game that was measured
 # (docs/reliability.md).
 PACKED_SHARE = 1 / 8
-# The network, TensorFlow's buffers and the emulators want something too.
+# Of a row: action 4, reward 4, discount 4, last 1, age 1.
+ROW_BYTES = 14
+# The network, TensorFlow's buffers and the emulators need memory too.
 RESERVE = 500_000_000
 
 
-def memory_needed(
-    storage: Storage, capacity: int, num_envs: int, frame_bytes: int, window: int
-) -> int:
-    """Bytes of memory: the frames (raw, the mirrored ones too), and 14 bytes a row of actions,
-    rewards and marks.
+def memory_needed(storage: Storage, layout: RingLayout) -> int:
+    """Returns the bytes of memory that a replay memory takes.
+
+    These are the frames (raw, the mirrored ones too), and 14 bytes a row of actions, rewards and
+    marks.
     """
-    raw = (capacity + num_envs * (window - 1)) * frame_bytes
     share: dict[Storage, float] = {"memory": 1, "compressed": PACKED_SHARE, "disk": 0}
-    return int(raw * share[storage]) + capacity * 14
+    return int(_raw_bytes(layout) * share[storage]) + layout.capacity * ROW_BYTES
 
 
 def choose_storage(
-    wanted: Storage | Literal["auto"],
-    capacity: int,
-    num_envs: int,
-    frame_bytes: int,
-    window: int,
-    directory: Path,
+    setting: Storage | Literal["auto"], layout: RingLayout, directory: Path
 ) -> Storage:
-    """Where the frames go: where the settings say, or raw in memory if that takes at most half of
-    what is free, else packed.
+    """Returns where the frames are stored.
+
+    With ``auto`` they are raw in memory if that takes at most half of what is free, else packed.
 
     Args:
-        wanted: the setting.
-        capacity: frames over all environments.
-        num_envs: environments.
-        frame_bytes: bytes of a raw frame.
-        window: consecutive frames in a sample.
+        setting: ``replay.storage``.
+        layout: of the rings.
         directory: where a file would lie.
 
     Raises:
         UserError: they do not fit; a capacity that does is named.
     """
     free = memory_left() - RESERVE
-
-    def needed(storage: Storage) -> int:
-        return memory_needed(storage, capacity, num_envs, frame_bytes, window)
-
-    storage: Storage = (
-        wanted if wanted != "auto" else "memory" if needed("memory") <= free / 2 else "compressed"
-    )
-    if needed(storage) > free:
-        raise UserError(
-            _too_large(capacity, needed(storage), free, f"{free / 1e9:.2f} GB of memory are free")
-        )
+    storage = setting if setting != "auto" else _automatic_storage(layout, free)
+    needed = memory_needed(storage, layout)
+    if needed > free:
+        where = f"{free / 1e9:.2f} GB of memory are free"
+        raise UserError(_too_large(layout.capacity, needed, free, where))
     if storage == "disk":
-        directory.mkdir(parents=True, exist_ok=True)
-        raw, disk = needed("memory"), shutil.disk_usage(directory).free - RESERVE
-        if raw > disk:
-            raise UserError(
-                _too_large(
-                    capacity,
-                    raw,
-                    disk,
-                    f"{disk / 1e9:.2f} GB are free on the disk of '{directory}'",
-                )
-            )
+        _check_disk(layout, directory)
     return storage
+
+
+def _raw_bytes(layout: RingLayout) -> int:
+    """Returns the bytes of all raw frames, the mirrored ones too."""
+    return (layout.capacity + layout.num_envs * (layout.window - 1)) * layout.frame_bytes
+
+
+def _automatic_storage(layout: RingLayout, free: int) -> Storage:
+    return "memory" if memory_needed("memory", layout) <= free / 2 else "compressed"
+
+
+def _check_disk(layout: RingLayout, directory: Path) -> None:
+    """Raises a UserError where the disk of a directory has no room for the raw frames."""
+    directory.mkdir(parents=True, exist_ok=True)
+    needed = memory_needed("memory", layout)
+    free = shutil.disk_usage(directory).free - RESERVE
+    if needed > free:
+        where = f"{free / 1e9:.2f} GB are free on the disk of '{directory}'"
+        raise UserError(_too_large(layout.capacity, needed, free, where))
 
 
 def _too_large(capacity: int, needed: int, free: int, where: str) -> str:

@@ -1,4 +1,4 @@
-"""The replay memory that the settings describe."""
+"""Making the replay memory that the settings describe."""
 
 from pathlib import Path
 
@@ -10,8 +10,13 @@ from atari_dqn.replay.memory import ReplayMemory
 def make_memory(
     config: Config, num_envs: int, observation_shape: tuple[int, ...], directory: Path | None
 ) -> ReplayMemory:
-    """The replay memory that the settings describe, of observations (stack, *frame_shape);
-    ``directory`` is the run's.
+    """Makes the replay memory that the settings describe.
+
+    Args:
+        config: of the run.
+        num_envs: number of environments.
+        observation_shape: (stack, *frame_shape).
+        directory: of the run, for the storage ``disk``.
     """
     stack, *frame_shape = observation_shape
     return ReplayMemory(

@@ -1,5 +1,4 @@
-"""Frames of the replay memory on disk: packed blocks, in files that are written once and never
-changed.
+"""Frames of the replay memory on disk: packed blocks, in files that are never changed.
 
 A checkpoint writes the blocks that were filled since the one before it, and names every file that
 its ring still needs.
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.files.atomic_write import create
-from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks, unpack
+from atari_dqn.replay.blocks import BLOCK, Block, block_length, blocks_in, full_blocks, unpack
 from atari_dqn.replay.memory import ReplayMemory
 from atari_dqn.runs import checkpoint
 
@@ -28,13 +27,11 @@ class FrameFiles:
     def __init__(self, run_directory: Path) -> None:
         self._run_directory = run_directory
         self.entries: dict[str, checkpoint.Entry] = {}  # oldest first
-        self._ends: dict[
-            str, NDArray[np.int64]
-        ] = {}  # of each file, the number after its newest block of each environment
+        # Of each file, the number after its newest block of each environment.
+        self._ends: dict[str, NDArray[np.int64]] = {}
 
     def write(self, name: str, memory: ReplayMemory) -> None:
-        """Writes the blocks that no file holds yet, and forgets the files whose blocks have all
-        left the memory.
+        """Writes the blocks that no file holds yet, and forgets files with no block in the memory.
 
         Raises:
             UserError: the file could not be written.
@@ -47,13 +44,14 @@ class FrameFiles:
                 self._run_directory, name, lambda file: write_blocks(file, blocks)
             )
             self._ends[name] = full
-        for old in [
-            name for name, end in self._ends.items() if (end <= full - memory.blocks).all()
-        ]:
-            del self.entries[old], self._ends[old]
+        oldest = full - memory.blocks
+        outdated = [file for file, end in self._ends.items() if (end <= oldest).all()]
+        for file in outdated:
+            del self.entries[file]
+            del self._ends[file]
 
     def ends(self) -> NDArray[np.int64]:
-        """What ``restore`` needs beside the entries, (files, environments)."""
+        """Returns what ``restore`` needs beside the entries, (files, environments)."""
         return np.array(list(self._ends.values()), np.int64)
 
     def restore(self, entries: Mapping[str, checkpoint.Entry], ends: NDArray[np.int64]) -> None:
@@ -65,20 +63,18 @@ class FrameFiles:
         if len(ends) != len(entries):
             named = f"it names {len(entries)} files of frames"
             raise ValueError(f"{named}, and has the ends of {len(ends)}")
-        self.entries, self._ends = dict(entries), dict(zip(entries, ends, strict=True))
+        self.entries = dict(entries)
+        self._ends = dict(zip(entries, ends, strict=True))
 
     def read(self) -> Iterator[Block]:
-        """Every block in the files, oldest first."""
+        """Yields every block in the files, oldest first."""
         for name in self.entries:
             yield from read_blocks(self._run_directory / checkpoint.SHARED / name)
 
     def digest(
-        self,
-        added: NDArray[np.int64],
-        rows: int,
-        frame_bytes: int | None = None,
+        self, added: NDArray[np.int64], rows: int, frame_bytes: int | None = None
     ) -> NDArray[np.uint8]:
-        """SHA-256 over the full blocks that a ring holds, however they are spread over files.
+        """Returns the SHA-256 of the full blocks in a ring, however they are spread over files.
 
         Args:
             added: frames that each environment has added since the run began.
@@ -89,21 +85,20 @@ class FrameFiles:
             KeyError: a block is in none of the files.
             ValueError: a block is of another size.
         """
-        blocks, full = blocks_in(rows), full_blocks(added, rows)
-        held = {(block.env, block.number): block.packed for block in self.read()}
+        blocks = blocks_in(rows)
+        full = full_blocks(added, rows)
+        stored = {(block.env, block.number): block.packed for block in self.read()}
         total = hashlib.sha256()
         for env, end in enumerate(full.tolist()):
             for number in range(max(end - blocks, 0), end):
-                if (env, number) not in held:
+                if (env, number) not in stored:
                     raise KeyError(f"block {number} of environment {env}")
-                packed = held[env, number]
+                packed = stored[env, number]
                 if number == end - blocks:
                     # The newest frames, which have not filled a block yet, have overwritten the
                     # first of these.
-                    first, length = (
-                        int(added[env]) % rows % BLOCK,
-                        min(BLOCK, rows - number % blocks * BLOCK),
-                    )
+                    first = int(added[env]) % rows % BLOCK
+                    length = block_length(number % blocks, rows)
                     frames = unpack(packed, frame_bytes and length * frame_bytes)
                     packed = frames[len(frames) // length * first :]
                 total.update(packed)
@@ -111,12 +106,11 @@ class FrameFiles:
 
 
 def write_blocks(file: Path, blocks: Iterable[Block]) -> None:
-    """Writes blocks as arrays that ``read_blocks`` reads: their bytes end to end, and what each is."""
-    rows = list(blocks)
-    index = np.array(
-        [(block.env, block.number, len(block.packed)) for block in rows], np.int64
-    ).reshape(-1, 3)
-    data = np.frombuffer(b"".join(block.packed for block in rows), np.uint8)
+    """Writes blocks as arrays that ``read_blocks`` reads: their bytes end to end, and an index."""
+    blocks = list(blocks)
+    rows = [(block.env, block.number, len(block.packed)) for block in blocks]
+    index = np.array(rows, np.int64).reshape(-1, 3)
+    data = np.frombuffer(b"".join(block.packed for block in blocks), np.uint8)
     with create(file) as stream:
         np.savez(stream, index=index, data=data)
 

@@ -7,16 +7,45 @@ consecutive frames.
 import math
 import os
 import tempfile
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from atari_dqn.replay.blocks import BLOCK, block_length, blocks_in, pack, unpack
 
 Storage = Literal["memory", "compressed", "disk"]
+
+
+@dataclass(frozen=True)
+class RingLayout:
+    """How many frames of which kind the rings of a replay memory hold.
+
+    Attributes:
+        capacity: frames over all environments.
+        num_envs: N, each with an equal share.
+        window: consecutive frames in a sample.
+        frame_shape: of one frame.
+        dtype: of a frame.
+    """
+
+    capacity: int
+    num_envs: int
+    window: int
+    frame_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def rows(self) -> int:
+        """Frames kept of each environment."""
+        return self.capacity // self.num_envs
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one raw frame."""
+        return math.prod(self.frame_shape) * self.dtype.itemsize
 
 
 class Frames(Protocol):
@@ -25,34 +54,30 @@ class Frames(Protocol):
     def append(
         self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]
     ) -> None:
-        """Stores one frame for each of some environments, (len(envs), *frame_shape), each after the
-        one before it.
-        """
+        """Stores each environment's next frame, (len(envs), *frame_shape), in its row."""
         ...
 
     def window(self, env: int, first: int) -> list[NDArray[Any]]:
-        """Consecutive frames from a row on, to be read before the next frame is stored."""
+        """Returns consecutive frames from a row on, to be read before the next frame is stored."""
         ...
 
     def gather(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The frames (*S, *frame_shape) in these rows of these environments, each of shape S."""
+        """Returns the frames (*S, *frame_shape) in rows of environments, both of shape S."""
         ...
 
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
-        """The newest ``count`` frames, (count, *frame_shape), which have not filled a block yet."""
+        """Returns the newest ``count`` frames, (count, *frame_shape), of a block not yet full."""
         ...
 
     def block(self, env: int, number: int) -> bytes:
-        """The ``BLOCK`` frames from row ``number * BLOCK`` on, packed; the ring's last block may
-        have fewer.
-        """
+        """Returns the packed frames from row ``number * BLOCK`` on; the last block may be short."""
         ...
 
     def set_block(self, env: int, number: int, packed: bytes) -> None:
         """Stores what ``block`` returned.
 
         Raises:
-            ValueError: it is no block of this ring.
+            ValueError: it is not a block of this ring.
         """
         ...
 
@@ -61,38 +86,26 @@ class RawFrames:
     """Frames as they are, in memory or in a file that is mapped into it.
 
     Args:
-        num_envs: N.
-        rows: frames kept of each environment.
-        window: consecutive frames in a sample.
-        frame_shape: of one frame.
-        dtype: of a frame.
+        layout: of the rings.
         directory: where the file lies that holds the frames; None keeps them in memory. The file
             has no name and goes with the process.
     """
 
-    def __init__(
-        self,
-        num_envs: int,
-        rows: int,
-        window: int,
-        frame_shape: tuple[int, ...],
-        dtype: DTypeLike,
-        directory: Path | None = None,
-    ) -> None:
-        # The first rows stand once more behind the last, so that every window is one contiguous
-        # slice.
-        shape = (num_envs, rows + window - 1, *frame_shape)
+    def __init__(self, layout: RingLayout, directory: Path | None = None) -> None:
+        # The first rows are mirrored behind the last: every window is one contiguous slice.
+        shape = (layout.num_envs, layout.rows + layout.window - 1, *layout.frame_shape)
         self._frames: NDArray[Any]
         if directory is None:
-            self._frames = np.zeros(shape, dtype)
+            self._frames = np.zeros(shape, layout.dtype)
         else:
             with tempfile.TemporaryFile(dir=directory) as file:
                 # A disk that fills up later would end the process at the first frame that it has no
                 # room for.
-                os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
-                self._frames = np.memmap(file, dtype, "r+", shape=shape)
-        self._newest = np.full(num_envs, -1)
-        self._rows, self._window = rows, window
+                os.posix_fallocate(file.fileno(), 0, math.prod(shape) * layout.dtype.itemsize)
+                self._frames = np.memmap(file, layout.dtype, "r+", shape=shape)
+        self._newest = np.full(layout.num_envs, -1)
+        self._rows = layout.rows
+        self._window = layout.window
 
     def append(
         self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]
@@ -131,25 +144,20 @@ class RawFrames:
 
 
 class PackedFrames:
-    """Frames in blocks of ``BLOCK`` consecutive ones, packed without loss (LZ4) as soon as a block
-    is full.
+    """Frames in blocks of ``BLOCK`` consecutive ones, packed without loss (LZ4) once full.
 
     Args:
-        num_envs: N.
-        rows: frames kept of each environment.
-        window: consecutive frames in a sample.
-        frame_shape: of one frame.
-        dtype: of a frame.
+        layout: of the rings.
     """
 
-    def __init__(
-        self, num_envs: int, rows: int, window: int, frame_shape: tuple[int, ...], dtype: DTypeLike
-    ) -> None:
-        self._blocks: list[list[bytes | None]] = [[None] * blocks_in(rows) for _ in range(num_envs)]
+    def __init__(self, layout: RingLayout) -> None:
+        count = blocks_in(layout.rows)
+        self._blocks: list[list[bytes | None]] = [[None] * count for _ in range(layout.num_envs)]
         # The block that is being filled; what it will replace in the ring can be read until then.
-        self._filling = np.zeros((num_envs, BLOCK, *frame_shape), dtype)
-        self._newest = np.full(num_envs, -1)
-        self._rows, self._window = rows, window
+        self._filling = np.zeros((layout.num_envs, BLOCK, *layout.frame_shape), layout.dtype)
+        self._newest = np.full(layout.num_envs, -1)
+        self._rows = layout.rows
+        self._window = layout.window
 
     def append(
         self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]
@@ -213,48 +221,47 @@ class PackedFrames:
         return np.frombuffer(unpack(packed, size), self._filling.dtype).reshape(shape)
 
 
-def gather_stacks(
+@dataclass(frozen=True)
+class StackStarts:
+    """Where B windows of consecutive frames begin.
+
+    Attributes:
+        env: ring of each (B,).
+        first: row of each window's first frame (B,).
+        blank: frames at a window's beginning that lie before the episode's first, and stay 0 (B,).
+    """
+
+    env: NDArray[np.int64]
+    first: NDArray[np.int64]
+    blank: NDArray[np.int64]
+
+
+def gather_vector_stacks(
     frames: Frames,
     rows: int,
-    env: NDArray[np.int64],
-    first: NDArray[np.int64],
-    blank: NDArray[np.int64],
-    wanted: Iterable[tuple[NDArray[np.int32], NDArray[Any]]],
+    starts: StackStarts,
+    offset: NDArray[np.int32] | int,
+    out: NDArray[Any],
 ) -> None:
-    """Fills stacks with vectors, all at once: they are so small that a loop would take longer than
-    the copying.
+    """Fills stacks with vectors, all at once: a loop would take longer than copying so few numbers.
 
     Args:
-        frames: where they are.
+        frames: where they are stored.
         rows: of a ring.
-        env: ring of each stack (B,).
-        first: row that each is counted from (B,).
-        blank: how many vectors from there on lie before the episode's beginning, and stay 0 (B,).
-        wanted: rows from there to a stack's first (B,), and the stacks (B, n, stack) that are
-            filled.
+        starts: the windows.
+        offset: frames from a window's first to its stack's first, (B,) or one number.
+        out: the stacks that are filled, (B, n, stack).
     """
-    for ahead, stacks in wanted:
-        place = np.arange(stacks.shape[-1]) + ahead[:, np.newaxis]
-        seen = frames.gather(
-            np.broadcast_to(env[:, np.newaxis], place.shape), (first[:, np.newaxis] + place) % rows
-        )
-        stacks[...] = np.where((place < blank[:, np.newaxis])[..., np.newaxis], 0, seen).swapaxes(
-            1, 2
-        )
+    stack = out.shape[-1]
+    step = np.broadcast_to(np.reshape(offset, (-1, 1)) + np.arange(stack), (len(out), stack))
+    env = np.broadcast_to(starts.env[:, np.newaxis], step.shape)
+    vectors = frames.gather(env, (starts.first[:, np.newaxis] + step) % rows)
+    is_blank = step < starts.blank[:, np.newaxis]
+    out[...] = np.where(is_blank[..., np.newaxis], 0, vectors).swapaxes(1, 2)
 
 
-def make_frames(
-    storage: Storage,
-    num_envs: int,
-    rows: int,
-    window: int,
-    frame_shape: tuple[int, ...],
-    dtype: DTypeLike,
-    directory: Path,
-) -> Frames:
-    """The frames of a replay memory; ``directory`` is for the storage ``disk``."""
+def make_frames(storage: Storage, layout: RingLayout, directory: Path) -> Frames:
+    """Makes the frames of a replay memory; ``directory`` is for the storage ``disk``."""
     if storage == "compressed":
-        return PackedFrames(num_envs, rows, window, frame_shape, dtype)
-    return RawFrames(
-        num_envs, rows, window, frame_shape, dtype, directory if storage == "disk" else None
-    )
+        return PackedFrames(layout)
+    return RawFrames(layout, directory if storage == "disk" else None)

@@ -1,7 +1,7 @@
-"""Prioritized replay: transitions are drawn the more often, the more they surprised."""
+"""Prioritized replay: the larger a transition's TD error, the more often it is sampled."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,86 +11,99 @@ from atari_dqn.replay.sum_tree import SumTree
 from atari_dqn.runs.checkpoint import array
 
 
-def priority_schedule(settings: ReplaySettings, steps: int) -> tuple[float, float]:
-    """After so many agent steps: of the weights' exponent on its way to 1, and of a batch that goes
-    by priorities, 0 to 1 each.
+class PrioritySchedule(NamedTuple):
+    """What changes in prioritized replay while a run goes on.
+
+    Attributes:
+        progress: of the weights' exponent beta on its way to 1, 0 to 1.
+        share: of a batch that is sampled by priority, 0 to 1.
+    """
+
+    progress: float
+    share: float
+
+
+def priority_schedule(settings: ReplaySettings, steps: int) -> PrioritySchedule:
+    """Returns how far prioritized replay has come after some agent steps.
 
     >>> priority_schedule(ReplaySettings(importance_steps=100, priority_steps=40), 30)
-    (0.3, 0.25)
+    PrioritySchedule(progress=0.3, share=0.25)
     """
     share = max(1 - steps / settings.priority_steps, 0.0) if settings.priority_steps else 1.0
-    return min(steps / settings.importance_steps, 1.0), share
+    return PrioritySchedule(min(steps / settings.importance_steps, 1.0), share)
 
 
 class Priorities:
-    """Proportional prioritization: Schaul et al. 2016, "Prioritized Experience Replay", section 3.3
-    and Algorithm 1.
+    """Proportional prioritization of transitions, each with an index.
+
+    Schaul et al. 2016, "Prioritized Experience Replay", section 3.3 and Algorithm 1.
 
     Args:
-        size: places for transitions.
-        exponent: the paper's alpha; a place of priority p is drawn in proportion to p ** exponent.
+        size: number of indices.
+        exponent: the paper's alpha; a transition of priority p is sampled in proportion to
+            p ** exponent.
         importance_exponent: the paper's beta at first.
     """
 
-    # The paper's epsilon, so that what once held no surprise is drawn again.
+    # The paper's epsilon: a transition whose TD error was 0 once is sampled again.
     LEAST = 1e-6
 
     def __init__(self, size: int, exponent: float, importance_exponent: float = 1.0) -> None:
-        self.exponent, self.importance_exponent = exponent, importance_exponent
+        self.exponent = exponent
+        self.importance_exponent = importance_exponent
         self._tree = SumTree(size)
         self._largest = 1.0
-        self._count = 0  # places that can be drawn
+        self._count = 0  # indices that can be sampled
 
-    def replace(self, gone: NDArray[np.int64], new: NDArray[np.int64]) -> None:
-        """Places (G,) that must not be drawn any more, and (K,) of new transitions; all of them
-        different.
+    def replace(self, removed: NDArray[np.int64], new: NDArray[np.int64]) -> None:
+        """Removes indices (G,) and adds those of new transitions (K,); all of them different.
 
-        New ones get the largest priority so far, so that each is soon seen once.
+        New ones get the largest priority so far, so that each is soon sampled once.
         """
-        place = np.concatenate([gone, new])
-        self._count += len(new) - int((self._tree.leaves[place] > 0).sum())
-        self._tree.set(place, np.repeat([0.0, self._largest**self.exponent], [len(gone), len(new)]))
+        indices = np.concatenate([removed, new])
+        self._count += len(new) - int((self._tree.leaves[indices] > 0).sum())
+        leaves = np.zeros(len(indices))
+        leaves[len(removed) :] = self._largest**self.exponent
+        self._tree.set(indices, leaves)
 
-    def set(self, place: NDArray[np.int64], surprise: NDArray[np.floating[Any]]) -> None:
-        """What transitions (B,) turned out to be worth: absolute TD errors, or losses of
-        distributions.
+    def set(self, indices: NDArray[np.int64], td_errors: NDArray[np.floating[Any]]) -> None:
+        """Sets priorities by TD errors (B,), or by the losses of distributions.
 
-        Those that have gone since they were drawn stay so; of one that is named twice, the last
-        counts.
+        Indices (B,) that were removed since they were sampled stay so; of one that is named twice,
+        the last counts.
         """
-        held = self._tree.leaves[place] > 0
-        place, surprise = place[held], surprise[held]
-        priority = np.abs(surprise).astype(np.float64) + self.LEAST
+        held = self._tree.leaves[indices] > 0
+        priority = np.abs(td_errors[held]).astype(np.float64) + self.LEAST
         self._largest = max(self._largest, float(priority.max(initial=0)))
-        self._tree.set(place, priority**self.exponent)
+        self._tree.set(indices[held], priority**self.exponent)
 
-    def draw(
+    def sample(
         self, size: int, count: int, progress: float, random: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Places (count, B), in each row one from each of B equal parts of the priorities' sum, and
-        their weights (count, B).
+        """Returns indices (count, B) and their importance weights (count, B).
 
-        The weights are (N P) ** -beta, N places of probability P, divided by the largest in their
-        row: section 3.4.
+        Each row has one index from each of B equal parts of the priorities' sum. The weights are
+        (N P) ** -beta, N indices of probability P, divided by the largest in their row: section
+        3.4.
 
         Args:
             size: B.
             count: of rows.
             progress: of beta on its way from ``importance_exponent`` to 1, 0 to 1.
-            random: generator, advanced by count * B draws.
+            random: generator, advanced by count * B numbers.
         """
         beta = self.importance_exponent + progress * (1 - self.importance_exponent)
         position = (np.arange(size) + random.random((count, size))) * (self._tree.total / size)
-        place = self._tree.find(position.ravel()).reshape(count, size)
-        weight = (self._count * self._tree.leaves[place] / self._tree.total) ** -beta
-        return place, (weight / weight.max(axis=1, keepdims=True)).astype(np.float32)
+        indices = self._tree.find(position.ravel()).reshape(count, size)
+        weight = (self._count * self._tree.leaves[indices] / self._tree.total) ** -beta
+        return indices, (weight / weight.max(axis=1, keepdims=True)).astype(np.float32)
 
     def any(self) -> bool:
-        """Whether there is a place to draw."""
+        """Returns whether there is an index to sample."""
         return self._count > 0
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that there is to know."""
+        """Returns the state, as ``restore`` takes it."""
         return {"priorities": self._tree.leaves.copy(), "largest_priority": np.array(self._largest)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -98,12 +111,12 @@ class Priorities:
 
         Raises:
             KeyError: an array is missing.
-            ValueError: an array is none of these priorities.
+            ValueError: an array does not fit these priorities.
         """
         priorities = array(arrays, "priorities", (self._tree.size,), np.float64)
         largest = float(array(arrays, "largest_priority", (), np.float64))
         if not (np.isfinite(priorities).all() and (priorities >= 0).all() and np.isfinite(largest)):
-            raise ValueError("a priority is no number from 0 on")
+            raise ValueError("a priority is not a number from 0 on")
         self._tree.set_all(priorities)
         self._largest = largest
         self._count = int((priorities > 0).sum())

@@ -1,4 +1,4 @@
-"""Drawing in proportion to priorities, and changing them, in logarithmic time."""
+"""Sampling in proportion to priorities, and changing them, in logarithmic time."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 class SumTree:
     """A binary tree over non-negative numbers, whose nodes hold the sums of what is below them.
 
-    Every node is set to left plus right, never changed by a difference, so that a tree built anew
-    from its leaves is equal to the last bit. Schaul et al. 2016, "Prioritized Experience Replay",
-    appendix B.2.1.
+    Every node is set to left plus right, never changed by a difference, so that a tree that is
+    rebuilt from its leaves is equal to the last bit. Schaul et al. 2016, "Prioritized Experience
+    Replay", appendix B.2.1.
 
     >>> tree = SumTree(4)
     >>> tree.set(np.array([0, 2]), np.array([1.0, 3.0]))
@@ -24,9 +24,8 @@ class SumTree:
         self.size = size
         self._leaves = 1 << max(size - 1, 0).bit_length()
         self._levels = self._leaves.bit_length() - 1  # above the leaves
-        self._nodes = np.zeros(
-            2 * self._leaves, np.float64
-        )  # node k has the children 2 k and 2 k + 1; the root is 1
+        # Node k has the children 2 k and 2 k + 1; the root is 1.
+        self._nodes = np.zeros(2 * self._leaves, np.float64)
         self._children = self._nodes.reshape(-1, 2)
 
     @property
@@ -58,10 +57,10 @@ class SumTree:
             level //= 2
 
     def find(self, position: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The leaves (K,) at positions (K,) of 0 <= position < total, where each takes up as much
-        room as it is large.
+        """Returns the leaves (K,) at positions (K,) of 0 <= position < total.
 
-        A leaf of 0 is never found as long as there is another.
+        Each leaf takes up as much room as its value. A leaf of 0 is never found as long as there is
+        another.
         """
         position = position.copy()
         nodes = np.ones(len(position), np.int64)

@@ -14,7 +14,7 @@ from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.files.csv_files import read_columns
-from atari_dqn.runs.directory import what_differs
+from atari_dqn.runs.continuation import differing_settings, format_differences
 
 POINTS = 500
 RESAMPLES = 2_000
@@ -63,7 +63,8 @@ def named_apart(curves: Sequence[Curve]) -> list[Curve]:
     told: dict[int, str] = {}
     for label in {curve.label for curve in curves}:
         alike = [number for number, curve in enumerate(curves) if curve.label == label]
-        told |= zip(alike, what_differs([curves[number].config for number in alike]), strict=True)
+        differences = differing_settings([curves[number].config for number in alike])
+        told |= zip(alike, map(format_differences, differences), strict=True)
     return [curve._replace(label=curve.label + told[number]) for number, curve in enumerate(curves)]
 
 

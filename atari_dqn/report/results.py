@@ -14,7 +14,8 @@ from atari_dqn.errors import UserError
 from atari_dqn.files.csv_files import read_columns
 from atari_dqn.files.reading import read_text
 from atari_dqn.recording.contract import MAX_BYTES, Evaluation, parse
-from atari_dqn.runs.directory import CONFIG, game_directory, what_differs
+from atari_dqn.runs.continuation import differing_settings, format_differences
+from atari_dqn.runs.directory import CONFIG, game_directory
 
 EVALUATION, TRAINING = "evaluation", "training"
 # Of a run, whose last training episodes are scored: of Dopamine's 10 million frames the last
@@ -87,7 +88,10 @@ def _named_apart(
         runs = [run for run, config in configs.items() if config.recipe == recipe]
         told |= zip(
             runs,
-            what_differs([configs[run] for run in runs], (*RECIPE_SECTIONS, "machine")),
+            map(
+                format_differences,
+                differing_settings([configs[run] for run in runs], (*RECIPE_SECTIONS, "machine")),
+            ),
             strict=True,
         )
     return [

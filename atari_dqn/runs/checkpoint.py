@@ -5,8 +5,8 @@ A checkpoint is a directory ``step-000123456`` inside a run's directory:
     arrays.npz      every array that a continued run depends on; NumPy's own format, pickle refused
     network.keras   the network that plays, for other programs; never read by this one
     config.toml     the resolved settings
-    manifest.json   size and SHA-256 of each file above, and notes, under a SHA-256 of its own; written last, so that its
-                    presence marks completeness
+    manifest.json   size and SHA-256 of each file above, and notes, under a SHA-256 of its own;
+                    written last, so that its presence marks completeness
 """
 
 import hashlib
@@ -19,8 +19,9 @@ import tokenize
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, NamedTuple, TypedDict
+from typing import Annotated, Any, BinaryIO, NamedTuple, TypedDict, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -46,7 +47,7 @@ CONFIG = "config.toml"
 # Where the files that a ring needs are named by their ends, of each environment.
 FRAME_FILES = "frame_files"
 
-# What a checkpoint is called while a new one of the same step takes its place.
+# The suffix of a checkpoint's name while a new one of the same step takes its place.
 REPLACED = ".replaced"
 CHECKPOINT_NAME = re.compile(rf"step-(\d{{9,}})({re.escape(REPLACED)})?")
 # Only files of these names are ever deleted in the folder of shared files.
@@ -61,21 +62,58 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Entry(TypedDict):
-    """What a manifest says of a file."""
+    """Size and hash of a file, as a manifest lists it."""
 
     bytes: int
     sha256: str
 
 
+class Manifest(TypedDict):
+    """A manifest without its seal."""
+
+    format: int
+    step: int
+    files: dict[str, Entry]
+    shared: dict[str, Entry]
+    notes: dict[str, Any]
+    agent_only: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is written into a checkpoint.
+
+    Attributes:
+        arrays: by name.
+        write_files: further files by name, each a function that writes to the path it is given.
+        notes: anything that JSON can hold.
+        shared: files written by ``share`` that this checkpoint needs as well.
+    """
+
+    arrays: Arrays
+    write_files: Mapping[str, Callable[[Path], object]]
+    notes: Mapping[str, Any]
+    shared: Mapping[str, Entry] = field(default_factory=dict)
+
+
 class Checkpoint(NamedTuple):
-    """A verified checkpoint."""
+    """A verified checkpoint.
+
+    Attributes:
+        path: its directory.
+        step: agent steps when it was written.
+        arrays: by name.
+        notes: anything that JSON can hold.
+        shared: files that it shares with others of its run, oldest first.
+        agent_only: whether it has lost its replay memory, so that no run can continue from it.
+    """
 
     path: Path
-    step: int  # agent steps when it was written
+    step: int
     arrays: dict[str, NDArray[Any]]
     notes: dict[str, Any]
-    shared: dict[str, Entry]  # files that it shares with others of its run, oldest first
-    agent_only: bool = False  # whether it has lost its replay memory and no run can go on from it
+    shared: dict[str, Entry]
+    agent_only: bool = False
 
 
 class _Part(BaseModel):
@@ -93,7 +131,7 @@ class _Time(_Part):
 
 
 class _Notes(_Part):
-    """The notes that are read here or by whoever plays the agent; others stay as they are."""
+    """The notes that this package reads; others stay as they are."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -122,18 +160,11 @@ class _Manifest(_Part):
         return files
 
 
-# Of files that were hashed: what told them apart then, and their SHA-256.
+# Of files that were hashed: their stamp then, and their SHA-256.
 _hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
 
 
-def save(
-    run_directory: Path,
-    step: int,
-    arrays: Arrays,
-    write_files: Mapping[str, Callable[[Path], object]],
-    notes: dict[str, Any],
-    shared: Mapping[str, Entry] | None = None,
-) -> Path:
+def save(run_directory: Path, step: int, contents: Contents) -> Path:
     """Writes a checkpoint beside the run's others and returns its directory.
 
     It is written under a temporary name, flushed to the disk, and renamed as a whole: whatever
@@ -142,10 +173,7 @@ def save(
     Args:
         run_directory: of the run.
         step: agent steps so far.
-        arrays: by name.
-        write_files: further files by name, each a function that writes to the path it is given.
-        notes: anything that JSON can hold.
-        shared: files written by ``share`` that this checkpoint needs as well.
+        contents: arrays, files and notes.
 
     Raises:
         UserError: it could not be written, as on a full disk; earlier checkpoints are as they were.
@@ -156,16 +184,16 @@ def save(
     try:
         remove(temporary)
         temporary.mkdir()
-        np.savez(temporary / ARRAYS, **dict(arrays))  # type: ignore[arg-type]
-        for name, write in write_files.items():
+        np.savez(temporary / ARRAYS, **dict(contents.arrays))  # type: ignore[arg-type]
+        for name, write in contents.write_files.items():
             write(temporary / name)
         files = {file.name: _entry(file) for file in sorted(temporary.iterdir())}
         manifest = {
             "format": FORMAT,
             "step": step,
             "files": files,
-            "shared": dict(shared or {}),
-            "notes": notes,
+            "shared": dict(contents.shared),
+            "notes": dict(contents.notes),
         }
         _write_manifest(temporary, manifest)
         for path in (*temporary.iterdir(), temporary):
@@ -175,10 +203,10 @@ def save(
         with suppress(OSError):
             remove(temporary)
         check_there(run_directory)
-        before = in_run(run_directory)
-        left = f"'{before[-1]}' is complete" if before else "there is no earlier one"
+        earlier = in_run(run_directory)
+        rest = f"'{earlier[-1]}' is complete" if earlier else "there is no earlier one"
         raise UserError(
-            f"checkpoint '{final}' could not be written: {error.strerror or error}; {left}"
+            f"checkpoint '{final}' could not be written: {error.strerror or error}; {rest}"
         ) from error
     for name, entry in files.items():
         _remember(final / name, entry["sha256"])
@@ -204,8 +232,9 @@ def _delete(directory: Path) -> None:
 
 
 def share(run_directory: Path, name: str, write: Callable[[Path], object]) -> Entry:
-    """Writes a file that several checkpoints of a run will need, and returns its entry; it is never
-    changed afterwards.
+    """Writes a file that several checkpoints of a run will need, and returns its entry.
+
+    It is never changed afterwards.
 
     Raises:
         UserError: it could not be written.
@@ -228,9 +257,8 @@ def share(run_directory: Path, name: str, write: Callable[[Path], object]) -> En
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         check_there(run_directory)
-        raise UserError(
-            f"'{final}' could not be written: {error.strerror or error}; earlier checkpoints are complete"
-        ) from error
+        reason = f"{error.strerror or error}; earlier checkpoints are complete"
+        raise UserError(f"'{final}' could not be written: {reason}") from error
     _remember(final, entry["sha256"])
     return entry
 
@@ -240,8 +268,7 @@ def load(path: str | Path, shared: bool = True) -> Checkpoint:
 
     Args:
         path: of the checkpoint or the run.
-        shared: whether the files that it shares with others are verified too; who needs none of
-            them can do without.
+        shared: whether the files that it shares with others are verified too.
 
     Raises:
         UserError: there is none, or a file of it is missing or damaged.
@@ -252,16 +279,17 @@ def load(path: str | Path, shared: bool = True) -> Checkpoint:
     arrays = read_arrays(directory / ARRAYS)
     files = arrays[FRAME_FILES].shape[:1] if FRAME_FILES in arrays else ()
     agent_only = _lacks_frames(manifest, sum(files))
-    step, notes = manifest["step"], manifest["notes"]
-    return Checkpoint(directory, step, arrays, notes, manifest["shared"], agent_only)
+    return Checkpoint(
+        path=directory,
+        step=manifest["step"],
+        arrays=arrays,
+        notes=manifest["notes"],
+        shared=manifest["shared"],
+        agent_only=agent_only,
+    )
 
 
-def _verify(
-    directory: Path,
-    manifest: dict[str, Any],
-    shared: bool = True,
-    again: bool = True,
-) -> None:
+def _verify(directory: Path, manifest: Manifest, shared: bool = True, again: bool = True) -> None:
     """Raises a UserError where a file that a manifest names is missing or is not what was written.
 
     Args:
@@ -272,16 +300,14 @@ def _verify(
     """
     needed = {directory / name: entry for name, entry in manifest["files"].items()}
     if shared:
-        needed |= {
-            directory.parent / SHARED / name: entry for name, entry in manifest["shared"].items()
-        }
+        folder = directory.parent / SHARED
+        needed |= {folder / name: entry for name, entry in manifest["shared"].items()}
     for file, expected in needed.items():
         if not os.path.isfile(file):  # noqa: PTH113  (pathlib's raises where a folder is closed)
             raise UserError(f"damaged checkpoint: {file} is missing")
         if file.stat().st_size != expected["bytes"] or _sha256(file, again) != expected["sha256"]:
-            raise UserError(
-                f"damaged checkpoint: {file} is not what was written (size or SHA-256 differ)"
-            )
+            reason = "is not what was written (size or SHA-256 differ)"
+            raise UserError(f"damaged checkpoint: {file} {reason}")
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
@@ -332,14 +358,14 @@ def _check_arrays(file: Path, stream: BinaryIO) -> None:
             with archive.open(member) as content:
                 claimed = _claimed_bytes(content)
             if claimed != member.file_size:
-                has = f"claims {claimed} bytes and has {member.file_size}"
-                raise ValueError(f"{member.filename} {has}")
+                sizes = f"claims {claimed} bytes and has {member.file_size}"
+                raise ValueError(f"{member.filename} {sizes}")
     if total > memory_left():
         raise MemoryError
 
 
 def _claimed_bytes(content: Any) -> int:
-    """Bytes of an array's file by its header, the header included."""
+    """Returns the bytes of an array's file by its header, the header included."""
     version = np.lib.format.read_magic(content)
     readers: dict[tuple[int, int], Callable[[Any], Any]] = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -357,9 +383,9 @@ def _claimed_bytes(content: Any) -> int:
 
 @contextmanager
 def restoring(path: Path) -> Iterator[None]:
-    """Answers whatever a checkpoint's content brings about with one line that names the checkpoint.
+    """Context that turns what a checkpoint's content raises into a UserError that names it.
 
-    Its checksums may be right and its arrays still be others than those that were asked for.
+    Its checksums may be right, and its arrays still not those that are needed.
 
     Raises:
         UserError: something is missing, or of another shape or kind than wanted.
@@ -373,10 +399,7 @@ def restoring(path: Path) -> Iterator[None]:
 
 
 def array(
-    arrays: Arrays,
-    name: str,
-    shape: tuple[int | None, ...],
-    dtype: DTypeLike,
+    arrays: Arrays, name: str, shape: tuple[int | None, ...], dtype: DTypeLike
 ) -> NDArray[Any]:
     """Returns one of the arrays of a checkpoint, if it is as it was written.
 
@@ -390,20 +413,20 @@ def array(
         KeyError: it is missing.
         ValueError: it is of another shape or dtype.
     """
-    found = arrays[name]
-    fits = len(found.shape) == len(shape) and all(
-        wanted in (None, length) for length, wanted in zip(found.shape, shape, strict=True)
+    stored = arrays[name]
+    fits = len(stored.shape) == len(shape) and all(
+        expected in (None, length) for length, expected in zip(stored.shape, shape, strict=True)
     )
     if not fits:
-        wanted_shape = ", ".join("any" if length is None else str(length) for length in shape)
-        raise ValueError(f"array {name} has shape {found.shape}, wanted is ({wanted_shape})")
-    if found.size and not np.can_cast(found.dtype, dtype, "same_kind"):
-        raise ValueError(f"array {name} is of {found.dtype}, wanted is {np.dtype(dtype)}")
-    return found
+        expected_shape = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"array {name} has shape {stored.shape}, wanted is ({expected_shape})")
+    if stored.size and not np.can_cast(stored.dtype, dtype, "same_kind"):
+        raise ValueError(f"array {name} is of {stored.dtype}, wanted is {np.dtype(dtype)}")
+    return stored
 
 
 def directory_of(run_directory: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies.
+    """Returns the directory of the checkpoint of a step.
 
     >>> directory_of(Path("run"), 4000).as_posix()
     'run/step-000004000'
@@ -420,24 +443,23 @@ def add_notes(directory: Path, notes: Mapping[str, Any]) -> None:
     if directory.is_symlink():
         return
     manifest = _manifest(directory)
+    manifest["notes"] = manifest["notes"] | dict(notes)
     try:
-        _write_manifest(directory, manifest | {"notes": manifest["notes"] | dict(notes)})
+        _write_manifest(directory, manifest)
     except OSError as error:
         raise UserError(f"'{directory}' could not be changed: {error.strerror}") from error
 
 
 def find(path: str | Path) -> Path:
-    """The checkpoint directory that a path means: itself, or the newest complete one in a run's
-    directory.
+    """Returns the checkpoint that a path means: itself, or a run's newest complete one.
 
     Raises:
         UserError: there is none.
     """
     path = Path(path)
     if not path.is_dir():
-        raise UserError(
-            f"no checkpoint at '{path}': give a run's directory or one of the step-... directories in it"
-        )
+        advice = "give a run's directory or one of the step-... directories in it"
+        raise UserError(f"no checkpoint at '{path}': {advice}")
     if (path / MANIFEST).is_file():
         return path
     complete = in_run(path)
@@ -447,31 +469,33 @@ def find(path: str | Path) -> Path:
 
 
 def in_run(run_directory: Path) -> list[Path]:
-    """The complete checkpoints of a run, oldest first, linked ones included."""
-    found = {}
+    """Returns the complete checkpoints of a run, oldest first, linked ones included."""
+    current: dict[int, Path] = {}
+    replaced: dict[int, Path] = {}
     for marker in run_directory.glob(f"step-*/{MANIFEST}"):
         name = CHECKPOINT_NAME.fullmatch(marker.parent.name)
         if name:
-            found[int(name[1]), name[2] is None] = marker.parent
+            (replaced if name[2] else current)[int(name[1])] = marker.parent
     # One that is being replaced counts as long as there is no other of its step.
-    return [found[key] for key in sorted(found) if key[1] or (key[0], True) not in found]
+    complete = replaced | current
+    return [complete[step] for step in sorted(complete)]
 
 
 def step_of(directory: Path) -> int:
-    """Agent steps when a checkpoint was written."""
-    return int(_manifest(directory)["step"])
+    """Returns the agent steps when a checkpoint was written."""
+    return _manifest(directory)["step"]
 
 
 def is_agent_only(directory: Path) -> bool:
-    """Whether a checkpoint has lost its replay memory, so that no run can go on from it.
+    """Returns whether a checkpoint has lost its replay memory, so that no run can continue from it.
 
     Raises:
         UserError: it is damaged.
     """
     manifest = _manifest(directory)
     if manifest["agent_only"] or manifest["shared"]:
-        return bool(manifest["agent_only"])
-    # Earlier versions did not say so: there no shared file is named, though the ring had some.
+        return manifest["agent_only"]
+    # Earlier versions did not write that field, and listed no shared file though the ring had some.
     try:
         with (
             open_file(directory / ARRAYS) as stream,
@@ -488,13 +512,13 @@ def is_agent_only(directory: Path) -> bool:
     return _lacks_frames(manifest, shape[0] if shape else 0)
 
 
-def _lacks_frames(manifest: dict[str, Any], files: int) -> bool:
-    """Whether the ring of a checkpoint had files of frames that its manifest no longer names."""
-    return bool(manifest["agent_only"]) or (not manifest["shared"] and files > 0)
+def _lacks_frames(manifest: Manifest, files: int) -> bool:
+    """Returns whether a ring had files of frames that the manifest no longer names."""
+    return manifest["agent_only"] or (not manifest["shared"] and files > 0)
 
 
 def to_continue_from(run_directory: Path) -> Path | None:
-    """The newest checkpoint that its run can go on from by its manifest; None if there is none."""
+    """Returns the newest checkpoint that its run can continue from by its manifest, or None."""
     for directory in reversed(in_run(run_directory)):
         with suppress(UserError):
             if not is_agent_only(directory):
@@ -505,9 +529,9 @@ def to_continue_from(run_directory: Path) -> Path | None:
 def prune(run_directory: Path, keep: int) -> None:
     """Deletes old checkpoints, and the shared files that no checkpoint needs any more.
 
-    The newest ``keep`` stay as they are. Of the older ones those stay whose notes say ``keep``, and
-    the one whose notes have the best ``evaluation``, without their shared files: with them an agent
-    can be evaluated, but no run continued.
+    The newest ``keep`` stay as they are. Of the older ones those stay that have ``keep`` in their
+    notes, and the one with the best ``evaluation`` in its notes, both without their shared files:
+    an agent can still be evaluated, but no run continued from them.
 
     Damaged checkpoints and links to checkpoints neither count nor are they changed, and the shared
     files that they name stay. Nothing else in the run's directory is touched.
@@ -517,23 +541,23 @@ def prune(run_directory: Path, keep: int) -> None:
     manifests = _readable_manifests(run_directory)
     own = [path for path in manifests if not path.is_symlink()]
     sound = [path for path in own if _is_sound(path, manifests[path])]
-    whole = [path for path in sound if not is_agent_only(path)]
+    resumable = [path for path in sound if not is_agent_only(path)]
     notes = {path: manifests[path]["notes"] for path in sound}
     evaluated = [path for path in sound if _score(notes[path]) is not None]
     best = max(reversed(evaluated), key=lambda path: _score(notes[path]) or 0.0, default=None)
-    newest = whole[-keep:]
-    for old in sound:
-        if old in newest:
+    newest = resumable[-keep:]
+    for path in sound:
+        if path in newest:
             continue
-        if old == best or notes[old].get("keep"):
-            _release(old)
+        if path == best or notes[path].get("keep"):
+            _release(path)
         else:
-            _delete(old)
+            _delete(path)
     _remove_unneeded(run_directory)
 
 
 def _score(notes: Mapping[str, Any]) -> float | None:
-    """The evaluation that was made with a checkpoint; None without one, or if it was no number."""
+    """Returns the evaluation of a checkpoint; None without one, or if it is not a number."""
     score = notes.get("evaluation")
     return None if score is None or math.isnan(score) else float(score)
 
@@ -548,16 +572,16 @@ def _delete_replaced(run_directory: Path) -> None:
 def _remove_unneeded(run_directory: Path) -> None:
     """Deletes the shared files that runs have written and no checkpoint names."""
     folder = run_directory / SHARED
-    needed = {
-        name for kept in _readable_manifests(run_directory).values() for name in kept["shared"]
-    }
+    needed: set[str] = set()
+    for manifest in _readable_manifests(run_directory).values():
+        needed.update(manifest["shared"])
     for file in folder.glob("*"):
         of_a_run = SHARED_NAME.fullmatch(file.name) and file.is_file() and not file.is_symlink()
         if of_a_run and file.name not in needed:
             file.unlink()
 
 
-def _is_sound(directory: Path, manifest: dict[str, Any]) -> bool:
+def _is_sound(directory: Path, manifest: Manifest) -> bool:
     try:
         _verify(directory, manifest, again=False)
     except (UserError, OSError):
@@ -569,39 +593,44 @@ def _release(directory: Path) -> None:
     """Makes a checkpoint need no shared file any more."""
     manifest = _manifest(directory)
     if manifest["shared"]:
-        _write_manifest(directory, manifest | {"shared": {}, "agent_only": True})
+        manifest["shared"] = {}
+        manifest["agent_only"] = True
+        _write_manifest(directory, manifest)
 
 
 def digest(arrays: Arrays) -> str:
-    """SHA-256 over the sorted (name, dtype, shape, bytes) of arrays; files carry dates, arrays do
-    not.
+    """Returns the SHA-256 over the sorted (name, dtype, shape, bytes) of arrays.
+
+    Files carry dates, arrays do not.
 
     >>> digest({"a": np.zeros(2)}) == digest({"a": np.zeros(2)}) != digest({"a": np.zeros((2, 1))})
     True
     """
     total = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        total.update(f"{name}|{array.dtype.str}|{arrays[name].shape}|".encode())
-        total.update(array.tobytes())
+        values = np.ascontiguousarray(arrays[name])
+        total.update(f"{name}|{values.dtype.str}|{arrays[name].shape}|".encode())
+        total.update(values.tobytes())
     return total.hexdigest()
 
 
 def part(arrays: Arrays, owner: str) -> dict[str, NDArray[Any]]:
-    """The arrays named ``owner/...``, without that prefix."""
+    """Returns the arrays named ``owner/...``, without that prefix."""
+    prefix = f"{owner}/"
     return {
-        name.removeprefix(f"{owner}/"): array
-        for name, array in arrays.items()
-        if name.startswith(f"{owner}/")
+        name.removeprefix(prefix): values
+        for name, values in arrays.items()
+        if name.startswith(prefix)
     }
 
 
-def _manifest(directory: Path) -> dict[str, Any]:
-    """What a manifest says, validated; its ``agent_only`` is there in any case."""
+def _manifest(directory: Path) -> Manifest:
+    """Returns a manifest, validated; earlier versions wrote none of the field ``agent_only``."""
     path = directory / MANIFEST
     try:
         manifest: dict[str, Any] = read_json(path, LARGEST_MANIFEST)
-        found, seal = manifest["format"], manifest.pop("sha256", None)
+        version = manifest["format"]
+        seal = manifest.pop("sha256", None)
         expected = _seal(manifest)
     except UserError as error:
         raise UserError(f"damaged checkpoint: {path} is no manifest ({error})") from None
@@ -609,9 +638,9 @@ def _manifest(directory: Path) -> dict[str, Any]:
         raise UserError(f"damaged checkpoint: {path} is no manifest") from None
     if seal not in (None, expected):
         raise UserError(f"damaged checkpoint: {path} is not what was written")
-    if found != FORMAT:  # the first format had no seal
+    if version != FORMAT:  # the first format had no seal
         raise UserError(
-            f"{directory} has checkpoint format {found}; this version reads format {FORMAT}"
+            f"{directory} has checkpoint format {version}; this version reads format {FORMAT}"
         )
     try:
         _Manifest.model_validate(manifest)
@@ -619,11 +648,12 @@ def _manifest(directory: Path) -> dict[str, Any]:
         seal = None
     if seal is None:
         raise UserError(f"damaged checkpoint: {path} is no manifest of this version")
-    return {"agent_only": False} | manifest
+    validated: Any = {"agent_only": False} | manifest
+    return cast(Manifest, validated)
 
 
-def _readable_manifests(run_directory: Path) -> dict[Path, dict[str, Any]]:
-    """The manifests of a run's complete checkpoints, oldest first, but for damaged ones."""
+def _readable_manifests(run_directory: Path) -> dict[Path, Manifest]:
+    """Returns the manifests of a run's complete checkpoints, oldest first, but for damaged ones."""
     manifests = {}
     for path in in_run(run_directory):
         with suppress(UserError):
@@ -631,13 +661,13 @@ def _readable_manifests(run_directory: Path) -> dict[Path, dict[str, Any]]:
     return manifests
 
 
-def _write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
-    text = json.dumps(manifest | {"sha256": _seal(manifest)}, indent=1) + "\n"
+def _write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    text = json.dumps({**manifest, "sha256": _seal(manifest)}, indent=1) + "\n"
     write_whole(directory / MANIFEST, text.encode())
 
 
-def _seal(manifest: dict[str, Any]) -> str:
-    """SHA-256 of all else that a manifest says."""
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of everything else in a manifest."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
@@ -646,20 +676,20 @@ def _entry(file: Path) -> Entry:
 
 
 def _sha256(file: Path, again: bool = True) -> str:
-    """SHA-256 of a file; without ``again`` that of before, where the file looks the same."""
-    stamp, digest = _hashed.get(file.absolute(), ((), ""))
+    """Returns the SHA-256 of a file; without ``again`` the earlier one if its stamp is equal."""
+    stamp, sha256 = _hashed.get(file.absolute(), ((), ""))
     if again or stamp != _stamp(file):
         with open_file(file) as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        _remember(file, digest)
-    return digest
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        _remember(file, sha256)
+    return sha256
 
 
-def _remember(file: Path, digest: str) -> None:
-    _hashed[file.absolute()] = (_stamp(file), digest)
+def _remember(file: Path, sha256: str) -> None:
+    _hashed[file.absolute()] = (_stamp(file), sha256)
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
-    """Changes whenever the file does."""
+    """Returns numbers that change whenever the file does."""
     status = file.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -7,13 +7,11 @@ from numpy.typing import NDArray
 
 
 def generator_to_array(generator: np.random.Generator) -> NDArray[np.uint64]:
-    """State of a PCG64 generator as six numbers."""
+    """Returns the state of a PCG64 generator as six numbers."""
     state: Any = generator.bit_generator.state
-    words = [
-        part
-        for number in (state["state"]["state"], state["state"]["inc"])
-        for part in (number >> 64, number % 2**64)
-    ]
+    words: list[int] = []
+    for number in (state["state"]["state"], state["state"]["inc"]):
+        words += divmod(number, 2**64)
     return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
 
 
@@ -21,7 +19,7 @@ def generator_from_array(generator: np.random.Generator, array: NDArray[np.uint6
     """Puts a PCG64 generator into the state that ``generator_to_array`` returned.
 
     Raises:
-        ValueError: it is no such state.
+        ValueError: the array is not such a state.
 
     >>> one, other = np.random.default_rng(1), np.random.default_rng(2)
     >>> generator_from_array(other, generator_to_array(one))
@@ -29,8 +27,8 @@ def generator_from_array(generator: np.random.Generator, array: NDArray[np.uint6
     True
     """
     if array.shape != (6,) or array.dtype != np.uint64:
-        found = f"{array.dtype} of shape {array.shape}"
-        raise ValueError(f"the state of a random generator is not {found}")
+        kind = f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"the state of a random generator is not {kind}")
     words = [int(word) for word in array]
     generator.bit_generator.state = {
         "bit_generator": "PCG64",

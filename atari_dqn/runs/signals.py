@@ -15,7 +15,10 @@ from atari_dqn.console import STANDARD_ERROR
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A terminal that goes away, or Ctrl-C in a pipeline, is more than one signal at once.
 SECONDS_APART = 1.0
-STOPPING = b"\nstopping after this step and saving; once more stops at once, and what came after the last checkpoint is lost\n"
+STOPPING = (
+    b"\nstopping after this step and saving; once more stops at once, "
+    b"and what came after the last checkpoint is lost\n"
+)
 
 
 class Stopped(BaseException):

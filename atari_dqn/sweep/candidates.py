@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from atari_dqn.config.resolve import wants_whole_numbers
+from atari_dqn.config.resolve import is_integer_setting
 from atari_dqn.errors import UserError
 from atari_dqn.files.csv_files import read_columns
 from atari_dqn.games.ids import human_normalised_score, identify
@@ -52,7 +52,7 @@ def _drawn(name: str, values: list[Any] | Range, random: np.random.Generator) ->
     drawn = random.uniform(low, high)
     number = float(f"{np.exp(drawn) if values.log else drawn:.4g}")
     whole = isinstance(values.low, int) and isinstance(values.high, int)
-    if wants_whole_numbers(name):  # bounds such as 1e3 and 1e5 are whole numbers there
+    if is_integer_setting(name):  # bounds such as 1e3 and 1e5 are whole numbers there
         whole = float(values.low).is_integer() and float(values.high).is_integer()
     return round(number) if whole else number
 

@@ -17,7 +17,8 @@ from atari_dqn.commands import play as playing
 from atari_dqn.commands import train as commands
 from atari_dqn.errors import UserError, one_line
 from atari_dqn.files.atomic_write import open_own, write_whole
-from atari_dqn.runs.directory import THREADS, check_links, is_held
+from atari_dqn.runs.continuation import THREADS
+from atari_dqn.runs.lock import check_links, is_held
 from atari_dqn.sweep.plan import DONE, FAILED, STOPPED, Run
 
 WORKER = "worker.json"

@@ -19,11 +19,16 @@ STORED_NAMES = {
     "learner/metrics": "recent",
     "learner/priority": "surprise/size",
     "learner/priority_index": "surprise/place",
+    "learner/unfinished/action": "learning/action",
+    "learner/unfinished/count": "learning/count",
+    "learner/unfinished/discount": "learning/discount",
+    "learner/unfinished/indices": "learning/place",
+    "learner/unfinished/next_observation": "learning/next_observation",
+    "learner/unfinished/observation": "learning/observation",
+    "learner/unfinished/reward": "learning/reward",
+    "learner/unfinished/weight": "learning/weight",
     "loop/evaluation": "evaluation",
 }
-# Of updates that a stop has left unfinished.
-UNFINISHED = "learner/unfinished/"
-STORED_UNFINISHED = "learning/"
 
 
 class Counters(NamedTuple):
@@ -57,7 +62,7 @@ def to_stored(parts: Mapping[str, Arrays]) -> dict[str, NDArray[Any]]:
     for part, arrays in parts.items():
         named |= {f"{part}/{name}": values for name, values in arrays.items()}
     counters = Counters(**{key: int(named.pop(name)) for name, key in _COUNTED.items()})
-    stored = {_stored_name(name): values for name, values in named.items()}
+    stored = {STORED_NAMES.get(name, name): values for name, values in named.items()}
     return stored | {"counters": np.array(counters)}
 
 
@@ -68,18 +73,7 @@ def from_stored(stored: Arrays) -> dict[str, NDArray[Any]]:
         KeyError: an array is missing.
         ValueError: the counters are of another kind.
     """
-    original = {name: own for own, name in STORED_NAMES.items()}
-    missing = [name for name in original if name not in stored]
-    if missing:
-        raise KeyError(missing[0])
-    named = {original.get(name, name): values for name, values in stored.items()}
-    unfinished = checkpoint.part(stored, STORED_UNFINISHED.rstrip("/"))
-    named |= {f"{UNFINISHED}{name}": values for name, values in unfinished.items()}
+    own_names = {stored_name: name for name, stored_name in STORED_NAMES.items()}
+    named = {own_names.get(name, name): values for name, values in stored.items()}
     counters = checkpoint.array(stored, "counters", (len(Counters._fields),), np.int64)
     return named | Counters(*counters.tolist()).arrays()
-
-
-def _stored_name(name: str) -> str:
-    if name.startswith(UNFINISHED):
-        return STORED_UNFINISHED + name.removeprefix(UNFINISHED)
-    return STORED_NAMES.get(name, name)

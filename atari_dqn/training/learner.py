@@ -158,7 +158,7 @@ class Learner:
     def _center_frames(self) -> None:
         """Before the first update: subtracts the mean frame, where the network does so."""
         never_learned = not self._running and not self._agent.updates
-        if never_learned and self._agent.online.wants_center:
+        if never_learned and self._agent.online.centers_frames:
             self._agent.center(self._memory.mean_frame())
 
     def start(self, due: DueUpdates) -> None:
@@ -244,7 +244,7 @@ class Learner:
         unfinished = None
         if made < count:
             unfinished = Updates(count - made, _rows(batches, slice(made * size, None)))
-        found = Priorities(batches.place[: made * size], np.concatenate(priorities))
+        found = Priorities(batches.indices[: made * size], np.concatenate(priorities))
         return UpdateResult(UpdateMetrics.joined(metrics), found, made, unfinished)
 
     def _take_over(self, result: UpdateResult) -> None:
@@ -323,10 +323,10 @@ class Learner:
             "discount": ((rows,), np.float32),
             "next_observation": (stacks, self._memory.dtype),
             "weight": ((rows,), np.float32),
-            "place": ((rows,), np.int64),
+            "indices": ((rows,), np.int64),
         }
         batch = Batch(**{name: array(arrays, name, *kind) for name, kind in kinds.items()})
-        outside = (batch.place < 0) | (batch.place >= self._memory.num_envs * self._memory.rows)
+        outside = (batch.indices < 0) | (batch.indices >= self._memory.num_envs * self._memory.rows)
         unknown = (batch.action < 0) | (batch.action >= self._agent.num_actions)
         if count < 1 or outside.any() or unknown.any():
             raise ValueError("the updates that were left unfinished are not of this run")

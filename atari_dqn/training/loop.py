@@ -307,9 +307,8 @@ class Training:
             "network.keras": lambda path: save_network(self.agent, path),
             "config.toml": lambda path: path.write_text(self.config.to_toml(), encoding="utf-8"),
         }
-        checkpoint.save(
-            self.run_directory, self.steps, self.arrays(), files, notes, self.frame_files.entries
-        )
+        contents = checkpoint.Contents(self.arrays(), files, notes, self.frame_files.entries)
+        checkpoint.save(self.run_directory, self.steps, contents)
         checkpoint.prune(self.run_directory, self.config.training.keep_checkpoints)
         self.saved_at = self.steps
 
@@ -374,7 +373,7 @@ class Training:
             what = f"observations and actions {environment}"
             raise UserError(f"'{stored.path}' is of another environment: {what}")
         arrays = from_stored(stored.arrays)
-        episodes = self.environments.checked(checkpoint.part(arrays, "environments"))
+        episodes = self.environments.validated(checkpoint.part(arrays, "environments"))
         ends_shape = (len(stored.shared), self.memory.num_envs) if stored.shared else (0,)
         ends = checkpoint.array(arrays, checkpoint.FRAME_FILES, ends_shape, np.int64)
         self.agent.restore(checkpoint.part(arrays, "agent"))

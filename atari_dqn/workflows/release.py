@@ -19,7 +19,9 @@ from atari_dqn.files.reading import read_bytes
 from atari_dqn.recording.episode_file import Origin, evaluation_json, evaluation_stem
 from atari_dqn.recording.render import check_beside, record_episode
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs import directory as runs
+from atari_dqn.runs.circumstances import CIRCUMSTANCES, read_starts
+from atari_dqn.runs.continuation import THREADS
+from atari_dqn.runs.directory import CONFIG
 
 CURVES = ("episodes.csv", "metrics.csv")
 CARD = "README.md"
@@ -49,16 +51,16 @@ def release(
     run, stored, config = (
         source.parent,
         checkpoint.load(source, shared=False),
-        read_config(source / runs.CONFIG),
+        read_config(source / CONFIG),
     )
-    lacking = [name for name in (*CURVES, runs.CIRCUMSTANCES) if not (run / name).is_file()]
+    lacking = [name for name in (*CURVES, CIRCUMSTANCES) if not (run / name).is_file()]
     if lacking:
         raise UserError(
             f"'{run}' lacks {', '.join(lacking)}: a checkpoint is released from the directory of its run"
         )
-    starts = runs.read_starts(run / runs.CIRCUMSTANCES)
+    starts = read_starts(run / CIRCUMSTANCES)
     curves = {name: read_bytes(run / name, LARGEST_LOG) for name in CURVES}
-    settings_text = read_bytes(source / runs.CONFIG)
+    settings_text = read_bytes(source / CONFIG)
     with checkpoint.restoring(source):
         notes = {name: stored.notes[name] for name in ("observation_shape", "actions", "time")}
         notes[RELEASED] = True
@@ -70,16 +72,18 @@ def release(
         made = Path(name) / out.name
         made.mkdir()
         settings: dict[str, Callable[[Path], Any]] = {
-            runs.CONFIG: lambda path: write_whole(path, settings_text),
+            CONFIG: lambda path: write_whole(path, settings_text),
         }
         written = checkpoint.save(
-            made, stored.step, compact_arrays(load_agent(source)), settings, notes
+            made,
+            stored.step,
+            checkpoint.Contents(compact_arrays(load_agent(source)), settings, notes),
         )
         result = evaluate(load_agent(written).act, config, seed=seed, episodes=episodes)
         origin = Origin(
             "evaluation", out.name, config.recipe, (out / written.name).as_posix(), stored.step
         )
-        write_whole(made / runs.CONFIG, settings_text)
+        write_whole(made / CONFIG, settings_text)
         for curve, content in curves.items():
             write_whole(made / curve, content)
         answer = json.dumps(evaluation_json(result, origin), indent=1) + "\n"
@@ -112,7 +116,7 @@ def model_card(
     packages = ("tensorflow", "keras", "ale-py", "gymnasium")
     rows = {
         "trained with": f"`{training_command(config)}`",
-        "recipe, protocol": f"`{config.recipe}`, `{config.protocol}`; every setting: [{runs.CONFIG}]({runs.CONFIG})",
+        "recipe, protocol": f"`{config.recipe}`, `{config.protocol}`; every setting: [{CONFIG}]({CONFIG})",
         "seed": config.machine.seed,
         "agent steps": f"{step:,}",
         "wall time": f"{timedelta(seconds=round(seconds))} in {len(starts)} start{'s'[: len(starts) > 1]} "
@@ -166,7 +170,7 @@ def training_command(config: Config) -> str:
             name = f"{section}.{key}"
             if name in named:
                 words.append(f"{named[name]}={value}")
-            elif (value != before[key] and name not in runs.THREADS) or (key == "kwargs" and value):
+            elif (value != before[key] and name not in THREADS) or (key == "kwargs" and value):
                 text = value if isinstance(value, str) else _in_toml(value)
                 arguments.append(f"--{name} {text}")
     return " ".join(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs import directory as runs
+from atari_dqn.runs.lock import is_held
 from tests.terminal import run_in_terminal
 
 COMMAND = [sys.executable, "-m", "atari_dqn"]
@@ -112,7 +112,7 @@ def test_several_signals_at_once_save_the_run_too(way: str, tmp_path: Path) -> N
     os.close(terminal)
     os.waitpid(process, 0)
     lock = tmp_path / "run"
-    while runs.is_held(lock):
+    while is_held(lock):
         time.sleep(0.1)
     assert checkpoint.load(tmp_path / "run").step > 0
 

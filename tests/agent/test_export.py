@@ -53,7 +53,7 @@ def test_the_saved_file_opens_with_keras_alone_and_answers_as_the_agent_does(
     for number, agent in enumerate(agents):
         for variable in agent.acting.weights.trainable_variables:  # so that no bias is zero
             variable.assign_add(0.01 * np.random.default_rng(number).normal(size=variable.shape))
-        if agent.online.wants_center:
+        if agent.online.centers_frames:
             agent.center(observations[0, 0].astype(np.float32))
         save_network(agent, tmp_path / f"{number}.keras")
     script = (
@@ -95,7 +95,7 @@ def test_other_programs_answer_as_the_agent_does(tmp_path: Path, name: str, kind
     agent = Agent(
         config(**{f"network__{name}": value for name, value in KINDS[kind].items()}), SHAPE, ACTIONS
     )
-    if agent.online.wants_center:
+    if agent.online.centers_frames:
         agent.center(np.full(SHAPE[1:], 40, np.float32))
     observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
     difference = export_network(agent, tmp_path / name, observations)

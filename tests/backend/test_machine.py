@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -13,7 +14,9 @@ from atari_dqn.config.resolve import load_config
 from atari_dqn.distributed import ray_cluster
 from atari_dqn.environments import vector
 from atari_dqn.replay import capacity
-from atari_dqn.runs import directory as runs
+from atari_dqn.replay.frames import RingLayout
+from atari_dqn.runs.circumstances import _machine
+from atari_dqn.runs.continuation import for_this_machine
 
 CORES = 64
 FREE = 2**40
@@ -194,12 +197,11 @@ def test_what_auto_means_follows_the_group(grouped: Grouped, tmp_path: Path) -> 
     other.
     """
     grouped("0::/job", memory_v2("/job", "620000000", 0))
-    chosen = capacity.choose_storage("auto", 10_000, 1, 84 * 84, 5, tmp_path)
+    layout = RingLayout(10_000, 1, 5, (84, 84), np.dtype(np.uint8))
+    chosen = capacity.choose_storage("auto", layout, tmp_path)
     (tmp_path / "sys fs" / "unified" / "job" / "memory.max").write_text("660000000")
-    assert (chosen, capacity.choose_storage("auto", 10_000, 1, 84 * 84, 5, tmp_path)) == (
-        "compressed",
-        "memory",
-    )
+    assert chosen == "compressed"
+    assert capacity.choose_storage("auto", layout, tmp_path) == "memory"
 
 
 @pytest.mark.parametrize("allowed", [{0}, {1, 5, 9}])
@@ -209,19 +211,22 @@ def test_cores_are_those_that_the_process_may_be_scheduled_on(
     monkeypatch.setattr(machine, "PROC", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: allowed)
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    config = runs.for_this_machine(load_config("breakout", overrides={"agent.batch_size": 256})[0])
+    config = for_this_machine(load_config("breakout", overrides={"agent.batch_size": 256})[0])
     threads = (
         config.machine.environment_threads,
         config.machine.intra_op_threads,
         config.machine.inter_op_threads,
     )
     assert (usable_cores(), threads) == (len(allowed), (len(allowed),) * 3)
-    assert f", {len(allowed)} of 16 cores, " in runs._machine()
+    assert f", {len(allowed)} of 16 cores, " in _machine()
 
 
 def test_a_process_that_is_bound_to_one_core_takes_one() -> None:
     core = min(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, {{{core}}}); from atari_dqn.backend import machine; print(machine.usable_cores())"
+    code = (
+        f"import os; os.sched_setaffinity(0, {{{core}}}); "
+        "from atari_dqn.backend import machine; print(machine.usable_cores())"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

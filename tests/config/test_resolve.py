@@ -121,9 +121,9 @@ def test_the_id_decides_what_it_names_and_the_protocol_the_rest() -> None:
 
 
 def test_a_named_protocol_that_contradicts_the_id_is_an_error() -> None:
+    contradiction = r"sticky_probability 0.25 \(the id: 0.0\)"
     with pytest.raises(
-        UserError,
-        match=r"'dopamine' contradicts 'BreakoutDeterministic-v4'.*sticky_probability 0.25 \(the id: 0.0\)",
+        UserError, match=f"'dopamine' contradicts 'BreakoutDeterministic-v4'.*{contradiction}"
     ):
         load_config("BreakoutDeterministic-v4", protocol="dopamine")
     config, _ = load_config("ALE/Breakout-v5", protocol="dopamine")

@@ -11,7 +11,7 @@ from atari_dqn.config import learning_schema
 from atari_dqn.config.learning_schema import NetworkSettings
 from atari_dqn.networks import torsos
 from atari_dqn.networks.heads import OUTPUT_LAYERS, FractionEmbedding, NoisyDense
-from atari_dqn.networks.q_network import QNetwork, build_network
+from atari_dqn.networks.q_network import Interface, QNetwork, build_network
 from atari_dqn.networks.torsos import (
     ByteConvolution,
     SpectralConvolution,
@@ -28,7 +28,7 @@ def test_the_nature_network_has_the_papers_size() -> None:
     """Mnih et al. 2015, Methods: 32 8x8/4, 64 4x4/2, 64 3x3/1, dense 512, one output for each
     action.
     """
-    network = build_network(NetworkSettings(), (84, 84, 4), 4, seed=1, name="online")
+    network = build_network(NetworkSettings(), Interface((84, 84, 4), 4), seed=1, name="online")
     convolutions = 8 * 8 * 4 * 32 + 32 + 4 * 4 * 32 * 64 + 64 + 3 * 3 * 64 * 64 + 64
     dense = 7 * 7 * 64 * 512 + 512 + 512 * 4 + 4
     assert network.count_params() == convolutions + dense
@@ -37,7 +37,9 @@ def test_the_nature_network_has_the_papers_size() -> None:
 
 
 def test_the_network_is_the_convolution_arithmetic_that_it_claims() -> None:
-    network = build_network(NetworkSettings(hidden_units=8), (36, 36, 1), 2, seed=1, name="online")
+    network = build_network(
+        NetworkSettings(hidden_units=8), Interface((36, 36, 1), 2), seed=1, name="online"
+    )
     image = np.random.default_rng(0).integers(256, size=(1, 36, 36, 1), dtype=np.uint8)
     features = image[0].astype(np.float64) / 255
     weights = [weight.astype(np.float64) for weight in network.get_weights()]
@@ -68,8 +70,7 @@ def test_a_dueling_heads_advantages_have_mean_zero(returns: Any, atoms: int) -> 
     """
     network = build_network(
         NetworkSettings(head="dueling", returns=returns, atoms=7),
-        (84, 84, 4),
-        6,
+        Interface((84, 84, 4), 6),
         seed=1,
         name="online",
     )
@@ -85,7 +86,10 @@ def test_a_dueling_heads_advantages_have_mean_zero(returns: Any, atoms: int) -> 
 def test_the_seed_decides_the_weights(head: str) -> None:
     one, same, other = (
         build_network(
-            NetworkSettings.model_validate({"head": head}), (36, 36, 2), 3, seed=seed, name="n"
+            NetworkSettings.model_validate({"head": head}),
+            Interface((36, 36, 2), 3),
+            seed=seed,
+            name="n",
         )
         for seed in (1, 1, 2)
     )
@@ -102,7 +106,9 @@ def test_the_seed_decides_the_weights(head: str) -> None:
 def test_bfloat16_is_what_weights_and_layers_are_but_those_of_values(head: str) -> None:
     settings = NetworkSettings.model_validate({"head": head})
     both = QNetwork(
-        lambda name, precision: build_network(settings, (84, 84, 4), 4, 1, name, precision),
+        lambda name, precision: build_network(
+            settings, Interface((84, 84, 4), 4), 1, name, precision
+        ),
         "n",
         "bfloat16",
     )
@@ -139,7 +145,10 @@ def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.Monkey
         lambda frames, seeds: keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(frames)),
     )
     network = build_network(
-        NetworkSettings(torso="flat", hidden_units=8), (36, 36, 1), 2, seed=1, name="online"
+        NetworkSettings(torso="flat", hidden_units=8),
+        Interface((36, 36, 1), 2),
+        seed=1,
+        name="online",
     )
     assert network.count_params() == 36 * 36 * 8 + 8 + 8 * 2 + 2
     with pytest.raises(ValueError, match="there is a torso 'flat' already"):
@@ -156,9 +165,9 @@ def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(
     """At the borders too, where the padding of a centred picture is 0."""
     settings = NetworkSettings(torso=torso, hidden_units=8, impala_stride=stride, contrast=2.0)
     network = build_network(
-        settings.model_copy(update={"center": True}), (84, 84, 4), 4, 1, "online"
+        settings.model_copy(update={"center": True}), Interface((84, 84, 4), 4), 1, "online"
     )
-    plain = build_network(settings, (84, 84, 4), 4, 1, "online", dtype="float32")
+    plain = build_network(settings, Interface((84, 84, 4), 4, "float32"), 1, "online")
     seen, mean = frames(), np.random.default_rng(5).integers(256, size=(84, 84)).astype(np.float32)
     np.testing.assert_array_equal(
         network({"frames": seen}), plain({"frames": seen.astype(np.float32)})
@@ -225,7 +234,10 @@ def test_with_contrast_a_network_sees_brighter_frames(torso: str) -> None:
     settings = NetworkSettings(torso=torso, hidden_units=8)
     plain, bright = (
         build_network(
-            settings.model_copy(update={"contrast": contrast}), (84, 84, 4), 4, 1, "online"
+            settings.model_copy(update={"contrast": contrast}),
+            Interface((84, 84, 4), 4),
+            1,
+            "online",
         )
         for contrast in (1.0, 5.0)
     )
@@ -238,7 +250,10 @@ def test_with_contrast_a_network_sees_brighter_frames(torso: str) -> None:
 def test_the_nature_torso_has_the_papers_channels_or_those_that_are_asked_for() -> None:
     for channels in ([32, 64, 64], [16, 32, 48]):
         network = build_network(
-            NetworkSettings(nature_channels=channels, hidden_units=8), (84, 84, 4), 4, 1, "online"
+            NetworkSettings(nature_channels=channels, hidden_units=8),
+            Interface((84, 84, 4), 4),
+            1,
+            "online",
         )
         convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
         assert [layer.filters for layer in convolutions] == channels
@@ -250,7 +265,10 @@ def test_the_impala_torso_has_the_papers_shape() -> None:
     blocks.
     """
     network = build_network(
-        NetworkSettings(torso="impala", impala_width=2), (84, 84, 4), 4, seed=1, name="online"
+        NetworkSettings(torso="impala", impala_width=2),
+        Interface((84, 84, 4), 4),
+        seed=1,
+        name="online",
     )
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     assert [layer.filters for layer in convolutions] == [32] * 5 + [64] * 10
@@ -263,7 +281,7 @@ def test_an_impala_torso_can_be_small(stride: int, kernel: int, side: int) -> No
     settings = NetworkSettings(
         torso="impala", impala_channels=[8, 16], impala_blocks=1, impala_stride=stride
     )
-    network = build_network(settings, (84, 84, 4), 4, seed=1, name="online")
+    network = build_network(settings, Interface((84, 84, 4), 4), seed=1, name="online")
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     assert [layer.filters for layer in convolutions] == [8] * 3 + [16] * 3
     assert convolutions[0].kernel_size == (kernel, kernel)
@@ -310,7 +328,9 @@ def test_a_spectral_convolutions_kernel_has_norm_one() -> None:
 
 
 def test_layer_norm_makes_features_of_one_size() -> None:
-    network = build_network(NetworkSettings(layer_norm=True), (84, 84, 4), 4, seed=1, name="online")
+    network = build_network(
+        NetworkSettings(layer_norm=True), Interface((84, 84, 4), 4), seed=1, name="online"
+    )
     norms = [
         layer for layer in network.layers if isinstance(layer, keras.layers.LayerNormalization)
     ]
@@ -329,8 +349,8 @@ def test_layer_norm_makes_features_of_one_size() -> None:
 
 def test_the_mlp_torso_takes_bytes_and_numbers() -> None:
     settings = NetworkSettings(torso="mlp", mlp_layers=[5, 3], hidden_units=2)
-    pixels = build_network(settings, (2, 2, 1), 2, seed=1, name="online")
-    numbers = build_network(settings, (4,), 2, seed=1, name="online", dtype="float32")
+    pixels = build_network(settings, Interface((2, 2, 1), 2), seed=1, name="online")
+    numbers = build_network(settings, Interface((4,), 2, "float32"), seed=1, name="online")
     assert [weight.shape for weight in pixels.get_weights()] == [
         (4, 5),
         (5,),
@@ -385,7 +405,7 @@ def test_the_noise_of_a_layer_is_factorised_and_has_the_papers_moments() -> None
 
 
 def test_the_noise_is_one_outer_product_for_the_whole_batch() -> None:
-    """The same numbers as with a kernel that is perturbed as in Fortunato et al. 2018, equation 9."""
+    """The numbers are those of a kernel perturbed as in Fortunato et al. 2018, equation 9."""
     layer, key = noisy_layer(), tf.constant([3, 9])
     features = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     got = np.asarray(layer([features, key], training=True))
@@ -424,7 +444,10 @@ def test_fractions_are_not_rounded_to_the_precision_of_the_computation() -> None
 
 def test_implicit_quantiles_answer_for_each_fraction_by_itself() -> None:
     network = build_network(
-        NetworkSettings(returns="implicit", hidden_units=8), (36, 36, 2), 3, seed=1, name="online"
+        NetworkSettings(returns="implicit", hidden_units=8),
+        Interface((36, 36, 2), 3),
+        seed=1,
+        name="online",
     )
     seen, fractions = frames(2)[:, :36, :36, :2], np.array([[0.1, 0.5], [0.9, 0.3]], np.float32)
     together = network({"frames": seen, "fractions": fractions})
@@ -436,7 +459,9 @@ def test_implicit_quantiles_answer_for_each_fraction_by_itself() -> None:
 def test_a_soft_target_moves_part_of_the_way() -> None:
     def build(name: str, precision: str) -> keras.Model:
         seed = {"one": 1, "other": 2}[name]
-        return build_network(NetworkSettings(hidden_units=4), (36, 36, 1), 2, seed, name, precision)
+        return build_network(
+            NetworkSettings(hidden_units=4), Interface((36, 36, 1), 2), seed, name, precision
+        )
 
     one, other = QNetwork(build, "one", "bfloat16"), QNetwork(build, "other", "float32")
     before = [np.asarray(weight) for weight in one.weights.variables]

@@ -16,7 +16,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.replay import capacity
 from atari_dqn.replay.capacity import memory_needed
 from atari_dqn.replay.frame_files import FrameFiles
-from atari_dqn.replay.frames import Storage
+from atari_dqn.replay.frames import RingLayout, Storage
 from atari_dqn.replay.memory import ReplayMemory
 
 
@@ -229,7 +229,7 @@ def test_the_first_frames_of_an_episode_are_padded_with_zeros() -> None:
     assert after_the_end[2] != 0
 
 
-def test_the_same_seed_draws_the_same_and_another_seed_something_else() -> None:
+def test_the_same_seed_samples_the_same_and_another_seed_something_else() -> None:
     steps = [[(float(number), 1.0, False)] for number in range(30)]
     batches = []
     for seed in (1, 1, 2):
@@ -305,10 +305,9 @@ def test_a_memory_shorter_than_its_windows_is_refused() -> None:
 
 
 def test_a_million_frames_take_seven_gigabytes() -> None:
-    assert memory_needed("memory", 1_000_000, 1, 84 * 84, window=5) == pytest.approx(
-        7.07e9, rel=0.001
-    )
-    assert memory_needed("disk", 1_000_000, 1, 84 * 84, window=5) == 14_000_000
+    layout = RingLayout(1_000_000, 1, 5, (84, 84), np.dtype(np.uint8))
+    assert memory_needed("memory", layout) == pytest.approx(7.07e9, rel=0.001)
+    assert memory_needed("disk", layout) == 14_000_000
 
 
 def grow(ring: ReplayMemory, random: np.random.Generator, steps: int) -> None:
@@ -363,7 +362,7 @@ def test_a_memory_written_in_parts_comes_back_in_any_storage_and_goes_on_the_sam
 
 
 class StartsAndSteps:
-    """What a memory of one-pixel frames was told, kept whole: the reference of what may be sampled."""
+    """All starts and steps of a memory, in lists: the reference of what may be sampled."""
 
     def __init__(self, envs: int) -> None:
         self.last: list[list[bool]] = [[] for _ in range(envs)]
@@ -433,7 +432,7 @@ def test_can_sample_is_true_exactly_where_something_may_be_sampled(data: Any) ->
         allowed = reference.sampleable(rows, stack, n)
         assert ring.can_sample() == bool(allowed)
         if allowed:
-            assert set(zip(*np.divmod(ring.sample(8).place, rows), strict=True)) <= allowed
+            assert set(zip(*np.divmod(ring.sample(8).indices, rows), strict=True)) <= allowed
         else:
             with pytest.raises(ValueError, match="nothing to sample"):
                 ring.sample(8)

@@ -41,14 +41,14 @@ def play(replay: ReplayMemory, steps: int, seed: int) -> None:
         )
 
 
-def drawable_when_uniform(replay: ReplayMemory) -> set[int]:
-    """Every place that uniform sampling may draw."""
+def sampleable_uniformly(replay: ReplayMemory) -> set[int]:
+    """Every index that uniform sampling may return."""
     oldest = np.where(replay._size == replay.rows, replay._newest + replay.stack, 0)
-    places = set()
+    indices = set()
     for env, count in enumerate(replay._sampleable().tolist()):
         rows = (oldest[env] + np.arange(count)) % replay.rows
-        places |= {env * replay.rows + int(row) for row in rows if not replay._last[env, row]}
-    return places
+        indices |= {env * replay.rows + int(row) for row in rows if not replay._last[env, row]}
+    return indices
 
 
 @settings(max_examples=60)
@@ -59,47 +59,47 @@ def drawable_when_uniform(replay: ReplayMemory) -> set[int]:
     n_step=st.integers(1, 5),
     envs=st.integers(1, 3),
 )
-def test_what_has_a_priority_is_what_uniform_sampling_may_draw(
+def test_what_has_a_priority_is_what_uniform_sampling_may_return(
     steps: int, seed: int, stack: int, n_step: int, envs: int
 ) -> None:
     replay = memory(envs, stack=stack, n_step=n_step)
     play(replay, steps, seed)
     assert replay.priorities is not None
-    assert set(np.flatnonzero(replay.priorities._tree.leaves).tolist()) == drawable_when_uniform(
+    assert set(np.flatnonzero(replay.priorities._tree.leaves).tolist()) == sampleable_uniformly(
         replay
     )
-    assert replay.priorities._count == len(drawable_when_uniform(replay))
-    assert replay.can_sample() == bool(drawable_when_uniform(replay))
+    assert replay.priorities._count == len(sampleable_uniformly(replay))
+    assert replay.can_sample() == bool(sampleable_uniformly(replay))
 
 
-def test_equal_priorities_draw_every_transition_equally_often_with_weight_one() -> None:
+def test_equal_priorities_sample_every_transition_equally_often_with_weight_one() -> None:
     replay = memory()
     play(replay, 50, seed=1)
     counts = np.zeros(48)
     for _ in range(400):
         batch = replay.sample(32, progress=0.4)
         np.testing.assert_array_equal(batch.weight, 1)
-        counts += np.bincount(batch.place, minlength=48)
-    expected = 400 * 32 / len(drawable_when_uniform(replay))
+        counts += np.bincount(batch.indices, minlength=48)
+    expected = 400 * 32 / len(sampleable_uniformly(replay))
     np.testing.assert_allclose(counts[counts > 0], expected, rtol=0.12)
 
 
-def test_surprise_decides_how_often_and_weights_make_up_for_it() -> None:
+def test_td_errors_decide_how_often_and_weights_make_up_for_it() -> None:
     priorities = Priorities(4, exponent=0.5, importance_exponent=0.0)
     priorities.replace(NONE, np.array([0, 1, 3]))
     priorities.set(np.array([0, 1, 3]), np.array([1.0, -4.0, 16.0]))
     random = np.random.default_rng(0)
-    place, weight = (
+    index, weight = (
         np.concatenate(parts).ravel()
-        for parts in zip(*(priorities.draw(70, 4, 1.0, random) for _ in range(75)), strict=True)
+        for parts in zip(*(priorities.sample(70, 4, 1.0, random) for _ in range(75)), strict=True)
     )
-    shares = np.bincount(place, minlength=4) / len(place)
+    shares = np.bincount(index, minlength=4) / len(index)
     np.testing.assert_allclose(shares, np.array([1, 2, 0, 4]) / 7, atol=0.01)
-    # Weighted, every place counts the same again.
+    # Weighted, every index counts the same again.
     np.testing.assert_allclose(
-        [weight[place == k].sum() / len(place) for k in (0, 1, 3)], 1 / 7, atol=0.01
+        [weight[index == k].sum() / len(index) for k in (0, 1, 3)], 1 / 7, atol=0.01
     )
-    half = priorities.draw(70, 1, 0.5, random)
+    half = priorities.sample(70, 1, 0.5, random)
     np.testing.assert_allclose(half[1], np.array([1, 2**-0.5, 0, 0.5])[half[0]], rtol=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_new_transitions_have_the_largest_priority_so_far() -> None:
     np.testing.assert_allclose(priorities._tree.leaves[:2], [0.5, 5.0], rtol=1e-5)
 
 
-def test_what_was_forgotten_since_it_was_drawn_stays_so() -> None:
+def test_what_was_removed_since_it_was_sampled_stays_so() -> None:
     priorities = Priorities(4, exponent=1.0)
     priorities.replace(NONE, np.arange(3))
     priorities.replace(np.array([1]), NONE)
@@ -130,35 +130,35 @@ def test_only_a_share_of_each_batch_goes_by_priorities(share: float, by_priority
     replay = memory()
     play(replay, 50, seed=1)
     assert replay.priorities is not None
-    places = np.array(sorted(drawable_when_uniform(replay)))
-    replay.priorities.replace(places, NONE)
-    replay.priorities.replace(NONE, places[3:4])
+    indices = np.array(sorted(sampleable_uniformly(replay)))
+    replay.priorities.replace(indices, NONE)
+    replay.priorities.replace(NONE, indices[3:4])
     rest = np.zeros(48)
     for _ in range(200):
         batch = replay.sample(8, 3, share=share)
         np.testing.assert_array_equal(batch.weight, 1)
-        each = batch.place.reshape(3, 8)
-        np.testing.assert_array_equal(each[:, :by_priority], places[3])
+        each = batch.indices.reshape(3, 8)
+        np.testing.assert_array_equal(each[:, :by_priority], indices[3])
         rest += np.bincount(each[:, by_priority:].ravel(), minlength=48)
-    np.testing.assert_allclose(rest[places], 600 * (8 - by_priority) / len(places), atol=50)
+    np.testing.assert_allclose(rest[indices], 600 * (8 - by_priority) / len(indices), atol=50)
 
 
 def test_weights_make_up_for_priorities_only_where_they_count() -> None:
     replay = memory()
     play(replay, 50, seed=1)
-    replay.set_priorities(replay.sample(8).place, np.linspace(1, 9, 8, dtype=np.float32))
+    replay.set_priorities(replay.sample(8).indices, np.linspace(1, 9, 8, dtype=np.float32))
     weight = replay.sample(8, 2, progress=1.0, share=0.5).weight.reshape(2, 8)
     np.testing.assert_array_equal(weight[:, 4:], 1)
     np.testing.assert_array_equal(weight[:, :4].max(axis=1), 1)
     assert weight[:, :4].min() < 1
 
 
-def test_a_restored_memory_draws_the_same() -> None:
+def test_a_restored_memory_samples_the_same() -> None:
     one, other = memory(), memory()
     play(one, 60, seed=2)
     batch = one.sample(8, progress=0.5)
     assert one.priorities is not None
-    one.priorities.set(batch.place, np.linspace(0, 3, 8))
+    one.priorities.set(batch.indices, np.linspace(0, 3, 8))
     other.restore(one.arrays(), one.filled(np.zeros(2, np.int64)))
     for _ in range(5):
         samples = (replay.sample(16, 2, 0.7, share=0.5) for replay in (one, other))
@@ -175,7 +175,7 @@ def test_uniform_memories_have_no_priorities() -> None:
         replay.arrays()["priorities"]
 
 
-def test_of_a_place_that_was_drawn_twice_the_last_surprise_counts() -> None:
+def test_of_an_index_that_was_sampled_twice_the_last_td_error_counts() -> None:
     priorities = Priorities(4, exponent=1.0)
     priorities.replace(NONE, np.arange(3))
     priorities.set(np.array([2, 0, 2]), np.array([9.0, 1.0, 3.0]))

@@ -16,9 +16,9 @@ def write(run: Path, step: int, arrays: dict[str, Any] = ARRAYS) -> Path:
     return checkpoint.save(
         run,
         step,
-        arrays,
-        {"config.toml": lambda path: path.write_text("game = 'pong'\n")},
-        {"step": step},
+        checkpoint.Contents(
+            arrays, {"config.toml": lambda path: path.write_text("game = 'pong'\n")}, {"step": step}
+        ),
     )
 
 
@@ -89,7 +89,7 @@ def test_shared_files_go_when_no_checkpoint_needs_them(tmp_path: Path) -> None:
         if step == 3:
             del entries[names[1]], entries[names[2]]
         notes = {"evaluation": 5.0 if step == 1 else None, "keep": False}
-        checkpoint.save(tmp_path, step, ARRAYS, {}, notes, entries)
+        checkpoint.save(tmp_path, step, checkpoint.Contents(ARRAYS, {}, notes, entries))
         checkpoint.prune(tmp_path, keep=1)
         assert sorted(file.name for file in (tmp_path / "replay").iterdir()) == list(entries)
     best, newest = checkpoint.in_run(tmp_path)
@@ -140,7 +140,7 @@ def test_a_write_that_fails_leaves_the_previous_checkpoint(tmp_path: Path) -> No
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(UserError, match=r"No space left on device.*step-000000001' is complete"):
-        checkpoint.save(tmp_path, 2, ARRAYS, {"network.keras": full}, {})
+        checkpoint.save(tmp_path, 2, checkpoint.Contents(ARRAYS, {"network.keras": full}, {}))
     assert checkpoint.load(tmp_path).path == before
     assert list(tmp_path.iterdir()) == [before]
 

@@ -78,7 +78,7 @@ def test_a_released_agent_plays_as_the_trained_one_with_rounded_weights(
     agent = Agent(config(**settings), SHAPE, ACTIONS)
     for variable in agent.online.weights.trainable_variables:  # so that the two networks differ
         variable.assign(0.9 * variable)
-    if agent.online.wants_center:
+    if agent.online.centers_frames:
         agent.center(observations[0, 0] / np.float32(3))
     written = _released(agent, tmp_path)
     for variable in agent.acting.weights.variables:
@@ -101,4 +101,4 @@ def _released(agent: Agent, directory: Path, without: str = "") -> Path:
     arrays = {name: array for name, array in compact_arrays(agent).items() if name != without}
     notes = {"observation_shape": SHAPE, "actions": ACTIONS, RELEASED: True}
     files = {"config.toml": lambda path: path.write_text(agent.config.to_toml(), encoding="utf-8")}
-    return checkpoint.save(directory, 0, arrays, files, notes)
+    return checkpoint.save(directory, 0, checkpoint.Contents(arrays, files, notes))

@@ -1,0 +1,127 @@
+"""The circumstances of a run: its settings, and the command, versions and machine of each start."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from atari_dqn.backend.machine import usable_cores
+from atari_dqn.config.schema import Config
+from atari_dqn.errors import UserError
+from atari_dqn.files.atomic_write import check_no_link, write_whole
+from atari_dqn.files.reading import read_json
+from atari_dqn.runs.directory import CONFIG
+
+CIRCUMSTANCES = "run.json"
+PACKAGES = (
+    "atari-dqn",
+    "ale-py",
+    "gymnasium",
+    "imageio",
+    "keras",
+    "lz4",
+    "numpy",
+    "opencv-python",
+    "tensorflow",
+)
+
+
+def write_circumstances(run_directory: Path, config: Config) -> list[str]:
+    """Saves the resolved settings, and in ``run.json`` the circumstances of each start.
+
+    These are the command, the versions of packages, the commit and the machine.
+
+    Returns:
+        Notes for the user. Where ``run.json`` cannot be read it is begun again.
+    """
+    run_directory.mkdir(parents=True, exist_ok=True)
+    _replace(run_directory / CONFIG, config.to_toml())
+    path = run_directory / CIRCUMSTANCES
+    notes = []
+    check_no_link(path)
+    starts: list[dict[str, Any]] = []
+    if path.exists():
+        try:
+            starts = read_starts(path)
+        except UserError as error:
+            notes.append(f"{error}; it begins anew")
+    starts.append(
+        {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "command": sys.argv,
+            "commit": _commit(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "machine": _machine(),
+            "packages": {name: _version(name) for name in PACKAGES},
+        }
+    )
+    _replace(path, json.dumps({"starts": starts}, indent=1) + "\n")
+    return notes
+
+
+def read_starts(path: Path) -> list[dict[str, Any]]:
+    """Returns the circumstances of each start of a run, as its ``run.json`` lists them.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
+    document = read_json(path)
+    starts = document.get("starts") if isinstance(document, dict) else None
+    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+        raise UserError(f"'{path}' does not list the starts of a run")
+    return starts
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file as a whole or not at all; raises a UserError where that is not possible."""
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise UserError(f"'{path}' could not be written: {error.strerror}") from error
+
+
+def _machine() -> str:
+    """Returns the processor, its cores and how many of them may be used, and the memory."""
+    names: list[str] = []
+    with suppress(OSError):
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        names = re.findall(r"^model name\s*: (.*)$", cpuinfo, re.MULTILINE)
+    name = names[0] if names else platform.processor() or platform.machine()
+    cores = os.cpu_count() or 1
+    usable = usable_cores()
+    counted = f"{cores} cores" if usable == cores else f"{usable} of {cores} cores"
+    return f"{name}, {counted}, {psutil.virtual_memory().total / 2**30:.0f} GiB"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Returns the commit of the checkout, with ``-dirty`` after changes; None if there is none."""
+    here = Path(__file__).parent
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=here,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,169 @@
+"""The settings of a run that is continued, and of runs that are compared."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from atari_dqn.backend.machine import usable_cores
+from atari_dqn.backend.startup import resolve_precision
+from atari_dqn.config.resolve import read_config
+from atari_dqn.config.schema import SECTIONS, Config
+from atari_dqn.errors import UserError
+from atari_dqn.runs.directory import CONFIG
+
+# Settings that may change when a run is continued, because nothing that it learns depends on them.
+CHANGEABLE = (
+    "training.total_steps",
+    "training.evaluation_period",
+    "training.evaluation_episodes",
+    "training.log_period",
+    "training.checkpoint_period",
+    "training.keep_period",
+    "replay.storage",
+    "machine.trace_updates",
+    "machine.environment_threads",
+    "machine.inter_op_threads",
+)
+# With more threads inside an operation, it may add up in another order.
+INTRA_OP_THREADS = "machine.intra_op_threads"
+THREADS = ("machine.environment_threads", INTRA_OP_THREADS, "machine.inter_op_threads")
+SMALL_BATCH = 64
+
+
+def merge(stored: Config, requested: Config, named: set[str]) -> Config:
+    """Returns the settings with which a run is continued.
+
+    They are the stored ones, but for the few that may change (``CHANGEABLE``).
+
+    Args:
+        stored: settings of the run so far.
+        requested: settings of the command.
+        named: what the command itself names, as ``section.key``, ``recipe`` or ``protocol``; the
+            rest is not compared.
+
+    Raises:
+        UserError: the command names something else than the run has.
+    """
+    advice = "choose another run directory"
+    for name in sorted(named - set(CHANGEABLE)):
+        old = _value(stored, name)
+        new = _value(requested, name)
+        if old != new:
+            reason = f"this run has {name} = {old}, so it cannot continue with {new}"
+            raise UserError(f"{reason}; {advice}")
+    if stored.game != requested.game:
+        raise UserError(f"this run plays {stored.game}, not {requested.game}; {advice}")
+    for name in named & set(CHANGEABLE):
+        stored = _with_value(stored, name, _value(requested, name))
+    return stored
+
+
+def own_config(run_directory: Path, checkpoint: Path) -> tuple[Config, list[str]]:
+    """Returns the settings of a run that is continued, and notes about them.
+
+    Those of its own directory count, because what may change is stored there. All else has to be as
+    in its checkpoint, whose copy was verified: otherwise the run would be another one.
+
+    Args:
+        run_directory: of the run.
+        checkpoint: the one that the run continues from.
+
+    Raises:
+        UserError: the two differ in what may not change.
+    """
+    verified = read_config(checkpoint / CONFIG)
+    path = run_directory / CONFIG
+    try:
+        own = read_config(path)
+    except UserError as error:
+        return verified, [f"{error}; the settings in '{checkpoint}' are used"]
+    fixed = [name for name in _setting_names(SECTIONS) if name not in CHANGEABLE]
+    for name in ("game", "recipe", "protocol", *fixed):
+        new = _value(own, name)
+        trained = _value(verified, name)
+        if new != trained:
+            advice = "change it back, or begin another run"
+            raise UserError(
+                f"'{path}' has {name} = {new}, and the run was trained with {trained}: {advice}"
+            )
+    return own, []
+
+
+def differing_settings(
+    configs: Sequence[Config], sections: Collection[str] = tuple(SECTIONS)
+) -> list[dict[str, str]]:
+    """Returns for each run the settings in which it differs from most, ``{"agent.n_step": "1"}``.
+
+    Where no value is the most frequent one, the first run's counts as usual. Runs without a
+    difference have the same settings but for their seed, threads and what a continued run may
+    change.
+    """
+    if not configs:
+        return []
+    ignored = {*CHANGEABLE, *THREADS, "machine.seed"}
+    names = [name for name in _setting_names(sections) if name not in ignored]
+    runs = [{name: json.dumps(_value(run, name)).strip('"') for name in names} for run in configs]
+    differences: list[dict[str, str]] = [{} for _ in runs]
+    for name in names:
+        values = [run[name] for run in runs]
+        usual, _ = Counter(values).most_common(1)[0]
+        for value, difference in zip(values, differences, strict=True):
+            if value != usual:
+                difference[name] = value
+    return differences
+
+
+def format_differences(differences: Mapping[str, str]) -> str:
+    """Returns differing settings as they follow the name of a run.
+
+    >>> format_differences({"agent.n_step": "1", "agent.double": "false"})
+    ', agent.n_step=1, agent.double=false'
+    """
+    return "".join(f", {name}={value}" for name, value in differences.items())
+
+
+def for_this_machine(config: Config) -> Config:
+    """Returns settings with this machine's thread counts and precision filled in.
+
+    With others, sums may round differently.
+    """
+    cores = usable_cores()
+    # Small operations beside each other keep two cores busier than one of them shared out:
+    # docs/performance.md.
+    shared = cores if config.agent.batch_size > SMALL_BATCH else max(1, cores // 2)
+    for name in THREADS:
+        automatic = shared if name == INTRA_OP_THREADS else cores
+        config = _with_value(config, name, _value(config, name) or automatic)
+    precision = resolve_precision(config.machine.precision, not config.spec.vectors)
+    return _with_value(config, "machine.precision", precision)
+
+
+def notes_on_speed(config: Config) -> list[str]:
+    """Returns notes for the user on settings that this machine is slow with."""
+    if config.machine.precision != "bfloat16" or resolve_precision("auto") == "bfloat16":
+        return []
+    return [
+        "this machine has no units for bfloat16: it takes several times as long as float32, "
+        "and gradients are less exact"
+    ]
+
+
+def _setting_names(sections: Collection[str]) -> list[str]:
+    """Returns the names of all settings of some sections, as ``section.key``."""
+    return [f"{section}.{key}" for section in sections for key in SECTIONS[section].model_fields]
+
+
+def _value(config: Config, name: str) -> Any:
+    """Returns a setting by its name, ``section.key``, ``game``, ``recipe`` or ``protocol``."""
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _with_value(config: Config, name: str, value: Any) -> Config:
+    section, _, key = name.partition(".")
+    changed = getattr(config, section).model_copy(update={key: value})
+    return config.model_copy(update={section: changed})

@@ -1,0 +1,23 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from atari_dqn.errors import UserError
+from atari_dqn.runs.lock import held
+
+
+def test_a_held_directory_is_refused_to_others_and_free_again_afterwards(tmp_path: Path) -> None:
+    run = tmp_path / "game" / "run"
+    for _ in range(2):
+        with held(run):
+            (run / "something").touch()
+            with pytest.raises(UserError, match=f"in use by process {os.getpid()}"), held(run):
+                pass
+    assert (run / "something").exists()
+
+
+def test_a_directory_that_nothing_was_written_into_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), held(tmp_path / "game" / "run"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
