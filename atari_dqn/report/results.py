@@ -13,7 +13,7 @@ from atari_dqn.config.schema import RECIPE_SECTIONS, Config
 from atari_dqn.errors import UserError
 from atari_dqn.files.csv_files import read_columns
 from atari_dqn.files.reading import read_text
-from atari_dqn.recording.contract import MAX_BYTES, Evaluation, parse
+from atari_dqn.recording.episode_file import LARGEST_FILE, EvaluationFile, parse
 from atari_dqn.runs.directory import CONFIG, game_directory, what_differs
 
 EVALUATION, TRAINING = "evaluation", "training"
@@ -149,12 +149,12 @@ def _evaluations_below(directory: Path, notes: list[str]) -> Iterator[Result]:
 
 
 def _evaluated(path: Path) -> Result:
-    text = read_text(path, MAX_BYTES)
+    text = read_text(path, LARGEST_FILE)
     try:
         part = parse(text)
     except UserError as error:
         raise UserError(f"'{path}' is no evaluation: {error}") from None
-    if not isinstance(part, Evaluation):
+    if not isinstance(part, EvaluationFile):
         raise UserError(f"'{path}' is a recording, no evaluation")
     names = (part.game, part.rom, part.recipe or "random play", part.run, part.steps, EVALUATION)
     return Result(
