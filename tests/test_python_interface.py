@@ -60,8 +60,8 @@ def test_paths_may_be_text_everywhere(tmp_path: Path, monkeypatch: pytest.Monkey
     assert again.restore(checkpoint.load("run"))
     result = evaluate(ones, config, seed=1, episodes=2)
     episode, origin = result.representative(), Origin("record", "run", None, None, 0)
-    assert write_recording("plain.gif", config, episode).shown > 0
-    assert write_recording("UPPER.GIF", config, episode).shown > 0
+    assert write_recording("plain.gif", config, episode).seconds > 0
+    assert write_recording("UPPER.GIF", config, episode).seconds > 0
     write_recordings({"gif": "both.gif", "mp4": "both.mp4"}, config, episode)
     record_episode({"gif": "folder/one.gif"}, EvaluatedEpisode(result, episode, origin))
     _, paths = record_ranked("ranked", EvaluatedEpisode.of_rank(result, "median", origin), "end")

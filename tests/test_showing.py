@@ -334,9 +334,9 @@ def test_recordings_have_a_limit(kind: str, limit: str, tmp_path: Path) -> None:
     result = evaluate(
         lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1, epsilon=0.0
     )
-    shown = write_recording(tmp_path / f"a.{kind}", config, result.episodes[0])
-    assert shown.shown == pytest.approx(2, abs=0.3)
-    assert shown.played == pytest.approx(40 / shown.screens_per_second)
+    recorded = write_recording(tmp_path / f"a.{kind}", config, result.episodes[0])
+    assert recorded.seconds == pytest.approx(2, abs=0.3)
+    assert recorded.episode_seconds == pytest.approx(40 / recorded.screens_per_second)
 
 
 def test_an_evaluation_counts_though_its_recordings_fail(tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
-"""Scoring an agent: whole episodes, a fixed number from each environment, and everything that the
-score depends on.
-"""
+"""Scores an agent: whole episodes, a fixed number from each environment, and their protocol."""
 
 import operator
 import statistics

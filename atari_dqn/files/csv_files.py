@@ -70,10 +70,10 @@ def last_row(path: Path) -> dict[str, float]:
         except OSError as error:
             raise UserError(f"'{path}' could not be read: {error.strerror}") from None
     header = next(_rows(_lines(path, beginning)), [])
-    whole = [row for row in _rows(_lines(path, end)) if len(row) == len(header)]
-    if not whole:
+    rows = [row for row in _rows(_lines(path, end)) if len(row) == len(header)]
+    if not rows:
         return {}
-    numbers = {name: _number(cell) for name, cell in zip(header, whole[-1], strict=True)}
+    numbers = {name: _number(cell) for name, cell in zip(header, rows[-1], strict=True)}
     return {name: number for name, number in numbers.items() if number is not None}
 
 
@@ -102,12 +102,12 @@ def _indices(path: Path, header: Sequence[str], names: Sequence[str]) -> list[in
     missing = [name for name in names if name not in header]
     if not missing:
         return [header.index(name) for name in names]
-    wanted = f"wanted are columns named {', '.join(names)}, with commas between them"
+    expected = f"wanted are columns named {', '.join(names)}, with commas between them"
     if len(header) == 1 and ";" in header[0]:
         reason = "has semicolons between its columns, as some spreadsheets save it"
     else:
         reason = f"has no column '{missing[0]}'{nearest(missing[0], header)}"
-    raise UserError(f"'{path}' {reason}: {wanted}")
+    raise UserError(f"'{path}' {reason}: {expected}")
 
 
 def _numbers(row: Sequence[str], indices: Sequence[int], width: int) -> list[float] | None:

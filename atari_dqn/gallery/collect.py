@@ -1,6 +1,4 @@
-"""What the page shows, as plain data: recordings and evaluations below the videos, runs below the
-checkpoints.
-"""
+"""Collects what the page shows: recordings and evaluations below one folder, runs below another."""
 
 import json
 import re
@@ -383,7 +381,7 @@ def _read_run(directory: Path, stamps: tuple[Stamp | None, ...]) -> RunData:
 
 
 def _unknown_run(file: RecordingFile | EvaluationFile) -> RunData:
-    """Returns a run of which only recordings are left."""
+    """Returns the data of a run whose own files are gone."""
     return {
         "game": file.game,
         "name": file.run,
@@ -414,7 +412,7 @@ class _Start(NamedTuple):
 
 
 def _first_start(directory: Path) -> _Start:
-    """Returns when a run began and at which commit, as far as its files tell."""
+    """Returns when a run began and at which commit, as far as its files are sound."""
     with suppress(UserError, KeyError, IndexError, TypeError, AttributeError):
         start = read_json(directory / CIRCUMSTANCES)["starts"][0]
         time = str(start["time"])[:LONGEST_TIME]

@@ -1,6 +1,4 @@
-"""Annotated recordings: beside the game's screen what the network sees of it, and what it expects
-of each action.
-"""
+"""Annotated recordings: the game's screen, what the network sees, and what it expects."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -76,7 +74,7 @@ def annotate(agent: Agent, scale: int | None = None) -> Show:
     """Returns a way to show an episode with what an agent expects in it.
 
     Args:
-        agent: who played.
+        agent: that played.
         scale: of the game's screen; None: 2, or 1 for large ones.
     """
     explainer = Explainer(agent)
@@ -369,9 +367,9 @@ def _draw_observation(picture: Image.Image, observation: NDArray[Any], box: Box)
 
 
 def _draw_numbers(picture: Image.Image, vector: NDArray[np.float32], box: Box) -> int:
-    """Draws the numbers of a vector, each with a bar from the middle: right for positive ones.
+    """Draws the numbers of a vector; returns where the rest of the panel begins.
 
-    Returns where the rest of the panel begins.
+    Each has a bar from the middle: to the right for positive ones.
     """
     numbers = vector[:MOST_NUMBERS]
     draw = ImageDraw.Draw(picture)

@@ -1,7 +1,8 @@
-"""The JSON beside recordings and of evaluations: one schema for those who write and read it.
+"""The JSON beside recordings and of evaluations: one schema for writing and reading.
 
-Anybody may have written such a file. ``parse`` reads what the page and the report show, of files of
-older and newer versions too; ``read_episode`` reads a whole episode, to play it again.
+Anybody may have written such a file. ``parse`` reads what the page and the report show, also of
+files that an older or a newer version wrote; ``read_episode`` reads all that it takes to play an
+episode again, and refuses every field that it does not know.
 """
 
 import json
@@ -57,13 +58,12 @@ CheckpointPath = Annotated[str, StringConstraints(max_length=1000)]
 Count32 = Annotated[int, Field(ge=0, lt=2**31)]
 Name = Annotated[str, StringConstraints(max_length=4096)]
 
-
 # For an episode that is played again: no other fields, and no numbers written as texts.
 EXACT = ConfigDict(extra="forbid", strict=True)
 
 
 class Origin(NamedTuple):
-    """Who played."""
+    """Where an episode or an evaluation comes from."""
 
     source: Source
     run: str  # name of the run directory
@@ -84,7 +84,7 @@ def _plain_name(name: str) -> str:
 
 
 def _known_endings(files: object) -> object:
-    """Leaves out kinds of files that this version does not show."""
+    """Removes kinds of files that this version does not show."""
     if not isinstance(files, Mapping):
         return files
     return {ending: files[ending] for ending in ENDINGS if files.get(ending) is not None}
@@ -274,7 +274,7 @@ class EpisodeFile(RecordingFile):
             reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise UserError(f"the settings of a recording: {reason}") from None
 
-    def played(self) -> Episode:
+    def to_episode(self) -> Episode:
         """Returns the episode to play."""
         return Episode(
             seed=self.episode.seed,
@@ -313,7 +313,7 @@ class EvaluatedEpisode:
     Attributes:
         result: the evaluation.
         episode: one of its episodes.
-        origin: who played.
+        origin: where it comes from.
         rank: of the episode among those of the evaluation; None where it was not ranked.
     """
 

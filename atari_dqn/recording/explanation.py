@@ -1,6 +1,4 @@
-"""Why an agent does what it does: the values, and distributions of returns, that it sees in each
-moment of an episode.
-"""
+"""What an agent expects in each moment of an episode: values and distributions of returns."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice

@@ -15,7 +15,7 @@ TRANSPARENT = COLOURS
 # Browsers take a shorter delay for a mistake and show such a frame for a tenth of a second.
 SHORTEST_DELAY = 2
 LONGEST_DELAY = 65_535
-PALETTE_AT = 13  # behind the signature, the size of the screen, and what is said about it
+PALETTE_AT = 13  # behind the signature and the description of the screen
 LOOP_FOREVER = b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
 
 

@@ -1,4 +1,4 @@
-"""A picture of what happens between the emulator's screen and the network's eye."""
+"""A picture of what happens between the emulator's screen and the network."""
 
 import io
 from pathlib import Path
@@ -23,7 +23,7 @@ LABEL = 18
 ZOOM = 2  # of what the network sees
 
 
-class SeenStep(NamedTuple):
+class PlayedStep(NamedTuple):
     """One agent step."""
 
     number: int
@@ -56,19 +56,19 @@ def draw_frames(out: str | Path, config: Config, steps: int, after: int, seed: i
         raise UserError(
             f"{config.spec.id} shows vectors; frames are drawn of games that show pictures"
         )
-    seen = play_steps(config, steps, after, seed)
+    played = play_steps(config, steps, after, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    drawn = io.BytesIO()
-    picture_of(seen, config).save(drawn, format="PNG")
-    write_whole(out, drawn.getvalue())
+    png = io.BytesIO()
+    picture_of(played, config).save(png, format="PNG")
+    write_whole(out, png.getvalue())
 
 
-def play_steps(config: Config, steps: int, after: int, seed: int) -> list[SeenStep]:
-    """Plays at random and keeps the last steps; see ``draw_frames``."""
+def play_steps(config: Config, steps: int, after: int, seed: int) -> list[PlayedStep]:
+    """Plays at random and returns the last steps; see ``draw_frames``."""
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     random = np.random.Generator(np.random.PCG64(seed))
     game.reset(seed)
-    seen = []
+    played = []
     frames = 0
     for number in range(1, after + steps + 1):
         action = int(random.integers(len(game.action_names)))
@@ -82,28 +82,28 @@ def play_steps(config: Config, steps: int, after: int, seed: int) -> list[SeenSt
                 "choose another seed, or a smaller --after"
             )
         if number > after:
-            step = SeenStep(
+            step = PlayedStep(
                 number=number,
                 action=game.action_names[action],
                 raw=raw or [game.screen()],
                 observation=outcome.observation,
                 first_frame=frames + 1,
             )
-            seen.append(step)
+            played.append(step)
         frames += outcome.frames
-    return seen
+    return played
 
 
-def picture_of(seen: list[SeenStep], config: Config) -> Image.Image:
-    """Returns the steps one below the other; what is seen is drawn twice as large."""
-    rows, columns, _ = seen[0].raw[0].shape
-    stack, height, width = (int(size) for size in seen[0].observation.shape)
+def picture_of(played: list[PlayedStep], config: Config) -> Image.Image:
+    """Returns the steps one below the other; what the network sees is twice as large."""
+    rows, columns, _ = played[0].raw[0].shape
+    stack, height, width = (int(size) for size in played[0].observation.shape)
     raw_band = LABEL + rows + 2 * GAP
     band = HEADER + raw_band + LABEL + ZOOM * height + 2 * MARGIN
-    most_raw = max(len(step.raw) for step in seen)
+    most_raw = max(len(step.raw) for step in played)
     across = max(most_raw * (columns + GAP), stack * (ZOOM * width + GAP)) - GAP
-    picture = Image.new("RGB", (across + 2 * MARGIN, band * len(seen) + MARGIN), BACKGROUND)
-    for index, step in enumerate(seen):
+    picture = Image.new("RGB", (across + 2 * MARGIN, band * len(played) + MARGIN), BACKGROUND)
+    for index, step in enumerate(played):
         top = index * band + MARGIN
         _draw_header(picture, top, step, config)
         _draw_raw_frames(picture, top + HEADER, step, config)
@@ -111,14 +111,14 @@ def picture_of(seen: list[SeenStep], config: Config) -> Image.Image:
     return picture
 
 
-def _draw_header(picture: Image.Image, top: int, step: SeenStep, config: Config) -> None:
+def _draw_header(picture: Image.Image, top: int, step: PlayedStep, config: Config) -> None:
     title = f"agent step {step.number}: {step.action}"
     width = text(picture, (MARGIN, top), title, Style(MEDIUM, WHITE))
     what_happens = _what_happens(step, config)
     text(picture, (MARGIN + width + 12, top + 2), what_happens, Style(SMALL, FAINT))
 
 
-def _draw_raw_frames(picture: Image.Image, top: int, step: SeenStep, config: Config) -> None:
+def _draw_raw_frames(picture: Image.Image, top: int, step: PlayedStep, config: Config) -> None:
     """Draws the frames that a step took, and marks those that are observed."""
     for index, raw in enumerate(step.raw):
         rows, columns, _ = raw.shape
@@ -132,7 +132,7 @@ def _draw_raw_frames(picture: Image.Image, top: int, step: SeenStep, config: Con
             picture.paste(BLUE, (left, below + 2, left + columns, below + 4))
 
 
-def _draw_observation(picture: Image.Image, top: int, step: SeenStep) -> None:
+def _draw_observation(picture: Image.Image, top: int, step: PlayedStep) -> None:
     """Draws the stack that the network sees after a step."""
     stack, height, width = step.observation.shape
     label = (
@@ -145,7 +145,7 @@ def _draw_observation(picture: Image.Image, top: int, step: SeenStep) -> None:
         picture.paste(large, (MARGIN + index * (ZOOM * width + GAP), top + LABEL))
 
 
-def _what_happens(step: SeenStep, config: Config) -> str:
+def _what_happens(step: PlayedStep, config: Config) -> str:
     settings = config.environment
     parts = []
     if config.rom:

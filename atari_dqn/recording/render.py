@@ -1,6 +1,4 @@
-"""From an episode (its seed and its actions) to a GIF and an MP4, in true colours and at true
-speed.
-"""
+"""Renders an episode (its seed and its actions) to a GIF and an MP4, at true speed."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -59,12 +57,12 @@ class EpisodeChangedError(UserError):
 class Recorded(NamedTuple):
     """How much of an episode a file shows."""
 
-    shown: float  # game time in seconds
-    played: float  # that of the whole episode
+    seconds: float  # of game time that the file shows
+    episode_seconds: float  # of game time that the episode took
     screens_per_second: float
 
 
-# How an episode is shown: from the game and the episode to its screens.
+# From a game and an episode to the screens that are recorded.
 Show = Callable[[Game, Episode], Iterator[Screen]]
 
 
@@ -73,8 +71,8 @@ class Rendering:
     """How an episode is drawn.
 
     Attributes:
-        scale: each pixel becomes a square of so many times so many; None: 1, and in an MP4 2 for
-            small screens.
+        scale: each pixel becomes a square of this width; None: 1, and in an MP4 2 for small
+            screens.
         show: draws the screens; None: those of the game, as they are.
     """
 
@@ -188,9 +186,9 @@ def write_recordings(
         raise UserError(failures[0])
     for failure in failures:
         logger.warning(failure)
-    played = episode.frames / rate
+    episode_seconds = episode.frames / rate
     return {
-        ending: Recorded(output.seconds, played, rate)
+        ending: Recorded(output.seconds, episode_seconds, rate)
         for ending, output in outputs.items()
         if not output.failure
     }
@@ -216,7 +214,7 @@ def record_episode(
     recorded = write_recordings(paths, evaluated.result.config, evaluated.episode, rendering)
     files = {}
     for ending, part in recorded.items():
-        files[ending] = RecordedFile(name=Path(paths[ending]).name, seconds=part.shown)
+        files[ending] = RecordedFile(name=Path(paths[ending]).name, seconds=part.seconds)
     first = next(iter(recorded))
     described = evaluated.describe(
         files, recorded[first].screens_per_second, annotated=rendering.show is not None
@@ -272,11 +270,11 @@ def replay_recording(path: str | Path, out: str | Path, scale: int | None = None
     ending = ending_of(out)
     try:
         recorded = write_recordings(
-            {ending: out}, config, described.played(), Rendering(scale), to_the_end=True
+            {ending: out}, config, described.to_episode(), Rendering(scale), to_the_end=True
         )
     except EpisodeChangedError as error:
         raise UserError(f"'{path}' does not describe what happens: {error}") from None
-    files = {ending: RecordedFile(name=out.name, seconds=recorded[ending].shown)}
+    files = {ending: RecordedFile(name=out.name, seconds=recorded[ending].seconds)}
     return write_beside(out, described.model_copy(update={"files": files, "annotated": False}))
 
 
@@ -392,7 +390,7 @@ _SINKS: dict[Ending, type[_Gif] | type[_Mp4]] = {"gif": _Gif, "mp4": _Mp4}
 class _Output:
     """A file of a recording: written under another name, and given its own when it is complete.
 
-    What goes wrong with it is kept in ``failure`` and disturbs nobody else.
+    Its failure does not disturb other files.
 
     Args:
         path: of the file.

@@ -100,7 +100,7 @@ def interval(
     """Returns bounds between which a statistic lies, by a stratified bootstrap.
 
     In each resample every game's runs are sampled from its own runs, with replacement; the bounds
-    are percentiles. With one run of each game they coincide: a single run tells nothing of how much
+    are percentiles. With one run of each game they coincide: a single run does not show how much
     runs differ. Ibid., section 4.1.
 
     Args:

@@ -1,4 +1,4 @@
-"""What results say together: one table for each protocol, never two protocols in one."""
+"""Tables of results: one for each protocol, never two protocols in one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass

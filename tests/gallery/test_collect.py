@@ -321,7 +321,8 @@ def test_without_its_packages_one_line_says_what_to_install(
     monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "plotly" else name)
     assert main(["gallery", "--videos", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        "error: the page needs jinja2 and plotly: 'make gallery' installs them, as does pip install 'atari-dqn[gallery]'\n"
+        "error: the page needs jinja2 and plotly: 'make gallery' installs them, "
+        "as does pip install 'atari-dqn[gallery]'\n"
     )
 
 

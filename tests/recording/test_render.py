@@ -103,7 +103,7 @@ def test_a_gif_expanded_along_its_timeline_is_the_game(game: str, tmp_path: Path
     assert len(screens) == len(episode.actions) + 1
     assert (
         end / 100
-        == recorded.shown
+        == recorded.seconds
         == pytest.approx(episode.frames / recorded.screens_per_second, rel=0.02, abs=0.021)
     )
 
@@ -136,7 +136,7 @@ def test_an_mp4_has_the_frames_size_and_duration_of_the_game(tmp_path: Path) -> 
     for game in ("BreakoutDeterministic-v4", "Breakout-v0"):
         config, episode = random_episode(game)
         path = tmp_path / "episode.mp4"
-        seconds = write_recording(path, config, episode).shown
+        seconds = write_recording(path, config, episode).seconds
         count, duration = imageio_ffmpeg.count_frames_and_secs(str(path))
         assert duration == pytest.approx(seconds, rel=0.02)
         assert duration == pytest.approx(episode.frames / 60, rel=0.02)
@@ -159,10 +159,10 @@ def test_an_mp4_looks_like_the_game(tmp_path: Path) -> None:
 
 def test_a_long_gif_is_cut_after_the_stated_time(tmp_path: Path) -> None:
     config, episode = random_episode("pong", **{"recording.max_seconds": 5})
-    assert write_recording(tmp_path / "episode.gif", config, episode).shown == pytest.approx(
+    assert write_recording(tmp_path / "episode.gif", config, episode).seconds == pytest.approx(
         5.0, abs=0.1
     )
-    assert write_recording(tmp_path / "episode.mp4", config, episode).shown == pytest.approx(
+    assert write_recording(tmp_path / "episode.mp4", config, episode).seconds == pytest.approx(
         episode.frames / 60, rel=0.02
     )
 
