@@ -22,7 +22,7 @@ from atari_dqn.evaluation.describe import describe
 from atari_dqn.evaluation.evaluate import Evaluation, evaluate
 from atari_dqn.games import gymnasium_tasks
 from atari_dqn.games.ids import GameSpec, all_ids, identify, resolve
-from atari_dqn.recording.episode_file import Origin, read_episode
+from atari_dqn.recording.episode_file import EvaluatedEpisode, Origin, read_episode
 from atari_dqn.recording.render import record_episode, replay_recording, replay_screens
 from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import Training
@@ -130,7 +130,9 @@ def test_arguments_without_a_default_come_from_the_settings(tmp_path: Path) -> N
     ):
         load_config(game, "cartpole")
     origin = Origin("record", "run", "cartpole", None, 0)
-    record_episode({"gif": tmp_path / "e.gif"}, result, result.episodes[0], origin)
+    record_episode(
+        {"gif": tmp_path / "e.gif"}, EvaluatedEpisode(result, result.episodes[0], origin)
+    )
     assert read_episode(tmp_path / "e.json").config().environment.kwargs == {"size": 3}
     assert replay_recording(tmp_path / "e.json", tmp_path / "again.gif").episode.steps == 3
 

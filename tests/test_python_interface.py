@@ -20,7 +20,7 @@ from atari_dqn import (
 )
 from atari_dqn.config.resolve import read_config
 from atari_dqn.config.schema import Config
-from atari_dqn.recording.episode_file import Origin, read_episode
+from atari_dqn.recording.episode_file import EvaluatedEpisode, Origin, read_episode
 from atari_dqn.recording.render import (
     record_episode,
     record_ranked,
@@ -60,11 +60,11 @@ def test_paths_may_be_text_everywhere(tmp_path: Path, monkeypatch: pytest.Monkey
     assert again.restore(checkpoint.load("run"))
     result = evaluate(ones, config, seed=1, episodes=2)
     episode, origin = result.representative(), Origin("record", "run", None, None, 0)
-    assert write_recording("plain.gif", config, episode).shown > 0
-    assert write_recording("UPPER.GIF", config, episode).shown > 0
+    assert write_recording("plain.gif", config, episode).seconds > 0
+    assert write_recording("UPPER.GIF", config, episode).seconds > 0
     write_recordings({"gif": "both.gif", "mp4": "both.mp4"}, config, episode)
-    record_episode({"gif": "folder/one.gif"}, result, episode, origin)
-    _, paths = record_ranked("ranked", result, origin, "median", "end")
+    record_episode({"gif": "folder/one.gif"}, EvaluatedEpisode(result, episode, origin))
+    _, paths = record_ranked("ranked", EvaluatedEpisode.of_rank(result, "median", origin), "end")
     assert all(path.parent == Path("ranked") for path in paths.values())
     assert (
         replay_recording("folder/one.json", "again.gif").episode

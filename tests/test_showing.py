@@ -128,11 +128,13 @@ def test_a_failure_of_what_is_shown_is_a_note(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     prepare, expected = FAULTS[fault]
     prepare(tmp_path, monkeypatch)
     training = train(tmp_path, settings(training__total_steps=200))
-    assert capsys.readouterr().err.count(expected) == 2, "one note for each evaluation"
+    notes = capsys.readouterr().err + caplog.text
+    assert notes.count(expected) == 2, "one note for each evaluation"
     assert training.steps == 200
     assert [path.name for path in checkpoint.in_run(tmp_path / "run")] == [
         "step-000000100",
@@ -166,7 +168,7 @@ def test_a_checkpoint_is_written_before_the_evaluation_at_its_step_and_told_of_i
 ) -> None:
     found = []
 
-    def evaluated(agent: Any, config: Any, origin: Any, *rest: Any) -> float:
+    def evaluated(agent: Any, origin: Any, *rest: Any) -> float:
         found.append((origin.steps, [path.name for path in checkpoint.in_run(tmp_path / "run")]))
         return float(origin.steps)
 
@@ -253,15 +255,16 @@ def test_a_signal_leaves_a_recording_at_once_and_leaves_nothing_half_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
+    replay_screens = render.replay_screens
 
     def stopping(game: Any, episode: Any) -> Any:
-        for screen in render.replay_screens(game, episode):
+        for screen in replay_screens(game, episode):
             seen.append(screen)
             if len(seen) == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield screen
 
-    monkeypatch.setattr(render.record_episode, "__kwdefaults__", {"scale": None, "show": stopping})
+    monkeypatch.setattr(render, "replay_screens", stopping)
     training = Training(settings(training__total_steps=200), tmp_path / "run", tmp_path / "videos")
     assert not training.run()
     assert len(seen) == 3
@@ -331,9 +334,9 @@ def test_recordings_have_a_limit(kind: str, limit: str, tmp_path: Path) -> None:
     result = evaluate(
         lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1, epsilon=0.0
     )
-    shown = write_recording(tmp_path / f"a.{kind}", config, result.episodes[0])
-    assert shown.shown == pytest.approx(2, abs=0.3)
-    assert shown.played == pytest.approx(40 / shown.screens_per_second)
+    recorded = write_recording(tmp_path / f"a.{kind}", config, result.episodes[0])
+    assert recorded.seconds == pytest.approx(2, abs=0.3)
+    assert recorded.episode_seconds == pytest.approx(40 / recorded.screens_per_second)
 
 
 def test_an_evaluation_counts_though_its_recordings_fail(tmp_path: Path) -> None:

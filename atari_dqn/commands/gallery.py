@@ -17,14 +17,21 @@ def gallery(options: argparse.Namespace) -> int:
     check_installed("the page", ("jinja2", "plotly"), "gallery", "gallery")
     from atari_dqn.gallery.collect import collect
     from atari_dqn.gallery.page import write_page
-    from atari_dqn.gallery.serve import follow
+    from atari_dqn.gallery.serve import live_page
 
     root, videos = Path(options.root), Path(options.videos)
     if options.port is not None and not options.live:
         raise UserError("--port is for --live, which serves the page")
     check_writable(videos)
     if options.live:
-        return follow(root, videos, PORT if options.port is None else options.port)
+        with live_page(root, videos, PORT if options.port is None else options.port) as live:
+            print(
+                f"{live.address} follows the runs in '{root}' and the recordings in '{videos}'; "
+                "Ctrl-C ends it",
+                flush=True,
+            )
+            live.follow()
+        return 0
     data, notes = collect(root, videos)
     for note in notes:
         say_notes([note])

@@ -99,8 +99,8 @@ def _record_agent(options: argparse.Namespace, out: Path) -> Any:
     path, agent, config = _load(options)
     from atari_dqn.evaluation.evaluate import evaluate
     from atari_dqn.recording.annotation import annotate
-    from atari_dqn.recording.episode_file import Origin
-    from atari_dqn.recording.render import ending_of, record_episode
+    from atari_dqn.recording.episode_file import EvaluatedEpisode, Origin
+    from atari_dqn.recording.render import Rendering, ending_of, record_episode
 
     seed = 1 if options.seed is None else options.seed
     result = evaluate(agent.act, config, seed=seed, episodes=1, epsilon=options.epsilon)
@@ -108,9 +108,8 @@ def _record_agent(options: argparse.Namespace, out: Path) -> Any:
         "record", path.resolve().parent.name, config.recipe, str(path), checkpoint.step_of(path)
     )
     show = annotate(agent, options.scale) if options.annotated else None
-    return record_episode(
-        {ending_of(out): out}, result, result.episodes[0], origin, scale=options.scale, show=show
-    )
+    evaluated = EvaluatedEpisode(result, result.episodes[0], origin)
+    return record_episode({ending_of(out): out}, evaluated, Rendering(options.scale, show))
 
 
 def watch(options: argparse.Namespace) -> int:
@@ -271,8 +270,13 @@ def _write_result(
     """Records the episodes of an evaluation that are worth seeing, writes its JSON, and prints the
     paths.
     """
-    from atari_dqn.recording.episode_file import conditions_of, evaluation_json, evaluation_stem
-    from atari_dqn.recording.render import record_ranked
+    from atari_dqn.recording.episode_file import (
+        EvaluatedEpisode,
+        conditions_of,
+        evaluation_json,
+        evaluation_stem,
+    )
+    from atari_dqn.recording.render import Rendering, record_ranked
 
     path = directory / f"{evaluation_stem(result, origin)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -281,9 +285,9 @@ def _write_result(
     wanted: list[tuple[Rank, str, Show | None]] = [(rank, suffix, None) for rank in result.ranked()]
     wanted += [("median", f"{suffix}_annotated", annotated)] if annotated else []
     for rank, name, show in wanted:
-        options = {"scale": scale, "show": show}
+        evaluated = EvaluatedEpisode.of_rank(result, rank, origin)
         try:
-            described, paths = record_ranked(directory, result, origin, rank, name, **options)
+            described, paths = record_ranked(directory, evaluated, name, Rendering(scale, show))
         except (
             Exception,
             SystemExit,

@@ -31,7 +31,7 @@ def report(options: argparse.Namespace) -> int:
         from atari_dqn.report.html import as_page
 
         for ending, text in (
-            (".json", json.dumps(tables, indent=1) + "\n"),
+            (".json", json.dumps([table.to_json() for table in tables], indent=1) + "\n"),
             (".html", as_page(tables)),
         ):
             path = Path(f"{options.out}{ending}")

@@ -198,7 +198,7 @@ def plot(options: argparse.Namespace) -> int:
     from atari_dqn.report.learning_curves import plot_runs
 
     check_writable(Path(options.out).parent)
-    for path in plot_runs(paths_of(options.runs), Path(options.out), say_notes):
+    for path in plot_runs(paths_of(options.runs), Path(options.out)):
         print(path)
     return 0
 

@@ -6,29 +6,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.config.schema import Config
+from atari_dqn.config.schema import Config, EnvironmentSettings
 from atari_dqn.environments.environments import make_game
 from atari_dqn.evaluation.evaluate import Evaluation
 from atari_dqn.games.ids import reference_scores
 
 
 def describe(evaluation: Evaluation, agent: str) -> str:
-    """The whole result in one block of text: agent, protocol, score."""
-    config, numbers = evaluation.config, evaluation.statistics()
-    rom, error = config.rom or "", numbers["standard_error"]
-    unit = "frames" if rom else "agent steps"
-    margin = "" if error is None else f" +- {error:.2f} (standard error)"
+    """Returns the whole result as a block of text: agent, protocol, score."""
+    config = evaluation.config
+    numbers = evaluation.statistics()
+    rom = config.rom or ""
+    episodes = numbers["episodes"]
     lines = {
         "game": f"{config.game} (rom {rom})" if rom else config.game,
         "agent": agent,
         "protocol": f"{config.protocol}: {describe_environment(config)}",
-        "evaluation": f"{numbers['episodes']} episodes in {evaluation.environments} environments, "
-        f"epsilon {evaluation.epsilon:g}, cap {config.evaluation.frame_cap} {unit}, seed {evaluation.seed}",
-        "score": f"mean {numbers['mean']:.2f}{margin}, "
-        f"median {numbers['median']:g}, min {numbers['min']:g}, max {numbers['max']:g}",
+        "evaluation": _describe_conditions(evaluation),
+        "score": _describe_score(evaluation),
         "human-normalised": "no published scores for this game",
         "length": f"mean {numbers['mean_length_steps']:.0f} agent steps",
-        "cut by the cap": f"{numbers['cut_by_frame_cap']} of {numbers['episodes']} episodes",
+        "cut by the cap": f"{numbers['cut_by_frame_cap']} of {episodes} episodes",
     }
     if numbers["human_normalised"] is not None:
         random, human = reference_scores()[rom]
@@ -41,8 +39,13 @@ def describe(evaluation: Evaluation, agent: str) -> str:
 def describe_first_values(
     values: Callable[[NDArray[Any]], NDArray[np.float32]], config: Config
 ) -> str:
-    """What an agent thinks that each action is worth as an episode begins, always the same one of
-    the run's seed.
+    """Returns in words what each action is worth to an agent as an episode begins.
+
+    It is always the same episode, the one of the run's seed.
+
+    Args:
+        values: from observations (1, *observation_shape) to Q-values (1, A).
+        config: what to play.
     """
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     observation, _ = game.reset(config.machine.seed)
@@ -51,29 +54,55 @@ def describe_first_values(
 
 
 def describe_environment(config: Config) -> str:
-    """What the environment settings mean, in words."""
-    settings = config.environment
-    if config.spec.vectors:
-        parts = [
-            f"{settings.stack} vectors" if settings.stack > 1 else "vectors",
-            "every step played as it is",
-        ]
-        parts += ["time feature"] if settings.time_feature else []
-        parts += ["rescaled to -1..1"] if settings.rescale else []
-        return ", ".join([*parts, *(f"{name} {value}" for name, value in settings.kwargs.items())])
+    """Returns in words what the environment's settings mean."""
+    describe_settings = _describe_vectors if config.spec.vectors else _describe_frames
+    return ", ".join(describe_settings(config.environment))
+
+
+def _describe_conditions(evaluation: Evaluation) -> str:
+    config = evaluation.config
+    unit = "frames" if config.rom else "agent steps"
+    return (
+        f"{len(evaluation.episodes)} episodes in {evaluation.environments} environments, "
+        f"epsilon {evaluation.epsilon:g}, cap {config.evaluation.frame_cap} {unit}, "
+        f"seed {evaluation.seed}"
+    )
+
+
+def _describe_score(evaluation: Evaluation) -> str:
+    numbers = evaluation.statistics()
+    error = numbers["standard_error"]
+    margin = "" if error is None else f" +- {error:.2f} (standard error)"
+    return (
+        f"mean {numbers['mean']:.2f}{margin}, median {numbers['median']:g}, "
+        f"min {numbers['min']:g}, max {numbers['max']:g}"
+    )
+
+
+def _describe_vectors(settings: EnvironmentSettings) -> list[str]:
+    parts = [f"{settings.stack} vectors" if settings.stack > 1 else "vectors"]
+    parts.append("every step played as it is")
+    if settings.time_feature:
+        parts.append("time feature")
+    if settings.rescale:
+        parts.append("rescaled to -1..1")
+    parts += [f"{name} {value}" for name, value in settings.kwargs.items()]
+    return parts
+
+
+def _describe_frames(settings: EnvironmentSettings) -> list[str]:
     skip = settings.frame_skip
-    fires = [
-        when
-        for pressed, when in (
-            (settings.fire_at_reset, "at reset"),
-            (settings.fire_after_life_loss, "after a lost life"),
-        )
-        if pressed
-    ]
-    parts = [
-        f"frame skip {skip}"
-        if isinstance(skip, int)
-        else f"frame skip {skip[0]} to {skip[1]} at random",
+    if isinstance(skip, list):
+        parts = [f"frame skip {skip[0]} to {skip[1]} at random"]
+    else:
+        parts = [f"frame skip {skip}"]
+    fires = []
+    if settings.fire_at_reset:
+        fires.append("at reset")
+    if settings.fire_after_life_loss:
+        fires.append("after a lost life")
+    return [
+        *parts,
         f"sticky {settings.sticky_probability:g}",
         "max-pool" if settings.max_pool else "no max-pool",
         f"{'full' if settings.full_actions else 'minimal'} action set",
@@ -81,4 +110,3 @@ def describe_environment(config: Config) -> str:
         f"FIRE {' and '.join(fires)}" if fires else "no FIRE pressed",
         f"{settings.stack} frames of {settings.height}x{settings.width}",
     ]
-    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""The one reader of CSV files, which tolerates what spreadsheets and power cuts leave behind."""
+"""The reader of CSV files, which tolerates what spreadsheets and power cuts leave behind."""
 
 import csv
 import math
@@ -24,7 +24,7 @@ def read_columns(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
 
     Left out are rows without a finite number in each of these columns, rows with more or fewer
     cells than the header, and a last row without its line's end, which is still being written or
-    was cut off. There are no rows where there is no file.
+    was cut off. Without a file there are no rows.
 
     Args:
         path: of the file.
@@ -40,15 +40,19 @@ def read_columns(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
     header = next(rows, None)
     if header is None:
         return empty
-    places = _places(path, header, names)
-    numbers = [found for row in rows if (found := _numbers(row, places, len(header)))]
-    return np.array(numbers, np.float64).reshape(-1, len(names)).T
+    indices = _indices(path, header, names)
+    table = []
+    for row in rows:
+        numbers = _numbers(row, indices, len(header))
+        if numbers is not None:
+            table.append(numbers)
+    return np.array(table, np.float64).reshape(-1, len(names)).T
 
 
 def last_row(path: Path) -> dict[str, float]:
     """Returns the numbers of the last whole row of a CSV file by their columns; empty without one.
 
-    Only the beginning and the end of the file are read, since this is asked again and again while
+    Only the beginning and the end of the file are read, since this is called again and again while
     runs go on.
 
     Raises:
@@ -59,21 +63,22 @@ def last_row(path: Path) -> dict[str, float]:
     with open_file(path) as file:
         try:
             beginning = file.readline(LAST_BYTES)
-            begin = file.tell()
-            file.seek(max(begin, file.seek(0, 2) - LAST_BYTES))
+            first_row = file.tell()
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(first_row, size - LAST_BYTES))
             end = file.read(LAST_BYTES)
         except OSError as error:
             raise UserError(f"'{path}' could not be read: {error.strerror}") from None
     header = next(_rows(_lines(path, beginning)), [])
-    whole = [row for row in _rows(_lines(path, end)) if len(row) == len(header)]
-    if not whole:
+    rows = [row for row in _rows(_lines(path, end)) if len(row) == len(header)]
+    if not rows:
         return {}
-    numbers = {name: _number(cell) for name, cell in zip(header, whole[-1], strict=True)}
+    numbers = {name: _number(cell) for name, cell in zip(header, rows[-1], strict=True)}
     return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _lines(path: Path, content: bytes) -> list[str]:
-    """The lines that are whole, without their ends and without what no text has in it."""
+    """Returns the whole lines, without their ends and without zero bytes."""
     check_encoding(path, content)
     text = content.decode("utf-8", errors="replace")
     text = text.removeprefix(MARK).replace("\0", "")
@@ -81,7 +86,7 @@ def _lines(path: Path, content: bytes) -> list[str]:
 
 
 def _rows(lines: Sequence[str]) -> Iterator[list[str]]:
-    """The cells of each line that has any; a quote that never ends spoils only its own line."""
+    """Yields the cells of each line that has any; a quote without an end spoils only its line."""
     for line in lines:
         if '"' in line:
             try:
@@ -92,24 +97,26 @@ def _rows(lines: Sequence[str]) -> Iterator[list[str]]:
             yield line.split(",")
 
 
-def _places(path: Path, header: Sequence[str], names: Sequence[str]) -> list[int]:
+def _indices(path: Path, header: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Returns the indices of columns in a header; raises a UserError for one that is missing."""
     missing = [name for name in names if name not in header]
     if not missing:
         return [header.index(name) for name in names]
-    wanted = f"wanted are columns named {', '.join(names)}, with commas between them"
+    expected = f"wanted are columns named {', '.join(names)}, with commas between them"
     if len(header) == 1 and ";" in header[0]:
         reason = "has semicolons between its columns, as some spreadsheets save it"
     else:
         reason = f"has no column '{missing[0]}'{nearest(missing[0], header)}"
-    raise UserError(f"'{path}' {reason}: {wanted}")
+    raise UserError(f"'{path}' {reason}: {expected}")
 
 
-def _numbers(row: Sequence[str], places: Sequence[int], width: int) -> list[float] | None:
+def _numbers(row: Sequence[str], indices: Sequence[int], width: int) -> list[float] | None:
+    """Returns the numbers in some cells of a row; None if one of them is not a finite number."""
     if len(row) != width:
         return None
     numbers = []
-    for place in places:
-        number = _number(row[place])
+    for index in indices:
+        number = _number(row[index])
         if number is None or not math.isfinite(number):
             return None
         numbers.append(number)

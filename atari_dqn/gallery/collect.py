@@ -1,161 +1,268 @@
-"""What the page shows, as plain data: recordings and evaluations below the videos, runs below the
-checkpoints.
-"""
+"""Collects what the page shows: recordings and evaluations below one folder, runs below another."""
 
 import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 from atari_dqn.errors import UserError
-from atari_dqn.files.reading import read_json, read_text, read_toml
+from atari_dqn.evaluation.evaluate import Rank
+from atari_dqn.files.reading import read_json, read_toml
+from atari_dqn.gallery.curves import (
+    CurveData,
+    EvaluationCurveData,
+    thinned_curve,
+    thinned_evaluations,
+)
 from atari_dqn.games.ids import identify, reference_scores
-from atari_dqn.recording.contract import MAX_BYTES, Evaluation, Recording, parse
-from atari_dqn.runs.curves import read_curve, read_evaluations
+from atari_dqn.recording.episode_file import (
+    ENDINGS,
+    LARGEST_FILE,
+    EvaluationFile,
+    RecordingFile,
+    Source,
+    read_file,
+)
+from atari_dqn.runs.circumstances import CIRCUMSTANCES
+from atari_dqn.runs.curves import EPISODES, EVALUATIONS, METRICS
+from atari_dqn.runs.directory import CONFIG
 
 # Where the page keeps its own files, below the videos.
 OWN_FOLDER = "gallery"
-LOGS = ("config.toml", "run.json", "episodes.csv", "metrics.csv", "evaluations.csv")
+LOGS = (CONFIG, CIRCUMSTANCES, EPISODES, METRICS, EVALUATIONS)
+LONGEST_TIME = 40
+LONGEST_COMMIT = 60
 
-Stamps = tuple[tuple[int, int] | None, ...]
+Media = tuple[str, float]  # path from the videos' folder, and seconds of game time
+
+
+class Stamp(NamedTuple):
+    """What changes whenever a file does."""
+
+    modified: int  # nanoseconds
+    size: int  # bytes
+
+
+class RunKey(NamedTuple):
+    """What identifies a run."""
+
+    game: str
+    name: str
+
+
+class GameData(TypedDict):
+    """A game that the page shows."""
+
+    id: str
+    reference: tuple[float, float] | None  # scores of random and of human play
+
+
+class RunData(TypedDict):
+    """A run that the page shows; of one whose files are gone only names are known."""
+
+    game: str
+    name: str
+    recipe: str | None
+    rom: str | None
+    curve: CurveData | None
+    evaluations: EvaluationCurveData | None
+    settings: dict[str, str] | None
+    started: str | None
+    commit: str | None
+
+
+class MediaData(TypedDict, total=False):
+    """The files of a recording."""
+
+    gif: Media
+    mp4: Media
+
+
+class RecordingData(MediaData):
+    """A recording that the page shows."""
+
+    run: int  # index
+    steps: int
+    source: Source
+    protocol: int  # index
+    id: str
+    rank: Rank | None
+    annotated: bool
+    score: float
+    seed: int
+    length: int  # agent steps
+    cut: bool
+    seconds: float
+
+
+class EvaluationData(TypedDict):
+    """An evaluation that the page shows."""
+
+    run: int  # index
+    steps: int
+    source: Source
+    protocol: int  # index
+    episodes: int
+    mean: float
+    standard_error: float | None
+    median: float
+    min: float
+    max: float
+    human_normalised: float | None
+    cut_by_frame_cap: int
+    seed: int
+
+
+class GalleryData(TypedDict):
+    """Everything that the page shows, ready for JSON."""
+
+    games: list[GameData]
+    runs: list[RunData]
+    protocols: list[dict[str, str]]
+    recordings: list[RecordingData]
+    evaluations: list[EvaluationData]
+
+
+@dataclass(frozen=True)
+class _Recording:
+    file: RecordingFile
+    id: str
+    media: MediaData
+    run: RunKey
+    protocol: int
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    file: EvaluationFile
+    run: RunKey
+    protocol: int
 
 
 class Collection:
-    """Fills in what the page shows; runs and protocols are named by their places in lists."""
+    """Collects what the page shows; runs and protocols are named by their indices in lists.
+
+    Args:
+        videos: folder of the recordings and evaluations.
+
+    Attributes:
+        notes: a line about each file that is left out.
+    """
 
     def __init__(self, videos: Path) -> None:
-        self.videos = videos
-        self.runs: dict[tuple[str, str], dict[str, Any]] = {}
-        self.protocols: dict[str, dict[str, str]] = {}
-        self.recordings: list[dict[str, Any]] = []
-        self.evaluations: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self._videos = videos
+        self._runs: dict[RunKey, RunData] = {}
+        self._protocols: list[dict[str, str]] = []
+        self._protocol_indices: dict[str, int] = {}
+        self._recordings: list[_Recording] = []
+        self._evaluations: list[_Evaluation] = []
 
     def add_run(self, directory: Path) -> None:
-        """A run's curve and settings."""
+        """Adds a run's curve and settings."""
         stamps = tuple(_stamp(directory / name) for name in LOGS)
         try:
             run = _read_run(directory, stamps)
         except UserError as error:
             self.notes.append(f"'{directory}' is skipped: {error}")
             return
-        key = (run["game"], run["name"])
-        if key in self.runs:
+        key = RunKey(run["game"], run["name"])
+        if key in self._runs:
             self.notes.append(f"'{directory}' is skipped: another run of the game has its name")
         else:
-            self.runs[key] = dict(run)
+            self._runs[key] = run
 
     def add_json(self, path: Path) -> None:
-        """A recording or an evaluation; whatever else it is leaves a note."""
+        """Adds a recording or an evaluation; any other file leaves a note."""
         try:
-            part = _read_json(path, _stamp(path))
-            if isinstance(part, Evaluation):
-                self.evaluations.append(self._evaluation(part))
+            file = _read_json(path, _stamp(path))
+            if isinstance(file, EvaluationFile):
+                evaluation = _Evaluation(file, self._run_of(file), self._protocol_of(file))
+                self._evaluations.append(evaluation)
             else:
-                self.recordings.append(self._recording(part, path))
+                self._add_recording(path, file)
         except UserError as error:
             self.notes.append(f"'{_printable(path)}' is skipped: {error}")
 
-    def data(self) -> dict[str, Any]:
-        """Everything, ready for JSON; games and runs in the order of their names, recordings by
-        step.
+    def data(self) -> GalleryData:
+        """Returns everything that was collected.
+
+        Games and runs are in the order of their names, recordings in that of their steps.
         """
-        order = sorted(self.runs, key=lambda key: (key[0].lower(), *_natural(key[1])))
-        places = {key: place for place, key in enumerate(order)}
-        runs = [self.runs[key] for key in order]
-        games = {run["game"]: run["rom"] for run in runs}
-        for part in (*self.recordings, *self.evaluations):
-            part["run"] = places[part["run"]]
-        by_step = sorted(
-            self.recordings,
-            key=lambda part: (part["run"], part["steps"], part["score"], part["id"]),
-        )
-        by_mean = sorted(
-            self.evaluations,
-            key=lambda part: (part["run"], part["steps"], part["protocol"], part["seed"]),
-        )
+        keys = sorted(self._runs, key=lambda key: (key.game.lower(), *_natural(key.name)))
+        indices = {key: index for index, key in enumerate(keys)}
+        runs = [self._runs[key] for key in keys]
+        roms = {run["game"]: run["rom"] for run in runs}
+        recordings = [_recording_data(part, indices[part.run]) for part in self._recordings]
+        evaluations = [_evaluation_data(part, indices[part.run]) for part in self._evaluations]
         return {
-            "games": [
-                {"id": game, "reference": reference_scores().get(rom or "")}
-                for game, rom in games.items()
-            ],
+            "games": [_game_data(game, rom) for game, rom in roms.items()],
             "runs": runs,
-            "protocols": list(self.protocols.values()),
-            "recordings": by_step,
-            "evaluations": by_mean,
+            "protocols": self._protocols,
+            "recordings": sorted(recordings, key=_recording_order),
+            "evaluations": sorted(evaluations, key=_evaluation_order),
         }
 
-    def _recording(self, part: Recording, path: Path) -> dict[str, Any]:
-        folder = path.parent.relative_to(self.videos).as_posix()
-        if not _printable(path) == str(path):
+    def _add_recording(self, path: Path, file: RecordingFile) -> None:
+        if _printable(path) != str(path):
             raise UserError("its name is no text")
-        files = {
-            kind: file for kind in ("gif", "mp4") if (file := getattr(part.files, kind)) is not None
-        }
-        for kind, file in files.items():
-            if not file.name.lower().endswith(f".{kind}"):
-                raise UserError(f"files.{kind}.name: no .{kind} file")
-        there = {
-            kind: file
-            for kind, file in files.items()
-            if _inside(path.with_name(file.name), self.videos)
-        }
-        if not there:
+        folder = path.parent.relative_to(self._videos).as_posix()
+        media: MediaData = {}
+        for ending in ENDINGS:
+            if ending not in file.files:
+                continue
+            name = file.files[ending].name
+            if not name.lower().endswith(f".{ending}"):
+                raise UserError(f"files.{ending}.name: no .{ending} file")
+            if _is_inside(path.with_name(name), self._videos):
+                media[ending] = (f"{folder}/{name}", file.files[ending].seconds)
+        if not media:
             raise UserError("its GIF or MP4 is not beside it")
-        media = {kind: [f"{folder}/{file.name}", file.seconds] for kind, file in there.items()}
-        return (
-            self._played(part)
-            | media
-            | {
-                "id": f"{folder}/{path.name}",
-                "rank": part.rank,
-                "annotated": part.annotated,
-                "score": part.episode.score,
-                "seed": part.episode.seed,
-                "length": part.episode.steps,
-                "cut": part.episode.cut_by_frame_cap,
-                "seconds": part.seconds,
-            }
+        recording = _Recording(
+            file=file,
+            id=f"{folder}/{path.name}",
+            media=media,
+            run=self._run_of(file),
+            protocol=self._protocol_of(file),
         )
+        self._recordings.append(recording)
 
-    def _evaluation(self, part: Evaluation) -> dict[str, Any]:
-        return self._played(part) | part.statistics.model_dump() | {"seed": part.protocol.seed}
+    def _run_of(self, file: RecordingFile | EvaluationFile) -> RunKey:
+        """Returns the key of a file's run, which is added where its own files are gone."""
+        key = RunKey(file.game, file.run)
+        self._runs.setdefault(key, _unknown_run(file))
+        return key
 
-    def _played(self, part: Recording | Evaluation) -> dict[str, Any]:
-        key = (part.game, part.run)
-        self.runs.setdefault(key, _unknown_run(part))
-        conditions = part.protocol.conditions()
+    def _protocol_of(self, file: RecordingFile | EvaluationFile) -> int:
+        """Returns the index of a file's protocol, which is added where it is new."""
+        conditions = file.protocol.conditions()
         signature = json.dumps(conditions, sort_keys=True)
-        self.protocols.setdefault(signature, conditions)
-        return {
-            "run": key,
-            "steps": part.steps,
-            "source": part.source,
-            "protocol": list(self.protocols).index(signature),
-        }
+        if signature not in self._protocol_indices:
+            self._protocol_indices[signature] = len(self._protocols)
+            self._protocols.append(conditions)
+        return self._protocol_indices[signature]
 
 
-def collect(root: Path, videos: Path) -> tuple[dict[str, Any], list[str]]:
+def collect(root: Path, videos: Path) -> tuple[GalleryData, list[str]]:
     """Reads every run below ``root`` and every recording and evaluation below ``videos``.
 
     Returns:
         What the page shows, and a note about each file that is left out.
     """
     collection = Collection(videos)
-    for config in sorted(root.glob("*/*/config.toml")):
+    for config in sorted(root.glob(f"*/*/{CONFIG}")):
         collection.add_run(config.parent)
-    files = list(_below(videos))
-    for path in files:
-        if path.suffix == ".json":
-            collection.add_json(path)
-    described = {path.with_suffix("") for path in files if path.suffix == ".json"}
-    bare = sum(
-        path.suffix.lower() in (".gif", ".mp4") and path.with_suffix("") not in described
-        for path in files
-    )
+    files = list(_files_below(videos))
+    descriptions = [path for path in files if path.suffix == ".json"]
+    for path in descriptions:
+        collection.add_json(path)
+    described = {path.with_suffix("") for path in descriptions}
+    media = [path for path in files if path.suffix.lower() in (".gif", ".mp4")]
+    bare = sum(path.with_suffix("") not in described for path in media)
     if bare:
         collection.notes.append(
             f"{bare} GIF or MP4 files in '{videos}' have no JSON file beside them and are not shown"
@@ -163,61 +270,124 @@ def collect(root: Path, videos: Path) -> tuple[dict[str, Any], list[str]]:
     return collection.data(), collection.notes
 
 
-def _below(videos: Path) -> Iterator[Path]:
+def _game_data(game: str, rom: str | None) -> GameData:
+    return {"id": game, "reference": reference_scores().get(rom or "")}
+
+
+def _recording_data(recording: _Recording, run: int) -> RecordingData:
+    file = recording.file
+    return {
+        "run": run,
+        "steps": file.steps,
+        "source": file.source,
+        "protocol": recording.protocol,
+        **recording.media,
+        "id": recording.id,
+        "rank": file.rank,
+        "annotated": file.annotated,
+        "score": file.episode.score,
+        "seed": file.episode.seed,
+        "length": file.episode.steps,
+        "cut": file.episode.cut_by_frame_cap,
+        "seconds": file.seconds,
+    }
+
+
+def _evaluation_data(evaluation: _Evaluation, run: int) -> EvaluationData:
+    file = evaluation.file
+    statistics = file.statistics
+    return {
+        "run": run,
+        "steps": file.steps,
+        "source": file.source,
+        "protocol": evaluation.protocol,
+        "episodes": statistics.episodes,
+        "mean": statistics.mean,
+        "standard_error": statistics.standard_error,
+        "median": statistics.median,
+        "min": statistics.min,
+        "max": statistics.max,
+        "human_normalised": statistics.human_normalised,
+        "cut_by_frame_cap": statistics.cut_by_frame_cap,
+        "seed": file.protocol.seed,
+    }
+
+
+def _recording_order(data: RecordingData) -> tuple[int, int, float, str]:
+    return data["run"], data["steps"], data["score"], data["id"]
+
+
+def _evaluation_order(data: EvaluationData) -> tuple[int, int, int, int]:
+    return data["run"], data["steps"], data["protocol"], data["seed"]
+
+
+def _files_below(videos: Path) -> Iterator[Path]:
+    """Yields the files below a folder, without those of the page itself."""
     own = videos / OWN_FOLDER
-    return (
-        path for path in sorted(videos.rglob("*")) if path.is_file() and own not in path.parents
-    )
+    for path in sorted(videos.rglob("*")):
+        if path.is_file() and own not in path.parents:
+            yield path
 
 
-def _inside(path: Path, folder: Path) -> bool:
-    """Whether it is a file that lies in the folder even where links were followed."""
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Returns whether it is a file that lies in the folder even where links were followed."""
     return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Changes whenever the file does."""
+def _stamp(path: Path) -> Stamp | None:
+    """Returns a file's stamp, None where there is no file."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return Stamp(status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=50_000)
-def _read_json(path: Path, stamp: tuple[int, int] | None) -> Recording | Evaluation:
-    if stamp is None or stamp[1] > MAX_BYTES:
-        raise UserError(f"larger than {MAX_BYTES // 2**20} MiB" if stamp else "it is gone")
-    return parse(read_text(path, MAX_BYTES))
+def _read_json(path: Path, stamp: Stamp | None) -> RecordingFile | EvaluationFile:
+    """Reads a file, again where its stamp has changed."""
+    if stamp is None:
+        raise UserError("it is gone")
+    if stamp.size > LARGEST_FILE:
+        raise UserError(f"larger than {LARGEST_FILE // 2**20} MiB")
+    return read_file(path)
 
 
 @lru_cache(maxsize=10_000)
-def _read_run(directory: Path, stamps: Stamps) -> dict[str, Any]:
+def _read_run(directory: Path, stamps: tuple[Stamp | None, ...]) -> RunData:
+    """Reads a run, again where the stamp of one of its logs has changed."""
     try:
-        tables = read_toml(directory / LOGS[0])
+        tables = read_toml(directory / CONFIG)
     except UserError as error:
-        raise UserError(f"its {LOGS[0]} cannot be read: {error}") from None
-    named = {name: tables.get(name) for name in ("game", "recipe", "protocol")}
-    if not all(isinstance(value, str) for value in named.values()):
-        raise UserError(f"its {LOGS[0]} names no game, recipe and protocol")
+        raise UserError(f"its {CONFIG} cannot be read: {error}") from None
+    game = tables.get("game")
+    recipe = tables.get("recipe")
+    protocol = tables.get("protocol")
+    if not isinstance(game, str) or not isinstance(recipe, str) or not isinstance(protocol, str):
+        raise UserError(f"its {CONFIG} names no game, recipe and protocol")
     if _printable(directory) != str(directory):
         raise UserError("its name is no text")
+    start = _first_start(directory)
     return {
-        "game": named["game"],
+        "game": game,
         "name": directory.name,
-        "recipe": named["recipe"],
-        "rom": _rom(str(named["game"])),
-        "curve": read_curve(directory),
-        "evaluations": read_evaluations(directory),
+        "recipe": recipe,
+        "rom": _rom(game),
+        "curve": thinned_curve(directory),
+        "evaluations": thinned_evaluations(directory),
         "settings": _settings(tables),
-        **_first_start(directory),
+        "started": start.time,
+        "commit": start.commit,
     }
 
 
-def _unknown_run(part: Recording | Evaluation) -> dict[str, Any]:
-    """A run of which only recordings are left."""
-    names = {"game": part.game, "name": part.run, "recipe": part.recipe, "rom": part.rom}
-    return names | {
+def _unknown_run(file: RecordingFile | EvaluationFile) -> RunData:
+    """Returns the data of a run whose own files are gone."""
+    return {
+        "game": file.game,
+        "name": file.run,
+        "recipe": file.recipe,
+        "rom": file.rom,
         "curve": None,
         "evaluations": None,
         "settings": None,
@@ -227,30 +397,28 @@ def _unknown_run(part: Recording | Evaluation) -> dict[str, Any]:
 
 
 def _settings(tables: dict[str, Any]) -> dict[str, str]:
-    """Every setting as it was written, by ``section.key``."""
-    settings: dict[str, str] = {}
+    """Returns every setting as it was written, by ``section.key``."""
+    values: dict[str, Any] = {}
     for section, value in tables.items():
-        pairs = (
-            {f"{section}.{key}": entry for key, entry in value.items()}
-            if isinstance(value, dict)
-            else {section: value}
-        )
-        settings |= {
-            name: json.dumps(entry, default=str).strip('"') for name, entry in pairs.items()
-        }
-    return settings
+        if isinstance(value, dict):
+            values |= {f"{section}.{key}": entry for key, entry in value.items()}
+        else:
+            values[section] = value
+    return {name: json.dumps(value, default=str).strip('"') for name, value in values.items()}
 
 
-def _first_start(directory: Path) -> dict[str, str | None]:
-    """When a run began and at which commit."""
-    found: dict[str, str | None] = {"started": None, "commit": None}
+class _Start(NamedTuple):
+    time: str | None = None
+    commit: str | None = None
+
+
+def _first_start(directory: Path) -> _Start:
+    """Returns when a run began and at which commit, as far as its files are sound."""
     with suppress(UserError, KeyError, IndexError, TypeError, AttributeError):
-        start = read_json(directory / LOGS[1])["starts"][0]
-        found = {
-            "started": str(start["time"])[:40],
-            "commit": str(start["commit"] or "")[:60] or None,
-        }
-    return found
+        start = read_json(directory / CIRCUMSTANCES)["starts"][0]
+        time = str(start["time"])[:LONGEST_TIME]
+        return _Start(time, str(start["commit"] or "")[:LONGEST_COMMIT] or None)
+    return _Start()
 
 
 def _rom(game: str) -> str | None:
@@ -260,17 +428,14 @@ def _rom(game: str) -> str | None:
         return None
 
 
-def _natural(name: str) -> tuple[Any, ...]:
-    """For sorting: seed2 comes before seed10.
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Returns a key for sorting, by which seed2 comes before seed10.
 
     >>> sorted(["seed10", "seed2"], key=_natural)
     ['seed2', 'seed10']
     """
-    return tuple(
-        (int(part), "") if part.isdecimal() else (-1, part.lower())
-        for part in re.split(r"(\d+)", name)
-        if part
-    )
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return tuple((int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts)
 
 
 def _printable(path: Path) -> str:

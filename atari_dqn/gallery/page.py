@@ -1,17 +1,17 @@
 """The page as files: a template, scripts and styles, and what they show as data in a script."""
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.files.reading import read_bytes
-from atari_dqn.gallery.collect import OWN_FOLDER
+from atari_dqn.gallery.collect import OWN_FOLDER, GalleryData
 
 STYLES = ("gallery.css",)
 SCRIPTS = (
@@ -49,32 +49,41 @@ KEYS = (
 )
 
 
-def write_page(videos: Path, data: dict[str, Any], live: bool = False) -> Path:
-    """Writes ``index.html`` and the folder ``gallery`` beside it; together with the recordings they
-    can be sent to anybody.
+def write_page(videos: Path, data: GalleryData, live: bool = False) -> Path:
+    """Writes ``index.html`` and the folder ``gallery`` beside it.
+
+    Together with the recordings they can be sent to anybody.
 
     Args:
-        videos: where recordings lie; it is made.
+        videos: folder of the recordings; it is made.
         data: what ``collect`` returned.
         live: whether the page asks for newer data while it is open.
 
+    Returns:
+        The path of ``index.html``.
+
     Raises:
-        UserError: ``index.html`` is something else than this page, or a file cannot be written.
+        UserError: ``index.html`` is not this page, or a file cannot be written.
     """
-    page, own = videos / "index.html", videos / OWN_FOLDER
+    page = videos / "index.html"
+    own = videos / OWN_FOLDER
     environment = Environment(
         loader=PackageLoader("atari_dqn.gallery"), autoescape=select_autoescape(default=True)
     )
     environment.undefined = StrictUndefined
-    counts = {name: len(data[name]) for name in ("games", "runs", "recordings")}
-    names = {
-        "first_script": FIRST_SCRIPT,
-        "scripts": (DATA, *SCRIPTS),
-        "styles": STYLES,
-        "own": OWN_FOLDER,
+    counts = {
+        "games": len(data["games"]),
+        "runs": len(data["runs"]),
+        "recordings": len(data["recordings"]),
     }
     html = environment.get_template("index.html").render(
-        counts=counts, keys=KEYS, live=live, **names
+        counts=counts,
+        keys=KEYS,
+        live=live,
+        first_script=FIRST_SCRIPT,
+        scripts=(DATA, *SCRIPTS),
+        styles=STYLES,
+        own=OWN_FOLDER,
     )
     if page.exists() and b'name="generator" content="atari-dqn"' not in read_bytes(page):
         raise UserError(f"'{page}' is no page of ours and is left as it is; move it away")
@@ -91,14 +100,15 @@ def write_page(videos: Path, data: dict[str, Any], live: bool = False) -> Path:
     return page
 
 
-def write_data(videos: Path, data: dict[str, Any], live: bool) -> None:
+def write_data(videos: Path, data: GalleryData, live: bool) -> None:
     """Writes what the page shows; a page that is open reads it again."""
-    _replace(videos / OWN_FOLDER / DATA, as_script(data | {"live": live}).encode("ascii"))
+    _replace(videos / OWN_FOLDER / DATA, as_script({**data, "live": live}).encode("ascii"))
 
 
-def as_script(data: dict[str, Any]) -> str:
-    r"""A script that hands data to the page: pure ASCII, and nothing in it can end the script or
-    begin a tag.
+def as_script(data: Mapping[str, object]) -> str:
+    r"""Returns a script that hands data to the page.
+
+    It is pure ASCII, and nothing in it can end the script or begin a tag.
 
     >>> as_script({"name": "</script>"})
     'window.galleryData = {"name":"\\u003c/script\\u003e"};\nwindow.receiveGallery?.();\n'
@@ -110,7 +120,7 @@ def as_script(data: dict[str, Any]) -> str:
 
 
 def _copy_charts(path: Path) -> None:
-    """The chart library's own bundle, out of its package, which need not be imported for that."""
+    """Copies the chart library's own bundle out of its package, which is not imported."""
     spec = find_spec("plotly")
     assert spec is not None
     assert spec.origin is not None

@@ -1,10 +1,13 @@
 """The page on this machine's own address, kept up to date while runs go on."""
 
+import logging
 import re
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,13 +16,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from atari_dqn.console import say_notes
 from atari_dqn.errors import UserError
-from atari_dqn.gallery.collect import collect
+from atari_dqn.gallery.collect import GalleryData, collect
 from atari_dqn.gallery.page import write_data, write_page
+
+logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 SECONDS_BETWEEN_LOOKS = 2.0
+BLOCK = 2**16  # bytes that are sent at once
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -55,11 +60,11 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """What to type into a browser."""
+        """URL of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up in the middle of a video is no error."""
+        """Reports an error, but for a browser that hangs up in the middle of a video."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -80,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, *args: Any) -> None:
-        """Says nothing: a page that follows a run asks every other second."""
+        """Logs nothing: a page that follows a run asks every other second."""
 
     def _answer(self, with_body: bool) -> None:
         # Another site could have its own name lead here, and would then be let in by the browser.
@@ -112,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK)
         if part:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{status.st_size}")
-        for name, value in {
+        headers = {
             "Content-Type": TYPES[path.suffix.lower()],
             "Content-Length": str(end - start),
             "Accept-Ranges": "bytes",
@@ -120,49 +125,55 @@ class Handler(BaseHTTPRequestHandler):
             "ETag": f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
             "Cache-Control": "no-cache",
             "X-Content-Type-Options": "nosniff",
-        }.items():
+        }
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if with_body:
-            file.seek(start)
-            if part is None:
-                shutil.copyfileobj(file, self.wfile)
-            while (
-                part is not None and start < end and (block := file.read(min(end - start, 2**16)))
-            ):
-                self.wfile.write(block)
-                start += len(block)
+        if not with_body:
+            return
+        if part:
+            self._send_part(file, start, end)
+        else:
+            shutil.copyfileobj(file, self.wfile)
+
+    def _send_part(self, file: BufferedReader, start: int, end: int) -> None:
+        """Sends the bytes [start, end) of a file."""
+        file.seek(start)
+        while start < end and (block := file.read(min(end - start, BLOCK))):
+            self.wfile.write(block)
+            start += len(block)
 
 
 def find_file(directory: Path, target: str) -> Path | None:
-    """The file that a request means, or None for whatever lies outside, is hidden or is of no kind
-    that the page uses.
+    """Returns the file that a request is for.
 
     Args:
         directory: resolved.
         target: of the request: path and query.
+
+    Returns:
+        The path; None for what lies outside, is hidden, or is not of a kind that the page uses.
     """
     parts = [part for part in unquote(urlsplit(target).path).split("/") if part] or ["index.html"]
     if any(part.startswith(".") or "\\" in part or "\0" in part for part in parts):
         return None
     path = directory.joinpath(*parts)
     try:
-        allowed = (
-            path.suffix.lower() in TYPES
-            and path.is_file()
-            and path.resolve().is_relative_to(directory)
-        )
+        is_inside = path.is_file() and path.resolve().is_relative_to(directory)
     except OSError:  # no file can have such a name
         return None
-    return path if allowed else None
+    return path if is_inside and path.suffix.lower() in TYPES else None
 
 
 def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """The bytes [start, end) that a Range header asks for; None for the whole file, as where it
-    asks for several ranges.
+    """Returns the bytes [start, end) that a Range header asks for.
 
-    >>> requested_range("bytes=10-", 100), requested_range("bytes=-10", 100), requested_range("bytes=0-9", 5)
-    ((10, 100), (90, 100), (0, 5))
+    None stands for the whole file, which also answers a request for several ranges.
+
+    >>> requested_range("bytes=10-", 100), requested_range("bytes=-10", 100)
+    ((10, 100), (90, 100))
+    >>> requested_range("bytes=0-9", 5)
+    (0, 5)
 
     Raises:
         ValueError: the file is too short.
@@ -171,46 +182,87 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
     if match is None or match.groups() == ("", ""):
         return None
     first, last = match.groups()
-    start, end = (
-        (int(first), int(last or size - 1) + 1) if first else (max(size - int(last), 0), size)
-    )
-    if start >= min(end, size):
+    if first:
+        start = int(first)
+        end = min(int(last or size - 1) + 1, size)
+    else:
+        start = max(size - int(last), 0)
+        end = size
+    if start >= end:
         raise ValueError(header)
-    return start, min(end, size)
+    return start, end
 
 
-def follow(root: Path, videos: Path, port: int) -> int:
-    """Serves the page, and looks every other second for what runs have written; until Ctrl-C."""
-    with Server(videos, port) as server:
-        data, notes = collect(root, videos)
-        write_page(videos, data, live=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(
-            f"{server.address} follows the runs in '{root}' and the recordings in '{videos}'; Ctrl-C ends it",
-            flush=True,
-        )
-        said = _say(notes, set())
+class LivePage:
+    """The page while runs go on, with their curves and recordings as they are written.
+
+    Args:
+        root: folder of the runs.
+        videos: folder of the recordings.
+        address: at which the page is served.
+    """
+
+    def __init__(self, root: Path, videos: Path, address: str) -> None:
+        self.address = address
+        self._root = root
+        self._videos = videos
+        self._logged: set[str] = set()
+        self._data = self._collect()
+        write_page(videos, self._data, live=True)
+
+    def follow(self) -> None:
+        """Looks every other second for what runs have written, until Ctrl-C.
+
+        Raises:
+            UserError: the folder of the recordings has been deleted.
+        """
         try:
             while True:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
-                if not videos.is_dir():
-                    raise UserError(f"'{videos}' has been deleted, and the page with it")
-                newest, notes = collect(root, videos)
-                said = _say(notes, said)
-                if newest != data:
-                    data = newest
-                    write_data(videos, data, live=True)
+                self._update()
         except KeyboardInterrupt:
-            return 0
+            return
+
+    def close(self) -> None:
+        """Writes the page as it is opened from disk later, where it cannot ask for newer data."""
+        if self._videos.is_dir():
+            write_page(self._videos, self._data)
+
+    def _update(self) -> None:
+        if not self._videos.is_dir():
+            raise UserError(f"'{self._videos}' has been deleted, and the page with it")
+        data = self._collect()
+        if data != self._data:
+            self._data = data
+            write_data(self._videos, data, live=True)
+
+    def _collect(self) -> GalleryData:
+        """Collects what the page shows, and logs each note once."""
+        data, notes = collect(self._root, self._videos)
+        for note in notes:
+            if note not in self._logged:
+                logger.warning(note)
+        self._logged |= set(notes)
+        return data
+
+
+@contextmanager
+def live_page(root: Path, videos: Path, port: int) -> Iterator[LivePage]:
+    """Context in which the page is served.
+
+    Args:
+        root: folder of the runs.
+        videos: folder of the recordings.
+        port: 0 for any that is free.
+
+    Raises:
+        UserError: the port is taken, or the page cannot be written.
+    """
+    with Server(videos, port) as server:
+        page = LivePage(root, videos, server.address)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield page
         finally:
             server.shutdown()
-            if videos.is_dir():
-                # Opened from disk later, it has nobody to ask.
-                write_page(videos, data)
-
-
-def _say(notes: list[str], said: set[str]) -> set[str]:
-    for note in notes:
-        if note not in said:
-            say_notes([note])
-    return said | set(notes)
+            page.close()

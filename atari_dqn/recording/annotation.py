@@ -1,6 +1,4 @@
-"""Annotated recordings: beside the game's screen what the network sees of it, and what it expects
-of each action.
-"""
+"""Annotated recordings: the game's screen, what the network sees, and what it expects."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from atari_dqn.recording.drawing import (
     BLUE,
     FAINT,
     GREEN,
+    LARGE,
     LINE,
     MEDIUM,
     ORANGE,
@@ -29,28 +28,40 @@ from atari_dqn.recording.drawing import (
     WHITE,
     Axis,
     Box,
+    Rgb,
+    Style,
     text,
 )
 from atari_dqn.recording.explanation import Explainer, Explanation, Survey
-from atari_dqn.recording.render import Screen, Show, replay_screens, scaled
+from atari_dqn.recording.render import Screen, Show, replay_screens, scaled, usual_scale
 
+# Pixels.
 MARGIN = 12
 PANEL_WIDTH = 356
 LEAST_HEIGHT = 420  # of screen and panel
 STRIP_HEIGHT = 100
-STRIP_SECONDS = 10
 REWARD_HEIGHT = 18
 FRAME_GAP = 6
 TALL = 500  # a panel that has room for frames of twice their size
-LOWEST_ROW, HIGHEST_ROW = 12, 54
+LOWEST_ROW = 12
+HIGHEST_ROW = 54
+ROW_OF_MEDIUM = 18  # the lowest row in which letters of medium size have room
+LABEL_HEIGHT = 18
+TICK_HEIGHT = 14
+TICK_ROOM = 30  # between two ticks that are not to touch
+
+STRIP_SECONDS = 10
 DENSITY_POINTS = 90
 MOST_NUMBERS = 12  # of a vector
-# Screens of Atari games are shown in twice their size, larger ones as they are.
-SMALL_SCREEN = 320
+VECTOR_DIMENSIONS = 2  # of an observation (stack, n)
+
+LABEL = Style(SMALL, FAINT)
+TICK = Style(SMALL, FAINT, "mt")
+RIGHT_LABEL = Style(SMALL, FAINT, "rm")
 
 
 class Layout(NamedTuple):
-    """Where everything stands."""
+    """The boxes of a picture, and its size in pixels."""
 
     width: int
     height: int
@@ -60,10 +71,10 @@ class Layout(NamedTuple):
 
 
 def annotate(agent: Agent, scale: int | None = None) -> Show:
-    """How to show an episode with what an agent thinks of it.
+    """Returns a way to show an episode with what an agent expects in it.
 
     Args:
-        agent: who played.
+        agent: that played.
         scale: of the game's screen; None: 2, or 1 for large ones.
     """
     explainer = Explainer(agent)
@@ -72,15 +83,15 @@ def annotate(agent: Agent, scale: int | None = None) -> Show:
         survey = explainer.survey(game, episode)
         view: View | None = None
         for step, screen in enumerate(replay_screens(game, episode)):
-            view = view or View(explainer, survey, game, screen, scale)
+            if view is None:
+                view = View(explainer, survey, game, screen, scale)
             yield screen._replace(image=view.draw(step, screen))
 
     return show
 
 
 class View:
-    """Draws the moments of one episode; scales and places stay as they are from its first to its
-    last.
+    """Draws the moments of one episode; its scales and boxes stay as they are throughout.
 
     Beside the game's own colours there are less than 60, so that a GIF shows an Atari game as it
     is.
@@ -90,7 +101,7 @@ class View:
         survey: of the whole episode, for the scales.
         game: for names and time.
         first: its first screen.
-        scale: of the screens.
+        scale: of the screens; None: 2, or 1 for large ones.
     """
 
     def __init__(
@@ -101,276 +112,331 @@ class View:
         first: Screen,
         scale: int | None = None,
     ) -> None:
-        shape, self._has_lives = first.image.shape, first.lives > 0
-        self._scale = scale or (2 if shape[1] <= SMALL_SCREEN else 1)
-        self._layout = lay_out(shape[0] * self._scale, shape[1] * self._scale)
-        self._explainer, self._survey, self._names = explainer, survey, game.action_names
-        self._past: deque[tuple[float, float]] = (
-            deque()
-        )  # value and reward of each step, the newest last
-        self._rate = game.screens_per_second
-        self._step_width = 0
+        rows, columns, _ = first.image.shape
+        self._scale = scale or usual_scale(columns)
+        self._layout = lay_out(rows * self._scale, columns * self._scale)
+        self._has_lives = first.lives > 0
+        self._explainer = explainer
+        self._survey = survey
+        self._names = game.action_names
+        self._strip = Strip(survey.values.max(axis=1), self._layout.strip, game.screens_per_second)
 
     def draw(self, step: int, screen: Screen) -> NDArray[np.uint8]:
-        """The picture (rows, columns, 3) of one moment."""
+        """Returns the picture (rows, columns, 3) of one moment."""
         picture = Image.new("RGB", (self._layout.width, self._layout.height), drawing.BACKGROUND)
-        top = self._header(picture, step, screen)
-        top = _draw_observation(picture, screen.observation, self._layout.panel._replace(top=top))
-        self._actions(picture, step, screen, self._layout.panel._replace(top=top))
-        self._strip(picture, step, screen)
+        top = self._draw_header(picture, step, screen)
+        panel = self._layout.panel._replace(top=top)
+        top = _draw_observation(picture, screen.observation, panel)
+        self._draw_actions(picture, step, screen, panel._replace(top=top))
+        self._strip.draw(picture, step, screen)
         image = drawing.with_few_colours(picture)
         left, upper, right, lower = self._layout.screen
         image[upper:lower, left:right] = scaled(screen.image, self._scale)
         return image
 
-    def _header(self, picture: Image.Image, step: int, screen: Screen) -> int:
-        """Score, lives, step and action; returns where the rest of the panel begins."""
-        left, top, right, _ = self._layout.panel
-        draw = ImageDraw.Draw(picture)
-        words = {"score": f"{screen.score:g}", "step": f"{step} of {len(self._survey.values) - 1}"}
-        words |= {"lives": f"{screen.lives}"} if self._has_lives else {}
-        for place, (label, told) in zip((left, left + 78, left + 196), words.items(), strict=False):
-            text(picture, (place, top), label, SMALL, FAINT)
-            text(picture, (place, top + 14), told, drawing.LARGE, WHITE)
+    def _draw_header(self, picture: Image.Image, step: int, screen: Screen) -> int:
+        """Draws score, lives, step and action; returns where the rest of the panel begins."""
+        left, top, _, _ = self._layout.panel
+        last = len(self._survey.values) - 1
+        self._draw_figure(picture, left, "score", f"{screen.score:g}")
+        self._draw_figure(picture, left + 78, "step", f"{step} of {last}")
+        if self._has_lives:
+            self._draw_figure(picture, left + 196, "lives", f"{screen.lives}")
         if screen.action is not None:
-            greedy = screen.action == int(self._survey.values[step].argmax())
-            colour, told = (
-                (BLUE, "action: the best one") if greedy else (ORANGE, "action: not the best")
-            )
-            text(picture, (right, top), told, SMALL, FAINT, anchor="rt")
-            wide = text(
-                picture, (right, top + 17), self._names[screen.action], MEDIUM, WHITE, anchor="rt"
-            )
-            draw.rectangle((right - wide - 16, top + 20, right - wide - 8, top + 28), fill=colour)
+            is_best = screen.action == int(self._survey.values[step].argmax())
+            self._draw_action_taken(picture, screen.action, is_best)
         return top + 48
 
-    def _actions(self, picture: Image.Image, step: int, screen: Screen, box: Box) -> None:
-        """A row for each action: its name, a bar or a distribution, and its Q-value."""
-        draw = ImageDraw.Draw(picture)
-        values, count = self._survey.values[step], len(self._names)
-        told = (
-            "distribution of the return, and its mean, the Q-value,"
-            if self._explainer.distributional
-            else "Q-value"
-        )
-        text(picture, (box.left, box.top), f"{told} of each action", SMALL, FAINT)
-        top, room = box.top + 18, box.bottom - box.top - 18 - 14
-        height = min(max(room // count, LOWEST_ROW), HIGHEST_ROW)
-        size = SMALL if height < 18 else MEDIUM
-        names = max(drawing.width(name, size) for name in self._names) + 16
-        axis = Axis.around(
-            self._survey.low, self._survey.high, box.left + names + 8, box.right - 54
-        )
-        best, densities = int(values.argmax()), self._densities(screen.observation, axis)
+    def _draw_figure(self, picture: Image.Image, left: int, label: str, number: str) -> None:
+        """Draws a number of the header below its label."""
+        top = self._layout.panel.top
+        text(picture, (left, top), label, LABEL)
+        text(picture, (left, top + 14), number, Style(LARGE, WHITE))
+
+    def _draw_action_taken(self, picture: Image.Image, action: int, is_best: bool) -> None:
+        """Draws the name of an action, with a mark that distinguishes the best one."""
+        right = self._layout.panel.right
+        top = self._layout.panel.top
+        label = "action: the best one" if is_best else "action: not the best"
+        text(picture, (right, top), label, Style(SMALL, FAINT, "rt"))
+        name = self._names[action]
+        wide = text(picture, (right, top + 17), name, Style(MEDIUM, WHITE, "rt"))
+        mark = (right - wide - 16, top + 20, right - wide - 8, top + 28)
+        ImageDraw.Draw(picture).rectangle(mark, fill=BLUE if is_best else ORANGE)
+
+    def _draw_actions(self, picture: Image.Image, step: int, screen: Screen, box: Box) -> None:
+        """Draws a row for each action: its name, a bar or a distribution, and its Q-value."""
+        values = self._survey.values[step]
+        count = len(self._names)
+        label = "Q-value"
+        if self._explainer.distributional:
+            label = "distribution of the return, and its mean, the Q-value,"
+        text(picture, (box.left, box.top), f"{label} of each action", LABEL)
+        top = box.top + LABEL_HEIGHT
+        height = (box.bottom - top - TICK_HEIGHT) // count
+        height = min(max(height, LOWEST_ROW), HIGHEST_ROW)
+        size = SMALL if height < ROW_OF_MEDIUM else MEDIUM
+        name_width = max(drawing.width(name, size) for name in self._names) + 16
+        first = box.left + name_width + 8
+        axis = Axis.around(self._survey.low, self._survey.high, first, box.right - 54)
+        densities = self._densities(screen.observation, axis)
+        best = int(values.argmax())
         for action, name in enumerate(self._names):
-            row = Box(box.left, top + action * height, box.right, top + (action + 1) * height)
-            taken = action == screen.action
-            colour = BLUE if action == best else ORANGE if taken else BAR
-            if taken:
-                draw.rectangle((row.left, row.top, row.right - 1, row.bottom - 2), fill=TRACK)
-                draw.rectangle(
-                    (row.left, row.top, row.left + 3, row.bottom - 2),
-                    fill=BLUE if action == best else ORANGE,
-                )
-            middle = (row.top + row.bottom - 1) // 2
-            text(
-                picture,
-                (row.left + names, middle),
-                name,
-                size,
-                WHITE if taken else FAINT,
-                anchor="rm",
+            row = ActionRow(
+                box=Box(box.left, top + action * height, box.right, top + (action + 1) * height),
+                value=float(values[action]),
+                is_best=action == best,
+                is_taken=action == screen.action,
             )
-            text(
-                picture,
-                (row.right - 4, middle),
-                drawing.number(values[action]),
-                size,
-                WHITE if taken else FAINT,
-                anchor="rm",
-            )
+            _draw_row_words(picture, row, name, box.left + name_width, size)
             if densities is None:
-                _draw_bar(picture, axis, row, float(values[action]), colour)
+                _draw_bar(picture, axis, row.box, row.value, row.colour)
             else:
-                _draw_density(picture, axis, row, densities[action], float(values[action]), colour)
+                _draw_density(picture, axis, row, densities[action])
         _draw_ticks(picture, axis, top, top + count * height)
 
     def _densities(self, observation: NDArray[Any], axis: Axis) -> NDArray[np.float32] | None:
-        """Densities (A, points) along an axis, 1 at the highest point of all; None for an agent
-        that knows only means.
-        """
+        """Returns densities (A, points) along an axis; None for an agent that knows only means."""
         if not self._explainer.distributional:
             return None
         return densities(self._explainer(observation[np.newaxis]), axis)
 
-    def _strip(self, picture: Image.Image, step: int, screen: Screen) -> None:
-        """The highest Q-value and the rewards of the last seconds, the present at the right."""
-        left, top, right, bottom = self._layout.strip
-        draw = ImageDraw.Draw(picture)
-        best = self._survey.values.max(axis=1)
-        axis = Axis.around(
-            float(best.min()), float(best.max()), bottom - REWARD_HEIGHT - 6, top + 26
-        )
-        begin = left + 44
+
+class ActionRow(NamedTuple):
+    """What the panel shows of one action."""
+
+    box: Box
+    value: float  # Q-value
+    is_best: bool
+    is_taken: bool
+
+    @property
+    def colour(self) -> Rgb:
+        """Colour of the bar or the distribution."""
+        if self.is_best:
+            return BLUE
+        return ORANGE if self.is_taken else BAR
+
+
+class Moment(NamedTuple):
+    """What the strip shows of one step."""
+
+    value: float  # the highest Q-value
+    reward: float
+
+
+class Strip:
+    """Draws the highest Q-value and the rewards of the last seconds, the present at the right.
+
+    Args:
+        values: (T + 1,) highest Q-value in each moment of the episode.
+        box: where to draw.
+        rate: screens per second.
+    """
+
+    def __init__(self, values: NDArray[np.float32], box: Box, rate: float) -> None:
+        self._values = values
+        self._box = box
+        self._rate = rate
+        self._begin = box.left + 44
+        lowest = box.bottom - REWARD_HEIGHT - 6
+        self._axis = Axis.around(float(values.min()), float(values.max()), lowest, box.top + 26)
+        self._past: deque[Moment] = deque()  # the newest last
+        self._step_width = 0  # pixels; known from the first screen on
+
+    def draw(self, picture: Image.Image, step: int, screen: Screen) -> None:
+        """Draws the strip of one moment; the moments are drawn in their order."""
+        room = self._box.right - self._begin
         if not self._step_width:
-            self._step_width = max(
-                int((right - begin) / (STRIP_SECONDS * self._rate / screen.frames)), 1
-            )
-        steps = (right - begin) // self._step_width
-        self._past.append((float(best[step]), screen.reward))
+            steps_shown = STRIP_SECONDS * self._rate / screen.frames
+            self._step_width = max(int(room / steps_shown), 1)
+        steps = room // self._step_width
+        self._past.append(Moment(float(self._values[step]), screen.reward))
         if len(self._past) > steps + 1:
             self._past.popleft()
-        seconds = steps * screen.frames / self._rate
-        text(
-            picture,
-            (left, top),
-            f"highest Q-value and rewards of the last {seconds:.0f} s",
-            SMALL,
-            FAINT,
-        )
+        self._draw_labels(picture, seconds=steps * screen.frames / self._rate)
+        self._draw_values(picture)
+        self._draw_rewards(picture)
+
+    def _draw_labels(self, picture: Image.Image, seconds: float) -> None:
+        left, top, right, bottom = self._box
+        axis = self._axis
+        label = f"highest Q-value and rewards of the last {seconds:.0f} s"
+        text(picture, (left, top), label, LABEL)
         for value, y in ((axis.high, axis.last), (axis.low, axis.first)):
-            text(picture, (begin - 6, y), drawing.number(value), SMALL, FAINT, anchor="rm")
-            draw.line((begin, y, right - 1, y), fill=TRACK)
-        text(picture, (begin - 6, bottom - REWARD_HEIGHT // 2), "reward", SMALL, FAINT, anchor="rm")
-        places = [
-            right - 1 - self._step_width * back for back in range(len(self._past) - 1, -1, -1)
+            text(picture, (self._begin - 6, y), drawing.number(value), RIGHT_LABEL)
+            ImageDraw.Draw(picture).line((self._begin, y, right - 1, y), fill=TRACK)
+        middle = bottom - REWARD_HEIGHT // 2
+        text(picture, (self._begin - 6, middle), "reward", RIGHT_LABEL)
+
+    def _draw_values(self, picture: Image.Image) -> None:
+        points = [
+            (x, self._axis.pixel(moment.value))
+            for x, moment in zip(self._columns(), self._past, strict=True)
         ]
-        draw.line(
-            [(x, axis.place(value)) for x, (value, _) in zip(places, self._past, strict=True)] * 1,
-            fill=WHITE,
-            width=2,
-        )
-        clear_of = begin
-        for x, (_, reward) in zip(places, self._past, strict=True):
-            if reward:
-                told, colour = f"{reward:+g}", GREEN if reward > 0 else RED
-                draw.line((x, bottom - REWARD_HEIGHT, x, bottom - 1), fill=colour, width=2)
-                wide = drawing.width(told, SMALL)
-                if x - 4 - wide >= clear_of:
-                    text(
-                        picture,
-                        (x - 4, bottom - REWARD_HEIGHT // 2),
-                        told,
-                        SMALL,
-                        FAINT,
-                        anchor="rm",
-                    )
-                clear_of = x + 2
+        ImageDraw.Draw(picture).line(points, fill=WHITE, width=2)
+
+    def _draw_rewards(self, picture: Image.Image) -> None:
+        """Draws a line for each reward, and its number where it has room."""
+        draw = ImageDraw.Draw(picture)
+        bottom = self._box.bottom
+        free_from = self._begin
+        for x, moment in zip(self._columns(), self._past, strict=True):
+            if not moment.reward:
+                continue
+            colour = GREEN if moment.reward > 0 else RED
+            draw.line((x, bottom - REWARD_HEIGHT, x, bottom - 1), fill=colour, width=2)
+            number = f"{moment.reward:+g}"
+            if x - 4 - drawing.width(number, SMALL) >= free_from:
+                text(picture, (x - 4, bottom - REWARD_HEIGHT // 2), number, RIGHT_LABEL)
+            free_from = x + 2
+
+    def _columns(self) -> list[int]:
+        """Returns the x coordinate of each moment, the present at the right."""
+        last = self._box.right - 1
+        return [last - self._step_width * back for back in reversed(range(len(self._past)))]
 
 
 def lay_out(rows: int, columns: int) -> Layout:
-    """Places for a screen of so many pixels, a panel at its right and a strip below; sizes are
-    even, as films want them.
+    """Returns boxes for a screen of this size, a panel at its right and a strip below.
+
+    The sizes are even, as films need them.
     """
     height = max(rows, LEAST_HEIGHT)
-    left, upper = MARGIN, MARGIN + (height - rows) // 2
-    panel = Box(2 * MARGIN + columns, MARGIN, 2 * MARGIN + columns + PANEL_WIDTH, MARGIN + height)
-    strip = Box(MARGIN, panel.bottom + MARGIN, panel.right, panel.bottom + MARGIN + STRIP_HEIGHT)
-    width, height = panel.right + MARGIN, strip.bottom + MARGIN
+    left = MARGIN
+    upper = MARGIN + (height - rows) // 2
+    panel_left = 2 * MARGIN + columns
+    panel = Box(panel_left, MARGIN, panel_left + PANEL_WIDTH, MARGIN + height)
+    strip_top = panel.bottom + MARGIN
+    strip = Box(MARGIN, strip_top, panel.right, strip_top + STRIP_HEIGHT)
     return Layout(
-        width + width % 2,
-        height + height % 2,
-        Box(left, upper, left + columns, upper + rows),
-        panel,
-        strip,
+        width=_even(panel.right + MARGIN),
+        height=_even(strip.bottom + MARGIN),
+        screen=Box(left, upper, left + columns, upper + rows),
+        panel=panel,
+        strip=strip,
     )
 
 
 def densities(explained: Explanation, axis: Axis) -> NDArray[np.float32]:
-    """Densities (A, points) of the first observation's returns along an axis, 1 at the highest
-    point of all.
+    """Returns densities of the first observation's returns along an axis.
 
     Each return is spread a little (a Gaussian of a fortieth of the axis, or of the distance of the
     atoms if that is more), so that a few samples look like the distribution that they stand for.
+
+    Args:
+        explained: of one observation or more.
+        axis: the range of returns.
+
+    Returns:
+        Densities (A, points), 1 at the highest point of all.
     """
-    returns, probabilities = explained.returns[0], explained.probabilities[0]
+    returns = explained.returns[0]
+    probabilities = explained.probabilities[0]
     gaps = np.diff(np.sort(returns, axis=-1), axis=-1)
-    wide = max((axis.high - axis.low) / 40, float(np.median(gaps)) * 0.7)
+    deviation = max((axis.high - axis.low) / 40, float(np.median(gaps)) * 0.7)
     points = np.linspace(axis.low, axis.high, DENSITY_POINTS, dtype=np.float32)
-    away = (points - returns[:, :, np.newaxis]) / wide
-    density = (probabilities[:, :, np.newaxis] * np.exp(-(away**2) / 2)).sum(axis=1)
+    distance = (points - returns[:, :, np.newaxis]) / deviation
+    density = (probabilities[:, :, np.newaxis] * np.exp(-(distance**2) / 2)).sum(axis=1)
     return np.asarray(density / max(float(density.max()), 1e-9), np.float32)
 
 
+def _even(size: int) -> int:
+    return size + size % 2
+
+
 def _draw_observation(picture: Image.Image, observation: NDArray[Any], box: Box) -> int:
-    """What the network sees; returns where the rest of the panel begins."""
-    if observation.ndim == 2:
+    """Draws what the network sees; returns where the rest of the panel begins."""
+    if observation.ndim == VECTOR_DIMENSIONS:
         return _draw_numbers(picture, observation[-1], box)
     stack, rows, columns = observation.shape
-    text(
-        picture,
-        (box.left, box.top),
-        f"what the network sees: {stack} frames of {rows}x{columns}, the newest last",
-        SMALL,
-        FAINT,
-    )
+    label = f"what the network sees: {stack} frames of {rows}x{columns}, the newest last"
+    text(picture, (box.left, box.top), label, LABEL)
     lines = 2 if stack % 2 == 0 and box.bottom - box.top > TALL else 1
     across = stack // lines
     room = (box.right - box.left - FRAME_GAP * (across - 1)) // across
-    wide = columns * (room // columns) or room  # whole pixels, if they have room
-    size = (wide, round(wide * rows / columns))
-    how = cv2.INTER_NEAREST if wide >= columns else cv2.INTER_AREA
-    for number, frame in enumerate(observation):
-        left, top = (
-            box.left + number % across * (room + FRAME_GAP),
-            box.top + 18 + number // across * (size[1] + FRAME_GAP),
-        )
-        picture.paste(Image.fromarray(cv2.resize(frame, size, interpolation=how)), (left, top))
-    return int(box.top + 18 + lines * (size[1] + FRAME_GAP) + 8)
+    width = columns * (room // columns) or room  # whole pixels, if they have room
+    height = round(width * rows / columns)
+    method = cv2.INTER_NEAREST if width >= columns else cv2.INTER_AREA
+    for index, frame in enumerate(observation):
+        left = box.left + index % across * (room + FRAME_GAP)
+        top = box.top + LABEL_HEIGHT + index // across * (height + FRAME_GAP)
+        resized = cv2.resize(frame, (width, height), interpolation=method)
+        picture.paste(Image.fromarray(resized), (left, top))
+    return int(box.top + LABEL_HEIGHT + lines * (height + FRAME_GAP) + 8)
 
 
 def _draw_numbers(picture: Image.Image, vector: NDArray[np.float32], box: Box) -> int:
-    """The numbers of a vector, each with a bar from the middle: right for positive ones."""
-    shown = vector[:MOST_NUMBERS]
+    """Draws the numbers of a vector; returns where the rest of the panel begins.
+
+    Each has a bar from the middle: to the right for positive ones.
+    """
+    numbers = vector[:MOST_NUMBERS]
     draw = ImageDraw.Draw(picture)
-    more = "" if len(shown) == len(vector) else f", the first {len(shown)} of {len(vector)}"
-    text(picture, (box.left, box.top), f"what the network sees: numbers{more}", SMALL, FAINT)
-    for index, value in enumerate(shown):
-        left, middle = box.left + (index % 2) * 188, box.top + 26 + (index // 2) * 18
-        text(picture, (left, middle), str(index), SMALL, FAINT, anchor="lm")
+    label = "what the network sees: numbers"
+    if len(numbers) < len(vector):
+        label += f", the first {len(numbers)} of {len(vector)}"
+    text(picture, (box.left, box.top), label, LABEL)
+    for index, value in enumerate(numbers):
+        left = box.left + (index % 2) * 188
+        middle = box.top + 26 + (index // 2) * 18
+        text(picture, (left, middle), str(index), Style(SMALL, FAINT, "lm"))
         row = Box(left, middle - 7, left + 168, middle + 8)
         axis = Axis(-1, 1, left + 18, left + 110)
         draw.rectangle((axis.first, middle - 4, axis.last, middle + 4), fill=TRACK)
         _draw_bar(picture, axis, row, float(np.tanh(value)), BAR)
-        text(picture, (row.right, middle), drawing.number(float(value)), SMALL, WHITE, anchor="rm")
-    return box.top + 26 + (len(shown) + 1) // 2 * 18 + 6
+        number = drawing.number(float(value))
+        text(picture, (row.right, middle), number, Style(SMALL, WHITE, "rm"))
+    return box.top + 26 + (len(numbers) + 1) // 2 * 18 + 6
 
 
-def _draw_bar(
-    picture: Image.Image, axis: Axis, row: Box, value: float, colour: drawing.Rgb
+def _draw_row_words(
+    picture: Image.Image, row: ActionRow, name: str, name_right: int, size: int
 ) -> None:
-    """From 0, or the end of the axis that is next to it, to the value."""
-    ends = sorted((axis.place(0.0), axis.place(value)))
-    inset = max((row.bottom - row.top) // 4, 2)
-    place = (ends[0], row.top + inset - 1, ends[1], row.bottom - 1 - inset)
-    ImageDraw.Draw(picture).rectangle(place, fill=colour)
+    """Draws an action's name and Q-value, and marks the action that is taken."""
+    left, top, right, bottom = row.box
+    if row.is_taken:
+        draw = ImageDraw.Draw(picture)
+        draw.rectangle((left, top, right - 1, bottom - 2), fill=TRACK)
+        draw.rectangle((left, top, left + 3, bottom - 2), fill=row.colour)
+    middle = (top + bottom - 1) // 2
+    style = Style(size, WHITE if row.is_taken else FAINT, "rm")
+    text(picture, (name_right, middle), name, style)
+    text(picture, (right - 4, middle), drawing.number(row.value), style)
+
+
+def _draw_bar(picture: Image.Image, axis: Axis, box: Box, value: float, colour: Rgb) -> None:
+    """Draws a bar from 0, or the end of the axis that is next to it, to the value."""
+    first, last = sorted((axis.pixel(0.0), axis.pixel(value)))
+    inset = max((box.bottom - box.top) // 4, 2)
+    corners = (first, box.top + inset - 1, last, box.bottom - 1 - inset)
+    ImageDraw.Draw(picture).rectangle(corners, fill=colour)
 
 
 def _draw_density(
-    picture: Image.Image,
-    axis: Axis,
-    row: Box,
-    density: NDArray[np.float32],
-    mean: float,
-    colour: drawing.Rgb,
+    picture: Image.Image, axis: Axis, row: ActionRow, density: NDArray[np.float32]
 ) -> None:
-    base, room = row.bottom - 3, row.bottom - row.top - 4
+    """Draws a distribution (points,) along the axis, and a line at its mean."""
+    base = row.box.bottom - 3
+    room = row.box.bottom - row.box.top - 4
     draw = ImageDraw.Draw(picture)
-    across = np.linspace(axis.first, axis.last, len(density)).round().astype(int)
+    columns = np.linspace(axis.first, axis.last, len(density)).round().astype(int)
     outline = [
-        (int(x), base - round(room * float(part))) for x, part in zip(across, density, strict=True)
+        (int(x), base - round(room * float(height)))
+        for x, height in zip(columns, density, strict=True)
     ]
-    draw.polygon([(axis.first, base), *outline, (axis.last, base)], fill=colour)
-    draw.line((axis.place(mean), row.top + 1, axis.place(mean), base), fill=WHITE)
+    draw.polygon([(axis.first, base), *outline, (axis.last, base)], fill=row.colour)
+    mean = axis.pixel(row.value)
+    draw.line((mean, row.box.top + 1, mean, base), fill=WHITE)
 
 
 def _draw_ticks(picture: Image.Image, axis: Axis, top: int, bottom: int) -> None:
-    """Both ends of an axis, and 0 where it is on it."""
-    draw = ImageDraw.Draw(picture)
-    zero = axis.place(0.0)
+    """Draws the numbers at both ends of an axis, and 0 where it is on it."""
+    y = bottom + 2
+    zero = axis.pixel(0.0)
     if axis.low < 0 < axis.high:
-        draw.line((zero, top, zero, bottom), fill=LINE)
-        if min(zero - axis.first, axis.last - zero) > 30:
-            text(picture, (zero, bottom + 2), "0", SMALL, FAINT, anchor="mt")
-    text(picture, (axis.first, bottom + 2), drawing.number(axis.low), SMALL, FAINT, anchor="mt")
-    text(picture, (axis.last, bottom + 2), drawing.number(axis.high), SMALL, FAINT, anchor="mt")
+        ImageDraw.Draw(picture).line((zero, top, zero, bottom), fill=LINE)
+        if min(zero - axis.first, axis.last - zero) > TICK_ROOM:
+            text(picture, (zero, y), "0", TICK)
+    text(picture, (axis.first, y), drawing.number(axis.low), TICK)
+    text(picture, (axis.last, y), drawing.number(axis.high), TICK)

@@ -1,6 +1,4 @@
-"""What pictures with words are drawn with: few colours, one font, and axes that stay where they
-are.
-"""
+"""What pictures with words are drawn with: few colours, one font, and fixed axes."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -28,8 +26,25 @@ ORANGE: Rgb = (250, 150, 50)
 GREEN: Rgb = (70, 200, 110)
 RED: Rgb = (240, 80, 80)
 
-SMALL, MEDIUM, LARGE = 12, 14, 20
+# Heights of letters in pixels.
+SMALL = 12
+MEDIUM = 14
+LARGE = 20
+# Of numbers whose magnitude is below a limit; larger ones have none.
+DECIMALS = {10: 3, 100: 2}
 FINER = 4  # times, before letters are reduced: so they stand where they should
+
+
+class Style(NamedTuple):
+    """How words are written.
+
+    The anchor is the point of the words that comes to a given point of the picture: l, m or r
+    (left, middle, right), then t, m or b (top, ...).
+    """
+
+    size: int
+    colour: Rgb
+    anchor: str = "lt"
 
 
 class Box(NamedTuple):
@@ -51,56 +66,38 @@ class Axis(NamedTuple):
 
     @classmethod
     def around(cls, low: float, high: float, first: int, last: int) -> "Axis":
-        """An axis with a little room on both sides of what it has to show."""
+        """Returns an axis with a little room on both sides of what it has to show."""
         room = 0.05 * (high - low) or 0.5
         return cls(low - room, high + room, first, last)
 
-    def place(self, value: float) -> int:
-        """Pixel of a number; numbers beyond the ends are drawn at the ends.
+    def pixel(self, value: float) -> int:
+        """Returns the pixel of a number; numbers beyond the ends are drawn at the ends.
 
-        >>> [Axis(-1.0, 1.0, 100, 0).place(value) for value in (-1, 0, 7)]
+        >>> [Axis(-1.0, 1.0, 100, 0).pixel(value) for value in (-1, 0, 7)]
         [100, 50, 0]
         """
-        part = min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
-        return round(self.first + part * (self.last - self.first))
+        share = min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+        return round(self.first + share * (self.last - self.first))
 
 
-def text(
-    picture: Image.Image,
-    place: tuple[int, int],
-    words: str,
-    size: int,
-    colour: Rgb,
-    anchor: str = "lt",
-) -> int:
-    """Writes words and returns how wide they are.
-
-    Args:
-        picture: to write on.
-        place: a point of it.
-        words: what to write.
-        size: of the letters in pixels.
-        colour: of the letters.
-        anchor: which point of the words comes to the place: l, m or r (left, middle, right), then
-            t, m or b (top, ...).
-    """
-    letters = _letters(words, size)
-    left = place[0] - letters.width * "lmr".index(anchor[0]) // 2
-    top = place[1] - letters.height * "tmb".index(anchor[1]) // 2
-    picture.paste(colour, (left, top), letters)
+def text(picture: Image.Image, point: tuple[int, int], words: str, style: Style) -> int:
+    """Writes words at a point of a picture, and returns their width in pixels."""
+    letters = _letters(words, style.size)
+    x, y = point
+    left = x - letters.width * "lmr".index(style.anchor[0]) // 2
+    top = y - letters.height * "tmb".index(style.anchor[1]) // 2
+    picture.paste(style.colour, (left, top), letters)
     return letters.width
 
 
 def width(words: str, size: int) -> int:
-    """Pixels that words take."""
+    """Returns the width of words in pixels."""
     return _letters(words, size).width
 
 
 @lru_cache(maxsize=4096)
 def _letters(words: str, size: int) -> Image.Image:
-    """How much of each pixel is covered by words in the font that Pillow brings along, drawn large
-    and reduced.
-    """
+    """Returns how much of each pixel words cover, drawn large in Pillow's own font and reduced."""
     large = ImageFont.load_default(size * FINER)
     wide = -(-round(large.getlength(words)) // FINER)
     image = Image.new("L", (max(wide, 1) * FINER, round(size * 1.3) * FINER))
@@ -109,22 +106,19 @@ def _letters(words: str, size: int) -> Image.Image:
 
 
 def number(value: float) -> str:
-    """A number in at most six characters.
+    """Returns a number in at most six characters.
 
     >>> number(0.12345), number(-12.345), number(1234.5)
     ('0.123', '-12.35', '1234')
     """
-    return (
-        f"{value:.3f}"
-        if abs(value) < 10
-        else f"{value:.2f}"
-        if abs(value) < 100
-        else f"{value:.0f}"
-    )
+    for limit, decimals in DECIMALS.items():
+        if abs(value) < limit:
+            return f"{value:.{decimals}f}"
+    return f"{value:.0f}"
 
 
 def with_few_colours(picture: Image.Image) -> NDArray[np.uint8]:
-    """A picture as an array (rows, columns, 3) whose numbers are multiples of ``COLOUR_STEP``."""
+    """Returns a picture as (rows, columns, 3), its numbers multiples of ``COLOUR_STEP``."""
     steps = np.arange(256) / COLOUR_STEP
     table = (np.rint(steps) * COLOUR_STEP).astype(np.uint8)
     return np.asarray(cv2.LUT(np.asarray(picture), table), np.uint8)

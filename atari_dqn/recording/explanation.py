@@ -1,8 +1,6 @@
-"""Why an agent does what it does: the values, and distributions of returns, that it sees in each
-moment of an episode.
-"""
+"""What an agent expects in each moment of an episode: values and distributions of returns."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -15,13 +13,13 @@ from atari_dqn.backend.arrays import as_tensor, observation_dtype, stacks_last
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.evaluate import Episode
 
-TOGETHER = 32
+GROUP_SIZE = 32  # observations about which an agent is asked together
 # Of a distribution's probability this much lies outside of its range on either side.
 OUTSIDE = 0.01
 
 
 class Explanation(NamedTuple):
-    """What an agent says about N observations; K is 1 where it says no more than the mean."""
+    """What an agent expects of N observations; K is 1 where it predicts no more than the mean."""
 
     values: NDArray[np.float32]  # (N, A)
     returns: NDArray[np.float32]  # (N, A, K)
@@ -37,30 +35,29 @@ class Survey(NamedTuple):
 
 
 class Explainer:
-    """Asks an agent what it thinks, without noise."""
+    """Asks an agent what it expects, without noise."""
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self.distributional = agent.config.network.returns != "mean"
-        dtype = tf.as_dtype(observation_dtype(agent.observation_shape))
-        shape = [None, *agent.observation_shape[1:], agent.observation_shape[0]]
-        self._compute = tf.function(
-            self._explain, autograph=False, input_signature=[tf.TensorSpec(shape, dtype)]
-        )
+        dtype = observation_dtype(agent.observation_shape)
+        stack, *frame_shape = agent.observation_shape
+        signature = [tf.TensorSpec([None, *frame_shape, stack], tf.as_dtype(dtype))]
+        self._compute = tf.function(self._explain, autograph=False, input_signature=signature)
 
     def __call__(self, observations: NDArray[Any]) -> Explanation:
         """Explains observations (N, *observation_shape)."""
-        return Explanation(
-            *(part.numpy() for part in self._compute(as_tensor(stacks_last(observations))))
-        )
+        parts = self._compute(as_tensor(stacks_last(observations)))
+        return Explanation(*(part.numpy() for part in parts))
 
-    def survey(self, game: Game, episode: Episode, at_most: int | None = None) -> Survey:
-        """Plays an episode again, or its first so many steps, and asks about every moment."""
-        values, lows, highs = [], [], []
-        observations = islice(observations_of(game, episode), at_most)
-        while together := list(islice(observations, TOGETHER)):
-            explained = self(np.stack(together))
-            low, high = _ranges(explained.returns, explained.probabilities)
+    def survey(self, game: Game, episode: Episode) -> Survey:
+        """Plays an episode again and explains every moment of it."""
+        values = []
+        lows = []
+        highs = []
+        for observations in observation_groups(game, episode):
+            explained = self(observations)
+            low, high = _range_of(explained.returns, explained.probabilities)
             values.append(explained.values)
             lows.append(low)
             highs.append(high)
@@ -72,31 +69,80 @@ class Explainer:
         return self.agent.returns.values(outputs), returns, probabilities
 
 
-def observations_of(game: Game, episode: Episode) -> Iterator[NDArray[Any]]:
-    """The T + 1 observations of an episode."""
+def episode_values(
+    values: Callable[[NDArray[Any]], NDArray[np.float32]],
+    game: Game,
+    episode: Episode,
+    at_most: int,
+) -> NDArray[np.float32]:
+    """Plays an episode again and returns the Q-values of its first moments.
+
+    They are computed in groups of one size, because networks of vectors are compiled for each size.
+
+    Args:
+        values: from observations (N, *observation_shape) to Q-values (N, A).
+        game: that was played.
+        episode: of the game, of T steps.
+        at_most: number of moments.
+
+    Returns:
+        Q-values (min(T + 1, at_most), A).
+    """
+    parts = []
+    for observations in observation_groups(game, episode, at_most):
+        count = len(observations)
+        padding = np.repeat(observations[-1:], GROUP_SIZE - count, axis=0)
+        parts.append(values(np.concatenate([observations, padding]))[:count])
+    return np.concatenate(parts)
+
+
+def observation_groups(
+    game: Game, episode: Episode, at_most: int | None = None
+) -> Iterator[NDArray[Any]]:
+    """Plays an episode again and yields its observations in groups.
+
+    Args:
+        game: that was played.
+        episode: of the game, of T steps.
+        at_most: number of observations; None: all T + 1.
+
+    Yields:
+        Observations (GROUP_SIZE or less in the last group, *observation_shape).
+    """
+    observations = islice(_observations_of(game, episode), at_most)
+    while group := list(islice(observations, GROUP_SIZE)):
+        yield np.stack(group)
+
+
+def _observations_of(game: Game, episode: Episode) -> Iterator[NDArray[Any]]:
+    """Yields the T + 1 observations of an episode."""
     yield game.reset(episode.seed)[0]
     for action in episode.actions.tolist():
         yield game.step(action).observation
 
 
-def _ranges(
+def _range_of(
     returns: NDArray[np.float32], probabilities: NDArray[np.float32]
 ) -> tuple[float, float]:
-    """Lowest and highest return of any distribution (..., K), but for ``OUTSIDE`` of its
-    probability.
+    """Returns the lowest and the highest return of any distribution (..., K).
+
+    At either side ``OUTSIDE`` of a distribution's probability is left out.
 
     >>> returns = np.arange(5, dtype=np.float32)[None]
-    >>> _ranges(returns, np.array([[0.005, 0.2, 0.6, 0.19, 0.005]], np.float32))
+    >>> _range_of(returns, np.array([[0.005, 0.2, 0.6, 0.19, 0.005]], np.float32))
     (1.0, 3.0)
     """
     order = np.argsort(returns, axis=-1)
     ordered = np.take_along_axis(returns, order, axis=-1)
-    below = np.take_along_axis(probabilities, order, axis=-1).cumsum(axis=-1)
-    count = returns.shape[-1] - 1
-    first, last = (
-        (below <= part).sum(axis=-1, keepdims=True).clip(0, count)
-        for part in (OUTSIDE, 1 - OUTSIDE)
-    )
-    return float(np.take_along_axis(ordered, first, -1).min()), float(
-        np.take_along_axis(ordered, last, -1).max()
-    )
+    cumulative = np.take_along_axis(probabilities, order, axis=-1).cumsum(axis=-1)
+    low = _quantile(ordered, cumulative, OUTSIDE).min()
+    high = _quantile(ordered, cumulative, 1 - OUTSIDE).max()
+    return float(low), float(high)
+
+
+def _quantile(
+    ordered: NDArray[np.float32], cumulative: NDArray[np.float32], level: float
+) -> NDArray[np.float32]:
+    """Returns a quantile (..., 1) of ascending returns (..., K) with cumulative probabilities."""
+    index = (cumulative <= level).sum(axis=-1, keepdims=True)
+    return np.take_along_axis(ordered, index.clip(0, ordered.shape[-1] - 1), axis=-1)

@@ -1,4 +1,4 @@
-"""GIF files that are written as they grow, and show exactly the colours they are given."""
+"""GIF files that are written frame by frame and show exactly the colours they are given."""
 
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +15,22 @@ TRANSPARENT = COLOURS
 # Browsers take a shorter delay for a mistake and show such a frame for a tenth of a second.
 SHORTEST_DELAY = 2
 LONGEST_DELAY = 65_535
-PALETTE_AT = 13  # behind the signature, the size of the screen, and what is said about it
+PALETTE_AT = 13  # behind the signature and the description of the screen
 LOOP_FOREVER = b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
 
 
-class _Waiting(NamedTuple):
+class _Frame(NamedTuple):
     colours: NDArray[np.uint32]  # (rows, columns), a number for each colour
-    delay: int
+    delay: int  # hundredths of a second
+
+
+class _Bounds(NamedTuple):
+    """A rectangle in pixels; right and bottom are outside of it."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
 
 
 class GifFile:
@@ -45,34 +54,32 @@ class GifFile:
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("xb")
-        self._index = np.zeros(
-            2**24, np.uint16
-        )  # of each colour in the palette, from 1; 0: it is not there
+        # Of each colour in the palette, from 1; 0: it is not there.
+        self._index = np.zeros(2**24, np.uint16)
         self._palette: list[int] = []
-        self._waiting: _Waiting | None = None
+        self._waiting: _Frame | None = None
         self._written: NDArray[np.uint32] | None = None
 
     def add(self, image: NDArray[np.uint8], delay: int) -> None:
         """Appends an RGB image (rows, columns, 3), the same size each time."""
-        colours, waiting = _as_numbers(image), self._waiting
-        if (
-            waiting is not None
-            and waiting.delay + delay <= LONGEST_DELAY
-            and np.array_equal(colours, waiting.colours)
-        ):
-            self._waiting = _Waiting(waiting.colours, waiting.delay + delay)
-            return
-        if waiting is not None and waiting.delay < SHORTEST_DELAY:
-            delay += waiting.delay
-        elif waiting is not None:
-            self._write(*waiting)
-        self._waiting = _Waiting(colours, delay)
+        colours = _as_numbers(image)
+        waiting = self._waiting
+        if waiting is not None:
+            total = waiting.delay + delay
+            if total <= LONGEST_DELAY and np.array_equal(colours, waiting.colours):
+                self._waiting = waiting._replace(delay=total)
+                return
+            if waiting.delay < SHORTEST_DELAY:
+                delay = total
+            else:
+                self._write(waiting)
+        self._waiting = _Frame(colours, delay)
 
     def close(self) -> None:
         """Writes the last frame and the palette."""
         with self._stream:
             if self._waiting is not None:
-                self._write(*self._waiting)
+                self._write(self._waiting)
             self._stream.write(b";")
             self._stream.seek(PALETTE_AT)
             self._stream.write(_full(_palette_bytes(np.array(self._palette, np.uint32))))
@@ -86,53 +93,69 @@ class GifFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stream.close() if error else self.close()
-
-    def _write(self, colours: NDArray[np.uint32], delay: int) -> None:
-        if self._written is None:
-            rows, columns = colours.shape
-            size = columns.to_bytes(2, "little") + rows.to_bytes(2, "little")
-            self._stream.write(
-                b"GIF89a" + size + b"\xf7\x00\x00" + bytes(3 * (COLOURS + 1)) + LOOP_FOREVER
-            )
-            changed = np.ones_like(colours, np.bool_)
+        if error:
+            self._stream.close()
         else:
-            changed = colours != self._written
-        self._written = colours
-        top, left, bottom, right = _bounds(changed)
-        changed = changed[top:bottom, left:right]
-        indices = np.full(changed.shape, TRANSPARENT, np.uint8)
-        new = colours[top:bottom, left:right][changed]
-        chosen, own_palette = self._indices(new), None
-        if chosen is None:
-            chosen, own_palette = _own_palette(new)
-        indices[changed] = chosen
-        image = Image.fromarray(indices)
+            self.close()
+
+    def _write(self, frame: _Frame) -> None:
+        """Writes the pixels of a frame that changed since the frame before."""
+        if self._written is None:
+            self._write_header(*frame.colours.shape)
+            changed = np.ones_like(frame.colours, np.bool_)
+        else:
+            changed = frame.colours != self._written
+        self._written = frame.colours
+        bounds = _bounds_of(changed)
+        changed = changed[bounds.top : bounds.bottom, bounds.left : bounds.right]
+        new = frame.colours[bounds.top : bounds.bottom, bounds.left : bounds.right][changed]
+        indices = self._indices(new)
+        own_palette = None
+        if indices is None:
+            indices, own_palette = _own_palette(new)
+        pixels = np.full(changed.shape, TRANSPARENT, np.uint8)
+        pixels[changed] = indices
+        image = Image.fromarray(pixels)
         if own_palette is not None:
             image.putpalette(own_palette)
-        own = {"include_color_table": own_palette is not None}
-        said = {"duration": 10 * delay, "disposal": 1, "transparency": TRANSPARENT, **own}
-        for block in GifImagePlugin.getdata(image, (left, top), **said):
+        blocks = GifImagePlugin.getdata(
+            image,
+            (bounds.left, bounds.top),
+            duration=10 * frame.delay,
+            disposal=1,
+            transparency=TRANSPARENT,
+            include_color_table=own_palette is not None,
+        )
+        for block in blocks:
             self._stream.write(block)
 
+    def _write_header(self, rows: int, columns: int) -> None:
+        """Writes what a GIF begins with, and room for the palette."""
+        size = columns.to_bytes(2, "little") + rows.to_bytes(2, "little")
+        palette = bytes(3 * (COLOURS + 1))
+        self._stream.write(b"GIF89a" + size + b"\xf7\x00\x00" + palette + LOOP_FOREVER)
+
     def _indices(self, colours: NDArray[np.uint32]) -> NDArray[np.uint8] | None:
-        """Places (n,) in the common palette, which takes up new colours; None if it has no room for
-        them.
+        """Returns indices (n,) in the common palette, to which new colours are added.
+
+        None if the palette has no room for them.
         """
         indices = self._index[colours]
         if not indices.all():
             new = np.unique(colours[indices == 0])
             if len(self._palette) + len(new) > COLOURS:
                 return None
-            self._index[new] = np.arange(len(self._palette) + 1, len(self._palette) + 1 + len(new))
+            first = len(self._palette) + 1
+            self._index[new] = np.arange(first, first + len(new))
             self._palette += new.tolist()
             indices = self._index[colours]
         return (indices - 1).astype(np.uint8)
 
 
 def gif_delay(start: float, end: float) -> int:
-    """Hundredths of a second between two moments of a timeline in seconds, each rounded by itself,
-    so that no time is lost.
+    """Returns the hundredths of a second between two moments of a timeline in seconds.
+
+    Each moment is rounded by itself, so that no time is lost.
 
     >>> [gif_delay(step / 15, (step + 1) / 15) for step in range(3)]
     [7, 6, 7]
@@ -141,23 +164,22 @@ def gif_delay(start: float, end: float) -> int:
 
 
 def _as_numbers(image: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """One number (rows, columns) for each colour: red + 256 green + 65536 blue."""
+    """Returns colours as numbers (rows, columns): red + 256 green + 65536 blue."""
     numbers: NDArray[np.uint32] = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view("<u4")[:, :, 0]
     return np.bitwise_and(numbers, 0xFFFFFF, dtype=np.uint32)
 
 
-def _bounds(changed: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right of the rectangle that holds every pixel that changed; one pixel
-    if none did.
-    """
-    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+def _bounds_of(changed: NDArray[np.bool_]) -> _Bounds:
+    """Returns the rectangle that holds every pixel that changed; one pixel if none did."""
+    rows = np.flatnonzero(changed.any(axis=1))
+    columns = np.flatnonzero(changed.any(axis=0))
     if not len(rows):
-        return 0, 0, 1, 1
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+        return _Bounds(0, 0, 1, 1)
+    return _Bounds(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
 def _own_palette(colours: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], bytes]:
-    """Places (n,) in a palette for these colours (n,) alone, and the palette."""
+    """Returns indices (n,) in a palette for these colours (n,) alone, and the palette."""
     palette, indices = np.unique(colours, return_inverse=True)
     if len(palette) <= COLOURS:
         return indices.astype(np.uint8), _full(_palette_bytes(palette))
@@ -167,10 +189,10 @@ def _own_palette(colours: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], bytes]
 
 
 def _palette_bytes(colours: NDArray[np.uint32]) -> bytes:
-    """Red, green and blue of each colour."""
+    """Returns red, green and blue of each colour."""
     return colours.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
 
 
 def _full(palette: bytes) -> bytes:
-    """A palette with a place for the index that stands for nothing."""
+    """Returns a palette with an entry for the index that stands for nothing."""
     return palette.ljust(3 * (COLOURS + 1), b"\0")

@@ -1,4 +1,4 @@
-"""MP4 files (H.264) that are written as they grow, in the form that browsers play."""
+"""MP4 files (H.264) that are written frame by frame, in the form that browsers play."""
 
 import re
 import subprocess
@@ -26,11 +26,14 @@ OPTIONS: dict[str, Any] = {
 
 
 class Mp4File:
-    """A film of so many images a second.
+    """A film.
 
     Args:
-        path: an existing file is replaced.
-        rate: images a second.
+        path: of the file; an existing one is replaced.
+        rate: images per second.
+
+    Attributes:
+        count: images so far.
 
     Raises:
         OSError: it cannot be written, which may be noticed only when it is closed.
@@ -40,15 +43,20 @@ class Mp4File:
         self._path = path
         self.count = 0
         try:
-            with without_standard_input():  # it is tried whether the encoder runs
+            with without_standard_input():  # the encoder is started once, to see that it runs
                 self._encoder = imageio_ffmpeg.get_ffmpeg_exe()
         except RuntimeError:
             raise OSError(0, "there is no ffmpeg to encode it", str(path)) from None
         self._writer = imageio.v2.get_writer(path, fps=rate, **OPTIONS)
 
     def add(self, image: NDArray[np.uint8], times: int) -> None:
-        """Shows an RGB image (rows, columns, 3), the same size each time; odd sizes are extended by
-        a row or a column.
+        """Appends an RGB image (rows, columns, 3), the same size each time.
+
+        Odd sizes are extended by a row or a column.
+
+        Args:
+            image: what to show.
+            times: for how many images it stands.
         """
         rows, columns, _ = image.shape
         image = np.pad(image, ((0, rows % 2), (0, columns % 2), (0, 0)), "edge")
@@ -73,7 +81,7 @@ class Mp4File:
             raise OSError(f"incomplete: {self._path}")
 
     def _frames_written(self) -> int:
-        """How many images the file holds, 0 if it is no film."""
+        """Returns how many images the file holds; 0 if it is not a film."""
         command = [self._encoder, "-nostdin", "-v", "error", "-progress", "-", "-i", self._path]
         command += ["-map", "0:v:0", "-c", "copy", "-f", "null", "-"]
         with suppress(OSError):

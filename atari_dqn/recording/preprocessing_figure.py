@@ -1,4 +1,4 @@
-"""A picture of what happens between the emulator's screen and the network's eye."""
+"""A picture of what happens between the emulator's screen and the network."""
 
 import io
 from pathlib import Path
@@ -13,14 +13,17 @@ from atari_dqn.environments.atari_game import ReferenceGame
 from atari_dqn.environments.environments import make_game
 from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import write_whole
-from atari_dqn.recording.drawing import BACKGROUND, BLUE, FAINT, MEDIUM, SMALL, WHITE, text
+from atari_dqn.recording.drawing import BACKGROUND, BLUE, FAINT, MEDIUM, SMALL, WHITE, Style, text
 
-MARGIN, GAP = 12, 8
-HEADER, LABEL = 26, 18
+# Pixels.
+MARGIN = 12
+GAP = 8
+HEADER = 26
+LABEL = 18
 ZOOM = 2  # of what the network sees
 
 
-class SeenStep(NamedTuple):
+class PlayedStep(NamedTuple):
     """One agent step."""
 
     number: int
@@ -31,8 +34,9 @@ class SeenStep(NamedTuple):
 
 
 def draw_frames(out: str | Path, config: Config, steps: int, after: int, seed: int) -> None:
-    """Writes a picture of successive agent steps of random play: the raw frames, and below them
-    what the network sees.
+    """Writes a picture of successive agent steps of random play.
+
+    It has the raw frames of each step, and below them what the network sees.
 
     Args:
         out: a .png; its directory is made.
@@ -52,19 +56,20 @@ def draw_frames(out: str | Path, config: Config, steps: int, after: int, seed: i
         raise UserError(
             f"{config.spec.id} shows vectors; frames are drawn of games that show pictures"
         )
-    seen = play_steps(config, steps, after, seed)
+    played = play_steps(config, steps, after, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    drawn = io.BytesIO()
-    picture_of(seen, config).save(drawn, format="PNG")
-    write_whole(out, drawn.getvalue())
+    png = io.BytesIO()
+    picture_of(played, config).save(png, format="PNG")
+    write_whole(out, png.getvalue())
 
 
-def play_steps(config: Config, steps: int, after: int, seed: int) -> list[SeenStep]:
-    """Plays at random and keeps the last steps; see ``draw_frames``."""
+def play_steps(config: Config, steps: int, after: int, seed: int) -> list[PlayedStep]:
+    """Plays at random and returns the last steps; see ``draw_frames``."""
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     random = np.random.Generator(np.random.PCG64(seed))
     game.reset(seed)
-    seen, frames = [], 0
+    played = []
+    frames = 0
     for number in range(1, after + steps + 1):
         action = int(random.integers(len(game.action_names)))
         raw: list[NDArray[np.uint8]] = []
@@ -73,69 +78,82 @@ def play_steps(config: Config, steps: int, after: int, seed: int) -> list[SeenSt
         outcome = game.step(action)
         if outcome.terminated or outcome.truncated:
             raise UserError(
-                f"the episode of seed {seed} ends after {number} agent steps: choose another seed, or a smaller --after"
+                f"the episode of seed {seed} ends after {number} agent steps: "
+                "choose another seed, or a smaller --after"
             )
         if number > after:
-            seen.append(
-                SeenStep(
-                    number,
-                    game.action_names[action],
-                    raw or [game.screen()],
-                    outcome.observation,
-                    frames + 1,
-                )
+            step = PlayedStep(
+                number=number,
+                action=game.action_names[action],
+                raw=raw or [game.screen()],
+                observation=outcome.observation,
+                first_frame=frames + 1,
             )
+            played.append(step)
         frames += outcome.frames
-    return seen
+    return played
 
 
-def picture_of(seen: list[SeenStep], config: Config) -> Image.Image:
-    """The steps one below the other; what is seen is twice as large as it is."""
-    rows, columns, _ = seen[0].raw[0].shape
-    stack, height, width = seen[0].observation.shape
-    height, width = ZOOM * height, ZOOM * width
-    band = HEADER + LABEL + rows + 2 * GAP + LABEL + height + 2 * MARGIN
-    across = max(max(len(step.raw) for step in seen) * (columns + GAP), stack * (width + GAP)) - GAP
-    picture = Image.new("RGB", (across + 2 * MARGIN, band * len(seen) + MARGIN), BACKGROUND)
-    for place, step in enumerate(seen):
-        top = place * band + MARGIN
-        end = text(
-            picture, (MARGIN, top), f"agent step {step.number}: {step.action}", MEDIUM, WHITE
-        )
-        text(picture, (MARGIN + end + 12, top + 2), _what_happens(step, config), SMALL, FAINT)
-        top += HEADER
-        for index, raw in enumerate(step.raw):
-            left = MARGIN + index * (columns + GAP)
-            observed = len(step.raw) - index <= 1 + config.environment.max_pool
-            text(
-                picture,
-                (left, top),
-                f"frame {step.first_frame + index}",
-                SMALL,
-                WHITE if observed else FAINT,
-            )
-            picture.paste(Image.fromarray(raw), (left, top + LABEL))
-            if observed:
-                picture.paste(
-                    BLUE, (left, top + LABEL + rows + 2, left + columns, top + LABEL + rows + 4)
-                )
-        top += LABEL + rows + 2 * GAP
-        size = f"{height // ZOOM}x{width // ZOOM}"
-        told = f"what the network sees then: {stack} frames of {size}, one of each step, the newest right"
-        text(picture, (MARGIN, top), told, SMALL, FAINT)
-        for index, frame in enumerate(step.observation):
-            large = Image.fromarray(frame.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1))
-            picture.paste(large, (MARGIN + index * (width + GAP), top + LABEL))
+def picture_of(played: list[PlayedStep], config: Config) -> Image.Image:
+    """Returns the steps one below the other; what the network sees is twice as large."""
+    rows, columns, _ = played[0].raw[0].shape
+    stack, height, width = (int(size) for size in played[0].observation.shape)
+    raw_band = LABEL + rows + 2 * GAP
+    band = HEADER + raw_band + LABEL + ZOOM * height + 2 * MARGIN
+    most_raw = max(len(step.raw) for step in played)
+    across = max(most_raw * (columns + GAP), stack * (ZOOM * width + GAP)) - GAP
+    picture = Image.new("RGB", (across + 2 * MARGIN, band * len(played) + MARGIN), BACKGROUND)
+    for index, step in enumerate(played):
+        top = index * band + MARGIN
+        _draw_header(picture, top, step, config)
+        _draw_raw_frames(picture, top + HEADER, step, config)
+        _draw_observation(picture, top + HEADER + raw_band, step)
     return picture
 
 
-def _what_happens(step: SeenStep, config: Config) -> str:
+def _draw_header(picture: Image.Image, top: int, step: PlayedStep, config: Config) -> None:
+    title = f"agent step {step.number}: {step.action}"
+    width = text(picture, (MARGIN, top), title, Style(MEDIUM, WHITE))
+    what_happens = _what_happens(step, config)
+    text(picture, (MARGIN + width + 12, top + 2), what_happens, Style(SMALL, FAINT))
+
+
+def _draw_raw_frames(picture: Image.Image, top: int, step: PlayedStep, config: Config) -> None:
+    """Draws the frames that a step took, and marks those that are observed."""
+    for index, raw in enumerate(step.raw):
+        rows, columns, _ = raw.shape
+        left = MARGIN + index * (columns + GAP)
+        is_observed = len(step.raw) - index <= 1 + config.environment.max_pool
+        style = Style(SMALL, WHITE if is_observed else FAINT)
+        text(picture, (left, top), f"frame {step.first_frame + index}", style)
+        picture.paste(Image.fromarray(raw), (left, top + LABEL))
+        if is_observed:
+            below = top + LABEL + rows
+            picture.paste(BLUE, (left, below + 2, left + columns, below + 4))
+
+
+def _draw_observation(picture: Image.Image, top: int, step: PlayedStep) -> None:
+    """Draws the stack that the network sees after a step."""
+    stack, height, width = step.observation.shape
+    label = (
+        f"what the network sees then: {stack} frames of {height}x{width}, "
+        "one of each step, the newest right"
+    )
+    text(picture, (MARGIN, top), label, Style(SMALL, FAINT))
+    for index, frame in enumerate(step.observation):
+        large = Image.fromarray(frame.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1))
+        picture.paste(large, (MARGIN + index * (ZOOM * width + GAP), top + LABEL))
+
+
+def _what_happens(step: PlayedStep, config: Config) -> str:
     settings = config.environment
-    parts = [f"for {len(step.raw)} frames"] if config.rom else []
-    parts += [f"sticky {settings.sticky_probability:g}"] if settings.sticky_probability else []
-    parts += [
-        "the pixel-wise maximum of the last two is observed"
-        if settings.max_pool
-        else "the last one is observed"
-    ]
+    parts = []
+    if config.rom:
+        parts.append(f"for {len(step.raw)} frames")
+    if settings.sticky_probability:
+        parts.append(f"sticky {settings.sticky_probability:g}")
+    if settings.max_pool:
+        parts.append("the pixel-wise maximum of the last two is observed")
+    else:
+        parts.append("the last one is observed")
     return ", ".join(parts)

@@ -1,35 +1,36 @@
-"""From an episode (its seed and its actions) to a GIF and an MP4, in true colours and at true
-speed.
-"""
+"""Renders an episode (its seed and its actions) to a GIF and an MP4, at true speed."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.config.schema import Config
-from atari_dqn.console import say_notes
 from atari_dqn.environments.environments import make_game
 from atari_dqn.environments.game import Game
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation.evaluate import Episode, Evaluation, Rank
+from atari_dqn.evaluation.evaluate import Episode
 from atari_dqn.recording.episode_file import (
+    ENDINGS,
     Ending,
     EpisodeFile,
-    Origin,
+    EvaluatedEpisode,
     RecordedFile,
-    describe_episode,
     read_episode,
     recording_stem,
 )
 from atari_dqn.recording.gif import GifFile, gif_delay
 from atari_dqn.recording.mp4 import Mp4File
 
-ENDINGS: tuple[Ending, ...] = ("gif", "mp4")
+logger = logging.getLogger(__name__)
+
 # H.264 in the form that browsers play stores colour at half the resolution; doubled pixels keep
 # theirs. So the small screens of Atari games are doubled; what is drawn larger than this many
 # columns has no need of it.
@@ -56,13 +57,30 @@ class EpisodeChangedError(UserError):
 class Recorded(NamedTuple):
     """How much of an episode a file shows."""
 
-    shown: float  # game time in seconds
-    played: float  # that of the whole episode
+    seconds: float  # of game time that the file shows
+    episode_seconds: float  # of game time that the episode took
     screens_per_second: float
 
 
-# How an episode is shown: from the game and the episode to its screens.
+# From a game and an episode to the screens that are recorded.
 Show = Callable[[Game, Episode], Iterator[Screen]]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How an episode is drawn.
+
+    Attributes:
+        scale: each pixel becomes a square of this width; None: 1, and in an MP4 2 for small
+            screens.
+        show: draws the screens; None: those of the game, as they are.
+    """
+
+    scale: int | None = None
+    show: Show | None = None
+
+
+PLAIN = Rendering()
 
 
 def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
@@ -72,8 +90,11 @@ def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
         EpisodeChangedError: it went another way, so it would show something else.
     """
     observation, lives = game.reset(episode.seed)
-    reward, score, frames, total = 0.0, 0.0, 1, 0
     image = game.screen()
+    reward = 0.0
+    score = 0.0
+    frames = 1
+    total_frames = 0
     last = len(episode.actions) - 1
     for step, action in enumerate(episode.actions.tolist()):
         outcome = game.step(action)
@@ -83,20 +104,17 @@ def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
             how = f"it ended after {step + 1} steps" if ended else "it did not end"
             raise EpisodeChangedError(f"{CHANGED}: {how}, and not after {last + 1}")
         yield Screen(image, frames, observation, action, reward, score, lives)
-        image, observation, lives, reward = (
-            game.screen(),
-            outcome.observation,
-            outcome.lives,
-            outcome.reward,
-        )
+        image = game.screen()
+        observation = outcome.observation
+        lives = outcome.lives
+        reward = outcome.reward
         score += float(np.float32(reward))  # as the episode's was added up
-        total += frames
+        total_frames += frames
     yield Screen(image, frames, observation, None, reward, score, lives)
-    if (score, total) != (episode.score, episode.frames):
+    if (score, total_frames) != (episode.score, episode.frames):
         before = f"{episode.score:g} in {episode.frames} frames"
-        raise EpisodeChangedError(
-            f"{CHANGED}: it scored {score:g} in {total} frames instead of {before}"
-        )
+        now = f"{score:g} in {total_frames} frames"
+        raise EpisodeChangedError(f"{CHANGED}: it scored {now} instead of {before}")
 
 
 def write_recording(
@@ -104,72 +122,73 @@ def write_recording(
     config: Config,
     episode: Episode,
     scale: int | None = None,
-    show: Show = replay_screens,
+    show: Show | None = None,
 ) -> Recorded:
-    """Renders an episode to ``path``, a .gif or an .mp4, and returns how much of it is shown.
+    """Renders an episode to a .gif or an .mp4, and returns how much of it is shown.
 
     Args:
-        path: its directory is made.
+        path: of the file; its directory is made.
         config: the settings under which the episode was played.
         episode: what to show; it is cut after ``recording.max_seconds`` of a GIF, or
             ``recording.max_mp4_seconds`` of an MP4.
-        scale: each pixel becomes so many squared; None: 1, and in an MP4 2 for small screens.
-        show: how; the plain screens, if nothing is said.
+        scale: see ``Rendering``.
+        show: see ``Rendering``.
 
     Raises:
         UserError: the ending is unknown, or the file cannot be written.
     """
     check_ending(path)
     ending = ending_of(path)
-    return write_recordings({ending: Path(path)}, config, episode, scale, show)[ending]
+    return write_recordings({ending: Path(path)}, config, episode, Rendering(scale, show))[ending]
 
 
 def write_recordings(
     paths: Mapping[Ending, str | Path],
     config: Config,
     episode: Episode,
-    scale: int | None = None,
-    show: Show = replay_screens,
-    whole: bool = False,
+    rendering: Rendering = PLAIN,
+    to_the_end: bool = False,
 ) -> dict[Ending, Recorded]:
     """Renders an episode once, to one file or to both.
 
     Args:
-        paths: where to.
-        config: see ``write_recording``, as for the next three.
+        paths: of the files, by their kind.
+        config: the settings under which the episode was played.
         episode: what to show.
-        scale: of pixels.
-        show: how.
-        whole: plays the episode to its end even where the files show less, which is what compares
-            its score.
+        rendering: how it is drawn.
+        to_the_end: whether the episode is played to its end even where the files show less, which
+            compares its score.
 
     Returns:
-        How much of the episode each file shows. A kind of file that could not be written, where the
-        other could, is missing, and a note says why.
+        How much of the episode each file shows. A file that could not be written, where the other
+        could, is missing, and a warning is logged.
 
     Raises:
         UserError: none of the files could be written.
         EpisodeChangedError: the episode went another way.
     """
-    files = {ending: Path(path) for ending, path in paths.items()}
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     rate = game.screens_per_second
-    outputs = {ending: _Output(ending, path, rate, config, scale) for ending, path in files.items()}
+    show = rendering.show or replay_screens
+    outputs = {}
+    for ending, path in paths.items():
+        open_sink = partial(_SINKS[ending], config=config, rate=rate, scale=rendering.scale)
+        outputs[ending] = _Output(Path(path), open_sink)
     with ExitStack() as stack:
         for output in outputs.values():
             stack.enter_context(output)
         for screen in show(game, episode):
-            wanted = [output.add(screen) for output in outputs.values()]
-            if not (any(wanted) or whole):
+            has_room = [output.add(screen) for output in outputs.values()]
+            if not (any(has_room) or to_the_end):
                 break
     failures = [output.failure for output in outputs.values() if output.failure]
     if len(failures) == len(outputs):
         raise UserError(failures[0])
     for failure in failures:
-        say_notes([failure])
-    played = episode.frames / rate
+        logger.warning(failure)
+    episode_seconds = episode.frames / rate
     return {
-        ending: Recorded(output.seconds, played, rate)
+        ending: Recorded(output.seconds, episode_seconds, rate)
         for ending, output in outputs.items()
         if not output.failure
     }
@@ -177,107 +196,97 @@ def write_recordings(
 
 def record_episode(
     paths: Mapping[Ending, str | Path],
-    result: Evaluation,
-    episode: Episode,
-    origin: Origin,
-    rank: Rank | None = None,
-    *,
-    scale: int | None = None,
-    show: Show | None = None,
+    evaluated: EvaluatedEpisode,
+    rendering: Rendering = PLAIN,
 ) -> EpisodeFile:
     """Renders an episode of an evaluation, and writes the JSON beside it, under the same name.
 
     Args:
         paths: of the GIF, the MP4, or both.
-        result: the evaluation.
-        episode: one of it.
-        origin: who played.
-        rank: of the episode among those of the evaluation.
-        scale: see ``write_recording``; annotated pictures are not scaled again.
-        show: how it is annotated; None: not at all.
+        evaluated: the episode.
+        rendering: how it is drawn; its scale is that of plain screens.
+
+    Returns:
+        What the JSON holds.
     """
-    recorded = write_recordings(
-        paths, result.config, episode, 1 if show else scale, show or replay_screens
+    if rendering.show:  # it scales the screens itself
+        rendering = replace(rendering, scale=1)
+    recorded = write_recordings(paths, evaluated.result.config, evaluated.episode, rendering)
+    files = {}
+    for ending, part in recorded.items():
+        files[ending] = RecordedFile(name=Path(paths[ending]).name, seconds=part.seconds)
+    first = next(iter(recorded))
+    described = evaluated.describe(
+        files, recorded[first].screens_per_second, annotated=rendering.show is not None
     )
-    names = {ending: Path(path).name for ending, path in paths.items()}
-    files = {
-        ending: RecordedFile(name=names[ending], seconds=shown.shown)
-        for ending, shown in recorded.items()
-    }
-    path, rate = next(
-        (Path(paths[ending]), shown.screens_per_second) for ending, shown in recorded.items()
-    )
-    described = describe_episode(
-        result, episode, origin, rank, files, rate, annotated=show is not None
-    )
-    return write_beside(path, described)
+    return write_beside(paths[first], described)
 
 
 def record_ranked(
     directory: str | Path,
-    result: Evaluation,
-    origin: Origin,
-    rank: Rank,
+    evaluated: EvaluatedEpisode,
     suffix: str,
-    **options: Any,
+    rendering: Rendering = PLAIN,
 ) -> tuple[EpisodeFile, dict[Ending, Path]]:
-    """Records an episode of an evaluation under the name that says which it is.
+    """Records a ranked episode of an evaluation under a name that tells which it is.
 
     Args:
-        directory: where to.
-        result: the evaluation.
-        origin: who played.
-        rank: which of its episodes.
+        directory: of the files.
+        evaluated: the episode.
         suffix: end of the name.
-        options: of ``record_episode``.
+        rendering: how it is drawn.
+
+    Returns:
+        What the JSON holds, and the paths of the files that could be written.
     """
-    episode = result.ranked()[rank]
-    stem = recording_stem(result.config.game, origin, episode.score, rank, suffix)
+    game = evaluated.result.config.game
+    score = evaluated.episode.score
+    stem = recording_stem(game, evaluated.origin, score, str(evaluated.rank), suffix)
     paths = {ending: Path(directory) / f"{stem}.{ending}" for ending in ENDINGS}
-    described = record_episode(paths, result, episode, origin, rank, **options)
+    described = record_episode(paths, evaluated, rendering)
     return described, {ending: paths[ending] for ending in described.files}
 
 
 def replay_recording(path: str | Path, out: str | Path, scale: int | None = None) -> EpisodeFile:
-    """Renders an episode anew from the JSON beside its recording, which is not trusted, and writes
-    a JSON beside that too.
+    """Renders an episode again from the JSON beside its recording, which is not trusted.
+
+    A JSON is written beside the new recording too.
 
     Args:
-        path: the JSON.
+        path: of the JSON.
         out: a .gif or an .mp4.
-        scale: see ``write_recording``.
+        scale: see ``Rendering``.
+
+    Returns:
+        What the new JSON holds.
 
     Raises:
-        UserError: the JSON is none of a recording, or the episode does not go as it says.
+        UserError: the JSON is not that of a recording, or the episode goes another way.
     """
     out = Path(out)
     described = read_episode(path)
-    config, episode = described.config(), described.played()
-    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
-    if (described.rom, tuple(described.protocol.actions)) != (config.rom, game.action_names):
-        raise UserError(
-            f"'{path}': the game has other actions here: {', '.join(game.action_names)}"
-        )
-    if max(described.actions) >= len(game.action_names):
-        raise UserError(
-            f"'{path}': action {max(described.actions)} of {len(game.action_names)} that are counted from 0"
-        )
+    config = described.config()
+    _check_actions(path, described, config)
     ending = ending_of(out)
     try:
-        shown = write_recordings({ending: out}, config, episode, scale, whole=True)[ending]
+        recorded = write_recordings(
+            {ending: out}, config, described.to_episode(), Rendering(scale), to_the_end=True
+        )
     except EpisodeChangedError as error:
         raise UserError(f"'{path}' does not describe what happens: {error}") from None
-    files = {ending: RecordedFile(name=out.name, seconds=shown.shown)}
+    files = {ending: RecordedFile(name=out.name, seconds=recorded[ending].seconds)}
     return write_beside(out, described.model_copy(update={"files": files, "annotated": False}))
 
 
 def write_beside(path: str | Path, described: EpisodeFile) -> EpisodeFile:
-    """Writes the JSON of a recording; where there is one of the same episode already, its other
-    files stay named.
+    """Writes the JSON of a recording.
+
+    Where there is one of the same episode already, its other files stay named.
     """
     beside = Path(path).with_suffix(".json")
     with suppress(UserError):
-        if (before := read_episode(beside)).shows(described):
+        before = read_episode(beside)
+        if before.shows(described):
             described = described.model_copy(update={"files": {**before.files, **described.files}})
     described.write(beside)
     return described
@@ -300,41 +309,111 @@ def check_ending(path: str | Path) -> None:
 
 
 def ending_of(path: str | Path) -> Ending:
-    """What kind of recording a path names."""
+    """Returns the kind of recording that a path names."""
     return "gif" if Path(path).suffix.lower() == ".gif" else "mp4"
 
 
 def scaled(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """An image (rows, columns, 3) whose every pixel became a square of ``scale`` times ``scale``."""
+    """Returns an image (rows, columns, 3) whose pixels became squares of scale times scale."""
     return image if scale == 1 else image.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def usual_scale(columns: int) -> int:
+    """Returns the usual scale of a screen: 2 for small ones, 1 for others."""
+    return 2 if columns <= SMALL_SCREEN else 1
+
+
+def _check_actions(path: str | Path, described: EpisodeFile, config: Config) -> None:
+    """Raises a UserError where the game has other actions than the file."""
+    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    names = game.action_names
+    if (described.rom, tuple(described.protocol.actions)) != (config.rom, names):
+        raise UserError(f"'{path}': the game has other actions here: {', '.join(names)}")
+    highest = max(described.actions)
+    if highest >= len(names):
+        raise UserError(f"'{path}': action {highest} of {len(names)} that are counted from 0")
+
+
+class _Gif:
+    """Writes a GIF of the screens, until ``recording.max_seconds``."""
+
+    def __init__(self, path: Path, config: Config, rate: float, scale: int | None) -> None:
+        self.file = GifFile(path)
+        self._rate = rate
+        self._scale = scale or 1
+        self._limit = config.recording.max_seconds
+        self._frames = 0
+
+    @property
+    def seconds(self) -> float:
+        return round(self._frames / self._rate * 100) / 100
+
+    def add(self, screen: Screen) -> bool:
+        if self.seconds >= self._limit:
+            return False
+        start = self._frames / self._rate
+        self._frames += screen.frames
+        delay = gif_delay(start, self._frames / self._rate)
+        self.file.add(scaled(screen.image, self._scale), delay)
+        return self.seconds < self._limit
+
+
+class _Mp4:
+    """Writes a film of the screens, until ``recording.max_mp4_seconds``."""
+
+    def __init__(self, path: Path, config: Config, rate: float, scale: int | None) -> None:
+        skip = config.environment.frame_skip
+        # Frames that every agent step takes, or 1 where their number is random.
+        self._usual_frames = skip if isinstance(skip, int) else 1
+        self._rate = rate / self._usual_frames
+        self.file = Mp4File(path, self._rate)
+        self._scale = scale
+        self._limit = config.recording.max_mp4_seconds
+
+    @property
+    def seconds(self) -> float:
+        return self.file.count / self._rate
+
+    def add(self, screen: Screen) -> bool:
+        if self.seconds >= self._limit:
+            return False
+        scale = self._scale or usual_scale(screen.image.shape[1])
+        times = max(round(screen.frames / self._usual_frames), 1)
+        self.file.add(scaled(screen.image, scale), times)
+        return self.seconds < self._limit
+
+
+_Sink = _Gif | _Mp4
+_SINKS: dict[Ending, type[_Gif] | type[_Mp4]] = {"gif": _Gif, "mp4": _Mp4}
 
 
 class _Output:
     """A file of a recording: written under another name, and given its own when it is complete.
 
-    What goes wrong with it is kept in ``failure`` and disturbs nobody else.
+    Its failure does not disturb other files.
+
+    Args:
+        path: of the file.
+        open_sink: opens what is written, under the other name.
 
     Attributes:
         failure: why the file could not be written, in one line; empty while all is well.
     """
 
-    def __init__(
-        self, ending: Ending, path: Path, rate: float, config: Config, scale: int | None
-    ) -> None:
-        self._ending = ending
+    def __init__(self, path: Path, open_sink: Callable[[Path], _Sink]) -> None:
         self._path = path
         self._temporary = path.with_name(f".writing-{path.name}")
-        self._options = (rate, config, scale)
-        self._sink: _Gif | _Mp4 | None = None
+        self._open_sink = open_sink
+        self._sink: _Sink | None = None
         self.failure = ""
 
     @property
     def seconds(self) -> float:
-        """How much game time it shows."""
+        """Game time that the file shows."""
         return self._sink.seconds if self._sink else 0.0
 
     def add(self, screen: Screen) -> bool:
-        """Adds a screen; returns whether it wants more of them."""
+        """Adds a screen; returns whether there is room for more of them."""
         if self.failure or self._sink is None:
             return False
         try:
@@ -343,12 +422,11 @@ class _Output:
             self._fail(error)
             return False
 
-    def __enter__(self) -> "_Output":
+    def __enter__(self) -> Self:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.unlink(missing_ok=True)
-            kind = _Gif if self._ending == "gif" else _Mp4
-            self._sink = kind(self._temporary, *self._options)
+            self._sink = self._open_sink(self._temporary)
         except OSError as error:
             self._fail(error)
         return self
@@ -361,7 +439,7 @@ class _Output:
     ) -> None:
         try:
             if self._sink is not None:
-                self._sink.__exit__(kind, error, trace)
+                self._sink.file.__exit__(kind, error, trace)
             if error is None and not self.failure:
                 self._temporary.replace(self._path)
         except OSError as closing:
@@ -374,63 +452,3 @@ class _Output:
         if not self.failure:
             reason = error.strerror or "the encoder stopped, as it does where the disk is full"
             self.failure = f"'{self._path}' could not be written: {reason}"
-
-
-class _Gif:
-    """A GIF of the screens, until ``recording.max_seconds``."""
-
-    def __init__(self, path: Path, rate: float, config: Config, scale: int | None) -> None:
-        self._file, self._rate = GifFile(path), rate
-        self._scale, self._limit = scale or 1, config.recording.max_seconds
-        self._frames = 0
-
-    @property
-    def seconds(self) -> float:
-        return round(self._frames / self._rate * 100) / 100
-
-    def add(self, screen: Screen) -> bool:
-        if self.seconds >= self._limit:
-            return False
-        before, self._frames = self._frames, self._frames + screen.frames
-        self._file.add(
-            scaled(screen.image, self._scale),
-            gif_delay(before / self._rate, self._frames / self._rate),
-        )
-        return self.seconds < self._limit
-
-    def __enter__(self) -> "_Gif":
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        self._file.__exit__(*failure)
-
-
-class _Mp4:
-    """A film of the screens, until ``recording.max_mp4_seconds``."""
-
-    def __init__(self, path: Path, rate: float, config: Config, scale: int | None) -> None:
-        self._limit = config.recording.max_mp4_seconds
-        skip = config.environment.frame_skip
-        # Frames that every agent step takes, or 1 where their number is random.
-        self._usual_frames = skip if isinstance(skip, int) else 1
-        self._rate, self._scale = rate / self._usual_frames, scale
-        self._file = Mp4File(path, self._rate)
-
-    @property
-    def seconds(self) -> float:
-        return self._file.count / self._rate
-
-    def add(self, screen: Screen) -> bool:
-        if self.seconds >= self._limit:
-            return False
-        scale = self._scale or (2 if screen.image.shape[1] <= SMALL_SCREEN else 1)
-        self._file.add(
-            scaled(screen.image, scale), max(round(screen.frames / self._usual_frames), 1)
-        )
-        return self.seconds < self._limit
-
-    def __enter__(self) -> "_Mp4":
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        self._file.__exit__(*failure)

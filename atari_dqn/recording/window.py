@@ -27,21 +27,19 @@ CLOSING_KEYS = (ord("q"), 27)
 def check_display() -> None:
     """Raises a UserError where no window can be opened.
 
-    It is tried in another process, because the window system ends a process that it cannot serve.
+    Another process tries it, because the window system ends a process that it cannot serve.
     """
     command = [sys.executable, "-c", "import cv2; cv2.namedWindow('attempt')"]
     attempt = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
     if attempt.returncode:
-        raise UserError(
-            "no display to open a window on; 'atari-dqn record CKPT --out FILE.gif' (make record) needs none"
-        )
+        instead = "'atari-dqn record CKPT --out FILE.gif' (make record) needs none"
+        raise UserError(f"no display to open a window on; {instead}")
 
 
 def play_in_window(
     policy: Policy, config: Config, seed: int, episodes: int, epsilon: float
 ) -> Iterator[float]:
-    """Plays episodes in a window and yields the score of each; ends early when the window is
-    closed.
+    """Plays episodes in a window and yields the score of each, until the window is closed.
 
     Args:
         policy: from observations (1, *observation_shape) to actions (1,).
@@ -56,12 +54,14 @@ def play_in_window(
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     environments = Environments(SerialGames([game]), config.environment, seed)
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *b"watching"])))
-    observation, due = environments.reset(), time.monotonic()
+    observation = environments.reset()
+    due = time.monotonic()
     rows, columns, _ = game.screen().shape
     cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
     cv2.resizeWindow(TITLE, columns * INITIAL_SCALE, rows * INITIAL_SCALE)
     for _ in range(episodes):
-        score, ended = 0.0, False
+        score = 0.0
+        ended = False
         while not ended:
             num_actions = len(environments.action_names)
             greedy = checked_actions(policy(observation), 1, num_actions)
@@ -71,14 +71,15 @@ def play_in_window(
             due = max(due + float(step.frames[0]) / game.screens_per_second, time.monotonic())
             if not _show(game.screen(), until=due):
                 return
-            observation, ended = step.current, bool(step.ended[0])
+            observation = step.current
+            ended = bool(step.ended[0])
         yield score
 
 
 def _leave_events_to_qt() -> None:
     """Loads the system's own libX11-xcb, so that Qt does not get the one in OpenCV's wheel.
 
-    The wheel's is older than the libX11 of many systems, and tells it in the wrong place that Qt
+    The wheel's is older than the libX11 of many systems, and announces in the wrong place that Qt
     reads the events. Xlib then takes some of them now and then, and a window whose MapNotify it
     took is never painted.
     """
@@ -87,7 +88,7 @@ def _leave_events_to_qt() -> None:
 
 
 def _show(screen: Image, until: float) -> bool:
-    """Shows a screen until a time; returns whether the window is still wanted."""
+    """Shows a screen until a time; returns whether the window is still open."""
     cv2.imshow(TITLE, cv2.cvtColor(screen, cv2.COLOR_RGB2BGR))
     key = cv2.waitKey(max(int((until - time.monotonic()) * 1000), 1))
     return key not in CLOSING_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1

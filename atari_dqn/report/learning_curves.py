@@ -1,8 +1,9 @@
 """Learning curves of runs as pictures, from the ``episodes.csv`` that each run keeps."""
 
 import io
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,11 @@ from atari_dqn.config.resolve import read_config
 from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.files.atomic_write import write_whole
-from atari_dqn.files.csv_files import read_columns
 from atari_dqn.runs.continuation import differing_settings, format_differences
+from atari_dqn.runs.curves import EPISODES, read_learning_curve
+from atari_dqn.runs.directory import CONFIG
+
+logger = logging.getLogger(__name__)
 
 POINTS = 500
 RESAMPLES = 2_000
@@ -32,7 +36,7 @@ class Curve(NamedTuple):
 
 
 class Band(NamedTuple):
-    """Several runs as one curve; arrays have one number for each place on the axis."""
+    """Several runs as one curve; arrays are (POINTS,)."""
 
     steps: NDArray[np.float64]
     mean: NDArray[np.float64]
@@ -46,48 +50,56 @@ def read_curve(run: Path) -> Curve:
     Raises:
         UserError: it is no run, or no episode has ended in it yet.
     """
-    path = run / "episodes.csv"
-    if not os.path.lexists(path):
-        raise UserError(f"'{run}' is no run: it has no episodes.csv")
-    config = read_config(run / "config.toml")
-    steps, score, mean = read_columns(path, ("steps", "score", "mean_100"))
-    if not len(steps):
+    if not os.path.lexists(run / EPISODES):
+        raise UserError(f"'{run}' is no run: it has no {EPISODES}")
+    config = read_config(run / CONFIG)
+    episodes = read_learning_curve(run)
+    if not len(episodes.steps):
         raise UserError(f"no episode has ended in '{run}' yet")
-    return Curve(f"{config.game}, {config.recipe}", steps, score, mean, config)
+    return Curve(
+        label=f"{config.game}, {config.recipe}",
+        steps=episodes.steps,
+        score=episodes.score,
+        mean_100=episodes.mean_100,
+        config=config,
+    )
 
 
 def named_apart(curves: Sequence[Curve]) -> list[Curve]:
-    """Adds to the labels of runs of one game and recipe what they set otherwise, so that those with
-    equal labels are alike.
+    """Adds to the labels of runs of one game and recipe the settings in which they differ.
+
+    Then runs with equal labels have equal settings.
     """
-    told: dict[int, str] = {}
+    differences: dict[int, str] = {}
     for label in {curve.label for curve in curves}:
-        alike = [number for number, curve in enumerate(curves) if curve.label == label]
-        differences = differing_settings([curves[number].config for number in alike])
-        told |= zip(alike, map(format_differences, differences), strict=True)
-    return [curve._replace(label=curve.label + told[number]) for number, curve in enumerate(curves)]
+        alike = [index for index, curve in enumerate(curves) if curve.label == label]
+        configs = [curves[index].config for index in alike]
+        texts = map(format_differences, differing_settings(configs))
+        differences |= zip(alike, texts, strict=True)
+    return [
+        curve._replace(label=curve.label + differences[index]) for index, curve in enumerate(curves)
+    ]
 
 
 def confidence_band(curves: Sequence[Curve]) -> Band:
-    """Mean of the runs' running means, with the 95 % interval of a percentile bootstrap over runs.
+    """Returns the mean of the runs' running means, with a 95 % interval, where all runs have steps.
 
-    Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
-    section 4.1. It covers the steps that all runs have.
+    The interval is that of a percentile bootstrap over runs: Agarwal et al. 2021, "Deep
+    Reinforcement Learning at the Edge of the Statistical Precipice", section 4.1.
     """
-    steps = np.linspace(
-        max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves), POINTS
-    )
+    first = max(curve.steps[0] for curve in curves)
+    last = min(curve.steps[-1] for curve in curves)
+    steps = np.linspace(first, last, POINTS)
     scores = np.stack([np.interp(steps, curve.steps, curve.mean_100) for curve in curves])
-    drawn = np.random.Generator(np.random.PCG64(1)).integers(
-        len(curves), size=(RESAMPLES, len(curves))
-    )
-    share = np.stack([(drawn == run).mean(axis=1) for run in range(len(curves))], axis=1)
-    low, high = np.percentile(share @ scores, [2.5, 97.5], axis=0)
+    random = np.random.Generator(np.random.PCG64(1))
+    samples = random.integers(len(curves), size=(RESAMPLES, len(curves)))
+    weights = np.stack([(samples == run).mean(axis=1) for run in range(len(curves))], axis=1)
+    low, high = np.percentile(weights @ scores, [2.5, 97.5], axis=0)
     return Band(steps, scores.mean(axis=0), low, high)
 
 
-def read_curves(runs: Sequence[str | Path], note: Callable[[list[str]], object]) -> list[Curve]:
-    """Reads the episodes of runs; those that cannot be read are noted and left out.
+def read_curves(runs: Sequence[str | Path]) -> list[Curve]:
+    """Reads the episodes of runs; one that cannot be read is left out with a warning.
 
     Raises:
         UserError: none can be read.
@@ -102,15 +114,11 @@ def read_curves(runs: Sequence[str | Path], note: Callable[[list[str]], object])
     if not curves:
         raise problems[0]
     for problem in problems:
-        note([f"{problem}; the run is left out"])
+        logger.warning("%s; the run is left out", problem)
     return curves
 
 
-def plot_runs(
-    runs: Sequence[str | Path],
-    stem: str | Path,
-    note: Callable[[list[str]], object] = lambda notes: None,
-) -> list[Path]:
+def plot_runs(runs: Sequence[str | Path], stem: str | Path) -> list[Path]:
     """Draws the learning curves of runs to ``stem.png`` and ``stem.svg``.
 
     A run alone shows the score of each episode and the mean of the last 100. Several runs of one
@@ -120,17 +128,17 @@ def plot_runs(
     Args:
         runs: their directories.
         stem: of the pictures' names.
-        note: is told of runs that are left out because they cannot be read.
 
     Returns:
-        What was written.
+        The paths of the pictures.
 
     Raises:
-        UserError: nothing is a run, matplotlib is missing, or the files cannot be written.
+        UserError: none is a run, matplotlib is missing, or the files cannot be written.
     """
     stem = Path(stem)
-    curves = named_apart(read_curves(runs, note))
-    stem = stem.with_suffix("") if stem.suffix in ENDINGS else stem
+    if stem.suffix in ENDINGS:
+        stem = stem.with_suffix("")
+    curves = named_apart(read_curves(runs))
     check_installed("a plot", ("matplotlib",), "plot", "plot")
     from matplotlib import rc_context
 
@@ -141,9 +149,9 @@ def plot_runs(
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             for path in paths:
-                drawn = io.BytesIO()
-                figure.savefig(drawn, dpi=150, format=path.suffix.removeprefix("."))
-                write_whole(path, drawn.getvalue())
+                picture = io.BytesIO()
+                figure.savefig(picture, dpi=150, format=path.suffix.removeprefix("."))
+                write_whole(path, picture.getvalue())
         except OSError as error:
             raise UserError(f"'{stem}' could not be written: {error.strerror}") from error
     return paths
@@ -154,12 +162,17 @@ def _figure(curves: Sequence[Curve]) -> Any:
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    groups = {
-        label: [curve for curve in curves if curve.label == label]
-        for label in dict.fromkeys(c.label for c in curves)
-    }
-    for number, (label, group) in enumerate(groups.items()):
-        _draw(axes, label, group, colour=f"C{number}", alone=len(curves) == 1)
+    groups: dict[str, list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault(curve.label, []).append(curve)
+    for index, group in enumerate(groups.values()):
+        colour = f"C{index}"
+        if len(curves) == 1:
+            _draw_episodes(axes, curves[0], colour)
+        if len(group) == 1:
+            _draw_curve(axes, group[0], colour)
+        else:
+            _draw_band(axes, group, colour)
     axes.set(xlabel="agent steps", ylabel="score of training episodes")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
@@ -167,20 +180,21 @@ def _figure(curves: Sequence[Curve]) -> Any:
     return figure
 
 
-def _draw(axes: Any, label: str, group: Sequence[Curve], colour: str, alone: bool) -> None:
-    if len(group) > 1:
-        band = confidence_band(group)
-        axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.25, linewidth=0)
-        axes.plot(
-            band.steps,
-            band.mean,
-            color=colour,
-            label=f"{label}: mean of {len(group)} runs, 95 % interval",
-        )
-        return
-    (curve,) = group
-    if alone:
-        axes.plot(
-            curve.steps, curve.score, ".", color=colour, alpha=0.3, markersize=4, label="an episode"
-        )
-    axes.plot(curve.steps, curve.mean_100, color=colour, label=f"{label}: mean of 100 episodes")
+def _draw_episodes(axes: Any, curve: Curve, colour: str) -> None:
+    """Draws a point for each episode of a run."""
+    style = {"color": colour, "alpha": 0.3, "markersize": 4}
+    axes.plot(curve.steps, curve.score, ".", label="an episode", **style)
+
+
+def _draw_curve(axes: Any, curve: Curve, colour: str) -> None:
+    """Draws the mean of the last 100 episodes of a run."""
+    label = f"{curve.label}: mean of 100 episodes"
+    axes.plot(curve.steps, curve.mean_100, color=colour, label=label)
+
+
+def _draw_band(axes: Any, curves: Sequence[Curve], colour: str) -> None:
+    """Draws the mean of several runs and its interval."""
+    band = confidence_band(curves)
+    axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.25, linewidth=0)
+    label = f"{curves[0].label}: mean of {len(curves)} runs, 95 % interval"
+    axes.plot(band.steps, band.mean, color=colour, label=label)

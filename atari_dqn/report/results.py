@@ -1,8 +1,8 @@
-"""The scores of runs, read from where training and evaluation left them."""
+"""The scores of runs, read from what training and evaluation have written."""
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +11,14 @@ import numpy as np
 from atari_dqn.config.resolve import read_config
 from atari_dqn.config.schema import RECIPE_SECTIONS, Config
 from atari_dqn.errors import UserError
-from atari_dqn.files.csv_files import read_columns
 from atari_dqn.files.reading import read_text
-from atari_dqn.recording.contract import MAX_BYTES, Evaluation, parse
+from atari_dqn.recording.episode_file import LARGEST_FILE, EvaluationFile, parse
 from atari_dqn.runs.continuation import differing_settings, format_differences
+from atari_dqn.runs.curves import EPISODES, read_logged_steps, read_series
 from atari_dqn.runs.directory import CONFIG, game_directory
 
-EVALUATION, TRAINING = "evaluation", "training"
+EVALUATION = "evaluation"
+TRAINING = "training"
 # Of a run, whose last training episodes are scored: of Dopamine's 10 million frames the last
 # iteration (Castro et al. 2018).
 LAST_PART = 0.1
@@ -38,12 +39,14 @@ class Result(NamedTuple):
 
 
 def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], list[str]]:
-    """The results of runs: of each its evaluation furthest on in training, and its training score
-    when that was complete.
+    """Reads the results of runs.
+
+    Of each run they are its evaluation furthest on in training, and its training score when that
+    was complete.
 
     Args:
         paths: run directories, JSON files of evaluations, or directories with such in them.
-        videos: where the evaluations of run directories lie.
+        videos: folder of the evaluations of run directories.
 
     Returns:
         The results, and a note about each file that is left out.
@@ -51,156 +54,190 @@ def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], lis
     Raises:
         UserError: there is nothing in any of the paths.
     """
-    found: dict[tuple[str, ...], list[Result]] = {}
-    configs: dict[tuple[str, str], Config] = {}
-    notes: list[str] = []
+    reader = _Reader(videos)
+    groups: dict[tuple[str, ...], list[Result]] = {}
     problems: list[str] = []
     for path in paths:
         try:
-            results = _results_of(path, videos, configs, notes)
+            results = reader.read(path)
         except UserError as error:
             problems.append(str(error))
             continue
         for result in results:
-            key = (
-                result.game,
-                result.recipe,
-                result.run,
-                result.measure,
-                str(sorted(result.conditions.items())),
-            )
-            if result not in found.setdefault(key, []):
-                found[key].append(result)
-    if problems and not found:
+            of_one = groups.setdefault(_group_of(result), [])
+            if result not in of_one:
+                of_one.append(result)
+    notes = reader.notes
+    if problems and not groups:
         raise UserError(problems[0] + (f" ({notes[0]})" if notes else ""))
-    notes += problems
-    return _named_apart([_furthest(of_one) for of_one in found.values()], configs), notes
+    results = [_furthest(of_one) for of_one in groups.values()]
+    return _named_apart(results, reader.configs), notes + problems
 
 
-def _named_apart(
-    results: Sequence[Result], configs: Mapping[tuple[str, str], Config]
-) -> list[Result]:
-    """Runs of one recipe that learnt with other settings get a name that says which; protocols
-    divide by themselves.
+class _Reader:
+    """Reads the results in files and directories.
+
+    Args:
+        videos: folder of the evaluations of run directories.
+
+    Attributes:
+        configs: settings of the runs that were read, by the game and the name of each.
+        notes: a line about each file that is left out.
     """
-    told: dict[tuple[str, str], str] = {}
+
+    def __init__(self, videos: Path) -> None:
+        self.configs: dict[tuple[str, str], Config] = {}
+        self.notes: list[str] = []
+        self._videos = videos
+
+    def read(self, path: Path) -> list[Result]:
+        """Returns the results in a path; raises a UserError where there is none."""
+        if not os.path.lexists(path):
+            raise UserError(f"there is no '{path}'")
+        results = list(self._results_below(path) if path.is_dir() else [_evaluation(path)])
+        if not results:
+            raise UserError(f"'{path}' holds no complete run and no evaluation")
+        return results
+
+    def _results_below(self, directory: Path) -> Iterator[Result]:
+        for config in sorted(directory.rglob(CONFIG)):
+            run = config.parent
+            if not os.path.lexists(run / EPISODES):
+                continue
+            try:
+                yield from self._results_of_run(run)
+            except UserError as error:
+                self.notes.append(f"'{run}' is skipped: {error}")
+        yield from self._evaluations_below(directory)
+
+    def _results_of_run(self, run: Path) -> Iterator[Result]:
+        config = read_config(run / CONFIG)
+        name = run.resolve().name
+        try:
+            trained = _training_score(run, config)
+        except _NoScoreError as reason:
+            trained = None
+            self.notes.append(f"'{run}' {reason}: its training score is left out")
+        self.configs[config.game, name] = config
+        if trained is not None:
+            yield trained
+        yield from self._evaluations_below(game_directory(self._videos, config.game) / name)
+
+    def _evaluations_below(self, directory: Path) -> Iterator[Result]:
+        for path in sorted(directory.rglob("*_evaluation_*.json")):
+            try:
+                yield _evaluation(path)
+            except UserError as error:
+                self.notes.append(f"'{path}' is skipped: {error}")
+
+
+class _NoScoreError(Exception):
+    """A run has no training score; the message is the rest of a sentence about it."""
+
+
+def _group_of(result: Result) -> tuple[str, ...]:
+    """Returns what the results of one run have in common, at different steps and with seeds."""
+    conditions = str(sorted(result.conditions.items()))
+    return (result.game, result.recipe, result.run, result.measure, conditions)
+
+
+def _named_apart(results: Sequence[Result], configs: dict[tuple[str, str], Config]) -> list[Result]:
+    """Adds to the recipes of runs the settings of learning in which they differ.
+
+    Protocols divide by themselves.
+    """
+    differences: dict[tuple[str, str], str] = {}
     for recipe in {config.recipe for config in configs.values()}:
         runs = [run for run, config in configs.items() if config.recipe == recipe]
-        told |= zip(
-            runs,
-            map(
-                format_differences,
-                differing_settings([configs[run] for run in runs], (*RECIPE_SECTIONS, "machine")),
-            ),
-            strict=True,
-        )
-    return [
-        result._replace(recipe=result.recipe + told.get((result.game, result.run), ""))
-        for result in results
-    ]
+        of_runs = [configs[run] for run in runs]
+        sections = (*RECIPE_SECTIONS, "machine")
+        texts = map(format_differences, differing_settings(of_runs, sections))
+        differences |= zip(runs, texts, strict=True)
+    renamed = []
+    for result in results:
+        difference = differences.get((result.game, result.run), "")
+        renamed.append(result._replace(recipe=result.recipe + difference))
+    return renamed
 
 
-def _results_of(
-    path: Path,
-    videos: Path,
-    configs: dict[tuple[str, str], Config],
-    notes: list[str],
-) -> list[Result]:
-    """The results in a path; a UserError where there is none."""
-    if not os.path.lexists(path):
-        raise UserError(f"there is no '{path}'")
-    results = list(_results(path, videos, configs, notes))
-    if not results:
-        raise UserError(f"'{path}' holds no complete run and no evaluation")
-    return results
-
-
-def _results(
-    path: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]
-) -> Iterator[Result]:
-    if not path.is_dir():
-        yield _evaluated(path)
-        return
-    for config in sorted(path.rglob(CONFIG)):
-        if not os.path.lexists(config.parent / "episodes.csv"):
-            continue
-        try:
-            yield from _of_run(config.parent, videos, configs, notes)
-        except UserError as error:
-            notes.append(f"'{config.parent}' is skipped: {error}")
-    yield from _evaluations_below(path, notes)
-
-
-def _of_run(
-    run: Path, videos: Path, configs: dict[tuple[str, str], Config], notes: list[str]
-) -> Iterator[Result]:
-    config = read_config(run / CONFIG)
-    trained = _trained(run, config)
-    configs[config.game, run.resolve().name] = config
-    if isinstance(trained, str):
-        notes.append(f"'{run}' {trained}: its training score is left out")
-    else:
-        yield trained
-    yield from _evaluations_below(game_directory(videos, config.game) / run.resolve().name, notes)
-
-
-def _evaluations_below(directory: Path, notes: list[str]) -> Iterator[Result]:
-    for path in sorted(directory.rglob("*_evaluation_*.json")):
-        try:
-            yield _evaluated(path)
-        except UserError as error:
-            notes.append(f"'{path}' is skipped: {error}")
-
-
-def _evaluated(path: Path) -> Result:
-    text = read_text(path, MAX_BYTES)
+def _evaluation(path: Path) -> Result:
+    """Reads the JSON of an evaluation."""
+    text = read_text(path, LARGEST_FILE)
     try:
-        part = parse(text)
+        file = parse(text)
     except UserError as error:
         raise UserError(f"'{path}' is no evaluation: {error}") from None
-    if not isinstance(part, Evaluation):
+    if not isinstance(file, EvaluationFile):
         raise UserError(f"'{path}' is a recording, no evaluation")
-    names = (part.game, part.rom, part.recipe or "random play", part.run, part.steps, EVALUATION)
     return Result(
-        *names, part.statistics.mean, part.statistics.episodes, part.protocol.conditions()
+        game=file.game,
+        rom=file.rom,
+        recipe=file.recipe or "random play",
+        run=file.run,
+        steps=file.steps,
+        measure=EVALUATION,
+        score=file.statistics.mean,
+        episodes=file.statistics.episodes,
+        conditions=file.protocol.conditions(),
     )
 
 
-def _trained(run: Path, config: Config) -> Result | str:
-    """Mean score of the training episodes that ended in the last part of a run, or why it has none."""
-    (logged,) = read_columns(run / "metrics.csv", ("steps",))
-    steps, scores = read_columns(run / "episodes.csv", ("steps", "score"))
+def _training_score(run: Path, config: Config) -> Result:
+    """Returns the mean score of the training episodes that ended in the last part of a run.
+
+    Raises:
+        _NoScoreError: the run is not complete, or ended no episode then.
+    """
+    logged = read_logged_steps(run)
+    scores = read_series(run, EPISODES, "score")
     total = config.training.total_steps
-    last = steps > total * (1 - LAST_PART)
     if not len(logged) or logged[-1] < total - config.training.log_period:
-        return "has not come to its end yet"
-    if not last.any():
-        return f"ended no episode in its last {LAST_PART:.0%}"
-    seen = config.environment.model_dump(mode="json", exclude={"life_loss_ends_future"})
-    conditions = {"protocol": config.protocol} | {
-        name.replace("_", " "): json.dumps(value) for name, value in seen.items()
-    }
+        raise _NoScoreError("has not come to its end yet")
+    last = scores.values[scores.steps > total * (1 - LAST_PART)]
+    if not len(last):
+        raise _NoScoreError(f"ended no episode in its last {LAST_PART:.0%}")
+    return Result(
+        game=config.game,
+        rom=config.spec.rom,
+        recipe=config.recipe,
+        run=run.resolve().name,
+        steps=total,
+        measure=TRAINING,
+        score=float(last.mean()),
+        episodes=len(last),
+        conditions=_training_conditions(config),
+    )
+
+
+def _training_conditions(config: Config) -> dict[str, str]:
+    """Returns what must be the same for two training scores to be comparable."""
+    conditions = {"protocol": config.protocol}
+    environment = config.environment.model_dump(mode="json", exclude={"life_loss_ends_future"})
+    for name, value in environment.items():
+        conditions[name.replace("_", " ")] = json.dumps(value)
     conditions["exploration"] = _describe_exploration(config)
-    names = (config.game, config.spec.rom, config.recipe, run.resolve().name, total, TRAINING)
-    return Result(*names, float(scores[last].mean()), int(last.sum()), conditions)
+    return conditions
 
 
 def _describe_exploration(config: Config) -> str:
-    """How often the actions of the last training episodes were random."""
+    """Returns how often the actions of the last training episodes were random."""
     settings = config.exploration
-    least = settings.epsilon_end ** (1 + settings.spread)
-    epsilon = f"epsilon {settings.epsilon_end:g}" + (f" to {least:.1g}" if settings.spread else "")
-    parts = [
-        epsilon,
-        *(["Boltzmann"] if settings.policy == "boltzmann" else []),
-        *(["noise"] if config.network.noisy else []),
-    ]
+    epsilon = f"epsilon {settings.epsilon_end:g}"
+    if settings.spread:
+        least = settings.epsilon_end ** (1 + settings.spread)
+        epsilon += f" to {least:.1g}"
+    parts = [epsilon]
+    if settings.policy == "boltzmann":
+        parts.append("Boltzmann")
+    if config.network.noisy:
+        parts.append("noise")
     return ", ".join(parts)
 
 
 def _furthest(results: Sequence[Result]) -> Result:
-    """Of several checkpoints the last; of several evaluations of it, with seeds of their own, the
-    mean over all episodes.
+    """Returns the result of the last of several checkpoints.
+
+    Several evaluations of it, with seeds of their own, become the mean over all their episodes.
     """
     last = max(result.steps for result in results)
     of_last = [result for result in results if result.steps == last]

@@ -1,10 +1,9 @@
-"""What many runs say together: means that one lucky run does not move, and how far they can be
-trusted.
+"""Statistics of many runs: means that one lucky run does not move, and their intervals.
 
 Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice". Scores
 are given as one array for each game, whose last axis is its runs; games may have different numbers
 of runs. Leading axes are resamples, and every statistic keeps them. Scores that go into a statistic
-over games are human-normalised (``games.human_normalised_score``).
+over games are human-normalised (``games.ids.human_normalised_score``).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ Statistic = Callable[[Scores], Array]
 
 
 def mean(scores: Scores) -> Array:
-    """Mean over the games of each game's mean over its runs: (...).
+    """Returns the mean over the games of each game's mean over its runs: (...).
 
     >>> float(mean([np.array([0.0, 1.0]), np.array([2.5])]))
     1.5
@@ -27,8 +26,9 @@ def mean(scores: Scores) -> Array:
 
 
 def median(scores: Scores) -> Array:
-    """Median over the games of each game's mean over its runs: (...). The usual number of papers on
-    Atari.
+    """Returns the median over the games of each game's mean over its runs: (...).
+
+    It is the usual number of papers on Atari.
 
     >>> float(median([np.array([0.0, 1.0]), np.array([2.5]), np.array([9.0])]))
     2.5
@@ -37,9 +37,9 @@ def median(scores: Scores) -> Array:
 
 
 def interquartile_mean(scores: Scores) -> Array:
-    """Mean of the middle half of all runs of all games: (...). Agarwal et al. 2021, section 4.3.
+    """Returns the mean of the middle half of all runs of all games: (...).
 
-    A quarter of the runs, rounded down, is left out at each end.
+    A quarter of the runs, rounded down, is left out at each end. Agarwal et al. 2021, section 4.3.
 
     >>> float(interquartile_mean([np.array([-9.0, 1.0]), np.array([2.0, 100.0])]))
     1.5
@@ -50,8 +50,9 @@ def interquartile_mean(scores: Scores) -> Array:
 
 
 def optimality_gap(scores: Scores, target: float = 1.0) -> Array:
-    """How far runs fall short of a target on average, being above it counting for nothing: (...).
-    Ibid., section 4.3.
+    """Returns how far runs fall short of a target on average: (...).
+
+    Being above it counts for nothing. Ibid., section 4.3.
 
     >>> float(optimality_gap([np.array([0.5, 1.0]), np.array([3.0, 0.5])]))
     0.25
@@ -60,9 +61,12 @@ def optimality_gap(scores: Scores, target: float = 1.0) -> Array:
 
 
 def performance_profile(scores: Scores, thresholds: Array) -> Array:
-    """Share of the runs above each threshold: (..., thresholds). Ibid., equation 1 in section 4.2.
+    """Returns the share of the runs above each threshold: (..., thresholds).
 
-    >>> performance_profile([np.array([0.1, 0.6]), np.array([0.6, 2.0])], np.array([0.0, 0.5, 1.0])).tolist()
+    Ibid., equation 1 in section 4.2.
+
+    >>> scores = [np.array([0.1, 0.6]), np.array([0.6, 2.0])]
+    >>> performance_profile(scores, np.array([0.0, 0.5, 1.0])).tolist()
     [1.0, 0.75, 0.25]
     """
     runs = np.concatenate(scores, axis=-1)
@@ -70,10 +74,10 @@ def performance_profile(scores: Scores, thresholds: Array) -> Array:
 
 
 def probability_of_improvement(scores: Scores, others: Scores) -> Array:
-    """How often a run is better than one of another recipe on the same game, a tie counting half:
-    (...).
+    """Returns the probability that a run is better than one of another recipe: (...).
 
-    Ibid., section 4.3; within a game it is the Mann-Whitney statistic, and games count alike.
+    They are compared on the same game, and a tie counts half. Within a game it is the Mann-Whitney
+    statistic, and games count alike. Ibid., section 4.3.
 
     >>> float(probability_of_improvement([np.array([1.0, 2.0])], [np.array([1.0, 0.0])]))
     0.875
@@ -93,28 +97,36 @@ def interval(
     confidence: float = 0.95,
     seed: int = 1,
 ) -> tuple[Array, Array]:
-    """Bounds between which a statistic lies, by a stratified bootstrap: ibid., section 4.1.
+    """Returns bounds between which a statistic lies, by a stratified bootstrap.
 
-    In each resample every game's runs are drawn anew from its own runs, with replacement; the
-    bounds are percentiles. With one
-    run of each game they coincide: a single run says nothing of how much runs differ.
+    In each resample every game's runs are sampled from its own runs, with replacement; the bounds
+    are percentiles. With one run of each game they coincide: a single run does not show how much
+    runs differ. Ibid., section 4.1.
 
     Args:
         statistic: of one group, or of two (``probability_of_improvement``).
-        groups: what it takes, each game of each group (runs,).
-        resamples: drawn.
+        groups: arguments of the statistic, each game of each group (runs,).
+        resamples: how many.
         confidence: share of the resamples between the bounds.
-        seed: of the draws.
+        seed: of the resamples.
+
+    Returns:
+        The lower and the upper bound, each of the statistic's shape without resamples.
     """
     random = np.random.Generator(np.random.PCG64(seed))
-    drawn = [[_resampled(runs, resamples, random) for runs in scores] for scores in groups]
+    samples = [_resample(scores, resamples, random) for scores in groups]
     tail = 50 * (1 - confidence)
-    lower, upper = np.percentile(statistic(*drawn), [tail, 100 - tail], axis=0)
+    lower, upper = np.percentile(statistic(*samples), [tail, 100 - tail], axis=0)
     return lower, upper
 
 
-def _resampled(runs: Array, resamples: int, random: np.random.Generator) -> Array:
-    return runs[random.integers(len(runs), size=(resamples, len(runs)))]
+def _resample(scores: Scores, resamples: int, random: np.random.Generator) -> list[Array]:
+    """Samples each game's runs (runs,) with replacement: (resamples, runs)."""
+    samples = []
+    for runs in scores:
+        indices = random.integers(len(runs), size=(resamples, len(runs)))
+        samples.append(runs[indices])
+    return samples
 
 
 def _game_means(scores: Scores) -> Array:
@@ -122,5 +134,5 @@ def _game_means(scores: Scores) -> Array:
 
 
 def _compared(ours: Array, theirs: Array) -> Array:
-    """(..., runs, runs) 1 where ours is better, 0.5 where they are equal, 0 where theirs is."""
+    """Returns (..., runs, runs): 1 where ours is better, 0.5 for equal ones, 0 where theirs is."""
     return (np.sign(ours[..., :, np.newaxis] - theirs[..., np.newaxis, :]) + 1) / 2

@@ -1,10 +1,9 @@
-"""What results say together, as plain data: one table for each protocol, never two protocols in
-one.
-"""
+"""Tables of results: one for each protocol, never two protocols in one."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from itertools import permutations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,7 @@ from atari_dqn.games.published_scores import (
 from atari_dqn.report import statistics
 from atari_dqn.report.results import TRAINING, Result
 
-# Ids decide the first two for a single game, recipes the last; they are no reason to tell two
-# protocols apart.
+# Ids decide the first two for a single game, recipes the last; they do not divide protocols.
 OF_THE_GAME = ("actions", "frame skip")
 OF_THE_RECIPE = "exploration"
 DOPAMINE_EXPLORATION = "epsilon 0.01"
@@ -35,39 +33,148 @@ PUBLISHED_AT_200_MILLION = {"DQN": "dqn:dqn", "Rainbow": "rainbow:rainbow", "IQN
 DOPAMINE_AGENTS = ("DQN", "Rainbow", "IQN")
 
 
-def make_tables(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """One table for each measure, protocol and length of training; those with most runs first."""
-    groups: dict[tuple[Any, ...], list[Result]] = {}
+class Interval(NamedTuple):
+    """Bounds between which a statistic lies with a confidence of 95 %."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RecipeScore:
+    """The scores of a recipe's runs on one game."""
+
+    runs: int
+    mean: float
+    interval: Interval | None  # of the mean; None for a single run
+    min: float
+    max: float
+    human_normalised: float | None  # of the mean; None where no scores of the game are published
+    exploration: str  # of the training episodes; empty for evaluations
+
+
+@dataclass(frozen=True)
+class PublishedScore:
+    """A score to stand beside those of a table."""
+
+    agent: str
+    score: float
+    protocol: str
+    same_protocol: bool  # as the table's, exploration included
+
+
+@dataclass(frozen=True)
+class GameRow:
+    """The scores on one game."""
+
+    game: str
+    rom: str | None
+    conditions: dict[str, str]  # of the protocol, where they belong to the game
+    scores: dict[str, RecipeScore]  # by recipe
+    published: list[PublishedScore]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic over all games and runs."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class RecipeStatistics:
+    """Statistics of a recipe's human-normalised scores over games."""
+
+    runs: list[int]  # of each game
+    estimates: dict[str, Estimate]  # by the names in AGGREGATES
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A performance profile: share of the runs above each of the THRESHOLDS, with its interval."""
+
+    share: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """Probability that a run of one recipe is better than a run of another."""
+
+    recipe: str
+    over: str
+    probability: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Overall:
+    """Recipes compared over the games that each of them has runs of."""
+
+    games: list[str]
+    recipes: dict[str, RecipeStatistics]
+    thresholds: list[float]  # of the profiles
+    profiles: dict[str, Profile]  # by recipe
+    improvements: list[Improvement]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Scores that can be compared with each other."""
+
+    measure: str
+    protocol: str
+    conditions: dict[str, str]  # of the protocol
+    steps: int  # agent steps of training
+    runs: int
+    recipes: list[str]
+    games: list[GameRow]
+    overall: Overall | None  # None where no game has human scores
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the table in plain numbers and texts, ready for JSON."""
+        document = asdict(self)
+        if self.overall is not None:
+            document["overall"]["recipes"] = {
+                recipe: {"runs": numbers["runs"], **numbers["estimates"]}
+                for recipe, numbers in document["overall"]["recipes"].items()
+            }
+        return document
+
+
+def make_tables(results: Sequence[Result]) -> list[Table]:
+    """Makes a table of each measure, protocol and length of training; that of most runs first."""
+    groups: dict[tuple[object, ...], list[Result]] = {}
     for result in results:
-        shared = _shared(result)
-        groups.setdefault((result.measure, result.steps, *sorted(shared.items())), []).append(
-            result
-        )
+        key = (result.measure, result.steps, *sorted(_shared(result).items()))
+        groups.setdefault(key, []).append(result)
     return [_table(group) for group in sorted(groups.values(), key=len, reverse=True)]
 
 
-def _table(results: Sequence[Result]) -> dict[str, Any]:
+def _table(results: Sequence[Result]) -> Table:
     first = results[0]
     recipes = sorted({result.recipe for result in results})
     games = sorted({(result.game, result.rom or "") for result in results})
-    rows = [
-        _game_row(game, rom, [result for result in results if result.game == game])
-        for game, rom in games
-    ]
-    return {
-        "measure": first.measure,
-        "protocol": first.conditions.get("protocol", ""),
-        "conditions": _shared(first),
-        "steps": first.steps,
-        "runs": len(results),
-        "recipes": recipes,
-        "games": rows,
-        "overall": _overall(results, recipes),
-    }
+    rows = []
+    for game, rom in games:
+        of_game = [result for result in results if result.game == game]
+        rows.append(_game_row(game, rom, of_game))
+    return Table(
+        measure=first.measure,
+        protocol=first.conditions.get("protocol", ""),
+        conditions=_shared(first),
+        steps=first.steps,
+        runs=len(results),
+        recipes=recipes,
+        games=rows,
+        overall=_overall(results, recipes),
+    )
 
 
 def _shared(result: Result) -> dict[str, str]:
-    """The conditions that all runs of a table have in common."""
+    """Returns the conditions that all runs of a table have in common."""
     return {
         name: text
         for name, text in result.conditions.items()
@@ -75,130 +182,149 @@ def _shared(result: Result) -> dict[str, str]:
     }
 
 
-def _game_row(game: str, rom: str, results: Sequence[Result]) -> dict[str, Any]:
+def _game_row(game: str, rom: str, results: Sequence[Result]) -> GameRow:
     scores = {}
     for recipe in sorted({result.recipe for result in results}):
-        own = [result for result in results if result.recipe == recipe]
-        runs = np.array([result.score for result in own])
-        low, high = statistics.interval(statistics.mean, [runs])
-        scores[recipe] = {
-            "runs": len(runs),
-            "mean": float(runs.mean()),
-            "interval": [float(low), float(high)] if len(runs) > 1 else None,
-            "min": float(runs.min()),
-            "max": float(runs.max()),
-            "human_normalised": human_normalised_score(rom or None, float(runs.mean())),
-            "exploration": ", or ".join(
-                sorted({result.conditions.get(OF_THE_RECIPE, "") for result in own} - {""})
-            ),
-        }
-    return {
-        "game": game,
-        "rom": rom or None,
-        "conditions": {
-            name: text for name, text in results[0].conditions.items() if name in OF_THE_GAME
-        },
-        "scores": scores,
-        "published": _published(rom, results),
-    }
+        of_recipe = [result for result in results if result.recipe == recipe]
+        scores[recipe] = _recipe_score(rom or None, of_recipe)
+    conditions = results[0].conditions
+    return GameRow(
+        game=game,
+        rom=rom or None,
+        conditions={name: text for name, text in conditions.items() if name in OF_THE_GAME},
+        scores=scores,
+        published=_published(rom, results),
+    )
 
 
-def _published(rom: str, results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Scores to stand beside, each with its protocol and whether that is the table's own,
-    exploration included.
-    """
+def _recipe_score(rom: str | None, results: Sequence[Result]) -> RecipeScore:
+    scores = np.array([result.score for result in results])
+    mean = float(scores.mean())
+    interval = None
+    if len(scores) > 1:
+        interval = _interval(statistics.mean, [scores])
+    explorations = {result.conditions.get(OF_THE_RECIPE, "") for result in results}
+    return RecipeScore(
+        runs=len(scores),
+        mean=mean,
+        interval=interval,
+        min=float(scores.min()),
+        max=float(scores.max()),
+        human_normalised=human_normalised_score(rom, mean),
+        exploration=", or ".join(sorted(explorations - {""})),
+    )
+
+
+def _published(rom: str, results: Sequence[Result]) -> list[PublishedScore]:
+    """Returns published scores of a game, each with its protocol."""
     if rom not in reference_scores():
         return []
-    result, explorations = results[0], {result.conditions.get(OF_THE_RECIPE) for result in results}
     random, human = reference_scores()[rom]
-    entries = [("random", random, "no-op starts", False), ("human", human, "no-op starts", False)]
-    frames = result.steps * _frame_skip(result) / 1e6
-    nearest = min(DOPAMINE_MILLIONS, key=lambda millions: abs(millions - frames))
-    under = f"training scores of protocol '{DOPAMINE_PROTOCOL}' (sticky 0.25, epsilon 0.01) at {nearest} million frames"
-    same = (
+    return [
+        PublishedScore("random", random, "no-op starts", same_protocol=False),
+        PublishedScore("human", human, "no-op starts", same_protocol=False),
+        *_dopamine_scores(rom, results),
+        *_paper_scores(rom),
+    ]
+
+
+def _dopamine_scores(rom: str, results: Sequence[Result]) -> list[PublishedScore]:
+    """Returns training scores of Dopamine after about as many frames."""
+    result = results[0]
+    millions = result.steps * _frame_skip(result) / 1e6
+    nearest = min(DOPAMINE_MILLIONS, key=lambda published: abs(published - millions))
+    protocol = (
+        f"training scores of protocol '{DOPAMINE_PROTOCOL}' (sticky 0.25, epsilon 0.01) "
+        f"at {nearest} million frames"
+    )
+    same_protocol = (
         result.measure == TRAINING
         and result.conditions.get("protocol") == DOPAMINE_PROTOCOL
-        and nearest == round(frames)
+        and nearest == round(millions)
+        and {one.conditions.get(OF_THE_RECIPE) for one in results} == {DOPAMINE_EXPLORATION}
     )
-    same = same and explorations == {DOPAMINE_EXPLORATION}
-    found = dopamine(rom, nearest)
-    entries += [
-        (f"Dopamine {agent}", found[agent], under, same)
-        for agent in DOPAMINE_AGENTS
-        if agent in found
-    ]
-    papers = at_200_million(rom)
-    under = "no-op starts, best agent, 200 million frames"
-    entries += [
-        (f"{agent}, paper", papers[key], under, False)
-        for agent, key in PUBLISHED_AT_200_MILLION.items()
-        if key in papers
-    ]
+    scores = dopamine(rom, nearest)
     return [
-        dict(zip(("agent", "score", "protocol", "same_protocol"), entry, strict=True))
-        for entry in entries
+        PublishedScore(f"Dopamine {agent}", scores[agent], protocol, same_protocol)
+        for agent in DOPAMINE_AGENTS
+        if agent in scores
+    ]
+
+
+def _paper_scores(rom: str) -> list[PublishedScore]:
+    """Returns the scores of papers, of the best agent of a run."""
+    scores = at_200_million(rom)
+    protocol = "no-op starts, best agent, 200 million frames"
+    return [
+        PublishedScore(f"{agent}, paper", scores[column], protocol, same_protocol=False)
+        for agent, column in PUBLISHED_AT_200_MILLION.items()
+        if column in scores
     ]
 
 
 def _frame_skip(result: Result) -> float:
-    """Emulator frames of an agent step; the middle where it is drawn at random."""
+    """Returns the emulator frames of an agent step; the middle where they are random."""
     text = result.conditions.get("frame skip", "1").strip("[]")
     return float(np.mean([float(part) for part in text.split(",")]))
 
 
-def _overall(results: Sequence[Result], recipes: Sequence[str]) -> dict[str, Any] | None:
-    """Statistics over the games that every recipe has runs of and that have human scores; None if
-    there are none.
-    """
+def _overall(results: Sequence[Result], recipes: Sequence[str]) -> Overall | None:
+    """Compares recipes over the games that each has runs of and that have human scores."""
     normalised: dict[tuple[str, str], list[float]] = {}
     for result in results:
         score = human_normalised_score(result.rom, result.score)
         if score is not None:
             normalised.setdefault((result.recipe, result.game), []).append(score)
-    games = sorted(
-        {game for _, game in normalised if all((recipe, game) in normalised for recipe in recipes)}
-    )
+    games = [
+        game
+        for game in sorted({game for _, game in normalised})
+        if all((recipe, game) in normalised for recipe in recipes)
+    ]
     if not games:
         return None
-    scores = {recipe: [np.array(normalised[recipe, game]) for game in games] for recipe in recipes}
-    return {
-        "games": games,
-        "recipes": {recipe: _aggregates(scores[recipe]) for recipe in recipes},
-        "thresholds": THRESHOLDS.tolist(),
-        "profiles": {recipe: _profile(scores[recipe]) for recipe in recipes},
-        "improvements": [_improvement(scores, *pair) for pair in permutations(recipes, 2)],
-    }
-
-
-def _aggregates(scores: statistics.Scores) -> dict[str, Any]:
-    numbers: dict[str, Any] = {"runs": [len(runs) for runs in scores]}
-    for name, statistic in AGGREGATES.items():
-        low, high = statistics.interval(statistic, scores)
-        numbers[name] = {"value": float(statistic(scores)), "interval": [float(low), float(high)]}
-    return numbers
-
-
-def _profile(scores: statistics.Scores) -> dict[str, list[float]]:
-    low, high = statistics.interval(
-        lambda drawn: statistics.performance_profile(drawn, THRESHOLDS), scores, resamples=500
+    scores: dict[str, list[NDArray[np.float64]]] = {}
+    for recipe in recipes:
+        scores[recipe] = [np.array(normalised[recipe, game]) for game in games]
+    return Overall(
+        games=games,
+        recipes={recipe: _recipe_statistics(scores[recipe]) for recipe in recipes},
+        thresholds=THRESHOLDS.tolist(),
+        profiles={recipe: _profile(scores[recipe]) for recipe in recipes},
+        improvements=[
+            _improvement(scores, recipe, other) for recipe, other in permutations(recipes, 2)
+        ],
     )
-    return {
-        "share": statistics.performance_profile(scores, THRESHOLDS).tolist(),
-        "low": low.tolist(),
-        "high": high.tolist(),
-    }
+
+
+def _recipe_statistics(scores: statistics.Scores) -> RecipeStatistics:
+    estimates = {}
+    for name, statistic in AGGREGATES.items():
+        estimates[name] = Estimate(float(statistic(scores)), _interval(statistic, scores))
+    return RecipeStatistics([len(runs) for runs in scores], estimates)
+
+
+def _profile(scores: statistics.Scores) -> Profile:
+    def statistic(samples: statistics.Scores) -> NDArray[np.float64]:
+        return statistics.performance_profile(samples, THRESHOLDS)
+
+    low, high = statistics.interval(statistic, scores, resamples=500)
+    return Profile(statistic(scores).tolist(), low.tolist(), high.tolist())
 
 
 def _improvement(
-    scores: dict[str, list[NDArray[np.float64]]], ours: str, theirs: str
-) -> dict[str, Any]:
-    low, high = statistics.interval(
-        statistics.probability_of_improvement, scores[ours], scores[theirs]
+    scores: dict[str, list[NDArray[np.float64]]], recipe: str, other: str
+) -> Improvement:
+    statistic = statistics.probability_of_improvement
+    return Improvement(
+        recipe=recipe,
+        over=other,
+        probability=float(statistic(scores[recipe], scores[other])),
+        interval=_interval(statistic, scores[recipe], scores[other]),
     )
-    value = float(statistics.probability_of_improvement(scores[ours], scores[theirs]))
-    return {
-        "recipe": ours,
-        "over": theirs,
-        "probability": value,
-        "interval": [float(low), float(high)],
-    }
+
+
+def _interval(
+    statistic: Callable[..., NDArray[np.float64]], *groups: statistics.Scores
+) -> Interval:
+    low, high = statistics.interval(statistic, *groups)
+    return Interval(float(low), float(high))

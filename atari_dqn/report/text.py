@@ -1,100 +1,102 @@
 """A report as text."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from atari_dqn.report.results import LAST_PART, TRAINING
+from atari_dqn.report.tables import GameRow, Interval, Overall, RecipeScore, Table
 
 
-def as_text(tables: Sequence[dict[str, Any]]) -> str:
-    """The tables for a terminal."""
+def as_text(tables: Sequence[Table]) -> str:
+    """Returns the tables for a terminal."""
     texts = [_table(table) for table in tables]
     if len(tables) > 1:
         texts.append(
-            f"{len(tables)} tables, because protocols or lengths differ; scores compare only within a table."
+            f"{len(tables)} tables, because protocols or lengths differ; "
+            "scores compare only within a table."
         )
     return "\n\n".join(texts)
 
 
-def title(table: dict[str, Any]) -> str:
-    """What a table's scores are."""
-    count = f"{table['runs']} run{'' if table['runs'] == 1 else 's'}"
-    what = (
-        f"Training scores of the last {LAST_PART:.0%}"
-        if table["measure"] == TRAINING
-        else "Evaluations"
-    )
-    return f"{what}: protocol '{table['protocol']}', {table['steps']:,} agent steps, {count}"
+def title(table: Table) -> str:
+    """Returns what a table's scores are."""
+    measure = "Evaluations"
+    if table.measure == TRAINING:
+        measure = f"Training scores of the last {LAST_PART:.0%}"
+    count = f"{table.runs} run{'' if table.runs == 1 else 's'}"
+    return f"{measure}: protocol '{table.protocol}', {table.steps:,} agent steps, {count}"
 
 
 def describe_conditions(conditions: dict[str, str]) -> str:
-    """The rest of a protocol, in a line."""
-    told = {
-        name: text
-        for name, text in conditions.items()
-        if name != "protocol" and text not in ("false", "{}")
-    }
-    return ", ".join(name if text == "true" else f"{name} {text}" for name, text in told.items())
+    """Returns the rest of a protocol, in a line."""
+    parts = []
+    for name, text in conditions.items():
+        if name == "protocol" or text in ("false", "{}"):
+            continue
+        parts.append(name if text == "true" else f"{name} {text}")
+    return ", ".join(parts)
 
 
-def footnotes(table: dict[str, Any]) -> list[str]:
-    """The protocols of the published scores beside a table's own."""
-    return list(
-        dict.fromkeys(entry["protocol"] for game in table["games"] for entry in game["published"])
-    )
+def footnotes(table: Table) -> list[str]:
+    """Returns the protocols of the published scores beside a table's own."""
+    protocols = [published.protocol for game in table.games for published in game.published]
+    return list(dict.fromkeys(protocols))
 
 
-def _table(table: dict[str, Any]) -> str:
-    notes = footnotes(table)
-    lines = [title(table), describe_conditions(table["conditions"]), ""]
-    for game in table["games"]:
-        normal = {recipe: numbers["human_normalised"] for recipe, numbers in game["scores"].items()}
-        lines.append(game["game"])
-        for recipe, numbers in game["scores"].items():
-            human = "" if normal[recipe] is None else f", human-normalised {normal[recipe]:.3f}"
-            lines.append(
-                f"  {recipe:<22} {numbers['mean']:>10.1f}{spread(numbers)}{human}{exploring(numbers)}"
-            )
-        for entry in game["published"]:
-            note = (
-                "this protocol"
-                if entry["same_protocol"]
-                else f"another protocol ({notes.index(entry['protocol']) + 1})"
-            )
-            lines.append(f"    {entry['agent']:<20} {entry['score']:>10.1f}  {note}")
-    lines += [f"({number}) {note}" for number, note in enumerate(notes, 1)]
-    return "\n".join([*lines, *_overall(table["overall"])])
-
-
-def spread(numbers: dict[str, Any]) -> str:
-    """How many runs a mean is of, and how far they lie apart."""
-    if numbers["interval"] is None:
+def spread(score: RecipeScore) -> str:
+    """Returns how many runs a mean is of, and how far they lie apart."""
+    if score.interval is None:
         return " (one run)"
-    low, high = numbers["interval"]
-    return f" [{low:.1f}, {high:.1f}] ({numbers['runs']} runs from {numbers['min']:.1f} to {numbers['max']:.1f})"
+    low, high = score.interval
+    extremes = f"{score.runs} runs from {score.min:.1f} to {score.max:.1f}"
+    return f" [{low:.1f}, {high:.1f}] ({extremes})"
 
 
-def exploring(numbers: dict[str, Any]) -> str:
-    """How training scores were explored with; nothing for evaluations, where the protocol says it."""
-    return f"; {numbers['exploration']}" if numbers["exploration"] else ""
+def exploring(score: RecipeScore) -> str:
+    """Returns how training episodes explored; nothing for evaluations, whose protocol has it."""
+    return f"; {score.exploration}" if score.exploration else ""
 
 
-def _overall(overall: dict[str, Any] | None) -> list[str]:
-    if overall is None:
-        return []
-    names = ", ".join(overall["games"])
-    count = "1 game" if len(overall["games"]) == 1 else f"{len(overall['games'])} games"
+def _table(table: Table) -> str:
+    notes = footnotes(table)
+    lines = [title(table), describe_conditions(table.conditions), ""]
+    for game in table.games:
+        lines += _game(game, notes)
+    lines += [f"({number}) {note}" for number, note in enumerate(notes, 1)]
+    if table.overall is not None:
+        lines += _overall(table.overall)
+    return "\n".join(lines)
+
+
+def _game(game: GameRow, notes: Sequence[str]) -> list[str]:
+    lines = [game.game]
+    for recipe, score in game.scores.items():
+        human = ""
+        if score.human_normalised is not None:
+            human = f", human-normalised {score.human_normalised:.3f}"
+        lines.append(f"  {recipe:<22} {score.mean:>10.1f}{spread(score)}{human}{exploring(score)}")
+    for published in game.published:
+        note = "this protocol"
+        if not published.same_protocol:
+            note = f"another protocol ({notes.index(published.protocol) + 1})"
+        lines.append(f"    {published.agent:<20} {published.score:>10.1f}  {note}")
+    return lines
+
+
+def _overall(overall: Overall) -> list[str]:
+    names = ", ".join(overall.games)
+    count = "1 game" if len(overall.games) == 1 else f"{len(overall.games)} games"
     lines = ["", f"Human-normalised, over {count} ({names}); 95 % stratified bootstrap intervals"]
-    for recipe, numbers in overall["recipes"].items():
+    for recipe, numbers in overall.recipes.items():
         texts = [
-            f"{name} {entry['value']:.3f} [{entry['interval'][0]:.3f}, {entry['interval'][1]:.3f}]"
-            for name, entry in numbers.items()
-            if name != "runs"
+            f"{name} {estimate.value:.3f} {_bounds(estimate.interval, 3)}"
+            for name, estimate in numbers.estimates.items()
         ]
         lines.append(f"  {recipe:<22} {', '.join(texts)}")
-    for pair in overall["improvements"]:
-        low, high = pair["interval"]
-        lines.append(
-            f"  P({pair['recipe']} better than {pair['over']}) = {pair['probability']:.2f} [{low:.2f}, {high:.2f}]"
-        )
+    for pair in overall.improvements:
+        better = f"P({pair.recipe} better than {pair.over})"
+        lines.append(f"  {better} = {pair.probability:.2f} {_bounds(pair.interval, 2)}")
     return lines
+
+
+def _bounds(interval: Interval, decimals: int) -> str:
+    return f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"

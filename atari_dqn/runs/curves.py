@@ -1,75 +1,62 @@
-"""Learning curves for the page: a run's CSV files, thinned to what a screen can show."""
+"""What the CSV files of a run hold, as arrays by agent step."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.files.csv_files import read_columns
+from atari_dqn.files.csv_files import last_row, read_columns
 
-POINTS = 400
+EPISODES = "episodes.csv"  # a row for each training episode
+METRICS = "metrics.csv"  # a row for each logging period
+EVALUATIONS = "evaluations.csv"  # a row for each short evaluation in training
 
 
-def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int) -> NDArray[np.int64]:
-    """Chooses points of a line so that its shape stays: Steinarsson 2013, largest triangle three
-    buckets.
+@dataclass(frozen=True)
+class Series:
+    """One column of a log."""
 
-    The first and last stay; of each bucket between, the point that spans the largest triangle with
-    the one chosen before it and the mean of the next bucket.
+    steps: NDArray[np.float64]  # (rows,) agent steps of the run
+    values: NDArray[np.float64]  # (rows,)
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """The training episodes of a run."""
+
+    steps: NDArray[np.float64]  # (episodes,) agent steps of the run when each ended
+    score: NDArray[np.float64]  # (episodes,)
+    mean_100: NDArray[np.float64]  # (episodes,) of the last 100
+
+
+def read_series(run: Path, log: str, column: str) -> Series:
+    """Reads a column of a log; rows without a finite number in it are left out.
 
     Args:
-        x: (N,) in order.
-        y: (N,)
-        points: how many to keep, at least 3.
+        run: directory of the run; without the log in it the series is empty.
+        log: ``EPISODES``, ``METRICS`` or ``EVALUATIONS``.
+        column: its name.
 
-    Returns:
-        Their places, in order: (min(N, points),).
-
-    >>> thin(np.arange(9.0), np.array([0.0, 0, 0, 0, 9, 0, 0, 0, 0]), 3).tolist()
-    [0, 4, 8]
+    Raises:
+        UserError: the file cannot be read, or lacks the column.
     """
-    count = len(x)
-    if count <= points:
-        return np.arange(count)
-    edges = np.linspace(1, count - 1, points - 1).astype(np.int64)
-    chosen = [0]
-    for start, end, beyond in zip(edges[:-1], edges[1:], [*edges[2:], count], strict=True):
-        ahead_x, ahead_y = x[end:beyond].mean(), y[end:beyond].mean()
-        last = chosen[-1]
-        area = np.abs(
-            (x[last] - ahead_x) * (y[start:end] - y[last])
-            - (x[last] - x[start:end]) * (ahead_y - y[last])
-        )
-        chosen.append(int(start + np.argmax(area)))
-    return np.array([*chosen, count - 1])
+    steps, values = read_columns(run / log, ("steps", column))
+    return Series(steps, values)
 
 
-def read_curve(run: Path) -> dict[str, Any]:
-    """The mean score of the last 100 training episodes by agent step, and epsilon then (null where
-    it is unknown).
-    """
-    steps, score = read_columns(run / "episodes.csv", ("steps", "mean_100"))
-    logged, epsilon = read_columns(run / "metrics.csv", ("steps", "epsilon"))
-    kept = thin(steps, score, POINTS)
-    known = np.interp(steps[kept], logged, epsilon).tolist() if len(logged) else [None] * len(kept)
-    return {
-        "steps": _short(steps[kept].tolist()),
-        "score": _short(score[kept].tolist()),
-        "epsilon": _short(known),
-    }
+def read_learning_curve(run: Path) -> LearningCurve:
+    """Reads the training episodes of a run; raises a UserError where their file is damaged."""
+    steps, score, mean_100 = read_columns(run / EPISODES, ("steps", "score", "mean_100"))
+    return LearningCurve(steps, score, mean_100)
 
 
-def read_evaluations(run: Path) -> dict[str, Any]:
-    """Mean scores of the short evaluations in training by agent step."""
-    steps, mean = read_columns(run / "evaluations.csv", ("steps", "mean"))
-    kept = thin(steps, mean, POINTS)
-    return {"steps": _short(steps[kept].tolist()), "mean": _short(mean[kept].tolist())}
+def read_logged_steps(run: Path) -> NDArray[np.float64]:
+    """Reads at which agent steps (rows,) a run logged its metrics."""
+    steps: NDArray[np.float64] = read_columns(run / METRICS, ("steps",))[0]
+    return steps
 
 
-def _short(numbers: list[Any]) -> list[Any]:
-    """Six significant digits are more than a screen shows."""
-    return [
-        None if number is None else int(number) if number.is_integer() else float(f"{number:.6g}")
-        for number in numbers
-    ]
+def read_latest_metrics(run: Path) -> dict[str, float]:
+    """Reads the newest metrics of a run by their names; empty where there are none yet."""
+    return last_row(run / METRICS)

@@ -12,9 +12,9 @@ import numpy as np
 
 from atari_dqn.config.resolve import is_integer_setting
 from atari_dqn.errors import UserError
-from atari_dqn.files.csv_files import read_columns
 from atari_dqn.games.ids import human_normalised_score, identify
 from atari_dqn.report.results import EVALUATION
+from atari_dqn.runs.curves import METRICS, read_series
 from atari_dqn.sweep.plan import Plan, Range, Run
 from atari_dqn.sweep.status import Status
 
@@ -73,11 +73,11 @@ def score_at(run: Run, steps: int) -> float:
     Minus infinity before the first has ended.
     """
     try:
-        logged, scores = read_columns(Path(run.directory) / "metrics.csv", ("steps", "score"))
+        scores = read_series(Path(run.directory), METRICS, "score")
     except UserError:  # a run whose score nobody can read is not among the best
         return float("-inf")
-    there = logged <= steps
-    score = float(scores[there][-1]) if there.any() else float("nan")
+    reached = scores.steps <= steps
+    score = float(scores.values[reached][-1]) if reached.any() else float("nan")
     if np.isnan(score):
         return float("-inf")
     normalised = human_normalised_score(identify(run.game).rom, score)

@@ -14,9 +14,9 @@ from typing import Any
 from atari_dqn.console import say
 from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import write_whole
-from atari_dqn.files.csv_files import last_row
 from atari_dqn.files.reading import read_json
 from atari_dqn.report.results import EVALUATION, TRAINING, read_results
+from atari_dqn.runs.curves import read_latest_metrics
 from atari_dqn.sweep.plan import DONE, DROPPED, FAILED, RUNNING, STOPPED, WAITING, Run
 from atari_dqn.sweep.worker import WORKER
 
@@ -70,7 +70,7 @@ class Status:
             return
         try:
             worker = read_json(directory / WORKER)
-            row = last_row(directory / "metrics.csv")
+            row = read_latest_metrics(directory)
         except UserError:  # it has not begun, or somebody else wrote these files
             return
         if not isinstance(worker, dict):

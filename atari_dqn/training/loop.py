@@ -279,7 +279,7 @@ class Training:
         origin = Origin("training", self.run_directory.name, self.config.recipe, None, self.steps)
         try:
             self.evaluation = evaluate_shortly(
-                self.agent, self.config, origin, self.video_directory, self.logs, self.stop
+                self.agent, origin, self.video_directory, self.logs, self.stop
             )
         except Stopped:
             return

@@ -16,7 +16,12 @@ from atari_dqn.evaluation.evaluate import Evaluation, evaluate
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.files.csv_files import LARGEST_LOG
 from atari_dqn.files.reading import read_bytes
-from atari_dqn.recording.episode_file import Origin, evaluation_json, evaluation_stem
+from atari_dqn.recording.episode_file import (
+    EvaluatedEpisode,
+    Origin,
+    evaluation_json,
+    evaluation_stem,
+)
 from atari_dqn.recording.render import check_beside, record_episode
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.circumstances import CIRCUMSTANCES, read_starts
@@ -92,7 +97,8 @@ def release(
         write_whole(made / CARD, card.encode())
         made.rename(out)
     gif.parent.mkdir(parents=True, exist_ok=True)
-    record_episode({"gif": gif}, result, result.representative(), origin, "median")
+    median = EvaluatedEpisode.of_rank(result, "median", origin)
+    record_episode({"gif": gif}, median)
     return result
 
 

@@ -20,10 +20,10 @@ from atari_dqn.cli import main
 from atari_dqn.errors import UserError
 from atari_dqn.files.csv_files import read_columns
 from atari_dqn.gallery.collect import collect
+from atari_dqn.gallery.curves import thin, thinned_curve
 from atari_dqn.gallery.page import CHARTS, as_script, write_page
-from atari_dqn.gallery.serve import Server, find_file, follow, requested_range
-from atari_dqn.recording.contract import Evaluation, Recording, parse
-from atari_dqn.runs.curves import read_curve, thin
+from atari_dqn.gallery.serve import Server, find_file, live_page, requested_range
+from atari_dqn.recording.episode_file import EvaluationFile, RecordingFile, parse
 from tests.gallery import samples
 
 
@@ -62,7 +62,7 @@ def test_a_line_is_thinned_to_as_many_points_as_are_wanted(
 
 
 def test_a_curve_has_score_and_epsilon_by_step(tmp_path: Path) -> None:
-    curve = read_curve(samples.write_run(tmp_path, "run", top=20.0))
+    curve: Any = thinned_curve(samples.write_run(tmp_path, "run", top=20.0))
     assert len(curve["steps"]) == len(curve["score"]) == len(curve["epsilon"]) == 400
     assert (curve["steps"][-1], curve["score"][-1], curve["epsilon"][-1]) == (200_000, 20, 0)
     np.testing.assert_allclose(
@@ -83,15 +83,19 @@ def test_rows_that_are_being_written_and_columns_that_are_missing_do_no_harm(
     ):
         read_columns(path, ("steps", "epsilon"))
     assert read_columns(tmp_path / "none.csv", ("steps",)).shape == (1, 0)
-    assert read_curve(tmp_path) == {"steps": [10, 40], "score": [1.5, 2.5], "epsilon": [None, None]}
+    assert thinned_curve(tmp_path) == {
+        "steps": [10, 40],
+        "score": [1.5, 2.5],
+        "epsilon": [None, None],
+    }
 
 
 # What others may have written
 
 
 def test_what_follows_the_contract_is_read() -> None:
-    assert isinstance(parse(encoded(samples.recording())), Recording)
-    assert isinstance(parse(encoded(samples.evaluation(3.0))), Evaluation)
+    assert isinstance(parse(encoded(samples.recording())), RecordingFile)
+    assert isinstance(parse(encoded(samples.evaluation(3.0))), EvaluationFile)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +169,11 @@ def test_recordings_stand_with_their_runs_in_the_order_of_training(tmp_path: Pat
     assert {part["run"] for part in data["recordings"]} == {1}
     assert data["evaluations"][0]["run"] == 0
     assert data["games"] == [{"id": samples.BREAKOUT, "reference": (1.7, 30.5)}]
-    assert data["runs"][0]["settings"]["optimizer.name"] == "adam"
-    assert (data["runs"][0]["commit"], data["runs"][0]["curve"]["steps"][-1]) == ("abc123", 200_000)
+    first = data["runs"][0]
+    assert first["settings"] is not None
+    assert first["settings"]["optimizer.name"] == "adam"
+    assert first["curve"] is not None
+    assert (first["commit"], first["curve"]["steps"][-1]) == ("abc123", 200_000)
 
 
 def test_recordings_whose_run_is_gone_are_shown_alone_under_ids_with_slashes_too(
@@ -197,10 +204,9 @@ def test_a_run_of_vectors_and_one_that_has_only_begun_are_shown(tmp_path: Path) 
     samples.write_run(tmp_path, "pole", game="CartPole-v1", recipe="cartpole")
     samples.write_run(tmp_path, "begun", episodes=0)
     data, _ = collect(tmp_path, tmp_path / "videos")
-    assert [(run["name"], len(run["curve"]["steps"])) for run in data["runs"]] == [
-        ("begun", 0),
-        ("pole", 400),
-    ]
+    lengths = {run["name"]: len(run["curve"]["steps"]) for run in data["runs"] if run["curve"]}
+    assert lengths == {"begun": 0, "pole": 400}
+    assert [run["name"] for run in data["runs"]] == ["begun", "pole"]
     assert data["runs"][1]["rom"] is None
 
 
@@ -315,7 +321,8 @@ def test_without_its_packages_one_line_says_what_to_install(
     monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "plotly" else name)
     assert main(["gallery", "--videos", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        "error: the page needs jinja2 and plotly: 'make gallery' installs them, as does pip install 'atari-dqn[gallery]'\n"
+        "error: the page needs jinja2 and plotly: 'make gallery' installs them, "
+        "as does pip install 'atari-dqn[gallery]'\n"
     )
 
 
@@ -453,6 +460,11 @@ def test_a_part_lies_in_the_file(header: str, size: int) -> None:
     assert part is None or 0 <= part[0] < part[1] <= size
 
 
+def follow(root: Path, videos: Path) -> None:
+    with live_page(root, videos, 0) as page:
+        page.follow()
+
+
 def test_following_a_run_writes_what_is_new_and_ends_with_ctrl_c(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,7 +478,7 @@ def test_following_a_run_writes_what_is_new_and_ends_with_ctrl_c(
             raise KeyboardInterrupt
 
     monkeypatch.setattr("atari_dqn.gallery.serve.time.sleep", sleep)
-    assert follow(tmp_path / "checkpoints", videos, 0) == 0
+    follow(tmp_path / "checkpoints", videos)
     assert ['"name":"new"' in text for text in seen] == [False, True, True]
     assert '"live":true' in seen[-1]
     assert '"live":false' in (videos / "gallery" / "data.js").read_text(), (
@@ -498,5 +510,5 @@ def test_a_folder_that_is_deleted_while_it_is_followed_is_one_line_and_not_made_
     videos = tmp_path / "videos"
     monkeypatch.setattr("atari_dqn.gallery.serve.time.sleep", lambda seconds: shutil.rmtree(videos))
     with pytest.raises(UserError, match=r"videos' has been deleted, and the page with it$"):
-        follow(tmp_path / "checkpoints", videos, 0)
+        follow(tmp_path / "checkpoints", videos)
     assert list(tmp_path.iterdir()) == []

@@ -217,7 +217,8 @@ def point(page: Page, steps: float, score: float) -> tuple[float, float]:
     """Where a point of the first chart that is shown lies on the screen."""
     x, y = page.evaluate(
         """([steps, score]) => { const chart = document.querySelector('.game:not([hidden]) .chart');
-        const { xaxis, yaxis } = chart._fullLayout; const box = chart.querySelector('.nsewdrag').getBoundingClientRect();
+        const { xaxis, yaxis } = chart._fullLayout;
+        const box = chart.querySelector('.nsewdrag').getBoundingClientRect();
         return [box.x + xaxis.d2p(steps), box.y + yaxis.d2p(score)]; }""",
         [steps, score],
     )
@@ -436,7 +437,8 @@ def test_every_control_and_picture_has_a_name(shared: Page) -> None:
     shared.locator(".card").first.click()
     nameless = shared.evaluate(
         """[...document.querySelectorAll('button, select, input, a, img, [role=img], #slots video')]
-        .filter((one) => !(one.textContent.trim() || one.ariaLabel || one.alt || one.labels?.length))
+        .filter((one) => !(one.textContent.trim() || one.ariaLabel || one.alt))
+        .filter((one) => !one.labels?.length)
         .map((one) => one.outerHTML)"""
     )
     assert nameless == []
@@ -454,8 +456,10 @@ def test_on_a_phone_there_is_one_column_and_room_for_fingers(
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     expect(page.locator("#stage")).to_be_hidden()
     small = page.evaluate(
-        """[...document.querySelectorAll('button:not(.beside), select, input')].filter((one) => one.checkVisibility())
-        .map((one) => [one.outerHTML, one.getBoundingClientRect().height]).filter(([, height]) => height < 40)"""
+        """[...document.querySelectorAll('button:not(.beside), select, input')]
+        .filter((one) => one.checkVisibility())
+        .map((one) => [one.outerHTML, one.getBoundingClientRect().height])
+        .filter(([, height]) => height < 40)"""
     )
     assert small == []
     page.locator(".card").first.click()
@@ -497,7 +501,8 @@ def test_two_thousand_recordings_are_painted_within_three_seconds(
         page = open_page(browser, address)
         until(
             page,
-            "performance.getEntriesByName('first-contentful-paint').length && document.querySelector('.card')",
+            "performance.getEntriesByName('first-contentful-paint').length "
+            "&& document.querySelector('.card')",
         )
         painted.append(
             page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")

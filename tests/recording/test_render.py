@@ -16,7 +16,7 @@ from atari_dqn.config.schema import Config
 from atari_dqn.environments.environments import make_game
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation.evaluate import Episode, Evaluation, evaluate
-from atari_dqn.recording.episode_file import RANDOM_PLAY, read_episode
+from atari_dqn.recording.episode_file import RANDOM_PLAY, EvaluatedEpisode, read_episode
 from atari_dqn.recording.gif import gif_delay
 from atari_dqn.recording.render import (
     EpisodeChangedError,
@@ -103,7 +103,7 @@ def test_a_gif_expanded_along_its_timeline_is_the_game(game: str, tmp_path: Path
     assert len(screens) == len(episode.actions) + 1
     assert (
         end / 100
-        == recorded.shown
+        == recorded.seconds
         == pytest.approx(episode.frames / recorded.screens_per_second, rel=0.02, abs=0.021)
     )
 
@@ -136,7 +136,7 @@ def test_an_mp4_has_the_frames_size_and_duration_of_the_game(tmp_path: Path) -> 
     for game in ("BreakoutDeterministic-v4", "Breakout-v0"):
         config, episode = random_episode(game)
         path = tmp_path / "episode.mp4"
-        seconds = write_recording(path, config, episode).shown
+        seconds = write_recording(path, config, episode).seconds
         count, duration = imageio_ffmpeg.count_frames_and_secs(str(path))
         assert duration == pytest.approx(seconds, rel=0.02)
         assert duration == pytest.approx(episode.frames / 60, rel=0.02)
@@ -159,10 +159,10 @@ def test_an_mp4_looks_like_the_game(tmp_path: Path) -> None:
 
 def test_a_long_gif_is_cut_after_the_stated_time(tmp_path: Path) -> None:
     config, episode = random_episode("pong", **{"recording.max_seconds": 5})
-    assert write_recording(tmp_path / "episode.gif", config, episode).shown == pytest.approx(
+    assert write_recording(tmp_path / "episode.gif", config, episode).seconds == pytest.approx(
         5.0, abs=0.1
     )
-    assert write_recording(tmp_path / "episode.mp4", config, episode).shown == pytest.approx(
+    assert write_recording(tmp_path / "episode.mp4", config, episode).seconds == pytest.approx(
         episode.frames / 60, rel=0.02
     )
 
@@ -212,7 +212,9 @@ def test_an_mp4_begins_with_its_index_and_has_colours_that_browsers_show(tmp_pat
 def recorded(game: str, directory: Path, **overrides: object) -> tuple[Evaluation, Path]:
     """An episode of random play as a GIF, with its JSON."""
     result = random_play(game, **overrides)
-    record_episode({"gif": directory / "first.gif"}, result, result.episodes[0], RANDOM_PLAY)
+    record_episode(
+        {"gif": directory / "first.gif"}, EvaluatedEpisode(result, result.episodes[0], RANDOM_PLAY)
+    )
     return result, directory / "first.json"
 
 
@@ -267,10 +269,14 @@ def test_the_json_tells_where_an_episode_comes_from(tmp_path: Path) -> None:
 
 def test_a_second_file_of_the_same_episode_is_named_in_the_same_json(tmp_path: Path) -> None:
     result, described = recorded("pong", tmp_path)
-    record_episode({"mp4": tmp_path / "first.mp4"}, result, result.episodes[0], RANDOM_PLAY)
+    record_episode(
+        {"mp4": tmp_path / "first.mp4"}, EvaluatedEpisode(result, result.episodes[0], RANDOM_PLAY)
+    )
     assert set(read_episode(described).files) == {"gif", "mp4"}
     other = random_play("pong", **{"evaluation.frame_cap": 400})
-    record_episode({"mp4": tmp_path / "first.mp4"}, other, other.episodes[0], RANDOM_PLAY)
+    record_episode(
+        {"mp4": tmp_path / "first.mp4"}, EvaluatedEpisode(other, other.episodes[0], RANDOM_PLAY)
+    )
     assert set(read_episode(described).files) == {"mp4"}
 
 
@@ -295,7 +301,9 @@ def test_whatever_a_task_is_made_with_can_be_recorded_but_not_all_of_it_is_accep
         episodes=1,
         epsilon=1.0,
     )
-    record_episode({"gif": tmp_path / "lake.gif"}, result, result.episodes[0], RANDOM_PLAY)
+    record_episode(
+        {"gif": tmp_path / "lake.gif"}, EvaluatedEpisode(result, result.episodes[0], RANDOM_PLAY)
+    )
     with pytest.raises(
         UserError,
         match=r"environment.kwargs.desc of a recording is neither a number nor a plain word",
@@ -305,7 +313,8 @@ def test_whatever_a_task_is_made_with_can_be_recorded_but_not_all_of_it_is_accep
 
 def test_recordings_are_named_after_what_they_show(tmp_path: Path) -> None:
     result = random_play("ALE/Pong-v5", **{"evaluation.frame_cap": 200})
-    described, paths = record_ranked(tmp_path, result, RANDOM_PLAY, "median", "tutorial_seed2")
+    median = EvaluatedEpisode.of_rank(result, "median", RANDOM_PLAY)
+    described, paths = record_ranked(tmp_path, median, "tutorial_seed2")
     stem = (
         f"ALE-Pong-v5_random_step000000000_score{result.episodes[0].score:g}_median_tutorial_seed2"
     )

@@ -175,7 +175,7 @@ def test_different_protocols_and_lengths_never_share_a_table(tmp_path: Path) -> 
         result("default", "Pong", "pong", 5.0, measure=EVALUATION),
     ]
     tables = make_tables(results)
-    assert [table["runs"] for table in tables] == [2, 1, 1, 1]
+    assert [table.runs for table in tables] == [2, 1, 1, 1]
     assert "4 tables, because protocols or lengths differ" in as_text(tables)
 
 
@@ -188,7 +188,7 @@ def test_a_frame_skip_that_belongs_to_the_game_does_not_divide() -> None:
         "default", "PongDeterministic-v4", "pong", 5.0, conditions=skips | {"frame skip": "4"}
     )
     (table,) = make_tables([invaders, pong])
-    assert [row["conditions"]["frame skip"] for row in table["games"]] == ["4", "3"]
+    assert [row.conditions["frame skip"] for row in table.games] == ["4", "3"]
 
 
 def test_numbers_by_hand() -> None:
@@ -199,27 +199,28 @@ def test_numbers_by_hand() -> None:
         result("b", game, rom, 14.6) for game, rom in (("Pong", "pong"), ("Breakout", "breakout"))
     ]
     (table,) = make_tables([part._replace(run=str(number)) for number, part in enumerate(results)])
-    breakout, pong = table["games"]
-    assert pong["scores"]["a"]["mean"] == pytest.approx(-3.05)
-    assert pong["scores"]["a"]["interval"] == pytest.approx([-20.7, 14.6])
-    assert breakout["scores"]["a"]["human_normalised"] == pytest.approx(1.5)
-    assert pong["scores"]["b"]["interval"] is None
-    overall = table["overall"]["recipes"]["a"]
-    assert overall["mean"]["value"] == pytest.approx(1.0)
-    assert overall["interquartile mean"]["value"] == pytest.approx(1.0)
-    assert overall["optimality gap"]["value"] == pytest.approx(0.25)
-    over = {pair["recipe"]: pair["probability"] for pair in table["overall"]["improvements"]}
+    breakout, pong = table.games
+    assert pong.scores["a"].mean == pytest.approx(-3.05)
+    assert pong.scores["a"].interval == pytest.approx([-20.7, 14.6])
+    assert breakout.scores["a"].human_normalised == pytest.approx(1.5)
+    assert pong.scores["b"].interval is None
+    assert table.overall is not None
+    overall = table.overall.recipes["a"].estimates
+    assert overall["mean"].value == pytest.approx(1.0)
+    assert overall["interquartile mean"].value == pytest.approx(1.0)
+    assert overall["optimality gap"].value == pytest.approx(0.25)
+    over = {pair.recipe: pair.probability for pair in table.overall.improvements}
     # a over b: on Pong one loss and a tie, on Breakout two wins.
     assert over == {"a": pytest.approx(0.625), "b": pytest.approx(0.375)}
-    assert table["overall"]["profiles"]["a"]["share"][0] == 0.75
+    assert table.overall.profiles["a"].share[0] == 0.75
 
 
 def test_published_scores_say_whether_their_protocol_is_the_same() -> None:
     (same,) = make_tables([result("default", "Pong", "pong", 14.0)])
-    entries = {entry["agent"]: entry for entry in same["games"][0]["published"]}
-    assert entries["Dopamine IQN"]["same_protocol"]
-    assert not entries["human"]["same_protocol"]
-    assert not entries["Rainbow, paper"]["same_protocol"]
+    entries = {entry.agent: entry for entry in same.games[0].published}
+    assert entries["Dopamine IQN"].same_protocol
+    assert not entries["human"].same_protocol
+    assert not entries["Rainbow, paper"].same_protocol
     tutorial = {"protocol": "tutorial", "frame skip": "4"}
     explored = {"protocol": "dopamine", "frame skip": "4", "exploration": "epsilon 0.05 to 0.008"}
     for other in (
@@ -229,7 +230,7 @@ def test_published_scores_say_whether_their_protocol_is_the_same() -> None:
         {"conditions": explored},
     ):
         (table,) = make_tables([result("default", "Pong", "pong", 14.0, **other)])
-        assert not any(entry["same_protocol"] for entry in table["games"][0]["published"])
+        assert not any(entry.same_protocol for entry in table.games[0].published)
         assert "another protocol (2)" in as_text([table])
         assert (
             "(2) training scores of protocol 'dopamine' (sticky 0.25, epsilon 0.01) at"
@@ -239,8 +240,8 @@ def test_published_scores_say_whether_their_protocol_is_the_same() -> None:
 
 def test_games_without_human_scores_have_no_statistics() -> None:
     (table,) = make_tables([result("cartpole", "CartPole-v1", "", 500.0)._replace(rom=None)])
-    assert table["overall"] is None
-    assert table["games"][0]["published"] == []
+    assert table.overall is None
+    assert table.games[0].published == []
     assert "500.0 (one run)" in as_text([table])
     assert "<img" not in as_page([table])
 
@@ -248,7 +249,8 @@ def test_games_without_human_scores_have_no_statistics() -> None:
 def test_statistics_are_over_the_games_that_every_recipe_has() -> None:
     games = [("a", "Pong", "pong"), ("a", "Breakout", "breakout"), ("b", "Pong", "pong")]
     (table,) = make_tables([result(*names, 1.0) for names in games])
-    assert table["overall"]["games"] == ["Pong"]
+    assert table.overall is not None
+    assert table.overall.games == ["Pong"]
 
 
 def test_nothing_of_a_run_becomes_markup() -> None:

@@ -22,9 +22,8 @@ def test_a_short_evaluation_is_logged_with_its_recording_and_q_values(tmp_path: 
     agent = Agent(config, game.observation_shape, game.action_names)
     logs = RunLogs(tmp_path, 500, 1_000)
     logs.settings(500, config.to_toml())
-    mean = evaluate_shortly(
-        agent, config, Origin("training", "run", "cartpole", None, 500), tmp_path / "videos", logs
-    )
+    origin = Origin("training", "run", "cartpole", None, 500)
+    mean = evaluate_shortly(agent, origin, tmp_path / "videos", logs)
     logs.close()
     gif, described, mp4 = sorted((tmp_path / "videos").iterdir())
     assert (mp4.stem, mp4.suffix) == (gif.stem, ".mp4")

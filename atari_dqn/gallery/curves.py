@@ -1,0 +1,93 @@
+"""Learning curves for the page: thinned to what a screen can show."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atari_dqn.runs.curves import EPISODES, EVALUATIONS, METRICS, read_series
+
+POINTS = 400
+
+
+class CurveData(TypedDict):
+    """Training scores by agent step."""
+
+    steps: list[float]
+    score: list[float]  # mean of the last 100 episodes
+    epsilon: list[float] | list[None]  # None where it is unknown
+
+
+class EvaluationCurveData(TypedDict):
+    """Scores of the short evaluations in training by agent step."""
+
+    steps: list[float]
+    mean: list[float]
+
+
+def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int) -> NDArray[np.int64]:
+    """Chooses points of a line so that its shape stays (largest triangle three buckets).
+
+    The first and last stay; of each bucket between, the point that spans the largest triangle with
+    the one chosen before it and the mean of the next bucket.
+
+    Steinarsson 2013, "Downsampling Time Series for Visual Representation".
+
+    Args:
+        x: (N,) in order.
+        y: (N,)
+        points: how many to keep, at least 3.
+
+    Returns:
+        Their indices, in order: (min(N, points),).
+
+    >>> thin(np.arange(9.0), np.array([0.0, 0, 0, 0, 9, 0, 0, 0, 0]), 3).tolist()
+    [0, 4, 8]
+    """
+    count = len(x)
+    if count <= points:
+        return np.arange(count)
+    edges = np.linspace(1, count - 1, points - 1).astype(np.int64)
+    chosen = [0]
+    for start, end, next_end in zip(edges[:-1], edges[1:], [*edges[2:], count], strict=True):
+        next_x = x[end:next_end].mean()
+        next_y = y[end:next_end].mean()
+        last = chosen[-1]
+        area = np.abs(
+            (x[last] - next_x) * (y[start:end] - y[last])
+            - (x[last] - x[start:end]) * (next_y - y[last])
+        )
+        chosen.append(int(start + np.argmax(area)))
+    return np.array([*chosen, count - 1])
+
+
+def thinned_curve(run: Path) -> CurveData:
+    """Reads a run's mean score of the last 100 training episodes, and epsilon, by agent step."""
+    scores = read_series(run, EPISODES, "mean_100")
+    epsilon = read_series(run, METRICS, "epsilon")
+    chosen = thin(scores.steps, scores.values, POINTS)
+    steps = scores.steps[chosen]
+    known: list[float] | list[None] = [None] * len(chosen)
+    if len(epsilon.steps):
+        known = _short(np.interp(steps, epsilon.steps, epsilon.values))
+    return {"steps": _short(steps), "score": _short(scores.values[chosen]), "epsilon": known}
+
+
+def thinned_evaluations(run: Path) -> EvaluationCurveData:
+    """Reads the mean scores of a run's short evaluations by agent step."""
+    evaluations = read_series(run, EVALUATIONS, "mean")
+    chosen = thin(evaluations.steps, evaluations.values, POINTS)
+    return {
+        "steps": _short(evaluations.steps[chosen]),
+        "mean": _short(evaluations.values[chosen]),
+    }
+
+
+def _short(numbers: Iterable[float]) -> list[float]:
+    """Returns numbers with six significant digits, which are more than a screen shows."""
+    return [
+        int(number) if number.is_integer() else float(f"{number:.6g}")
+        for number in map(float, numbers)
+    ]
