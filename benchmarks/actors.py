@@ -123,7 +123,7 @@ def alone(config: Config) -> Speeds:
         storing = []
         for index, experience in pieces:
             begin = time.perf_counter()
-            learner.take_over(index, experience)
+            learner.insert_experience(index, experience)
             storing.append(time.perf_counter() - begin)
     _, first = pieces[0]
     return Speeds(

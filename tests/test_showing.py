@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import gymnasium
 import numpy as np
 import pytest
 
+from atari_dqn.backend.arrays import stacks_last
+from atari_dqn.backend.keras_backend import keras
 from atari_dqn.commands import play as playing
 from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
@@ -294,20 +297,36 @@ def test_a_run_that_was_stopped_can_be_run_on_from_python(tmp_path: Path) -> Non
 def test_a_run_that_is_stopped_while_graphs_are_built_is_saved_as_it_was(tmp_path: Path) -> None:
     config = settings(training__total_steps=480, training__evaluation_period=0)
     training = Training(config, tmp_path / "run", tmp_path / "videos")
-    build = training.agent.build_graphs
-    built: list[None] = []
+    take_steps = training.agent._take_steps
+    restore = training.agent.restore
+    saved = threading.Event()
+    calls: list[None] = []
 
-    def stopping(counts: Any) -> None:
-        built.append(None)
-        if len(built) == 1:
+    def stopping(*arguments: Any) -> Any:
+        answer = take_steps(*arguments)
+        calls.append(None)
+        if len(calls) == 1:
+            for variable in training.agent.online.weights.variables:
+                variable.assign(variable + 1.0)  # as learning would change it
             os.kill(os.getpid(), signal.SIGINT)
-        build(counts)
+        return answer
 
-    training.agent.build_graphs = stopping  # type: ignore[method-assign]
+    def restoring(arrays: Any) -> None:
+        saved.wait()
+        restore(arrays)
+
+    training.agent._take_steps = stopping  # type: ignore[method-assign, assignment]
+    training.agent.restore = restoring  # type: ignore[method-assign]
     assert not training.run()
-    assert (training.steps, len(built)) == (0, 1)
+    assert training.steps == 0
+    saved.set()
     again = Training(config, tmp_path / "run", tmp_path / "videos")
-    assert again.restore(checkpoint.load(tmp_path / "run"))
+    stored = checkpoint.load(tmp_path / "run")
+    assert again.restore(stored)
+    observations = np.random.default_rng(1).normal(size=(8, 1, 4)).astype(np.float32)
+    network = keras.models.load_model(stored.path / "network.keras")
+    values = again.agent.values(observations)
+    np.testing.assert_allclose(network(stacks_last(observations)), values, rtol=1e-4, atol=1e-5)
     assert again.run()
     whole = train(tmp_path / "whole", config)
     assert training.run(), "and in the same process, too"

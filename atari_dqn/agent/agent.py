@@ -1,9 +1,9 @@
-"""The agent: an online network that acts and learns, a target network that values, an optimizer.
+"""The agent: an online network, a target network for the TD targets, and an optimizer.
 
 What one gradient step does is in ``update.py``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Agent:
     Attributes:
         online: the network that learns.
         target: the network that values the next state.
-        acting: that of the two that acts.
+        acting: the one of the two that chooses actions.
         updates: gradient steps so far.
     """
 
@@ -69,10 +69,10 @@ class Agent:
         self.acting = self.target if self.settings.act_with_target else self.online
         self.optimizer = make_optimizer(config.optimizer, self.online.weights.trainable_variables)
         self.gradient_step = GradientStep(config, self.online, self.target, self.optimizer)
-        self.returns = self.gradient_step.returns
+        self.return_model = self.gradient_step.return_model
         self.updates = 0
         self._noisy_passes = 0  # calls of ``explore`` so far, where the network has noise
-        self._state_before_building: dict[str, NDArray[Any]] = {}
+        self._state_before_building: dict[str, NDArray[Any]] | None = None
         self._make_graphs(pictures)
 
     def _build(self, name: str, precision: str, *seeds: int) -> keras.Model:
@@ -184,7 +184,7 @@ class Agent:
             self.updates += together
             if self._is_due(self.settings.reset_period_updates):
                 self.reset()
-            if self.target_sync is TargetSync.PERIODICALLY and self._is_due(self._sync_period):
+            if self._is_due(self._period_of_sync):
                 self.sync_target()
         return UpdateMetrics.joined(metrics), np.concatenate(priorities)
 
@@ -201,7 +201,7 @@ class Agent:
         key = None
         if noisy_passes is not None:
             key = self.gradient_step.key(RandomStream.ACTING, noisy_passes)
-        return self.returns.values(self.acting_outputs(observations, key))
+        return self.return_model.values(self.acting_outputs(observations, key))
 
     def acting_outputs(self, observations: tf.Tensor, key: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the outputs (B, A, K) of the network that acts.
@@ -222,8 +222,16 @@ class Agent:
         return self.gradient_step.target_sync
 
     @property
-    def _sync_period(self) -> int:
-        return self.settings.target_period_updates
+    def _period_of_sync(self) -> int:
+        """Updates between copies of the target network; 0 where updates do not decide that."""
+        periodic = self.target_sync is TargetSync.PERIODICALLY
+        return self.settings.target_period_updates if periodic else 0
+
+    @property
+    def _periods_between_calls(self) -> list[int]:
+        """Updates after which a call of the graph must end, so that weights can be changed."""
+        periods = (self._period_of_sync, self.settings.reset_period_updates)
+        return [period for period in periods if period > 0]
 
     def _is_due(self, period: int) -> bool:
         """Returns whether a period of updates has just ended; 0 never ends."""
@@ -238,32 +246,54 @@ class Agent:
             updates: made before.
             count: to divide.
         """
-        periods = (self._sync_period, self.settings.reset_period_updates)
+        periods = self._periods_between_calls
         end = updates + count
         while updates < end:
-            until_due = [period - updates % period for period in periods if period > 1]
+            until_due = [period - updates % period for period in periods]
             together = min([UPDATES_TOGETHER, end - updates, *until_due])
             updates += together
             yield together
 
     def changes_acting(self, count: int) -> bool:
         """Returns whether the next ``count`` updates change the network that acts."""
-        if self.acting is self.online:
+        if self.acting is self.online or self.target_sync is TargetSync.EVERY_UPDATE:
             return True
-        periods = (self._sync_period, self.settings.reset_period_updates)
-        return any(period and self.updates % period + count >= period for period in periods)
+        periods = self._periods_between_calls
+        return any(self.updates % period + count >= period for period in periods)
 
-    def build_graphs(self, counts: Sequence[int]) -> None:
-        """Builds the graphs of calls, by making updates whose outcome is undone.
+    def graph_builder(self, counts: Sequence[int]) -> Callable[[], None]:
+        """Returns a function that builds graphs, by making updates whose outcome it undoes.
+
+        It may run in another thread. From now on until it has returned, ``arrays`` and
+        ``acting_model`` hold what they do now.
 
         Args:
             counts: numbers of updates in a call of the graph.
         """
-        self._state_before_building = {name: np.array(part) for name, part in self.arrays().items()}
-        for count in counts:
-            self._take_steps(self._blank_batch(count * self.settings.batch_size), count)
-        self.restore(self._state_before_building)
-        self._state_before_building = {}
+        state = {name: np.array(values) for name, values in self.arrays().items()}
+        self._state_before_building = state
+
+        def build() -> None:
+            try:
+                for count in counts:
+                    self._take_steps(self._blank_batch(count * self.settings.batch_size), count)
+            finally:
+                self.restore(state)
+                self._state_before_building = None
+
+        return build
+
+    def acting_model(self) -> keras.Model:
+        """Returns the acting network as a Keras model, a copy while graphs are being built."""
+        state = self._state_before_building
+        if state is None:
+            return self.acting.weights
+        name = self.acting.weights.name
+        model = self._build(name, "float32")
+        weights = {_owner_and_number(key): values for key, values in state.items()}
+        for number, variable in enumerate(model.variables):
+            variable.assign(weights[name, f"{number:02d}"])
+        return model
 
     def _blank_batch(self, rows: int) -> Batch:
         shape = (rows, *self.observation_shape[1:], self.observation_shape[0])
@@ -276,11 +306,11 @@ class Agent:
         return Batch(*(as_tensor(field) for field in batch))
 
     def sync_target(self) -> None:
-        """Moves the target network to the online network, or by the rate tau towards it."""
+        """Copies the online network to the target network, or moves it by the rate tau."""
         self._follow()
 
     def reset(self) -> None:
-        """Re-initialises the head, and shrinks and perturbs the torso.
+        """Reinitializes the head, and shrinks and perturbs the torso.
 
         Schwarzer et al. 2023, "BBF", section 3.
         """
@@ -293,8 +323,9 @@ class Agent:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Returns everything that the next update depends on; also while graphs are being built."""
-        if self._state_before_building:
-            return dict(self._state_before_building)
+        state = self._state_before_building
+        if state is not None:
+            return dict(state)
         arrays: dict[str, NDArray[Any]] = {
             name: np.asarray(variable) for name, variable in self._variables().items()
         }

@@ -37,7 +37,7 @@ def epsilon_at(settings: ExplorationSettings, steps: int, episodes: int) -> floa
     Args:
         settings: the schedule.
         steps: agent steps since the warm-up.
-        episodes: finished episodes since the warm-up.
+        episodes: finished episodes of the run, those of the warm-up included.
 
     >>> settings = ExplorationSettings(schedule="episodes", epsilon_end=0.01, episode_factor=0.5)
     >>> [epsilon_at(settings, steps=0, episodes=count) for count in (0, 1, 2, 100)]
@@ -54,7 +54,7 @@ def epsilon_at(settings: ExplorationSettings, steps: int, episodes: int) -> floa
 
 
 def spread(epsilon: float, count: int, exponent: float) -> NDArray[np.float64]:
-    """Returns a different epsilon (N,) for each environment, from epsilon down.
+    """Returns each environment's epsilon (N,), decreasing from ``epsilon``.
 
     Horgan et al. 2018, section 4.
 
@@ -111,7 +111,7 @@ def epsilon_greedy(
 
 
 class Policy(Protocol):
-    """The part of an agent that an explorer calls."""
+    """The part of an agent that supplies values and greedy actions."""
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Returns Q-values (N, actions)."""

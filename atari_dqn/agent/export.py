@@ -128,9 +128,8 @@ def stock_network(agent: Agent) -> keras.Model:
         options.pop("training", None)
         return layer(*arguments, **options)
 
-    network = keras.models.clone_model(
-        agent.acting.weights, clone_function=clone, call_function=call
-    )
+    model = agent.acting_model()
+    network = keras.models.clone_model(model, clone_function=clone, call_function=call)
     outputs = network.output
     settings = agent.config.network
     weights = [layer_and_weights for layer_and_weights in made if layer_and_weights[1]]
@@ -144,7 +143,7 @@ def stock_network(agent: Agent) -> keras.Model:
     values = keras.layers.Reshape((agent.num_actions,), name="values")(outputs)
     for layer, arrays in weights:
         layer.set_weights(arrays)
-    return keras.Model(network.input["frames"], values, name=agent.acting.weights.name)
+    return keras.Model(network.input["frames"], values, name=model.name)
 
 
 def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:

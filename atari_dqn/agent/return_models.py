@@ -1,6 +1,6 @@
 """What a network's outputs say about returns, and how they are learned.
 
-One model for each value of ``network.returns``: ``mean``, ``categorical``, and ``quantiles`` or
+One model for each value of ``network.returns``: ``mean``, ``categorical``, and ``quantile`` or
 ``implicit``, which are learned alike. ``B`` is the batch size, ``A`` the number of actions, ``K``
 the number of outputs for each action.
 """
@@ -23,7 +23,7 @@ class ReturnModel(Protocol):
         """Returns the Q-values (B, A) of outputs (B, A, K)."""
 
     def distribution(self, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the returns that outputs (B, A, K) describe and their probabilities."""
+        """Returns the returns that outputs describe and their probabilities, both (B, A, K)."""
 
     def target(
         self,
@@ -33,26 +33,29 @@ class ReturnModel(Protocol):
         next_outputs: tf.Tensor,
         bonus: tf.Tensor,
     ) -> tf.Tensor:
-        """Returns the target y = r + discount * sum_a policy(a) * (z(s', a) + bonus(a)), (B, K).
+        """Returns samples of y = r + discount * sum_a policy(a) * (z(s', a) + bonus(a)), (B, M).
+
+        For a categorical distribution it is that of y, projected onto the atoms, (B, K).
 
         Args:
             policy: (B, A) probabilities of the next action.
             reward: (B,) rewards, for n-step returns already summed.
             discount: (B,) gamma^n, or 0 where the next state has no value.
-            next_outputs: (B, A, K) outputs z of the target network for the next state.
+            next_outputs: (B, A, M) outputs z of the target network for the next state.
             bonus: (B, A) what choosing each action adds, such as the entropy of a soft policy.
         """
 
     def mean(self, target: tf.Tensor) -> tf.Tensor:
-        """Returns the mean (B,) of a target (B, K)."""
+        """Returns the mean (B,) of a target (B, M)."""
 
     def loss(self, outputs: tf.Tensor, fractions: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """Returns the loss (B,) of the outputs (B, K) for the actions that were taken.
 
         Args:
             outputs: (B, K) outputs.
-            fractions: (B, K) or (1, K) fractions of the distribution that the outputs stand for.
-            target: (B, K) target.
+            fractions: (B, K) or (1, K) fractions of the distribution that the outputs stand for;
+                only quantiles have a use for them.
+            target: (B, M) target.
         """
 
 

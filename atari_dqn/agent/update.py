@@ -1,6 +1,6 @@
 """One gradient step: the target, the loss, the gradient (Mnih et al. 2015, Algorithm 1).
 
-Read downwards: ``GradientStep.__call__`` is the algorithm, and each line of it is a method below.
+Read downwards: ``GradientStep.__call__`` is the algorithm, and its steps are the methods below.
 ``B`` is the batch size, ``A`` the number of actions, ``K`` the number of outputs for each action.
 """
 
@@ -55,7 +55,7 @@ class TargetSync(Enum):
 
 
 class NextPolicy(NamedTuple):
-    """How the next state is valued."""
+    """The policy in the next state, and what it adds to reward and value."""
 
     policy: tf.Tensor  # (B, A) probability of each next action
     reward: tf.Tensor  # (B,) with what the policy adds to it
@@ -84,26 +84,26 @@ class GradientStep:
         self.online = online
         self.target = target
         self.optimizer = optimizer
-        self.returns = make_return_model(config)
+        self.return_model = make_return_model(config)
         self.target_sync = TargetSync.of(self.settings.target_period_updates)
         if self.settings.munchausen:
-            self.next_policy = self.munchausen_policy
+            self.next_policy = self.next_policy_munchausen
         elif self.settings.double:
-            self.next_policy = self.double_policy
+            self.next_policy = self.next_policy_double
         else:
-            self.next_policy = self.greedy_policy
+            self.next_policy = self.next_policy_greedy
 
     def __call__(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
         """Takes the step; returns its metrics and the priorities (B,) of the transitions."""
         batch = self.augment(batch)
         target = self.td_target(batch)
         with tf.GradientTape() as tape:
-            outputs, losses = self.losses(batch, target)
+            outputs, losses = self.transition_losses(batch, target)
             penalties = self.online.computing.losses
             loss = tf.add_n([tf.reduce_mean(batch.weight * losses), *penalties])
         gradient = tape.gradient(loss, self.online.computing.trainable_variables)
         gradient, norm = self.clip(gradient)
-        values = self.returns.values(outputs)
+        values = self.return_model.values(outputs)
         td_error = self.td_error(values, batch, target)
         self.optimizer.apply(gradient, self.online.weights.trainable_variables)
         self.online.round()
@@ -126,28 +126,31 @@ class GradientStep:
         )
 
     def td_target(self, batch: Batch) -> tf.Tensor:
-        """Returns y = r + discount * sum_a policy(a) * (z_target(s', a) + bonus(a)), (B, K)."""
-        next_outputs = self.target_outputs(batch.next_observation, RandomStream.TARGET)
-        policy, reward, bonus = self.next_policy(batch, self.returns.values(next_outputs))
-        return self.returns.target(policy, reward, batch.discount, next_outputs, bonus)
+        """Returns y = r + discount * sum_a policy(a) * (z_target(s', a) + bonus(a)), (B, M).
 
-    def greedy_policy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+        M is ``agent.target_samples`` where ``network.returns`` is "implicit", else K.
+        """
+        next_outputs = self.target_outputs(batch.next_observation, RandomStream.TARGET)
+        policy, reward, bonus = self.next_policy(batch, self.return_model.values(next_outputs))
+        return self.return_model.target(policy, reward, batch.discount, next_outputs, bonus)
+
+    def next_policy_greedy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
         """Takes the action of highest target value (B, A): Mnih et al. 2015, Algorithm 1."""
         return NextPolicy(greedy_policy(next_values), batch.reward, tf.zeros_like(next_values))
 
-    def double_policy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+    def next_policy_double(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
         """Takes the action of highest online value: van Hasselt et al. 2016, equation 4."""
         samples = self.settings.target_samples
         key = self.key(RandomStream.SECOND_PASS)
         outputs, _ = self.outputs(self.online, batch.next_observation, key, samples)
-        policy = greedy_policy(self.returns.values(outputs))
+        policy = greedy_policy(self.return_model.values(outputs))
         return NextPolicy(policy, batch.reward, tf.zeros_like(next_values))
 
-    def munchausen_policy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+    def next_policy_munchausen(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
         """Takes a soft policy, and rewards what it prefers: Vieillard et al. 2020, equation 2."""
         settings = self.settings
         outputs = self.target_outputs(batch.observation, RandomStream.SECOND_PASS)
-        log_policy = scaled_log_policy(self.returns.values(outputs), settings.temperature)
+        log_policy = scaled_log_policy(self.return_model.values(outputs), settings.temperature)
         next_log_policy = scaled_log_policy(next_values, settings.temperature)
         reward = munchausen_reward(
             batch.reward, log_policy, batch.action, settings.munchausen, settings.lowest_bonus
@@ -158,13 +161,13 @@ class GradientStep:
             bonus=-next_log_policy,
         )
 
-    def losses(self, batch: Batch, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def transition_losses(self, batch: Batch, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the online network's outputs (B, A, K), and the loss (B,) of each transition."""
         key = self.key(RandomStream.ONLINE)
         outputs, fractions = self.outputs(
             self.online, batch.observation, key, self.settings.samples
         )
-        return outputs, self.returns.loss(select(outputs, batch.action), fractions, target)
+        return outputs, self.return_model.loss(select(outputs, batch.action), fractions, target)
 
     def clip(self, gradient: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Returns the gradient in float32, clipped, and its norm before clipping."""
@@ -173,7 +176,7 @@ class GradientStep:
 
     def td_error(self, values: tf.Tensor, batch: Batch, target: tf.Tensor) -> tf.Tensor:
         """Returns |y - Q(s, a)| (B,), of the means where returns have a distribution."""
-        return tf.abs(self.returns.mean(target) - select(values, batch.action))
+        return tf.abs(self.return_model.mean(target) - select(values, batch.action))
 
     def priority(self, td_error: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
         """Returns what prioritized replay samples by, (B,), before its exponent.
@@ -184,10 +187,10 @@ class GradientStep:
         return td_error if self.config.network.returns == "mean" else losses
 
     def priorities(self, batch: Batch) -> tf.Tensor:
-        """Returns the priorities (B,) that a step on this batch would report; nothing learns."""
+        """Returns the priorities (B,) of a batch, without augmentation; nothing is learned."""
         target = self.td_target(batch)
-        outputs, losses = self.losses(batch, target)
-        td_error = self.td_error(self.returns.values(outputs), batch, target)
+        outputs, losses = self.transition_losses(batch, target)
+        td_error = self.td_error(self.return_model.values(outputs), batch, target)
         return self.priority(td_error, losses)
 
     def target_outputs(self, observation: tf.Tensor, stream: RandomStream) -> tf.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 class UpdateMetrics(NamedTuple):
     """Metrics of N updates, arrays (N,)."""
 
-    loss: Any  # mean loss of the batch
+    loss: Any  # weighted mean loss of the batch, plus penalties
     mean_max_q: Any  # mean over the batch of max_a Q(s, a)
     td_error: Any  # mean absolute TD error
     gradient_norm: Any  # global norm before clipping

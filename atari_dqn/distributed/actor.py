@@ -25,8 +25,13 @@ STEPS_AT_A_TIME = 64
 Weights = Sequence[NDArray[Any]]
 
 
+def steps_per_call(num_envs: int) -> int:
+    """Returns how many steps an actor makes in each of its environments before it sends them."""
+    return max(STEPS_AT_A_TIME // num_envs, 1)
+
+
 class Actor:
-    """Some of a run's environments in a process of their own, acted in as in ``Training``.
+    """Steps a share of a run's environments in a process of its own.
 
     Args:
         config: settings of the run.
@@ -41,7 +46,10 @@ class Actor:
         cap = config.environment.frame_cap
         games = make_games(config.spec, config.environment, count, cap, threads)
         self._environments = Environments(games, config.environment, seed, games.seed_steps)
-        self._agent = Agent(config, games.observation_shape, games.action_names)
+        # The learner sends the weights; the seed decides the noise that this actor explores with.
+        machine = config.machine.model_copy(update={"seed": seed})
+        own_config = config.model_copy(update={"machine": machine})
+        self._agent = Agent(own_config, games.observation_shape, games.action_names)
         self._explorer = Explorer(
             config.exploration,
             config.training.warmup_steps,
@@ -49,7 +57,7 @@ class Actor:
             self._agent.num_actions,
             seed,
         )
-        self._rounds = max(STEPS_AT_A_TIME // count, 1)
+        self._steps_per_call = steps_per_call(count)
         self._memory = self._recent_memory(config, count, games.observation_shape)
         self._episodes = EpisodeTracker(count)
         self._priorities_of = tf.function(
@@ -64,21 +72,21 @@ class Actor:
     ) -> ReplayMemory:
         """Returns a memory of the newest steps, from which initial priorities are computed."""
         window = observation_shape[0] + config.agent.n_step
-        capacity = count * 4 * (self._rounds + window)
+        capacity = count * 4 * (self._steps_per_call + window)
         replay = config.replay.model_copy(update={"capacity": capacity, "storage": "memory"})
         recent = config.model_copy(update={"replay": replay})
         return make_memory(recent, count, observation_shape, None)
 
     def work(self, weights: Weights | None, steps: int, episodes: int) -> Experience:
-        """Acts for a while, and returns what it experienced.
+        """Acts for some steps in each environment, and returns the experience.
 
         Args:
-            weights: newer weights of the online network; None to act with those it has.
+            weights: newer weights of the learner's acting network; None to keep the present ones.
             steps: agent steps of the run so far.
             episodes: finished episodes of the run so far.
         """
         if weights is not None:
-            self._take_over(weights)
+            self._load_weights(weights)
         before = self._memory.added(self._envs)
         start = None
         if self._observation is None:
@@ -88,7 +96,7 @@ class Actor:
         stored = []
         finished = []
         emulator_frames = 0
-        for _ in range(self._rounds):
+        for _ in range(self._steps_per_call):
             actions = self._explorer.choose(self._agent, self._observation, steps, episodes)
             executed = self._environments.send(actions)
             step = self._environments.recv()
@@ -125,7 +133,7 @@ class Actor:
         ends = np.cumsum([len(part) for part in complete])
         return np.split(priorities, ends[:-1])
 
-    def _take_over(self, weights: Weights) -> None:
+    def _load_weights(self, weights: Weights) -> None:
         for variable, value in zip(self._agent.online.weights.variables, weights, strict=True):
             variable.assign(value)
         self._agent.online.round()

@@ -1,5 +1,6 @@
-"""A learner that owns memory and networks, and is sent experience by actors (Horgan et al. 2018,
-"Ape-X", section 3).
+"""The learner of Ape-X: it owns memory and networks, and actors send it experience.
+
+Horgan et al. 2018, "Distributed Prioritized Experience Replay", section 3.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from atari_dqn.config.schema import Config
 from atari_dqn.console import say
-from atari_dqn.distributed.actor import STEPS_AT_A_TIME
+from atari_dqn.distributed.actor import STEPS_AT_A_TIME, steps_per_call
 from atari_dqn.distributed.actors import Actors
 from atari_dqn.distributed.experience import Experience, insert
 from atari_dqn.environments.environments import make_games
@@ -31,7 +32,7 @@ class DistributedTraining(Training):
         config: all settings; ``machine.actors`` is N.
         run_directory: where checkpoints and logs go.
         video_directory: where recordings go.
-        cpus: that each actor takes of the cluster.
+        cpus: CPUs that Ray reserves for each actor.
     """
 
     def __init__(
@@ -45,6 +46,9 @@ class DistributedTraining(Training):
         one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
         super().__init__(config, run_directory, video_directory, one)
         self.actors = Actors(config, cpus, self.agent)
+        self._envs_per_actor = config.training.environments // config.machine.actors
+        self.advance = steps_per_call(self._envs_per_actor) * self._envs_per_actor
+        # Never acted on; with it ``run`` adds no first frames to the memory: the actors do.
         self.observation = self.environments.reset()
 
     def run(self) -> bool:
@@ -70,16 +74,18 @@ class DistributedTraining(Training):
             done = self.actors.next(SECONDS_BETWEEN_LOOKS, self.steps, self.episodes.count)
         self.advance = 0 if done is None else done[1].steps
         if done is not None:
-            self.take_over(*done)
-            self.learner.start(self.learner.prefetch(self.steps, self.advance))
+            index, experience = done
+            self.insert_experience(index, experience)
+            due = self.learner.prefetch(self.steps, self.advance)
+            self.learner.start(due)
             self.learner.finish()
             self.learner.store_priorities()  # before other experience overwrites these transitions
         return observation
 
-    def take_over(self, index: int, experience: Experience) -> None:
-        """Stores and counts what an actor has done."""
+    def insert_experience(self, index: int, experience: Experience) -> None:
+        """Stores and counts what the actor of an index has done."""
+        count = self._envs_per_actor
         with self.stopwatch.part("sample"):
-            count = self.config.training.environments // self.config.machine.actors
             insert(self.memory, index * count + np.arange(count), experience)
         with self.stopwatch.part("log"):
             self.steps += experience.steps
@@ -93,8 +99,9 @@ class DistributedTraining(Training):
             self.learner.end_of_episode()
 
     def more_metrics(self) -> dict[str, float]:
-        """How the actors do, since this process began: what is lost with one that died is at most
-        ``STEPS_AT_A_TIME``.
+        """Returns metrics of the actors since this process began.
+
+        A death loses at most ``STEPS_AT_A_TIME`` steps.
         """
         steps = max(self.steps - self.begun_at[0], 1)
         trained = (self.agent.updates - self.begun_at[1]) * self.config.agent.batch_size

@@ -65,8 +65,8 @@ class Explainer:
 
     def _explain(self, observations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         outputs = self.agent.acting_outputs(observations)
-        returns, probabilities = self.agent.returns.distribution(outputs)
-        return self.agent.returns.values(outputs), returns, probabilities
+        returns, probabilities = self.agent.return_model.distribution(outputs)
+        return self.agent.return_model.values(outputs), returns, probabilities
 
 
 def episode_values(

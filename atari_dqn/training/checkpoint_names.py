@@ -6,7 +6,7 @@ keep it, so that every checkpoint ever written can be continued.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,25 +31,8 @@ STORED_NAMES = {
 }
 
 
-class Counters(NamedTuple):
-    """The array ``counters``, in its order."""
-
-    steps: int  # agent steps
-    frames: int  # emulator frames
-    steps_owed: int  # agent steps since the last update
-    evaluated_at: int  # step of the last evaluation
-
-    def arrays(self) -> dict[str, NDArray[np.int64]]:
-        """Returns each number by the name that its part gives it."""
-        return {name: np.array(getattr(self, key)) for name, key in _COUNTED.items()}
-
-
-_COUNTED = {
-    "loop/steps": "steps",
-    "loop/frames": "frames",
-    "learner/steps_owed": "steps_owed",
-    "loop/evaluated_at": "evaluated_at",
-}
+# The array "counters", in its order.
+COUNTERS = ("loop/steps", "loop/frames", "learner/steps_owed", "loop/evaluated_at")
 
 
 def to_stored(parts: Mapping[str, Arrays]) -> dict[str, NDArray[Any]]:
@@ -61,9 +44,9 @@ def to_stored(parts: Mapping[str, Arrays]) -> dict[str, NDArray[Any]]:
     named: dict[str, NDArray[Any]] = {}
     for part, arrays in parts.items():
         named |= {f"{part}/{name}": values for name, values in arrays.items()}
-    counters = Counters(**{key: int(named.pop(name)) for name, key in _COUNTED.items()})
+    counters = np.array([int(named.pop(name)) for name in COUNTERS])
     stored = {STORED_NAMES.get(name, name): values for name, values in named.items()}
-    return stored | {"counters": np.array(counters)}
+    return stored | {"counters": counters}
 
 
 def from_stored(stored: Arrays) -> dict[str, NDArray[Any]]:
@@ -75,5 +58,5 @@ def from_stored(stored: Arrays) -> dict[str, NDArray[Any]]:
     """
     own_names = {stored_name: name for name, stored_name in STORED_NAMES.items()}
     named = {own_names.get(name, name): values for name, values in stored.items()}
-    counters = checkpoint.array(stored, "counters", (len(Counters._fields),), np.int64)
-    return named | Counters(*counters.tolist()).arrays()
+    counters = checkpoint.array(stored, "counters", (len(COUNTERS),), np.int64)
+    return named | dict(zip(COUNTERS, counters, strict=True))

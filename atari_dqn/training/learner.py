@@ -2,15 +2,16 @@
 
 This class decides what waits for what, so that timing decides nothing. One step of the loop is:
 
-    due = learner.prefetch(...)   waits for running updates, if they change what acts;
-                                  has batches for the updates that are due sampled in a thread
+    learner.wait_to_act()         waits for running updates, if they change the acting network
+    due = learner.prefetch(...)   the same; then has batches for the updates that are due sampled
+                                  in a thread
     ... act, and send the actions to the emulators ...
     learner.start(due)            waits for running updates, then for the batches;
                                   starts the updates that are due, in another thread
     ... receive what the emulators answer, and store it ...
 
-An update therefore sees the memory as it was when its actions were chosen, and the priorities that
-it finds count from the sampling after the next one on.
+An update sees the memory as it was when the actions were chosen. Its priorities take effect two
+samplings later, whatever the timing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +35,7 @@ from atari_dqn.runs.checkpoint import array, part
 from atari_dqn.runs.signals import StopOnSignals
 from atari_dqn.training.stopwatch import Stopwatch
 
-# Graphs are built before they are needed for what is due in this many rounds of all environments.
+# How many steps of the loop to look ahead for sizes of calls whose graphs must be built.
 LOOK_AHEAD = 200
 
 
@@ -48,10 +49,10 @@ class Instruments:
 
 @dataclass(frozen=True)
 class DueUpdates:
-    """Updates that are due."""
+    """How many updates are due, and how to get their batches, joined in one."""
 
     count: int
-    batches: Callable[[], Batch]  # waits for their batches, joined in one
+    wait_for_batches: Callable[[], Batch]
 
 
 @dataclass(frozen=True)
@@ -63,21 +64,21 @@ class Updates:
 
 
 @dataclass(frozen=True)
-class Priorities:
+class PriorityUpdate:
     """New priorities of transitions."""
 
     index: NDArray[np.int64]  # (N,) as in ``Batch``
     priority: NDArray[np.float32]  # (N,)
 
     @classmethod
-    def none(cls) -> "Priorities":
-        """Returns those of no transitions."""
+    def none(cls) -> "PriorityUpdate":
+        """Returns an empty update."""
         return cls(np.empty(0, np.int64), np.empty(0, np.float32))
 
-    def joined(self, other: "Priorities") -> "Priorities":
+    def joined(self, other: "PriorityUpdate") -> "PriorityUpdate":
         """Returns these and then the others, which win where both have one."""
         index = np.concatenate([self.index, other.index])
-        return Priorities(index, np.concatenate([self.priority, other.priority]))
+        return PriorityUpdate(index, np.concatenate([self.priority, other.priority]))
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class UpdateResult:
     """What became of updates that were due."""
 
     metrics: UpdateMetrics  # of the updates that were made
-    priorities: Priorities  # of their transitions
+    priorities: PriorityUpdate  # of their transitions
     made: int
     unfinished: Updates | None
 
@@ -123,9 +124,9 @@ class Learner:
         self._building: Future[None] | None = None
         self._running: Callable[[], UpdateResult] | None = None
         self._unfinished: Updates | None = None
-        self._steps_owed = 0  # agent steps since the last update
+        self._steps_owed = 0  # agent steps not yet matched by an update
         self._metrics: list[UpdateMetrics] = []  # since they were last taken
-        self._priorities = Priorities.none()  # not yet in the memory
+        self._priorities = PriorityUpdate.none()  # not yet in the memory
         self.changes_acting = False
 
     def prefetch(self, steps: int, advance: int) -> DueUpdates:
@@ -150,7 +151,7 @@ class Learner:
         if not share:
             # Nor ever again: keeping priorities would cost a part in thirty of a run's time.
             self._memory.drop_priorities()
-        # Vectors are sampled sooner than another thread would have begun to.
+        # Sampling vectors takes less time than handing them to a thread.
         if count and not self._config.spec.vectors:
             return DueUpdates(count, self._threads.submit(sample).result)
         return DueUpdates(count, sample)
@@ -166,7 +167,7 @@ class Learner:
         self.finish()
         if due.count:
             with self._stopwatch.part("sample"):
-                batches = due.batches()
+                batches = due.wait_for_batches()
             self._start(Updates(due.count, batches))
         self.store_priorities()
 
@@ -175,20 +176,20 @@ class Learner:
         if len(self._priorities.index):
             with self._stopwatch.part("sample"):
                 self._memory.set_priorities(self._priorities.index, self._priorities.priority)
-            self._priorities = Priorities.none()
+            self._priorities = PriorityUpdate.none()
 
     def finish(self) -> None:
         """Waits for the updates that run."""
         self.pause()
         if self._unfinished is not None:
             with self._stopwatch.part("update"):
-                self._take_over(self._update(self._unfinished, stopping=lambda: False))
+                self._record(self._update(self._unfinished, stopping=lambda: False))
 
     def pause(self) -> None:
         """Waits for the updates that run; where a stop is requested some may stay unfinished."""
         if self._running is not None:
             with self._stopwatch.part("update"):
-                self._take_over(self._running())
+                self._record(self._running())
             self._running = None
             self.changes_acting = False
 
@@ -244,10 +245,10 @@ class Learner:
         unfinished = None
         if made < count:
             unfinished = Updates(count - made, _rows(batches, slice(made * size, None)))
-        found = Priorities(batches.indices[: made * size], np.concatenate(priorities))
+        found = PriorityUpdate(batches.indices[: made * size], np.concatenate(priorities))
         return UpdateResult(UpdateMetrics.joined(metrics), found, made, unfinished)
 
-    def _take_over(self, result: UpdateResult) -> None:
+    def _record(self, result: UpdateResult) -> None:
         self._metrics.append(result.metrics)
         self._priorities = self._priorities.joined(result.priorities)
         self._trace.advance(result.made)
@@ -269,7 +270,9 @@ class Learner:
         with stop.may_be_left():
             if self._building is not None:  # since a stop
                 self._building.result()
-            self._building = self._threads.submit(self._agent.build_graphs, counts)
+            # Its first part runs here: what a stop saves meanwhile must not change any more.
+            build = self._agent.graph_builder(counts)
+            self._building = self._threads.submit(build)
             self._building.result()
 
     def _calls_ahead(self, steps: int, advance: int) -> Iterator[int]:
@@ -308,7 +311,7 @@ class Learner:
         self._unfinished = self._restored_updates(part(dict(arrays), "unfinished"))
         self._steps_owed = int(array(arrays, "steps_owed", (), np.int64))
         self._metrics = [UpdateMetrics(*metrics.T)]
-        self._priorities = Priorities(index, priority)
+        self._priorities = PriorityUpdate(index, priority)
 
     def _restored_updates(self, arrays: Mapping[str, NDArray[Any]]) -> Updates | None:
         if not arrays:
@@ -333,7 +336,10 @@ class Learner:
         return Updates(count, batch)
 
     def close(self) -> None:
-        """Ends the threads, but for one that is building graphs: nobody interrupts a compiler."""
+        """Shuts the threads down, without waiting for graphs that are being built.
+
+        That cannot be interrupted.
+        """
         busy = self._building is not None and not self._building.done()
         self._threads.shutdown(wait=not busy)
         self._threads = ThreadPoolExecutor(2)  # which takes no thread before it is used

@@ -67,7 +67,7 @@ class Training:
         self.config = config
         self.run_directory = Path(run_directory)
         self.video_directory = Path(video_directory)
-        # Only here: one that is deleted while the run goes on is not made again.
+        # Made only here: a directory deleted during the run must be noticed, not made again.
         self.run_directory.mkdir(parents=True, exist_ok=True)
         count = config.training.environments
         seed = config.machine.seed
@@ -101,7 +101,7 @@ class Training:
         self.observation: NDArray[Any] | None = None
         self.steps = 0  # agent steps so far
         self.frames = 0  # emulator frames so far
-        self.advance = count  # agent steps of the last step of the loop
+        self.advance = count  # agent steps made by one call of ``step``
         self.evaluation = float("nan")  # mean score of the last evaluation
         self.evaluated_at = -1  # agent steps then
         self.saved_at = -1  # agent steps at the last checkpoint
@@ -109,8 +109,7 @@ class Training:
         self.broken = False
         self.periodic_tasks = [
             PeriodicTask(config.training.log_period, "log", self.log),
-            # Before the evaluation, so that nothing that goes wrong with that costs what was
-            # learned.
+            # Before the evaluation: one that fails must not cost what was learned.
             PeriodicTask(config.training.checkpoint_period, "checkpoint", self.save),
             PeriodicTask(config.training.evaluation_period, "evaluation", self.evaluate),
         ]
@@ -144,7 +143,10 @@ class Training:
                 while self.steps < total and self.learner.wait_to_act():
                     self.observation = self.step(self.observation)
                     self.run_tasks_due()
-                self.learner.pause()
+                if self.steps < total:
+                    self.learner.pause()
+                else:  # a run that is complete has made all of its updates
+                    self.learner.finish()
             self.finish()
         return self.ran_to_the_end
 
@@ -165,20 +167,20 @@ class Training:
         with self.stopwatch.part("environment"):
             step = self.environments.recv()
         self.store(executed, step)
-        self.log_step(step)
+        if step.ended.any():
+            self.learner.end_of_episode()
+        self.count_step(step)
         return step.current
 
     def store(self, action: NDArray[np.int32], step: Step) -> None:
         """Stores what the actions (N,) led to in the replay memory."""
         with self.stopwatch.part("sample"):
-            reward = np.clip(step.reward, -self.reward_clip, self.reward_clip)
+            clipped_reward = np.clip(step.reward, -self.reward_clip, self.reward_clip)
             frame = step.observation[:, -1]
             first_frame = step.current[:, -1]
-            self.memory.add(action, reward, step.discount, frame, step.ended, first_frame)
-        if step.ended.any():
-            self.learner.end_of_episode()
+            self.memory.add(action, clipped_reward, step.discount, frame, step.ended, first_frame)
 
-    def log_step(self, step: Step) -> None:
+    def count_step(self, step: Step) -> None:
         """Advances the counters, and logs the episodes that ended."""
         with self.stopwatch.part("log"):
             self.steps += self.advance
@@ -229,7 +231,7 @@ class Training:
 
     @contextmanager
     def noticing_failures(self) -> Iterator[None]:
-        """Context after whose failure this object cannot go on; keeps another error's traceback."""
+        """Marks this training as broken if the block fails, and keeps the cause's traceback."""
         try:
             yield
         except BaseException as error:
@@ -327,7 +329,7 @@ class Training:
         checkpoint.add_notes(path, self.changing_notes())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns all that the rest of the run depends on, but the full blocks of frames."""
+        """Returns the state that a checkpoint stores, except full blocks of frames."""
         own = {
             "steps": np.array(self.steps),
             "frames": np.array(self.frames),
@@ -351,7 +353,7 @@ class Training:
         """Goes on where a checkpoint of the same settings was written.
 
         Returns:
-            Whether the running episodes, played again, came to where they were, as they do in every
+            Whether replaying the running episodes reproduced their last frames, as it does in every
             Atari game.
 
         Raises:
@@ -359,14 +361,14 @@ class Training:
         """
         with checkpoint.restoring(stored.path):
             positions = stored.notes["logs"]
-            episodes = self.take_over_state(stored)
+            episodes = self._restore_state(stored)
         # What goes wrong in here is the environment's fault, and not the checkpoint's.
         self.observation = self.environments.restore(episodes)
         cut_logs(self.run_directory, positions)
         return bool((self.observation[:, -1] == self.memory.newest_frames()).all())
 
-    def take_over_state(self, stored: checkpoint.Checkpoint) -> dict[str, NDArray[Any]]:
-        """Takes over all of a checkpoint but the running episodes, which are returned."""
+    def _restore_state(self, stored: checkpoint.Checkpoint) -> dict[str, NDArray[Any]]:
+        """Restores all of a checkpoint but the running episodes, which are returned."""
         notes = stored.notes
         environment = (tuple(notes["observation_shape"]), tuple(notes["actions"]))
         if environment != (self.environments.observation_shape, self.environments.action_names):

@@ -120,7 +120,9 @@ def test_several_signals_at_once_save_the_run_too(way: str, tmp_path: Path) -> N
 # Stands still where the name says, for as long as a test would wait, and says so.
 STANDING_STILL = """
 import sys, time
-from atari_dqn import agent, checkpoint, cli
+from atari_dqn import cli
+from atari_dqn.agent import agent
+from atari_dqn.runs import checkpoint
 def still(*arguments, **options):
     print("standing still", file=sys.stderr, flush=True)
     time.sleep(600)
@@ -134,7 +136,7 @@ cli.command()
     ("where", "expected"),
     [
         ("checkpoint.load", "interrupted\n"),
-        ("agent.Agent.build_graphs", "interrupted at step 0 of 1000000 and saved"),
+        ("agent.Agent._blank_batch", "interrupted at step 0 of 1000000 and saved"),
     ],
     ids=["restoring", "building graphs"],
 )

@@ -328,6 +328,30 @@ def test_a_stop_among_many_updates_waits_for_one_call_and_the_rest_is_made_later
         np.testing.assert_array_equal(stopped.agent.arrays()[name], array)
 
 
+def test_a_run_that_is_stopped_in_its_last_step_has_made_all_updates(tmp_path: Path) -> None:
+    many = {
+        "training__environments": 30,
+        "training__update_period": 1,
+        "training__total_steps": 900,
+        "training__evaluation_period": 0,
+    }
+    settings = config(**many, replay__capacity=6_000, agent__batch_size=4)
+    whole = catch(tmp_path, settings, "whole")
+    whole.run()
+    stopped = catch(tmp_path, settings, "stopped")
+    step = stopped.step
+
+    def interrupted(observation: Any) -> Any:
+        if stopped.steps == 870:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(observation)
+
+    stopped.step = interrupted  # type: ignore[method-assign]
+    assert stopped.run()
+    assert stopped.agent.updates == whole.agent.updates
+    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+
+
 def test_priorities_are_kept_as_long_as_they_count(tmp_path: Path) -> None:
     for total, kept in ((800, True), (1_200, False)):
         training = catch(
