@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.runs.continuation import differing_settings, format_differences
 from atari_dqn.runs.curves import EPISODES, read_learning_curve
 from atari_dqn.runs.directory import CONFIG
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +161,7 @@ def plot_runs(runs: Sequence[str | Path], stem: str | Path) -> list[Path]:
     return paths
 
 
-def _figure(curves: Sequence[Curve]) -> Any:
+def _figure(curves: Sequence[Curve]) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5), layout="constrained")
@@ -180,19 +184,19 @@ def _figure(curves: Sequence[Curve]) -> Any:
     return figure
 
 
-def _draw_episodes(axes: Any, curve: Curve, colour: str) -> None:
+def _draw_episodes(axes: "Axes", curve: Curve, colour: str) -> None:
     """Draws a point for each episode of a run."""
-    style = {"color": colour, "alpha": 0.3, "markersize": 4}
-    axes.plot(curve.steps, curve.score, ".", label="an episode", **style)
+    label = "an episode"
+    axes.plot(curve.steps, curve.score, ".", color=colour, alpha=0.3, markersize=4, label=label)
 
 
-def _draw_curve(axes: Any, curve: Curve, colour: str) -> None:
+def _draw_curve(axes: "Axes", curve: Curve, colour: str) -> None:
     """Draws the mean of the last 100 episodes of a run."""
     label = f"{curve.label}: mean of 100 episodes"
     axes.plot(curve.steps, curve.mean_100, color=colour, label=label)
 
 
-def _draw_band(axes: Any, curves: Sequence[Curve], colour: str) -> None:
+def _draw_band(axes: "Axes", curves: Sequence[Curve], colour: str) -> None:
     """Draws the mean of several runs and its interval."""
     band = confidence_band(curves)
     axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.25, linewidth=0)
