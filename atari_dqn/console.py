@@ -5,6 +5,7 @@ Results go to standard output, everything else to standard error. A reader of st
 goes away, such as ``head`` or a terminal that is closed, is a request to stop, as Ctrl-C is.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -69,6 +70,48 @@ def say(*lines: str) -> None:
 def say_notes(notes: Iterable[str]) -> None:
     """Prints notes on standard error, each on one line."""
     say(*(f"note: {one_line(note)}" for note in notes))
+
+
+class StandardErrorHandler(logging.Handler):
+    """Prints log records on standard error: information as it is, other records on one line each.
+
+    Warnings begin with "note: ", errors with "error: ". A progress bar stays the last line.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints a record, and the traceback that it may have."""
+        from tqdm import tqdm  # not before there is something to print: importing it takes time
+
+        text = record.getMessage()
+        if record.exc_info:
+            text = logging.Formatter().formatException(record.exc_info)
+        elif record.levelno >= logging.ERROR:
+            text = f"error: {one_line(text)}"
+        elif record.levelno >= logging.WARNING:
+            text = f"note: {one_line(text)}"
+        tqdm.write(text, file=STANDARD_ERROR)
+        STANDARD_ERROR.flush()
+
+
+@contextmanager
+def log_to_standard_error() -> Iterator[None]:
+    """Context in which the messages of this package are printed on standard error, and only there.
+
+    Outside of it they go wherever the user of the package has configured ``logging`` to put them.
+    """
+    package = logging.getLogger("atari_dqn")
+    handlers = package.handlers
+    level = package.level
+    propagates = package.propagate
+    package.handlers = [StandardErrorHandler()]
+    package.setLevel(logging.INFO)
+    package.propagate = False
+    try:
+        yield
+    finally:
+        package.handlers = handlers
+        package.setLevel(level)
+        package.propagate = propagates
 
 
 def own_process() -> None:

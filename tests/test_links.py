@@ -17,8 +17,8 @@ from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs import directory as runs
-from atari_dqn.sweep.plan import FAILED, Run
-from atari_dqn.sweep.worker import perform
+from atari_dqn.sweep.plan import Run, State
+from atari_dqn.sweep.worker import Worker, perform
 from atari_dqn.training.logs import RunLogs, cut_logs
 from tests.catch import CatchGames
 from tests.training.test_loop import catch
@@ -193,8 +193,8 @@ def test_a_run_of_a_sweep_fails_with_the_link_as_its_reason(
     path = make_link(run, name, LINKS[kind], outside)
     before = content(outside), content(run)
     work = Run("Pong", "default", None, 1, 100, {}, str(run), str(run.parent / "videos"), 0)
-    outcome = perform(work, "here", 0, 1, evaluate=False)
-    assert outcome.state == FAILED
+    outcome = perform(work, Worker("here", 0, 1), evaluate=False)
+    assert outcome.state == State.FAILED
     assert outcome.why.startswith(f"'{path}' is a link")
     assert (content(outside), content(run)) == before
 

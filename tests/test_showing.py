@@ -389,14 +389,14 @@ def test_no_child_process_inherits_standard_input(
             )
             write_recording(tmp_path / "a.mp4", config, result.episodes[0])
             with pytest.raises(UserError):
-                playing.watch(_watching(tmp_path))
+                playing.watch(_watching())
         finally:
             os.dup2(kept, 0)
             os.close(kept)
     assert inherited == []
 
 
-def _watching(tmp_path: Path) -> Any:
+def _watching() -> Any:
     """What ``watch`` is asked for, on a machine without a display."""
     from argparse import Namespace
 

@@ -2,6 +2,7 @@
 "Ape-X", section 3).
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.config.schema import Config
-from atari_dqn.console import say
 from atari_dqn.distributed.actor import STEPS_AT_A_TIME
 from atari_dqn.distributed.actors import Actors
 from atari_dqn.distributed.experience import Experience, insert
 from atari_dqn.environments.environments import make_games
 from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import Training
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -32,6 +34,7 @@ class DistributedTraining(Training):
         run_directory: where checkpoints and logs go.
         video_directory: where recordings go.
         cpus: that each actor takes of the cluster.
+        show_progress: as for ``Training``.
     """
 
     def __init__(
@@ -40,10 +43,11 @@ class DistributedTraining(Training):
         run_directory: str | Path,
         video_directory: str | Path,
         cpus: float = 1.0,
+        show_progress: bool = False,
     ) -> None:
         # What the actors' games look like; they begin their episodes themselves.
         one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
-        super().__init__(config, run_directory, video_directory, one)
+        super().__init__(config, run_directory, video_directory, one, show_progress)
         self.actors = Actors(config, cpus, self.agent)
         self.observation = self.environments.reset()
 
@@ -61,7 +65,7 @@ class DistributedTraining(Training):
     def restore(self, stored: checkpoint.Checkpoint) -> bool:
         """As ``Training.restore``; there are no running episodes to play again."""
         super().restore(stored)
-        say("note: the actors begin new episodes")
+        logger.warning("the actors begin new episodes")
         return True
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
@@ -85,7 +89,7 @@ class DistributedTraining(Training):
         with self.stopwatch.part("log"):
             self.steps += experience.steps
             self.frames += experience.emulator_frames
-            self.logs.progress.advance(experience.steps)
+            self.logs.advance(experience.steps)
             for episode in experience.episodes:
                 place = index * count + episode.environment
                 self.logs.episode(

@@ -1,10 +1,12 @@
 """The page on this machine's own address, kept up to date while runs go on."""
 
+import logging
 import re
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,10 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from atari_dqn.console import say_notes
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.collect import collect
 from atari_dqn.gallery.page import write_data, write_page
+
+logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -179,16 +182,14 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, min(end, size)
 
 
-def follow(root: Path, videos: Path, port: int) -> int:
+def follow(root: Path, videos: Path, port: int, announce: Callable[[str], None]) -> int:
     """Serves the page, and looks every other second for what runs have written; until Ctrl-C."""
     with Server(videos, port) as server:
         data, notes = collect(root, videos)
         write_page(videos, data, live=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(
-            f"{server.address} follows the runs in '{root}' and the recordings in '{videos}'; Ctrl-C ends it",
-            flush=True,
-        )
+        followed = f"the runs in '{root}' and the recordings in '{videos}'"
+        announce(f"{server.address} follows {followed}; Ctrl-C ends it")
         said = _say(notes, set())
         try:
             while True:
@@ -212,5 +213,5 @@ def follow(root: Path, videos: Path, port: int) -> int:
 def _say(notes: list[str], said: set[str]) -> set[str]:
     for note in notes:
         if note not in said:
-            say_notes([note])
+            logger.warning(note)
     return said | set(notes)

@@ -2,6 +2,7 @@
 speed.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.config.schema import Config
-from atari_dqn.console import say_notes
 from atari_dqn.environments.environments import make_game
 from atari_dqn.environments.game import Game
 from atari_dqn.errors import UserError
@@ -28,6 +28,8 @@ from atari_dqn.recording.episode_file import (
 )
 from atari_dqn.recording.gif import GifFile, gif_delay
 from atari_dqn.recording.mp4 import Mp4File
+
+logger = logging.getLogger(__name__)
 
 ENDINGS: tuple[Ending, ...] = ("gif", "mp4")
 # H.264 in the form that browsers play stores colour at half the resolution; doubled pixels keep
@@ -166,7 +168,7 @@ def write_recordings(
     if len(failures) == len(outputs):
         raise UserError(failures[0])
     for failure in failures:
-        say_notes([failure])
+        logger.warning(failure)
     played = episode.frames / rate
     return {
         ending: Recorded(output.seconds, played, rate)

@@ -7,6 +7,8 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -30,15 +32,32 @@ GROUPS = ("atari5", "atari26", "atari57", "all")
 MOST = 10_000
 # Of a range: more than any setting can be.
 LARGEST_BOUND = 10**18
-# How a run stands; a search drops those that are not among the best.
-WAITING, RUNNING, DONE, STOPPED, FAILED, DROPPED = (
-    "waiting",
-    "running",
-    "done",
-    "stopped",
-    "failed",
-    "dropped",
-)
+
+
+class State(StrEnum):
+    """How far a run of a sweep is; a search drops runs that are not among the best."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each run takes of a cluster.
+
+    Attributes:
+        cpus: number of CPUs.
+        gpus: number of GPUs; may be a fraction.
+        at_a_time: number of runs that the cluster has room for.
+    """
+
+    cpus: int
+    gpus: float
+    at_a_time: int
 
 
 class Range(BaseModel):

@@ -48,6 +48,7 @@ class Training:
         video_directory: where recordings go.
         games: the emulators of ``training.environments`` games, or None for those that the settings
             name.
+        show_progress: whether a progress bar, or a line now and then, is shown.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Training:
         run_directory: str | Path,
         video_directory: str | Path,
         games: VectorGame | None = None,
+        show_progress: bool = False,
     ) -> None:
         self.config, self.run_directory, self.video_directory = (
             config,
             Path(run_directory),
             Path(video_directory),
         )
+        self.show_progress = show_progress
         # Only here: one that is deleted while the run goes on is not made again.
         self.run_directory.mkdir(parents=True, exist_ok=True)
         settings, machine, count = config.training, config.machine, config.training.environments
@@ -114,7 +117,7 @@ class Training:
             advice = "make a new Training and restore the newest checkpoint"
             raise UserError(f"this training was ended in the middle of a step: {advice}")
         total = self.config.training.total_steps
-        self.logs = RunLogs(self.run_directory, self.steps, total)
+        self.logs = RunLogs(self.run_directory, self.steps, total, show_progress=self.show_progress)
         self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
         with closing(self.logs), closing(self.trace), closing(self.learning), self.stop:
@@ -212,7 +215,7 @@ class Training:
         """Advances the counters, and logs the episodes that ended."""
         self.steps += self.advance
         self.frames += int(step.frames.sum())
-        self.logs.progress.advance(self.advance)
+        self.logs.advance(self.advance)
         for row in self.episodes.add(self.steps, step.reward, step.frames, step.ended, step.seed):
             self.logs.episode(row)
 

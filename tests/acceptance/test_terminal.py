@@ -120,7 +120,9 @@ def test_several_signals_at_once_save_the_run_too(way: str, tmp_path: Path) -> N
 # Stands still where the name says, for as long as a test would wait, and says so.
 STANDING_STILL = """
 import sys, time
-from atari_dqn import agent, checkpoint, cli
+from atari_dqn import cli
+from atari_dqn.agent import agent
+from atari_dqn.runs import checkpoint
 def still(*arguments, **options):
     print("standing still", file=sys.stderr, flush=True)
     time.sleep(600)

@@ -466,7 +466,7 @@ def test_following_a_run_writes_what_is_new_and_ends_with_ctrl_c(
             raise KeyboardInterrupt
 
     monkeypatch.setattr("atari_dqn.gallery.serve.time.sleep", sleep)
-    assert follow(tmp_path / "checkpoints", videos, 0) == 0
+    assert follow(tmp_path / "checkpoints", videos, 0, print) == 0
     assert ['"name":"new"' in text for text in seen] == [False, True, True]
     assert '"live":true' in seen[-1]
     assert '"live":false' in (videos / "gallery" / "data.js").read_text(), (
@@ -498,5 +498,5 @@ def test_a_folder_that_is_deleted_while_it_is_followed_is_one_line_and_not_made_
     videos = tmp_path / "videos"
     monkeypatch.setattr("atari_dqn.gallery.serve.time.sleep", lambda seconds: shutil.rmtree(videos))
     with pytest.raises(UserError, match=r"videos' has been deleted, and the page with it$"):
-        follow(tmp_path / "checkpoints", videos, 0)
+        follow(tmp_path / "checkpoints", videos, 0, print)
     assert list(tmp_path.iterdir()) == []

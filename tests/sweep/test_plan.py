@@ -13,8 +13,9 @@ from atari_dqn.games.ids import single_player_roms
 from atari_dqn.sweep import runner
 from atari_dqn.sweep.candidates import draw, rungs
 from atari_dqn.sweep.plan import (
-    FAILED,
+    Resources,
     Run,
+    State,
     combinations,
     games_of,
     make_plan,
@@ -213,12 +214,12 @@ class FakeRay:
     def get(self, reference: int) -> Outcome:
         if reference <= self.deaths:
             raise self.exceptions.RayError("the machine is gone\nand so on")
-        return Outcome("done")
+        return Outcome(State.DONE)
 
 
 @pytest.mark.parametrize(
     ("deaths", "gets_anywhere", "state"),
-    [(2, False, "done"), (7, True, "done"), (3, False, FAILED)],
+    [(2, False, "done"), (7, True, "done"), (3, False, State.FAILED)],
 )
 def test_a_run_whose_worker_dies_is_given_another_unless_it_gets_nowhere(
     deaths: int, gets_anywhere: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -229,7 +230,7 @@ def test_a_run_whose_worker_dies_is_given_another_unless_it_gets_nowhere(
         runner, "steps_saved", lambda run: 100 * fake.started if gets_anywhere else 0
     )
     ((run,),) = make_runs(plan_of(), [{}], tmp_path)
-    runs = Runner(cpus=1)
+    runs = Runner(Resources(1, 0.0, 1))
     runs.submit(run)
     ended: list[tuple[Run, Outcome]] = []
     while len(runs):
@@ -237,7 +238,7 @@ def test_a_run_whose_worker_dies_is_given_another_unless_it_gets_nowhere(
     assert [(run.name, outcome.state) for run, outcome in ended] == [("Pong/default-seed1", state)]
     assert runs.deaths(run) == deaths
     assert fake.started == deaths + (state == "done")
-    if state == FAILED:
+    if state == State.FAILED:
         assert (
             ended[0][1].why
             == "its worker died 3 times, the last 3 at one step: the machine is gone"
