@@ -1,5 +1,4 @@
-"""The process and its terminal: messages on standard error, and what is done when nobody reads
-them.
+"""The process and its terminal: messages on standard error, and readers that go away.
 
 Results go to standard output, everything else to standard error. A reader of standard error that
 goes away, such as ``head`` or a terminal that is closed, is a request to stop, as Ctrl-C is.

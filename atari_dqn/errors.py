@@ -1,4 +1,4 @@
-"""The one error that a user can cause: how it is printed, the nearest word, missing packages."""
+"""The error that a user can cause: how it is printed, the nearest word, missing packages."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence

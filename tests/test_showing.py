@@ -16,7 +16,7 @@ import pytest
 from atari_dqn.commands import play as playing
 from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
-from atari_dqn.console import STANDARD_ERROR
+from atari_dqn.console import STANDARD_ERROR, log_to_standard_error
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation.evaluate import evaluate
 from atari_dqn.recording import render
@@ -72,7 +72,8 @@ def settings(game: str = "CartPole-v1", **changes: object) -> Config:
 
 def train(tmp_path: Path, config: Config) -> Training:
     training = Training(config, tmp_path / "run", tmp_path / "videos")
-    assert training.run()
+    with log_to_standard_error():
+        assert training.run()
     return training
 
 
