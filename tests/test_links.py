@@ -127,7 +127,8 @@ def test_a_link_where_a_run_writes_is_refused_before_anything_is_written(
     before = content(outside), content(run)
     with pytest.raises(UserError) as refusal:
         train(run)
-    expected = f"'{path}' is a link, and a run writes nothing through links: link the whole run directory instead"
+    advice = "a run writes nothing through links: link the whole run directory instead"
+    expected = f"'{path}' is a link, and {advice}"
     assert str(refusal.value) == expected
     assert (content(outside), content(run)) == before
 

@@ -175,11 +175,11 @@ def _seeds(text: str) -> list[int]:
 
 def _make_runs(plan: Plan, out: Path) -> list[list[Run]]:
     """Returns the runs of a plan, for each combination of settings or for each candidate."""
-    from atari_dqn.sweep.candidates import check_comparable, draw
+    from atari_dqn.sweep.candidates import check_comparable, sample_candidates
 
     if not plan.search:
         return make_runs(plan, combinations(plan), out)
-    runs = make_runs(plan, draw(plan, plan.search), out)
+    runs = make_runs(plan, sample_candidates(plan, plan.search), out)
     check_comparable(runs[0])
     return runs
 

@@ -1,4 +1,4 @@
-"""What a run measures, and where it goes: progress bar, CSV files, TensorBoard."""
+"""The logs of a run: progress bar, CSV files, TensorBoard."""
 
 import csv
 import io
@@ -40,22 +40,21 @@ class CsvFile:
         writer = csv.DictWriter(text, list(row))
         if self.size() == 0:
             writer.writeheader()
-        writer.writerow(
-            {
-                name: f"{value:.6g}" if isinstance(value, float) else value
-                for name, value in row.items()
-            }
-        )
+        writer.writerow({name: _cell(value) for name, value in row.items()})
         self._file.write(text.getvalue().encode())
         self._file.flush()
 
     def size(self) -> int:
-        """Bytes that have been written."""
+        """Returns the number of bytes that have been written."""
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+
+def _cell(value: float | int) -> str | int:
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 class Progress:
@@ -109,7 +108,7 @@ class Progress:
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds.
+    """Returns hours, minutes and seconds.
 
     >>> _clock(3725)
     '1:02:05'
@@ -152,7 +151,7 @@ class RunLogs:
             self._progress.advance(steps)
 
     def metrics(self, step: int, row: Row) -> None:
-        """A row of metrics, everywhere."""
+        """Writes a row of metrics, and shows it beside the progress."""
         with self._writing():
             self._metrics.write(row)
             self._board.write("training", step, row)
@@ -160,7 +159,7 @@ class RunLogs:
             self._progress.show(row)
 
     def episode(self, row: EpisodeRow) -> None:
-        """A finished training episode."""
+        """Writes a finished training episode."""
         with self._writing():
             self._episodes.write(row._asdict())
             self._board.write("episode", row.steps, {"score": row.score, "length": row.length})
@@ -173,7 +172,13 @@ class RunLogs:
         logger.info(message)
 
     def recording(self, step: int, gif: Path, values: Mapping[str, NDArray[np.float32]]) -> None:
-        """An episode that was recorded, and the Q-values of each action in its moments."""
+        """Writes a recorded episode, and the Q-values of each action while it was played.
+
+        Args:
+            step: agent steps so far.
+            gif: the recording.
+            values: Q-values (steps,) by the names of actions.
+        """
         with self._writing():
             self._board.gif("evaluation/median_episode", step, gif)
             self._board.histograms("q_values", step, values)
@@ -201,14 +206,12 @@ class RunLogs:
         return True
 
     def settings(self, step: int, toml: str) -> None:
-        """The resolved settings of the run."""
+        """Writes the resolved settings of the run."""
         with self._writing():
             self._board.text("settings", step, toml)
 
     def positions(self) -> dict[str, int]:
-        """Size of each file, to which it is cut back when the run is continued from a checkpoint
-        written now.
-        """
+        """Returns the size of each file in bytes, for ``cut_logs`` with a checkpoint of now."""
         with self._writing():
             self._board.flush()
             files = [self._directory / name for name in self.FILES] + _event_files(self._directory)
@@ -228,24 +231,21 @@ class RunLogs:
             yield
         except (OSError, self._board.error) as error:
             check_there(self._directory)
-            # TensorFlow's message begins with the place in its graph and goes on for several lines.
-            reason = (
-                error.strerror
-                if isinstance(error, OSError)
-                else error.message.strip().splitlines()[0].split("; ")[-1]
-            )
-            raise UserError(
-                f"the logs in '{self._directory}' could not be written: {reason}; checkpoints are complete"
-            ) from error
+            if isinstance(error, OSError):
+                reason = error.strerror
+            else:  # TensorFlow's message begins with its graph and goes on for several lines
+                reason = error.message.strip().splitlines()[0].split("; ")[-1]
+            failure = f"the logs in '{self._directory}' could not be written"
+            raise UserError(f"{failure}: {reason}; checkpoints are complete") from error
 
 
 def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
     """Cuts a run's logs back to the sizes they had at a checkpoint; the rest will be written again.
 
     Args:
-        directory: of the run.
-        positions: by the names of the logs; what is no log of a run stays as it is, and logs that
-            are not named go.
+        directory: directory of the run.
+        positions: sizes in bytes by the names of the logs; logs that are not named are cut to
+            nothing, and files that are not logs stay as they are.
 
     Raises:
         UserError: a log is a link.
@@ -265,6 +265,6 @@ def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
 
 
 def _event_files(directory: Path) -> list[Path]:
-    """TensorBoard's files, links among them; a folder that somebody named so is none."""
-    found = sorted(directory.glob("events.out.tfevents.*"))
-    return [path for path in found if path.is_symlink() or not path.is_dir()]
+    """Returns TensorBoard's files, links among them, but no folder of such a name."""
+    paths = sorted(directory.glob("events.out.tfevents.*"))
+    return [path for path in paths if path.is_symlink() or not path.is_dir()]

@@ -11,7 +11,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.files.csv_files import last_row
 from atari_dqn.games.ids import single_player_roms
 from atari_dqn.sweep import runner
-from atari_dqn.sweep.candidates import draw, rungs
+from atari_dqn.sweep.candidates import rungs, sample_candidates
 from atari_dqn.sweep.plan import (
     Resources,
     Run,
@@ -152,15 +152,17 @@ def test_candidates_are_within_bounds_different_and_the_same_each_time() -> None
         "agent.n_step": {"low": 1, "high": 10},
     }
     plan = plan_of(settings=ranges | {"agent.double": [True, False]}, search=50)
-    found = draw(plan, 50)
-    assert found == draw(plan, 50)
+    found = sample_candidates(plan, 50)
+    assert found == sample_candidates(plan, 50)
     assert len(found) == 50
     assert all(found.count(candidate) == 1 for candidate in found)
     rates = [candidate["optimizer.learning_rate"] for candidate in found]
     assert 1e-5 <= min(rates) < 1e-4 < max(rates) <= 1e-3, "small ones are as likely as large ones"
     assert {type(candidate["agent.n_step"]) for candidate in found} == {int}
     assert {candidate["agent.double"] for candidate in found} == {True, False}
-    assert len(draw(plan_of(settings={"agent.n_step": [1, 3]}), 9)) == 2, "there are no more"
+    assert len(sample_candidates(plan_of(settings={"agent.n_step": [1, 3]}), 9)) == 2, (
+        "there are no more"
+    )
 
 
 def test_rungs_end_with_all_steps() -> None:
