@@ -36,16 +36,17 @@ class StandardError:
         self._try(lambda: sys.stderr.flush())
 
     def isatty(self) -> bool:
-        """Whether standard error is a terminal."""
+        """Returns whether standard error is a terminal."""
         with suppress(ValueError):  # a file of Python's that was closed
             return bool(sys.stderr) and sys.stderr.isatty()
         return False
 
     def fileno(self) -> int:
-        """The file descriptor of standard error, from which tqdm learns the terminal's width."""
+        """Returns the file descriptor, from which tqdm learns the width of the terminal."""
         return sys.stderr.fileno()
 
     def _try(self, action: Callable[[], object]) -> None:
+        """Does something with ``sys.stderr``, and notices that its reader has gone."""
         if sys.stderr is None:  # it was closed before this process began
             return
         try:
@@ -134,7 +135,7 @@ def without_standard_input() -> Iterator[None]:
     For libraries that start processes and do not let one choose.
     """
     try:
-        kept = os.dup(0)
+        original = os.dup(0)
     except OSError:  # it is closed
         yield
         return
@@ -142,8 +143,8 @@ def without_standard_input() -> Iterator[None]:
     try:
         yield
     finally:
-        os.dup2(kept, 0)
-        os.close(kept)
+        os.dup2(original, 0)
+        os.close(original)
 
 
 def _replace(descriptor: int, mode: int) -> None:

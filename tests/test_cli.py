@@ -176,7 +176,7 @@ def test_what_is_no_whole_number_is_refused(
 ) -> None:
     assert cli.main([*words, text]) == 2
     line = capsys.readouterr().err
-    assert f"'{text}' is no whole number from " in line or (
+    assert f"'{text}' is not a whole number from " in line or (
         text == "-1" and "expected one argument" in line
     )
     assert asked == []

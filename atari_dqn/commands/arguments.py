@@ -140,7 +140,7 @@ def whole_number(smallest: int, largest: int = LARGEST_NUMBER) -> Callable[[str]
         is_in_range = number.is_finite() and smallest <= number <= largest
         if not is_in_range or number != int(number):
             allowed = f"whole number from {smallest} to {largest}"
-            raise argparse.ArgumentTypeError(f"'{text}' is no {allowed}")
+            raise argparse.ArgumentTypeError(f"'{text}' is not a {allowed}")
         return int(number)
 
     return read
@@ -150,7 +150,7 @@ def number_of_gpus(text: str) -> float:
     """A type of argument: a number of GPUs, or a fraction of one."""
     value = _float(text)
     if value is None or not 0 <= value <= MOST_GPUS:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of GPUs from 0 to {MOST_GPUS}")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of GPUs from 0 to {MOST_GPUS}")
     return value
 
 
@@ -158,7 +158,7 @@ def probability(text: str) -> float:
     """A type of argument: a probability."""
     value = _float(text)
     if value is None or not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no probability from 0 to 1")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a probability from 0 to 1")
     return value
 
 

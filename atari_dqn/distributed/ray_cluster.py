@@ -62,7 +62,9 @@ def _check_reachable(address: str) -> None:
     """Raises a UserError where nobody answers; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise UserError(f"'{address}' is no address of a Ray cluster: wanted is HOST:PORT, or auto")
+        raise UserError(
+            f"'{address}' is not the address of a Ray cluster: wanted is HOST:PORT, or auto"
+        )
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:

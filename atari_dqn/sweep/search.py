@@ -1,5 +1,4 @@
-"""A search over settings: Ray Tune gives every candidate a share of the steps, and more of them
-only to the best.
+"""A search over settings, in which only the best candidates get all their steps (Ray Tune).
 
 Successive halving in which nobody waits for the others (Li et al. 2020, "A System for Massively
 Parallel Hyperparameter Tuning", Algorithm 2).
@@ -22,7 +21,7 @@ from atari_dqn.sweep.plan import Resources, Run, State
 from atari_dqn.sweep.runner import SECONDS_BETWEEN_LOOKS, Runner, steps_saved
 from atari_dqn.sweep.status import Board, Status
 
-# Says nothing, leaves Ctrl-C to us, and decides on each rung before the next begins.
+# Ray Tune prints nothing, leaves Ctrl-C to us, and decides on each rung before the next begins.
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """Where a run is trained, and for the how manieth time.
+    """The process that trains a run.
 
     Attributes:
         node: name of the machine.

@@ -137,8 +137,9 @@ class RecordedEpisode:
             path.suffix.removeprefix(".") for path in self.paths
         )
         played = self.described.seconds
-        shown = min(file.seconds for file in self.described.files.values())
-        cut = "" if shown >= played - LONGEST_SILENT_CUT else f"; the GIF {shown:.0f} s"
+        seconds = min(file.seconds for file in self.described.files.values())
+        is_cut = seconds < played - LONGEST_SILENT_CUT
+        cut = f"; the GIF {seconds:.0f} s" if is_cut else ""
         score = self.described.episode.score
         return (
             f"{'recorded':<17} {files} ({self.rank} episode, score {score:g}, {played:.1f} s{cut})"
