@@ -87,7 +87,10 @@ BAD_WORDS = [
         ["record", "--replay", "b.json", "--out", "a.gif", "--annotated"],
         "--annotated wants a checkpoint",
     ),
-    (["record", "nowhere", "--out", "a.gif", "--scale", "5"], "'5' is not a whole number from 1 to 4"),
+    (
+        ["record", "nowhere", "--out", "a.gif", "--scale", "5"],
+        "'5' is not a whole number from 1 to 4",
+    ),
     (["frames", "--game", GAME, "--out", "a.jpg"], "must end in .png"),
     (["frames", "--game", "CartPole-v1", "--out", "a.png"], "shows vectors"),
     (
