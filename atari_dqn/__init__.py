@@ -1,10 +1,30 @@
-"""Deep Q-learning on Atari games from pixels: train, evaluate, and review what was learnt.
+"""Deep Q-learning on Atari games from pixels: train, evaluate, and review what was learned.
 
-Importing the package registers the ``*Deterministic-v0/-v4`` environment ids with Gymnasium. The
-names below are loaded as they are first used, so that importing the package does not wait for
-TensorFlow.
+Importing the package registers the ``*Deterministic-v0/-v4`` environment ids with Gymnasium. Its
+public names are loaded when they are first used, so that importing it does not wait for TensorFlow.
+Nothing in it prints: its messages go to the logger ``atari_dqn``.
+
+Where to begin reading, from a frame to its gradient:
+
+    training/loop.py      one step: act, send, learn, receive, store
+    training/learner.py   the updates that run beside the environments, and what waits for what
+    agent/agent.py        the networks, and how actions are chosen
+    agent/update.py       the target, the loss and the gradient step
+    agent/losses.py       the equations, each with a worked example
+
+Around it lie:
+
+    environments/   games side by side, and the preprocessing of their frames
+    replay/         the memory of what was played
+    networks/       from frames to values
+    config/         every setting
+    runs/           the files of a run
+    evaluation/     scores
+    recording/      videos
+    commands/       what is typed, on top of workflows/, which do whole jobs
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +49,10 @@ if TYPE_CHECKING:
     from atari_dqn.replay.memory import ReplayMemory
     from atari_dqn.training.loop import Training
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 register_deterministic_ids()
 
-_HOMES = {
+_MODULES = {
     "Agent": "agent.agent",
     "Environments": "environments.environments",
     "ReplayMemory": "replay.memory",
@@ -45,6 +66,7 @@ _HOMES = {
     "register_torso": "networks.torsos",
     "write_recording": "recording.render",
 }
+_NEED_TENSORFLOW = ("Agent", "Training", "load_agent", "register_torso")
 
 __all__ = [
     "Agent",
@@ -63,6 +85,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'atari_dqn' has no attribute '{name}'")
-    return getattr(import_module(f"atari_dqn.{_HOMES[name]}"), name)
+    if name in _NEED_TENSORFLOW:
+        from atari_dqn.backend.startup import import_tensorflow
+
+        import_tensorflow()
+    return getattr(import_module(f"atari_dqn.{_MODULES[name]}"), name)

@@ -1,10 +1,10 @@
-"""The process and its terminal: messages on standard error, and what is done when nobody reads
-them.
+"""The process and its terminal: messages on standard error, and readers that go away.
 
 Results go to standard output, everything else to standard error. A reader of standard error that
 goes away, such as ``head`` or a terminal that is closed, is a request to stop, as Ctrl-C is.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -36,16 +36,17 @@ class StandardError:
         self._try(lambda: sys.stderr.flush())
 
     def isatty(self) -> bool:
-        """Whether standard error is a terminal."""
+        """Returns whether standard error is a terminal."""
         with suppress(ValueError):  # a file of Python's that was closed
             return bool(sys.stderr) and sys.stderr.isatty()
         return False
 
     def fileno(self) -> int:
-        """The file descriptor of standard error, from which tqdm learns the terminal's width."""
+        """Returns the file descriptor, from which tqdm learns the width of the terminal."""
         return sys.stderr.fileno()
 
     def _try(self, action: Callable[[], object]) -> None:
+        """Does something with ``sys.stderr``, and notices that its reader has gone."""
         if sys.stderr is None:  # it was closed before this process began
             return
         try:
@@ -71,6 +72,48 @@ def say_notes(notes: Iterable[str]) -> None:
     say(*(f"note: {one_line(note)}" for note in notes))
 
 
+class StandardErrorHandler(logging.Handler):
+    """Prints log records on standard error: information as it is, other records on one line each.
+
+    Warnings begin with "note: ", errors with "error: ". A progress bar stays the last line.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints a record, and the traceback that it may have."""
+        from tqdm import tqdm  # not before there is something to print: importing it takes time
+
+        text = record.getMessage()
+        if record.exc_info:
+            text = logging.Formatter().formatException(record.exc_info)
+        elif record.levelno >= logging.ERROR:
+            text = f"error: {one_line(text)}"
+        elif record.levelno >= logging.WARNING:
+            text = f"note: {one_line(text)}"
+        tqdm.write(text, file=STANDARD_ERROR)
+        STANDARD_ERROR.flush()
+
+
+@contextmanager
+def log_to_standard_error() -> Iterator[None]:
+    """Context in which the messages of this package are printed on standard error, and only there.
+
+    Outside of it they go wherever the user of the package has configured ``logging`` to put them.
+    """
+    package = logging.getLogger("atari_dqn")
+    handlers = package.handlers
+    level = package.level
+    propagates = package.propagate
+    package.handlers = [StandardErrorHandler()]
+    package.setLevel(logging.INFO)
+    package.propagate = False
+    try:
+        yield
+    finally:
+        package.handlers = handlers
+        package.setLevel(level)
+        package.propagate = propagates
+
+
 def own_process() -> None:
     """Prepares a process that is ours alone: no child of it can read from the terminal.
 
@@ -92,7 +135,7 @@ def without_standard_input() -> Iterator[None]:
     For libraries that start processes and do not let one choose.
     """
     try:
-        kept = os.dup(0)
+        original = os.dup(0)
     except OSError:  # it is closed
         yield
         return
@@ -100,8 +143,8 @@ def without_standard_input() -> Iterator[None]:
     try:
         yield
     finally:
-        os.dup2(kept, 0)
-        os.close(kept)
+        os.dup2(original, 0)
+        os.close(original)
 
 
 def _replace(descriptor: int, mode: int) -> None:

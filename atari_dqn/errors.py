@@ -1,4 +1,4 @@
-"""The one error that a user can cause: how it is printed, the nearest word, missing packages."""
+"""The error that a user can cause: how it is printed, the nearest word, missing packages."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,13 +15,11 @@ _LONG_WORD = re.compile(rf"\S{{{LONGEST_VALUE + 20},}}")
 
 
 class UserError(Exception):
-    """Bad input: one line that says what was wrong and what is allowed; the command line exits with
-    2.
-    """
+    """Bad input: one line with what was wrong and what is allowed; a command exits with 2."""
 
 
 def describe_failure(error: BaseException) -> str:
-    """One line about an error of any kind: a UserError's own words, or its type and first line.
+    """Returns one line about any error: a UserError's message, or type and first line.
 
     >>> describe_failure(UserError("no such game")), describe_failure(KeyError("x"))
     ('no such game', "KeyError: 'x'")
@@ -42,16 +40,14 @@ def shorten(text: str, longest: int = LONGEST_VALUE) -> str:
 
 
 def one_line(message: str, typed: Iterable[str] = ()) -> str:
-    r"""Returns a message as one line that a terminal shows as it is, with very long values
-    shortened.
+    r"""Returns a message as one line that is safe in a terminal, with very long values shortened.
 
     A message may repeat whatever a user, a file or another program gave. Control characters in it
     would move the cursor or change the window, and some of Unicode's turn the text around.
 
     Args:
-        message: to print.
-        typed: the words of the command. In a message, one that has quotes of its own has no end
-            that could be seen.
+        message: the message.
+        typed: the words of the command, which are shortened wherever the message repeats them.
 
     >>> one_line("unknown game 'a\x1b[2Jb'\nis here")
     "unknown game 'a\\x1b[2Jb' is here"
@@ -72,7 +68,7 @@ def _escaped(letter: str) -> str:
 
 
 def _forms(word: str) -> Iterator[str]:
-    """Yields the forms in which a message may repeat a word of a command, its option or its value."""
+    """Yields the forms in which a message may repeat a word of a command."""
     option, _, value = word.partition("=")
     for text in (word, word.strip(), option, value):
         yield text
@@ -96,17 +92,16 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 
 
 def check_installed(what: str, packages: Sequence[str], target: str, extras: str) -> None:
-    """Raises a UserError that says how to install packages of optional extras, where one of them is
-    missing.
+    """Raises a UserError where an optional package is missing, with the way to install it.
 
     Args:
-        what: cannot do without them.
-        packages: by the names under which they are imported.
-        target: of make, which installs them.
-        extras: of this package that bring them.
+        what: what needs the packages.
+        packages: names under which they are imported.
+        target: target of make that installs them.
+        extras: extras of this package that bring them.
     """
     if not all(find_spec(package) for package in packages):
-        names, them = " and ".join(packages), "them" if len(packages) > 1 else "it"
-        raise UserError(
-            f"{what} needs {names}: 'make {target}' installs {them}, as does pip install 'atari-dqn[{extras}]'"
-        )
+        names = " and ".join(packages)
+        them = "them" if len(packages) > 1 else "it"
+        installation = f"'make {target}' installs {them}, as does pip install 'atari-dqn[{extras}]'"
+        raise UserError(f"{what} needs {names}: {installation}")

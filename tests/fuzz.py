@@ -338,7 +338,7 @@ def vouch(run: Path) -> None:
 
 
 def fuzz_files(place: Place, count: int, seed: int) -> list[Fault]:
-    """Damages a file at a time and runs a command that reads it; returns what should not have been."""
+    """Damages a file at a time and runs a command that reads it; returns what went wrong."""
     choices = random.Random(seed)
     faults = []
     for _ in range(count):

@@ -7,21 +7,22 @@ import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "atari_dqn"
+PRINTING = ("cli.py", "console.py", "commands/")
 ENTRIES = ("__init__.py", "__main__.py")  # what imports the package's names, and what runs it
+LONGEST_SENTENCE = 90
 
 
-def folders() -> list[tuple[list[str], str]]:
-    """The lines of the map in docs/design/architecture.md, topmost first: the names of folders and
-    files, and a sentence.
-    """
+def the_map() -> dict[str, str]:
+    """The sentence of each folder and file in docs/design/architecture.md, the topmost first."""
     text = (ROOT / "docs" / "design" / "architecture.md").read_text(encoding="utf-8")
     block = re.search(r"```folders\n(.*?)```", text, re.DOTALL)
     assert block is not None
-    lines = re.split(r"\n(?=\S)", block[1].strip())
-    parts = [line.split(maxsplit=1) for line in lines]
-    return [([name], " ".join(sentence.split())) for name, sentence in parts]
+    joined = re.sub(r"\n\s+", " ", block[1])  # continuation lines are indented
+    return dict(re.findall(r"^(\S+)\s+(.*)$", joined, re.MULTILINE))
 
 
 def path_of(module: str) -> Path:
@@ -59,26 +60,27 @@ def folder_of(module: str) -> str:
 
 
 def test_the_map_names_every_folder_and_file() -> None:
-    named = [name for names, _ in folders() for name in names]
-    assert sorted(named) == sorted({folder_of(module) for module in imports()})
+    assert sorted(the_map()) == sorted({folder_of(module) for module in imports()})
 
 
-def test_the_map_says_of_a_folder_what_its_first_line_says() -> None:
-    for names, sentence in folders():
-        path = PACKAGE / names[0]
-        source = path / "__init__.py" if path.is_dir() else path
-        docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
-        assert docstring.split("\n\n")[0].replace("\n", " ") == sentence, names
+@pytest.mark.parametrize(("name", "sentence"), the_map().items())
+def test_the_map_says_of_a_folder_what_its_first_line_says(name: str, sentence: str) -> None:
+    path = PACKAGE / name
+    source = path / "__init__.py" if path.is_dir() else path
+    docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    assert docstring.split("\n\n")[0].replace("\n", " ") == sentence
+    assert len(sentence) <= LONGEST_SENTENCE
 
 
 def test_imports_run_downwards_only_between_folders() -> None:
-    level = {name: number for number, (names, _) in enumerate(folders()) for name in names}
-    arrows = {
-        (folder_of(module), folder_of(used))
+    level = {name: number for number, name in enumerate(the_map())}
+    upwards = {
+        f"{module} imports {used}"
         for module, targets in imports().items()
         for used in targets
+        if level[folder_of(used)] < level[folder_of(module)]
     }
-    assert [(user, used) for user, used in arrows if level[used] < level[user]] == []
+    assert upwards == set()
 
 
 def test_imports_between_modules_have_no_circle() -> None:
@@ -91,6 +93,15 @@ def test_importing_a_folder_loads_nothing() -> None:
         assert [type(node) for node in tree.body] == [ast.Expr], (
             f"{path} holds more than its sentence"
         )
+
+
+def test_only_the_command_line_prints() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        if not name.startswith(PRINTING):
+            nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            names = {node.id for node in nodes if isinstance(node, ast.Name)}
+            assert not names & {"print", "say", "say_notes"}, name
 
 
 def test_nothing_is_loaded_that_could_run_code() -> None:

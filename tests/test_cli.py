@@ -1,15 +1,12 @@
 """How the words of a command are read."""
 
-import argparse
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from atari_dqn import cli
-from atari_dqn.commands import play as playing
-from atari_dqn.commands import sweep as sweeping
-from atari_dqn.commands import train as commands
-from atari_dqn.commands.requests import settings_of
+from atari_dqn.commands.train import settings_request
 from atari_dqn.config.resolve import parse_value
 
 
@@ -23,13 +20,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(options)
         return 0
 
-    for module, names in {
-        commands: ("train", "show_config"),
-        playing: ("random", "evaluate"),
-        sweeping: ("sweep",),
-    }.items():
-        for name in names:
-            monkeypatch.setattr(module, name, note)
+    commands = tuple(replace(command, run=note) for command in cli.COMMANDS)
+    monkeypatch.setattr(cli, "COMMANDS", commands)
     return found
 
 
@@ -184,7 +176,7 @@ def test_what_is_no_whole_number_is_refused(
 ) -> None:
     assert cli.main([*words, text]) == 2
     line = capsys.readouterr().err
-    assert f"'{text}' is no whole number from " in line or (
+    assert f"'{text}' is not a whole number from " in line or (
         text == "-1" and "expected one argument" in line
     )
     assert asked == []
@@ -219,7 +211,8 @@ def test_options_of_a_run_take_whole_numbers_too(asked: list[Any]) -> None:
         *settings,
     ]
     assert cli.main(words) == 0
-    config, _, given = settings_of(argparse.Namespace(**(vars(asked[0]) | {"command": "train"})))
+    resolved = settings_request(asked[0]).resolve()
+    config = resolved.config
     assert (config.training.total_steps, config.machine.seed, config.machine.actors) == (
         1_000_000,
         10,
@@ -230,7 +223,7 @@ def test_options_of_a_run_take_whole_numbers_too(asked: list[Any]) -> None:
         [64],
         1000,
     )
-    assert {"training.total_steps", "machine.seed", "agent.n_step"} <= given
+    assert {"training.total_steps", "machine.seed", "agent.n_step"} <= resolved.requested
 
 
 @pytest.mark.parametrize("option", ["--total-steps", "--training.total_steps"])

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from atari_dqn.agent.agent import Agent
 from atari_dqn.agent.pretrained import load_agent
 from atari_dqn.cli import main
-from atari_dqn.commands.sweep import _plan
-from atari_dqn.commands.train import _newest_sound
+from atari_dqn.commands.sweep import requested_plan
 from atari_dqn.config.resolve import load_config, read_config
 from atari_dqn.config.schema import Config
+from atari_dqn.console import log_to_standard_error
 from atari_dqn.errors import UserError
 from atari_dqn.files.csv_files import last_row, read_columns
 from atari_dqn.files.reading import read_bytes, read_json, read_text, read_toml
@@ -39,6 +39,7 @@ from atari_dqn.runs.continuation import own_config
 from atari_dqn.runs.directory import unfinished
 from atari_dqn.sweep.plan import read_plan
 from atari_dqn.training.loop import Training
+from atari_dqn.workflows.train import newest_sound
 from tests.agent.test_agent import ACTIONS, SHAPE
 from tests.agent.test_agent import config as agent_config
 from tests.gallery import samples
@@ -235,7 +236,7 @@ def test_a_plan_whose_settings_are_no_table_is_one_line(tmp_path: Path, settings
         "Options", (), dict.fromkeys(names) | {"plan": str(path), "set": None, "overrides": {}}
     )
     with pytest.raises(UserError, match="settings"):
-        _plan(options, tmp_path)
+        requested_plan(options, tmp_path)
 
 
 # CSV
@@ -744,7 +745,7 @@ def test_a_checkpoint_that_was_kept_for_its_agent_is_not_continued(
     assert checkpoint.to_continue_from(run) == newer
     assert load_agent(older).updates > 0
     with pytest.raises(UserError, match="holds an agent and nothing to continue its run with"):
-        _newest_sound([older])
+        newest_sound([older])
     assert main(["digest", str(older)]) == 2
     assert "holds an agent and nothing" in capsys.readouterr().err
     shutil.rmtree(newer)
@@ -760,7 +761,8 @@ def test_a_newer_checkpoint_of_an_agent_only_is_skipped_with_a_note(
     release_as_before(newer)
     if marked:
         reseal(newer, lambda manifest: manifest.update(agent_only=True))
-    stored = _newest_sound(checkpoint.in_run(run))
+    with log_to_standard_error():
+        stored = newest_sound(checkpoint.in_run(run))
     assert stored is not None
     assert stored.path == older
     (note,) = capsys.readouterr().err.splitlines()

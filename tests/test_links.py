@@ -18,8 +18,8 @@ from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.circumstances import write_circumstances
 from atari_dqn.runs.lock import held, is_held
-from atari_dqn.sweep.plan import FAILED, Run
-from atari_dqn.sweep.worker import perform
+from atari_dqn.sweep.plan import Run, State
+from atari_dqn.sweep.worker import Worker, perform
 from atari_dqn.training.logs import RunLogs, cut_logs
 from tests.catch import CatchGames
 from tests.training.test_loop import catch
@@ -128,7 +128,8 @@ def test_a_link_where_a_run_writes_is_refused_before_anything_is_written(
     before = content(outside), content(run)
     with pytest.raises(UserError) as refusal:
         train(run)
-    expected = f"'{path}' is a link, and a run writes nothing through links: link the whole run directory instead"
+    advice = "a run writes nothing through links: link the whole run directory instead"
+    expected = f"'{path}' is a link, and {advice}"
     assert str(refusal.value) == expected
     assert (content(outside), content(run)) == before
 
@@ -194,8 +195,8 @@ def test_a_run_of_a_sweep_fails_with_the_link_as_its_reason(
     path = make_link(run, name, LINKS[kind], outside)
     before = content(outside), content(run)
     work = Run("Pong", "default", None, 1, 100, {}, str(run), str(run.parent / "videos"), 0)
-    outcome = perform(work, "here", 0, 1, evaluate=False)
-    assert outcome.state == FAILED
+    outcome = perform(work, Worker("here", 0, 1), evaluate=False)
+    assert outcome.state == State.FAILED
     assert outcome.why.startswith(f"'{path}' is a link")
     assert (content(outside), content(run)) == before
 

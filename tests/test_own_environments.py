@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from atari_dqn.agent.pretrained import load_agent
-from atari_dqn.commands.play import _elsewhere
 from atari_dqn.config.resolve import ENDLESS_CAP, load_config
 from atari_dqn.config.schema import Config
 from atari_dqn.environments.environments import Environments, make_game, make_games
@@ -26,6 +25,7 @@ from atari_dqn.recording.episode_file import EvaluatedEpisode, Origin, read_epis
 from atari_dqn.recording.render import record_episode, replay_recording, replay_screens
 from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import Training
+from atari_dqn.workflows.evaluate import transferred_config
 from atari_dqn.workflows.release import training_command
 from tests.acceptance.commands import run_here
 from tests.own_environments import Plain, Spaces, registered, variant
@@ -195,7 +195,7 @@ def test_listing_and_reading_make_no_environment(monkeypatch: pytest.MonkeyPatch
 def test_a_checkpoint_of_an_environment_with_arguments_is_played_under_another_protocol() -> None:
     game = registered("NeedsSize", NeedsSize)
     stored = settings(game, **{"environment.kwargs": {"size": 3}})
-    elsewhere = _elsewhere(Path("run"), stored, game, "classic")
+    elsewhere = transferred_config(Path("run"), stored, game, "classic")
     assert (elsewhere.environment.kwargs, elsewhere.game) == ({"size": 3}, game)
 
 

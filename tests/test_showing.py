@@ -19,7 +19,7 @@ from atari_dqn.backend.keras_backend import keras
 from atari_dqn.commands import play as playing
 from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
-from atari_dqn.console import STANDARD_ERROR
+from atari_dqn.console import STANDARD_ERROR, log_to_standard_error
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation.evaluate import evaluate
 from atari_dqn.recording import render
@@ -75,7 +75,8 @@ def settings(game: str = "CartPole-v1", **changes: object) -> Config:
 
 def train(tmp_path: Path, config: Config) -> Training:
     training = Training(config, tmp_path / "run", tmp_path / "videos")
-    assert training.run()
+    with log_to_standard_error():
+        assert training.run()
     return training
 
 
@@ -411,14 +412,14 @@ def test_no_child_process_inherits_standard_input(
             )
             write_recording(tmp_path / "a.mp4", config, result.episodes[0])
             with pytest.raises(UserError):
-                playing.watch(_watching(tmp_path))
+                playing.watch(_watching())
         finally:
             os.dup2(kept, 0)
             os.close(kept)
     assert inherited == []
 
 
-def _watching(tmp_path: Path) -> Any:
+def _watching() -> Any:
     """What ``watch`` is asked for, on a machine without a display."""
     from argparse import Namespace
 

@@ -153,11 +153,9 @@ def main() -> int:
             outcome = torture(
                 task, recipe, options.steps, share, options.seed + number, Path(directory)
             )
-        print(
-            f"{task}, {recipe}: {outcome.kills} kills, {outcome.while_writing} inside a checkpoint: ",
-            end="",
-        )
-        print("the same digest" if outcome.same else "ANOTHER DIGEST", flush=True)
+        kills = f"{outcome.kills} kills, {outcome.while_writing} inside a checkpoint"
+        digest = "the same digest" if outcome.same else "ANOTHER DIGEST"
+        print(f"{task}, {recipe}: {kills}: {digest}", flush=True)
         outcomes.append(outcome)
     return 0 if all(outcome.same for outcome in outcomes) else 1
 

@@ -56,6 +56,13 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
         tf.config.list_logical_devices()
 
 
+def import_tensorflow() -> None:
+    """Imports TensorFlow without what it prints meanwhile, and changes nothing else."""
+    if "tensorflow" not in sys.modules:
+        with _held_back():
+            import tensorflow  # noqa: F401
+
+
 def _gpus() -> list[Any]:
     """Returns the GPUs that TensorFlow can use."""
     if not any(driver.exists() for driver in GPU_DRIVERS):
@@ -77,8 +84,13 @@ def _held_back() -> Iterator[None]:
     # Its own log level counts only later. Errors are exceptions too; the rest is chatter about
     # missing GPUs and slower kernels.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    standard_error = os.dup(2)
+    try:
+        standard_error = os.dup(2)
+    except OSError:  # it is closed, and nobody sees what is printed
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:

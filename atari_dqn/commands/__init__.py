@@ -1,1 +1,1 @@
-"""What each command takes and does."""
+"""The commands: what each takes, and what it prints and returns."""

@@ -1,6 +1,4 @@
-"""Many runs on one machine or many: games times recipes times settings times seeds, as tasks of
-Ray.
-"""
+"""The command that trains many runs: games times recipes times settings times seeds, on Ray."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from atari_dqn.bootstrap import INTERRUPTED
+from atari_dqn.commands.arguments import Command, number_of_gpus, whole_number, words
+from atari_dqn.config.learning_schema import MOST_STEPS
 from atari_dqn.console import say
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.runs.directory import check_writable
 from atari_dqn.runs.lock import held
 from atari_dqn.sweep.plan import (
-    DONE,
-    DROPPED,
-    FAILED,
     GROUPS,
     MOST,
     Plan,
+    Resources,
+    Run,
+    State,
     combinations,
     make_plan,
     make_runs,
@@ -30,86 +31,201 @@ from atari_dqn.sweep.plan import (
 if TYPE_CHECKING:
     from atari_dqn.sweep.status import Status
 
-__all__ = ["GROUPS", "MOST", "sweep"]
-
 PLAN = "sweep.toml"
 
 
-def sweep(options: argparse.Namespace) -> int:
-    """Trains many runs: games times recipes times settings times seeds, or a search; on one machine
-    or a cluster.
-    """
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``sweep``."""
+    _add_plan_arguments(parser)
+    _add_cluster_arguments(parser)
+    parser.add_argument(
+        "--out",
+        default="checkpoints/sweep",
+        metavar="DIR",
+        help="the folder of results (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trains the runs of a sweep."""
     from atari_dqn.distributed.ray_cluster import check_room, connect
-    from atari_dqn.sweep.candidates import check_comparable, draw
 
     out = Path(options.out)
     check_writable(out)
-    plan = _plan(options, out)
+    plan = requested_plan(options, out)
     with held(out):
-        runs = make_runs(plan, draw(plan, plan.search) if plan.search else combinations(plan), out)
-        if plan.search:
-            check_comparable(runs[0])
+        runs = _make_runs(plan, out)
         write_whole(out / PLAN, tomli_w.dumps(plan.model_dump(exclude_none=True)).encode())
         ray = connect(options.address, "a sweep")
         try:
             room = check_room(ray, options.cpus, options.gpus)
             say(f"{sum(map(len, runs))} runs, {room} at a time; results: {out}")
-            run = _search if plan.search else _run_all
-            return _conclude(run(runs, options.cpus, options.gpus, room, out), plan, out)
+            resources = Resources(options.cpus, options.gpus, room)
+            return _conclude(_train(plan, runs, resources, out), plan, out)
         finally:
             ray.shutdown()
 
 
-def _plan(options: argparse.Namespace, out: Path) -> Plan:
-    """What the file says, and over it what the command line does; with neither, what the folder was
-    begun with.
+def requested_plan(options: argparse.Namespace, out: Path) -> Plan:
+    """Returns the plan of a file, in which the command line overrides what it names.
+
+    Without a file and without games, it is the plan that the folder was begun with.
+
+    Args:
+        options: of the command.
+        out: the folder of the sweep.
+
+    Raises:
+        UserError: the plan cannot be read, or something in it is unknown or out of range.
     """
-    path = Path(options.plan) if options.plan else out / PLAN
-    tables: dict[str, Any] = (
-        read_plan(path) if options.plan or (path.is_file() and not options.games) else {}
-    )
+    tables: dict[str, Any] = {}
+    begun = out / PLAN
+    if options.plan:
+        tables = read_plan(Path(options.plan))
+    elif begun.is_file() and not options.games:
+        tables = read_plan(begun)
     for name in set(Plan.model_fields) - {"settings"}:
-        if (value := getattr(options, name)) is not None:
+        value = getattr(options, name)
+        if value is not None:
             tables[name] = value
-    tried = dict(parse_choices(text) for text in options.set or [])
-    same = {name: [value] for name, value in options.overrides.items()}
+    choices = dict(parse_choices(text) for text in options.set or [])
+    fixed = {name: [value] for name, value in options.overrides.items()}
     settings = tables.get("settings", {})
-    if isinstance(settings, dict):  # what it is else is answered with the rest of the plan
-        tables["settings"] = settings | tried | same
+    if isinstance(settings, dict):  # anything else is refused with the rest of the plan
+        tables["settings"] = settings | choices | fixed
     return make_plan(tables)
 
 
-def _search(*arguments: Any) -> "list[Status]":
-    from atari_dqn.sweep.search import search
+def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that make a plan."""
+    parser.add_argument(
+        "--plan",
+        metavar="FILE.toml",
+        help="the same in a file (default: what --out was begun with)",
+    )
+    parser.add_argument(
+        "--games",
+        type=words,
+        metavar="ID,...",
+        help=f"environment ids, names of games, or {', '.join(GROUPS)}",
+    )
+    parser.add_argument(
+        "--seeds", type=_seeds, metavar="N|N,N", help="so many, or these (default: 1)"
+    )
+    parser.add_argument(
+        "--config",
+        dest="configs",
+        type=words,
+        metavar="NAME|FILE,...",
+        help="recipes (default: the game's own)",
+    )
+    parser.add_argument(
+        "--protocol", metavar="NAME|FILE", help="environment and evaluation of all runs"
+    )
+    parser.add_argument(
+        "--total-steps",
+        type=whole_number(1, MOST_STEPS),
+        metavar="N",
+        help="agent steps of each run (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="section.key=V,V",
+        help="values to try, each with each of the others",
+    )
+    parser.add_argument(
+        "--search",
+        type=whole_number(1, MOST),
+        metavar="N",
+        help="candidates to draw, of which only the best are finished",
+    )
+    parser.add_argument(
+        "--episodes", type=whole_number(0), metavar="N", help="to evaluate each run on; 0: none"
+    )
 
-    return search(*arguments)
+
+def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say what the runs take, and of which cluster."""
+    parser.add_argument(
+        "--cpus",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="of each run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--gpus",
+        type=number_of_gpus,
+        default=0.0,
+        metavar="X",
+        help="of each run, also a part of one (default: 0)",
+    )
+    parser.add_argument(
+        "--address", metavar="HOST:PORT|auto", help="of a Ray cluster (default: this machine alone)"
+    )
 
 
-def _run_all(*arguments: Any) -> "list[Status]":
+def _seeds(text: str) -> list[int]:
+    """A type of argument: a number of seeds, or several seeds."""
+    if "," in text:
+        return [whole_number(0)(word) for word in words(text)]
+    count = whole_number(1, MOST)(text)
+    return list(range(1, count + 1))
+
+
+def _make_runs(plan: Plan, out: Path) -> list[list[Run]]:
+    """Returns the runs of a plan, for each combination of settings or for each candidate."""
+    from atari_dqn.sweep.candidates import check_comparable, sample_candidates
+
+    if not plan.search:
+        return make_runs(plan, combinations(plan), out)
+    runs = make_runs(plan, sample_candidates(plan, plan.search), out)
+    check_comparable(runs[0])
+    return runs
+
+
+def _train(
+    plan: Plan, runs: Sequence[Sequence[Run]], resources: Resources, out: Path
+) -> "list[Status]":
+    """Trains all runs, or in a search the best of them, and returns how they were left."""
+    if plan.search:
+        from atari_dqn.sweep.search import search
+
+        return search(runs, resources, out)
     from atari_dqn.sweep.grid import run_all
 
-    return run_all(*arguments)
+    return run_all(runs, resources, out)
 
 
 def _conclude(statuses: "Sequence[Status]", plan: Plan, out: Path) -> int:
-    """Says what came out; the exit code: 0 all is done, 1 something failed, 130 stopped."""
+    """Prints what came out; the exit code is 0: all is done, 1: something failed, 130: stopped."""
     from atari_dqn.sweep.candidates import best_of
     from atari_dqn.sweep.status import STATES
 
     counts = {state: sum(status.state == state for status in statuses) for state in STATES}
-    print(
-        ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        + f"; {out / 'results.csv'}"
-    )
+    counted = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    print(f"{counted}; {out / 'results.csv'}")
     for status in statuses:
-        if status.state == FAILED:
-            say(
-                f"failed: {status.run.name}: {status.why or Path(status.run.directory) / 'train.log'}"
-            )
-    if counts[DONE] + counts[DROPPED] < len(statuses):
+        if status.state == State.FAILED:
+            reason = status.why or Path(status.run.directory) / "train.log"
+            say(f"failed: {status.run.name}: {reason}")
+    if counts[State.DONE] + counts[State.DROPPED] < len(statuses):
         say(f"to go on: atari-dqn sweep --out {out}")
-        return 1 if counts[FAILED] else 130
-    if plan.search and (best := best_of(statuses)):
-        print(f"best: {best[0]}, {best[1]:.2f}")
+        return 1 if counts[State.FAILED] else INTERRUPTED
+    best = best_of(statuses) if plan.search else None
+    if best is not None:
+        recipe, score = best
+        print(f"best: {recipe}, {score:.2f}")
     print(f"to compare them: atari-dqn report {out}")
     return 0
+
+
+SWEEP = Command(
+    "sweep",
+    "Trains many runs: games times recipes times settings times seeds, or a search; on one machine "
+    "or a cluster.",
+    add_arguments,
+    run,
+    takes_settings=True,
+)

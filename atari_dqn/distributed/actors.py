@@ -2,6 +2,7 @@
 ones for the dead.
 """
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from atari_dqn.agent.agent import Agent
 from atari_dqn.backend.startup import start
 from atari_dqn.config.schema import Config
-from atari_dqn.console import say
 from atari_dqn.distributed.experience import Experience
+
+logger = logging.getLogger(__name__)
 
 # One that dies before it has done anything will not do better for ever.
 DEATHS_IN_A_ROW = 3
@@ -134,6 +136,6 @@ class Actors:
         if self._failures[index] == DEATHS_IN_A_ROW:
             reason = f"died {DEATHS_IN_A_ROW} times before it had done anything"
             raise RuntimeError(f"actor {index} {reason}") from error
-        say(f"note: actor {index} died and is replaced; what it was busy with is lost")
+        logger.warning(f"actor {index} died and is replaced; what it was busy with is lost")
         self._ray.kill(self._actors[index])  # it may only have been out of reach
         self._begin(index, steps, episodes)

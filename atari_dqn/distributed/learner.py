@@ -3,6 +3,7 @@
 Horgan et al. 2018, "Distributed Prioritized Experience Replay", section 3.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.config.schema import Config
-from atari_dqn.console import say
 from atari_dqn.distributed.actor import STEPS_AT_A_TIME, steps_per_call
 from atari_dqn.distributed.actors import Actors
 from atari_dqn.distributed.experience import Experience, insert
 from atari_dqn.environments.environments import make_games
 from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import Training
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -33,6 +35,7 @@ class DistributedTraining(Training):
         run_directory: where checkpoints and logs go.
         video_directory: where recordings go.
         cpus: CPUs that Ray reserves for each actor.
+        show_progress: as for ``Training``.
     """
 
     def __init__(
@@ -41,10 +44,11 @@ class DistributedTraining(Training):
         run_directory: str | Path,
         video_directory: str | Path,
         cpus: float = 1.0,
+        show_progress: bool = False,
     ) -> None:
         # What the actors' games look like; they begin their episodes themselves.
         one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
-        super().__init__(config, run_directory, video_directory, one)
+        super().__init__(config, run_directory, video_directory, one, show_progress)
         self.actors = Actors(config, cpus, self.agent)
         self._envs_per_actor = config.training.environments // config.machine.actors
         self.advance = steps_per_call(self._envs_per_actor) * self._envs_per_actor
@@ -65,7 +69,7 @@ class DistributedTraining(Training):
     def restore(self, stored: checkpoint.Checkpoint) -> bool:
         """As ``Training.restore``; there are no running episodes to play again."""
         super().restore(stored)
-        say("note: the actors begin new episodes")
+        logger.warning("the actors begin new episodes")
         return True
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
@@ -90,7 +94,7 @@ class DistributedTraining(Training):
         with self.stopwatch.part("log"):
             self.steps += experience.steps
             self.frames += experience.emulator_frames
-            self.logs.progress.advance(experience.steps)
+            self.logs.advance(experience.steps)
             for episode in experience.episodes:
                 environment = index * count + episode.environment
                 finished = episode._replace(environment=environment)

@@ -20,8 +20,8 @@ def connect(address: str | None, what: str, at_least: int = 0) -> Any:
     Args:
         address: ``HOST:PORT``, or ``auto`` for the cluster that this machine belongs to; None for
             one of its own.
-        what: wants it.
-        at_least: CPUs that a cluster of this machine's own is to count, even where it has fewer.
+        what: what needs Ray, for the message that it is not installed.
+        at_least: CPUs that a cluster of this machine's own counts, even where it has fewer.
 
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.
@@ -52,16 +52,19 @@ def connect(address: str | None, what: str, at_least: int = 0) -> Any:
         else:
             ray.init(address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
         raise UserError(f"there is no Ray cluster at '{address}': {reason}") from None
     return ray
 
 
 def _check_reachable(address: str) -> None:
-    """Raises a UserError where nobody answers; Ray itself would ask for minutes."""
+    """Raises a UserError where nobody answers; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise UserError(f"'{address}' is no address of a Ray cluster: wanted is HOST:PORT, or auto")
+        raise UserError(
+            f"'{address}' is not the address of a Ray cluster: wanted is HOST:PORT, or auto"
+        )
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
@@ -70,22 +73,27 @@ def _check_reachable(address: str) -> None:
 
 
 def check_room(ray: Any, cpus: int, gpus: float) -> int:
-    """Returns how many runs of so many CPUs and GPUs the cluster takes at a time, as it is now.
+    """Returns the number of runs that the cluster takes at a time, as it is now.
+
+    Args:
+        ray: the package, connected to the cluster.
+        cpus: CPUs of each run.
+        gpus: GPUs of each run; may be a fraction.
 
     Raises:
-        UserError: no machine of the cluster has so many.
+        UserError: no machine of the cluster has that many.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room = sum(
-        int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else float("inf")))
-        for node in nodes
-    )
+    room = 0
+    for node in nodes:
+        by_cpus = node.get("CPU", 0) // cpus
+        by_gpus = node.get("GPU", 0) // gpus if gpus else float("inf")
+        room += int(min(by_cpus, by_gpus))
     if not room:
-        most = (
-            max((node.get("CPU", 0) for node in nodes), default=0),
-            max((node.get("GPU", 0) for node in nodes), default=0),
-        )
+        most_cpus = max((node.get("CPU", 0) for node in nodes), default=0)
+        most_gpus = max((node.get("GPU", 0) for node in nodes), default=0)
         raise UserError(
-            f"a run wants {cpus} CPUs and {gpus:g} GPUs; no machine of the cluster has more than {most[0]:g} and {most[1]:g}"
+            f"a run wants {cpus} CPUs and {gpus:g} GPUs; "
+            f"no machine of the cluster has more than {most_cpus:g} and {most_gpus:g}"
         )
     return room

@@ -1,7 +1,7 @@
-"""What a search chooses from, and how it compares: pure functions, without Ray.
+"""The candidates of a search, and how they are compared: pure functions, without Ray.
 
-Candidates are drawn at random, the same ones each time, so that a search that was stopped finds its
-runs again.
+Candidates are sampled at random, the same ones each time, so that a search that was stopped finds
+its runs again.
 """
 
 from collections.abc import Sequence
@@ -18,47 +18,46 @@ from atari_dqn.runs.curves import METRICS, read_series
 from atari_dqn.sweep.plan import Plan, Range, Run
 from atari_dqn.sweep.status import Status
 
-# One candidate in so many gets as many times the steps, and so on: to a ninth, a third, all of
-# them.
+# One candidate in REDUCTION goes on to REDUCTION times the steps: after a ninth, and after a third.
 REDUCTION = 3
 RUNGS = 3
-ATTEMPTS_AT_DRAWING = 100
+ATTEMPTS = 100
 
 
-def draw(plan: Plan, number: int) -> list[dict[str, Any]]:
-    """Candidates: for each setting one of its values, or a number of its range with four digits; no
-    two the same.
+def sample_candidates(plan: Plan, number: int) -> list[dict[str, Any]]:
+    """Samples candidates: for each setting one of its values, or a number from its range.
 
     Returns:
-        As many as asked for, or fewer where there are no more.
+        The number of candidates that was requested, no two the same; fewer where there are no more.
     """
     random = np.random.default_rng(0)
-    found: list[dict[str, Any]] = []
-    for _ in range(number * ATTEMPTS_AT_DRAWING):
-        candidate = {name: _drawn(name, values, random) for name, values in plan.settings.items()}
-        if candidate not in found:
-            found.append(candidate)
-        if len(found) == number:
+    candidates: list[dict[str, Any]] = []
+    for _ in range(number * ATTEMPTS):
+        candidate = {name: _sample(name, values, random) for name, values in plan.settings.items()}
+        if candidate not in candidates:
+            candidates.append(candidate)
+        if len(candidates) == number:
             break
-    return found
+    return candidates
 
 
-def _drawn(name: str, values: list[Any] | Range, random: np.random.Generator) -> Any:
+def _sample(name: str, values: list[Any] | Range, random: np.random.Generator) -> Any:
+    """Samples one of several values, or a number with four digits from a range."""
     if not isinstance(values, Range):
         return values[random.integers(len(values))]
-    low, high = (
-        (np.log(values.low), np.log(values.high)) if values.log else (values.low, values.high)
-    )
-    drawn = random.uniform(low, high)
-    number = float(f"{np.exp(drawn) if values.log else drawn:.4g}")
-    whole = isinstance(values.low, int) and isinstance(values.high, int)
+    if values.log:
+        sample = np.exp(random.uniform(np.log(values.low), np.log(values.high)))
+    else:
+        sample = random.uniform(values.low, values.high)
+    number = float(f"{sample:.4g}")
+    is_whole = isinstance(values.low, int) and isinstance(values.high, int)
     if is_integer_setting(name):  # bounds such as 1e3 and 1e5 are whole numbers there
-        whole = float(values.low).is_integer() and float(values.high).is_integer()
-    return round(number) if whole else number
+        is_whole = float(values.low).is_integer() and float(values.high).is_integer()
+    return round(number) if is_whole else number
 
 
 def rungs(total_steps: int) -> list[int]:
-    """Agent steps after which candidates are compared.
+    """Returns the agent steps after which candidates are compared.
 
     >>> rungs(90_000)
     [10000, 30000, 90000]
@@ -67,21 +66,25 @@ def rungs(total_steps: int) -> list[int]:
 
 
 def score_at(run: Run, steps: int) -> float:
-    """Mean score of a run's last 100 training episodes at a rung: human-normalised for games that
-    have such scores.
+    """Returns the mean score of a run's last 100 training episodes at a rung.
 
-    Minus infinity before the first has ended.
+    It is human-normalized for games that have such scores, and minus infinity before the first
+    episode has ended.
     """
     try:
         scores = read_series(Path(run.directory), METRICS, "score")
     except UserError:  # a run whose score nobody can read is not among the best
         return float("-inf")
-    reached = scores.steps <= steps
-    score = float(scores.values[reached][-1]) if reached.any() else float("nan")
-    if np.isnan(score):
+    until_rung = scores.values[scores.steps <= steps]
+    if not len(until_rung) or np.isnan(until_rung[-1]):
         return float("-inf")
-    normalised = human_normalised_score(identify(run.game).rom, score)
-    return score if normalised is None else normalised
+    return _comparable(run, float(until_rung[-1]))
+
+
+def _comparable(run: Run, score: float) -> float:
+    """Returns a score, human-normalized for games that have such scores."""
+    normalized = human_normalised_score(identify(run.game).rom, score)
+    return score if normalized is None else normalized
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -89,21 +92,16 @@ def check_comparable(runs: Sequence[Run]) -> None:
     games = {run.game for run in runs}
     without = [game for game in games if human_normalised_score(identify(game).rom, 0.0) is None]
     if len(games) > 1 and without:
-        raise UserError(
-            f"a search over several games wants human-normalised scores; there are none for {without[0]}"
-        )
+        wanted = "a search over several games wants human-normalised scores"
+        raise UserError(f"{wanted}; there are none for {without[0]}")
 
 
 def best_of(statuses: Sequence[Status]) -> tuple[str, float] | None:
-    """Recipe and mean evaluation of the best candidate that was trained to the end; None if none
-    was.
-    """
-    found: dict[str, list[float]] = {}
+    """Returns recipe and mean evaluation of the best candidate; None if none was evaluated."""
+    scores_by_recipe: dict[str, list[float]] = {}
     for status in statuses:
         if EVALUATION in status.scores:
-            score = human_normalised_score(identify(status.run.game).rom, status.scores[EVALUATION])
-            found.setdefault(status.run.recipe, []).append(
-                status.scores[EVALUATION] if score is None else score
-            )
-    means = {recipe: float(np.mean(scores)) for recipe, scores in found.items()}
+            scores = scores_by_recipe.setdefault(status.run.recipe, [])
+            scores.append(_comparable(status.run, status.scores[EVALUATION]))
+    means = {recipe: float(np.mean(scores)) for recipe, scores in scores_by_recipe.items()}
     return max(means.items(), key=lambda item: item[1]) if means else None

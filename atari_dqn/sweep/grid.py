@@ -1,53 +1,64 @@
 """Every run of a sweep, to its end."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from atari_dqn.console import say
 from atari_dqn.runs.signals import StopOnSignals
-from atari_dqn.sweep.plan import DONE, WAITING, Run
-from atari_dqn.sweep.runner import Runner
+from atari_dqn.sweep.plan import Resources, Run, State
+from atari_dqn.sweep.runner import SECONDS_BETWEEN_LOOKS, Runner
 from atari_dqn.sweep.status import Board, Status
 
-SECONDS_BETWEEN_LOOKS = 1.0
+logger = logging.getLogger(__name__)
 
 
-def run_all(
-    groups: Sequence[Sequence[Run]], cpus: int, gpus: float, room: int, out: Path
-) -> list[Status]:
-    """Runs what is not finished yet and shows how it goes, until all is done or the user stops it.
+def run_all(groups: Sequence[Sequence[Run]], resources: Resources, out: Path) -> list[Status]:
+    """Trains the runs that are not finished yet, until all are done or the user stops them.
 
     Args:
         groups: the runs.
-        cpus: of a run.
-        gpus: of a run.
-        room: for how many runs the cluster has room; Ray knows that, too.
+        resources: what each run takes of the cluster.
         out: the folder of the sweep.
 
     Returns:
-        How all runs stand.
+        The status of each run.
     """
-    runner, stopping = Runner(cpus, gpus), False
+    runner = Runner(resources)
     statuses = {run.directory: Status(run) for runs in groups for run in runs}
+    every = list(statuses.values())
+    is_stopping = False
     with StopOnSignals() as stop, Board(out / "results.csv") as board:
-        for status in statuses.values():
+        for status in every:
             status.settle()
-            if status.state != DONE:
+            if status.state != State.DONE:
                 runner.submit(status.run)
         while len(runner):
-            for run, outcome in runner.ended(SECONDS_BETWEEN_LOOKS):
-                status = statuses[run.directory]
-                status.look()
-                status.state, status.why = outcome.state, outcome.why
-                status.settle()
-            for status in statuses.values():
-                if (deaths := runner.deaths(status.run)) != status.deaths:
-                    status.deaths, status.state = deaths, WAITING
-                status.look()
-            board.show(list(statuses.values()))
-            if stop.requested and not stopping:
-                say("stopping: each run ends its step and saves")
+            _update(runner, statuses)
+            board.show(every)
+            if stop.requested and not is_stopping:
+                logger.info("stopping: each run ends its step and saves")
                 runner.stop()
-                stopping = True
-        board.show(list(statuses.values()))
-    return list(statuses.values())
+                is_stopping = True
+        board.show(every)
+    return every
+
+
+def _update(runner: Runner, statuses: dict[str, Status]) -> None:
+    """Waits a moment for runs that end, and reads how far all of them are.
+
+    Args:
+        runner: trains them.
+        statuses: by the directories of the runs.
+    """
+    for run, outcome in runner.ended(SECONDS_BETWEEN_LOOKS):
+        status = statuses[run.directory]
+        status.look()
+        status.state = outcome.state
+        status.why = outcome.why
+        status.settle()
+    for status in statuses.values():
+        deaths = runner.deaths(status.run)
+        if deaths != status.deaths:
+            status.deaths = deaths
+            status.state = State.WAITING
+        status.look()

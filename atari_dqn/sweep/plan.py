@@ -1,12 +1,12 @@
-"""What a sweep consists of: games times recipes times settings times seeds, from the command line
-or a TOML file.
-"""
+"""The runs of a sweep: games times recipes times settings times seeds, each checked."""
 
 import itertools
 import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -30,24 +30,41 @@ GROUPS = ("atari5", "atari26", "atari57", "all")
 MOST = 10_000
 # Of a range: more than any setting can be.
 LARGEST_BOUND = 10**18
-# How a run stands; a search drops those that are not among the best.
-WAITING, RUNNING, DONE, STOPPED, FAILED, DROPPED = (
-    "waiting",
-    "running",
-    "done",
-    "stopped",
-    "failed",
-    "dropped",
-)
+
+
+class State(StrEnum):
+    """How far a run of a sweep is; a search drops runs that are not among the best."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each run takes of a cluster.
+
+    Attributes:
+        cpus: number of CPUs.
+        gpus: number of GPUs; may be a fraction.
+        at_a_time: number of runs that the cluster has room for.
+    """
+
+    cpus: int
+    gpus: float
+    at_a_time: int
 
 
 class Range(BaseModel):
-    """A setting that a search draws from an interval.
+    """An interval from which a search samples the values of a setting.
 
     Attributes:
-        low: smallest value; if it and the largest are whole numbers, only such are drawn.
+        low: smallest value; if it and the largest are whole numbers, all samples are.
         high: largest value.
-        log: whether its logarithm is uniform, instead of the value.
+        log: whether the logarithm is uniform, instead of the value.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -66,17 +83,18 @@ class Range(BaseModel):
 
 
 class Plan(BaseModel):
-    """A sweep, as its TOML file says it.
+    """A sweep as a TOML file holds it.
 
     Attributes:
         games: environment ids, bare names, or groups of games (``GROUPS``).
-        seeds: of the runs: so many, beginning with 1, or a list.
-        configs: recipes, shipped or TOML files; empty: each game's own.
-        protocol: of all runs; None: the usual one.
-        total_steps: agent steps of each run; None: the recipe's.
+        seeds: seeds of the runs; a number N means 1 to N.
+        configs: recipes, by name or TOML file; empty: the default recipe of each game.
+        protocol: protocol of all runs; None: the default protocol of each game.
+        total_steps: agent steps of each run; None: those of the recipe.
         settings: by ``section.key``: the values to try, each with each; or, in a search, a range.
-        episodes: of the evaluation at the end of each run; None: the protocol's; 0: no evaluation.
-        search: how many candidates to draw from the settings, instead of running each with each.
+        episodes: episodes of the evaluation at the end of each run; None: those of the protocol;
+            0: no evaluation.
+        search: number of candidates to sample from the settings; None: all combinations are run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -109,11 +127,11 @@ class Plan(BaseModel):
 
 
 class Variant(NamedTuple):
-    """A recipe of a sweep.
+    """A recipe with the settings that a sweep gives it.
 
     Attributes:
-        recipe: its name, or the file that was written for it; None: each game's own.
-        overrides: what the sweep sets beside.
+        recipe: its name, or the file that was written for it; None: the game's default recipe.
+        overrides: values by ``section.key``.
     """
 
     recipe: str | None
@@ -126,12 +144,12 @@ class Run(NamedTuple):
     Attributes:
         game: environment id.
         recipe: name, or absolute path of a TOML file.
-        protocol: name or file; None: the usual one.
-        seed: of the run.
+        protocol: name or absolute path of a TOML file; None: the game's default protocol.
+        seed: seed of the run.
         total_steps: agent steps.
-        overrides: by ``section.key``.
-        directory: of the run.
-        videos: where recordings and evaluations go.
+        overrides: values by ``section.key``.
+        directory: directory of the run.
+        videos: directory of all recordings and evaluations.
         episodes: as in ``Plan``.
     """
 
@@ -147,15 +165,15 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Game and directory: ``pong/default-seed1``."""
+        """Game and directory, such as ``pong/default-seed1``."""
         return "/".join(Path(self.directory).parts[-2:])
 
 
 def read_plan(path: Path) -> dict[str, Any]:
-    """The tables of a plan's file.
+    """Returns the tables of a plan's file.
 
     Raises:
-        UserError: it is missing or no TOML.
+        UserError: it is missing or not TOML.
     """
     if not os.path.lexists(path):
         raise UserError(f"there is no plan '{path}'")
@@ -163,30 +181,31 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 
 def make_plan(tables: Mapping[str, Any]) -> Plan:
-    """Validates what was read or typed.
+    """Returns a plan of tables that were read or typed.
 
     Raises:
-        UserError: something unknown or out of range.
+        UserError: something in them is unknown or out of range.
     """
     try:
         return Plan.model_validate(dict(tables))
     except ValidationError as error:
-        # Of what is neither a list nor a range, the last complaint is that about a range.
-        first = error.errors()[-1 if error.errors()[0]["loc"][0] == "settings" else 0]
-        name = ".".join(str(part) for part in first["loc"][:2])
-        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-            known = list(Plan.model_fields)
-            raise UserError(
-                f"a plan has {', '.join(known)}, not '{name}'{nearest(name, known)}"
-            ) from None
-        if first["type"] == "missing" and name == "games":
-            raise UserError(
-                "a sweep wants games: --games pong,breakout, or a plan's file with such a list"
-            ) from None
-        shown = shorten(repr(first["input"]))
-        raise UserError(
-            f"the sweep's {name} = {shown}: {first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        raise UserError(_describe_invalid(error)) from None
+
+
+def _describe_invalid(error: ValidationError) -> str:
+    """Returns the first thing that is wrong with a plan, in words."""
+    complaints = error.errors()
+    # Of what is neither a list nor a range, the last complaint is that about a range.
+    first = complaints[-1 if complaints[0]["loc"][0] == "settings" else 0]
+    name = ".".join(str(part) for part in first["loc"][:2])
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        known = list(Plan.model_fields)
+        return f"a plan has {', '.join(known)}, not '{name}'{nearest(name, known)}"
+    if first["type"] == "missing" and name == "games":
+        return "a sweep wants games: --games pong,breakout, or a plan's file with such a list"
+    value = shorten(repr(first["input"]))
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"the sweep's {name} = {value}: {reason}"
 
 
 def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
@@ -201,21 +220,20 @@ def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
         UserError: it has another form.
     """
     name, _, values = text.partition("=")
-    shown = shorten(text)
+    option = f"--set {shorten(text)}"
     if not name or not values:
-        raise UserError(
-            f"--set {shown}: wanted is section.key=VALUE,VALUE or, in a search, section.key=LOW..HIGH[:log]"
-        )
+        forms = "section.key=VALUE,VALUE or, in a search, section.key=LOW..HIGH[:log]"
+        raise UserError(f"{option}: wanted is {forms}")
     name = name.replace("-", "_")
     bounds, colon, log = values.partition(":")
     low, dots, high = bounds.partition("..")
     if dots:
-        numbers = [parse_value(low), parse_value(high)]
-        if not all(isinstance(number, int | float) for number in numbers) or (
-            colon and log != "log"
-        ):
-            raise UserError(f"--set {shown}: a range is LOW..HIGH or LOW..HIGH:log")
-        return name, {"low": numbers[0], "high": numbers[1], "log": bool(colon)}
+        smallest = parse_value(low)
+        largest = parse_value(high)
+        are_numbers = isinstance(smallest, int | float) and isinstance(largest, int | float)
+        if not are_numbers or (colon and log != "log"):
+            raise UserError(f"{option}: a range is LOW..HIGH or LOW..HIGH:log")
+        return name, {"low": smallest, "high": largest, "log": bool(colon)}
     try:
         return name, tomllib.loads(f"values = [{values}]")["values"]
     except (ValueError, RecursionError):  # bare words
@@ -223,7 +241,7 @@ def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
 
 
 def games_of(names: Sequence[str]) -> list[str]:
-    """Environment ids, groups spelt out, each game once.
+    """Returns environment ids: groups of games replaced by their members, each game once.
 
     Raises:
         UserError: a name is unknown.
@@ -234,102 +252,98 @@ def games_of(names: Sequence[str]) -> list[str]:
         "atari57": tuple(sorted(reference_scores())),
         "all": single_player_roms(),
     }
-    spelt_out = itertools.chain.from_iterable(members.get(name, (name,)) for name in names)
-    return list(dict.fromkeys(identify(game).id for game in spelt_out))
+    games = itertools.chain.from_iterable(members.get(name, (name,)) for name in names)
+    return list(dict.fromkeys(identify(game).id for game in games))
 
 
 def combinations(plan: Plan) -> list[dict[str, Any]]:
-    """Every combination of the values to try.
+    """Returns every combination of the values to try.
 
     Raises:
         UserError: there is a range among them.
     """
     for name, values in plan.settings.items():
         if isinstance(values, Range):
-            raise UserError(
-                f"{name} is a range, which is for a search (--search N); a sweep wants values with commas"
-            )
+            reason = f"{name} is a range, which is for a search (--search N)"
+            raise UserError(f"{reason}; a sweep wants values with commas")
     lists = [values for values in plan.settings.values() if not isinstance(values, Range)]
     return [dict(zip(plan.settings, values, strict=True)) for values in itertools.product(*lists)]
 
 
 def make_runs(plan: Plan, settings: Sequence[Mapping[str, Any]], out: Path) -> list[list[Run]]:
-    """The runs of a plan, for each of some settings, all of them checked.
+    """Returns the runs of a plan, for each of several combinations of settings.
 
     Settings that differ from run to run make a recipe with a name of its own, which is written into
     ``out/recipes``, so that whatever reads the runs can tell them apart, and whoever likes one can
     train with it.
 
     Args:
-        plan: of the sweep.
-        settings: what to run the plan's recipes with, besides.
+        plan: the sweep.
+        settings: the combinations: values by ``section.key``.
         out: the folder of the sweep.
 
     Raises:
-        UserError: an unknown game, recipe or setting, or a value out of bounds.
+        UserError: a game, recipe or setting is unknown, or a value is out of bounds.
     """
-    found = []
-    for chosen in settings:
-        recipes: list[str | None] = list(plan.configs) or [None]
-        variants = [_variant(plan, recipe, chosen, out / "recipes") for recipe in recipes]
-        found.append(
-            [
-                run
-                for game in games_of(plan.games)
-                for variant in variants
-                for run in _runs(plan, game, variant, out)
-            ]
-        )
-    return found
+    groups = []
+    recipes: list[str | None] = list(plan.configs) or [None]
+    for values in settings:
+        variants = [_variant(plan, recipe, values, out / "recipes") for recipe in recipes]
+        group: list[Run] = []
+        for game in games_of(plan.games):
+            for variant in variants:
+                group += _runs(plan, game, variant, out)
+        groups.append(group)
+    return groups
 
 
-def _variant(plan: Plan, recipe: str | None, chosen: Mapping[str, Any], folder: Path) -> Variant:
-    differing = {name: value for name, value in chosen.items() if plan.settings[name] != [value]}
+def _variant(plan: Plan, recipe: str | None, values: Mapping[str, Any], folder: Path) -> Variant:
+    """Returns a recipe with some settings, and writes its file where they differ between runs."""
+    differing = {name: value for name, value in values.items() if plan.settings[name] != [value]}
     if not differing:
-        return Variant(recipe, dict(chosen))
-    base = recipe or default_recipe(identify(games_of(plan.games)[0]))
+        return Variant(recipe, dict(values))
+    first_game = games_of(plan.games)[0]
+    base = recipe or default_recipe(identify(first_game))
     tables = recipe_tables(base)
-    for name, value in chosen.items():
+    for name, value in values.items():
         section, _, key = name.partition(".")
         if section in RECIPE_SECTIONS:
             tables.setdefault(section, {})[key] = value
-    path = (
-        folder
-        / f"{','.join([Path(base).stem, *(_label(name, value) for name, value in differing.items())])}.toml"
-    )
-    load_config(games_of(plan.games)[0], base, plan.protocol, chosen)
+    labels = [_label(name, value) for name, value in differing.items()]
+    path = folder / f"{','.join([Path(base).stem, *labels])}.toml"
+    load_config(first_game, base, plan.protocol, values)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, tomli_w.dumps(tables).encode())
-    return Variant(str(path.resolve()), dict(chosen))
+    return Variant(str(path.resolve()), dict(values))
 
 
 def _label(name: str, value: Any) -> str:
-    """The last part of a setting's name, and its value with nothing in it that a file's name should
-    not have.
-    """
+    """Returns a setting's key and value, with nothing that the name of a file should not have."""
     short = f"{value:.4g}" if isinstance(value, float) else str(value)
     return f"{name.rpartition('.')[2]}={re.sub(r'[^A-Za-z0-9.+-]+', '_', short)}"
 
 
 def _runs(plan: Plan, game: str, variant: Variant, out: Path) -> list[Run]:
+    """Returns the runs of a game and a recipe, one for each seed."""
     recipe = variant.recipe or default_recipe(identify(game))
     config, _ = load_config(game, recipe, plan.protocol, variant.overrides)
-    absolute = str(Path(recipe).resolve()) if recipe.endswith(".toml") else recipe
-    protocol = plan.protocol and (
-        str(Path(plan.protocol).resolve()) if plan.protocol.endswith(".toml") else plan.protocol
-    )
-    folder, videos = game_directory(out.resolve(), game), out.resolve() / "videos"
+    folder = game_directory(out.resolve(), game)
     return [
         Run(
-            game,
-            absolute,
-            protocol,
-            seed,
-            plan.total_steps or config.training.total_steps,
-            variant.overrides,
-            str(folder / f"{config.recipe}-seed{seed}"),
-            str(videos),
-            plan.episodes,
+            game=game,
+            recipe=_absolute(recipe),
+            protocol=plan.protocol and _absolute(plan.protocol),
+            seed=seed,
+            total_steps=plan.total_steps or config.training.total_steps,
+            overrides=variant.overrides,
+            directory=str(folder / f"{config.recipe}-seed{seed}"),
+            videos=str(out.resolve() / "videos"),
+            episodes=plan.episodes,
         )
         for seed in plan.seeds
     ]
+
+
+def _absolute(name: str) -> str:
+    """Returns the absolute path of a TOML file; any other name stays as it is."""
+    return str(Path(name).resolve()) if name.endswith(".toml") else name

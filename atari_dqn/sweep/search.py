@@ -1,5 +1,4 @@
-"""A search over settings: Ray Tune gives every candidate a share of the steps, and more of them
-only to the best.
+"""A search over settings, in which only the best candidates get all their steps (Ray Tune).
 
 Successive halving in which nobody waits for the others (Li et al. 2020, "A System for Massively
 Parallel Hyperparameter Tuning", Algorithm 2).
@@ -18,11 +17,11 @@ from ray.tune.schedulers import ASHAScheduler
 
 from atari_dqn.runs.signals import StopOnSignals
 from atari_dqn.sweep.candidates import REDUCTION, rungs, score_at
-from atari_dqn.sweep.plan import DROPPED, FAILED, RUNNING, STOPPED, WAITING, Run
-from atari_dqn.sweep.runner import Runner, steps_saved
+from atari_dqn.sweep.plan import Resources, Run, State
+from atari_dqn.sweep.runner import SECONDS_BETWEEN_LOOKS, Runner, steps_saved
 from atari_dqn.sweep.status import Board, Status
 
-# Says nothing, leaves Ctrl-C to us, and decides on each rung before the next begins.
+# Ray Tune prints nothing, leaves Ctrl-C to us, and decides on each rung before the next begins.
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -32,97 +31,122 @@ ENVIRONMENT = {
 STOP = "stop"
 
 
-def search(
-    candidates: Sequence[Sequence[Run]], cpus: int, gpus: float, room: int, out: Path
-) -> list[Status]:
+def search(candidates: Sequence[Sequence[Run]], resources: Resources, out: Path) -> list[Status]:
     """Trains candidates, the best of them to the end.
 
     Args:
         candidates: the runs of each, with all their steps.
-        cpus: of a run.
-        gpus: of a run.
-        room: for how many runs the cluster has room.
+        resources: what each run takes of the cluster.
         out: the folder of the search.
 
     Returns:
-        How all runs stand.
+        The status of each run.
     """
     os.environ |= ENVIRONMENT
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    milestones = rungs(candidates[0][0].total_steps)
     stop_file = out.resolve() / STOP
     stop_file.unlink(missing_ok=True)
     # What a search that was stopped knows is in its runs.
     shutil.rmtree(out / "tune", ignore_errors=True)
     statuses = [Status(run) for runs in candidates for run in runs]
-    fixed = {"milestones": milestones, "cpus": cpus, "gpus": gpus, "stop_file": str(stop_file)}
-    asha = ASHAScheduler(
-        time_attr="steps",
-        max_t=milestones[-1],
-        grace_period=milestones[0],
-        reduction_factor=REDUCTION,
-    )
     with StopOnSignals() as stop, Board(out / "results.csv") as board:
-        follow = Follower(statuses, board, lambda: stop.requested, stop_file)
-        tune.Tuner(
-            # A candidate only waits for its runs, so it takes no CPU from them; Ray Tune wants it
-            # to take something.
-            tune.with_resources(train_candidate, {"cpu": 0, "memory": 1}),
-            param_space=fixed
-            | {"runs": tune.grid_search([[run._asdict() for run in runs] for runs in candidates])},
-            tune_config=tune.TuneConfig(
-                metric="score",
-                mode="max",
-                scheduler=asha,
-                max_concurrent_trials=max(room // len(candidates[0]), 1),
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(out.resolve()),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=2),
-                callbacks=[follow],
-            ),
-        ).fit()
+        follower = Follower(statuses, board, lambda: stop.requested, stop_file)
+        _tuner(candidates, resources, stop_file, follower).fit()
         board.show(statuses)
     stop_file.unlink(missing_ok=True)
     return statuses
 
 
+def _tuner(
+    candidates: Sequence[Sequence[Run]],
+    resources: Resources,
+    stop_file: Path,
+    follower: "Follower",
+) -> tune.Tuner:
+    """Returns what trains the candidates; it keeps its files beside the stop file."""
+    milestones = rungs(candidates[0][0].total_steps)
+    parameters = {
+        "milestones": milestones,
+        "cpus": resources.cpus,
+        "gpus": resources.gpus,
+        "stop_file": str(stop_file),
+        "runs": tune.grid_search([[run._asdict() for run in runs] for runs in candidates]),
+    }
+    scheduler = ASHAScheduler(
+        time_attr="steps",
+        max_t=milestones[-1],
+        grace_period=milestones[0],
+        reduction_factor=REDUCTION,
+    )
+    candidates_at_a_time = max(resources.at_a_time // len(candidates[0]), 1)
+    return tune.Tuner(
+        # A candidate only waits for its runs, so it takes no CPU from them; Ray Tune wants it to
+        # take something.
+        tune.with_resources(train_candidate, {"cpu": 0, "memory": 1}),
+        param_space=parameters,
+        tune_config=tune.TuneConfig(
+            metric="score",
+            mode="max",
+            scheduler=scheduler,
+            max_concurrent_trials=candidates_at_a_time,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(stop_file.parent),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=2),
+            callbacks=[follower],
+        ),
+    )
+
+
 def train_candidate(config: dict[str, Any]) -> None:
-    """What Ray Tune runs for each candidate: its runs to one rung after the other, for as long as
-    they are among the best.
+    """Trains a candidate's runs to one rung after the other, while they are among the best.
+
+    Ray Tune calls it for each candidate.
+
+    Args:
+        config: the parameters that ``_tuner`` gave to Ray Tune.
     """
     stop_file = Path(config["stop_file"])
+    resources = Resources(config["cpus"], config["gpus"], at_a_time=len(config["runs"]))
     for steps in config["milestones"]:
         runs = [Run(**run)._replace(total_steps=steps) for run in config["runs"]]
-        last = steps == config["milestones"][-1]
-        runner = Runner(config["cpus"], config["gpus"], evaluate=last)
+        is_last = steps == config["milestones"][-1]
+        runner = Runner(resources, evaluate=is_last)
         for run in runs:
-            if last or steps_saved(run) < steps:
+            if is_last or steps_saved(run) < steps:
                 runner.submit(run)
-        while len(runner):
-            if stop_file.exists():
-                runner.stop()
-            for run, outcome in runner.ended(1.0):
-                if outcome.state == FAILED:
-                    raise RuntimeError(f"{run.name}: {outcome.why}")
+        _finish(runner, stop_file)
         if stop_file.exists():
             return
-        tune.report(
-            {"score": float(np.mean([score_at(run, steps) for run in runs])), "steps": steps}
-        )
+        score = float(np.mean([score_at(run, steps) for run in runs]))
+        tune.report({"score": score, "steps": steps})
+
+
+def _finish(runner: Runner, stop_file: Path) -> None:
+    """Waits until all runs have ended.
+
+    Raises:
+        RuntimeError: one of them failed.
+    """
+    while len(runner):
+        if stop_file.exists():
+            runner.stop()
+        for run, outcome in runner.ended(SECONDS_BETWEEN_LOOKS):
+            if outcome.state == State.FAILED:
+                raise RuntimeError(f"{run.name}: {outcome.why}")
 
 
 class Follower(tune.Callback):  # type: ignore[misc]
-    """What Ray Tune tells how its trials stand, and what tells them to stop.
+    """Follows the trials of Ray Tune: it shows the status of their runs, and stops them on request.
 
     Args:
         statuses: of all runs.
-        board: that shows them.
-        stopping: whether the user has asked for it.
-        stop_file: that tells the trials.
+        board: shows them.
+        stopping: returns whether the user has requested a stop.
+        stop_file: whose existence is the trials' sign to stop.
     """
 
     def __init__(
@@ -132,45 +156,52 @@ class Follower(tune.Callback):  # type: ignore[misc]
         stopping: Callable[[], bool],
         stop_file: Path,
     ) -> None:
-        self._statuses, self._board, self._stopping, self._stop_file = (
-            statuses,
-            board,
-            stopping,
-            stop_file,
-        )
+        self._statuses = statuses
+        self._board = board
+        self._stopping = stopping
+        self._stop_file = stop_file
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray Tune stores its callbacks, but a search that goes on makes a new one."""
+        """Returns nothing: Ray Tune stores callbacks, but a search that goes on makes a new one."""
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Ray Tune has looked at its trials."""
+        """Updates and shows the status of all runs; Ray Tune has looked at its trials."""
         stopping = self._stopping()
-        ended = {run["directory"]: trial.status for trial in trials for run in trial.config["runs"]}
+        unfinished = State.STOPPED if stopping else State.DROPPED
+        trial_status = {
+            run["directory"]: trial.status for trial in trials for run in trial.config["runs"]
+        }
         for status in self._statuses:
-            _look(status, ended.get(status.run.directory, ""), STOPPED if stopping else DROPPED)
+            _look(status, trial_status.get(status.run.directory, ""), unfinished)
         self._board.show(self._statuses)
         if stopping:
             self._stop_file.touch()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A candidate has failed."""
-        lines = (
-            Path(trial.error_file).read_text(encoding="utf-8").strip().splitlines()
-            if trial.error_file
-            else [""]
-        )
+        """Notes the reason why a candidate has failed."""
+        reason = ""
+        if trial.error_file:
+            text = Path(trial.error_file).read_text(encoding="utf-8")
+            reason = text.strip().splitlines()[-1]
+        directories = {run["directory"] for run in trial.config["runs"]}
         for status in self._statuses:
-            if status.run.directory in {run["directory"] for run in trial.config["runs"]}:
-                status.why = lines[-1]
+            if status.run.directory in directories:
+                status.why = reason
 
 
-def _look(status: Status, trial: str, unfinished: str) -> None:
-    """Reads how far a run has come, or how it was left when its trial ended."""
-    if status.state in (WAITING, RUNNING):
+def _look(status: Status, trial: str, unfinished: State) -> None:
+    """Reads how far a run has come, or how it was left when its trial ended.
+
+    Args:
+        status: of the run.
+        trial: Ray Tune's word for the state of its trial.
+        unfinished: state of a run whose trial has ended before all its steps.
+    """
+    if status.state in (State.WAITING, State.RUNNING):
         status.look()
         if trial == "ERROR":
-            status.state = FAILED
+            status.state = State.FAILED
         elif trial == "TERMINATED":
             status.state = unfinished
             status.settle()

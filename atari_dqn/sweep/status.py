@@ -1,26 +1,29 @@
-"""How the runs of a sweep stand, read from their directories; one table of all, on the terminal and
-as CSV.
-"""
+"""The status of a sweep's runs, read from their directories; a table of all of them."""
 
 import csv
 import io
+import logging
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from atari_dqn.console import say
 from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.files.reading import read_json
 from atari_dqn.report.results import EVALUATION, TRAINING, read_results
 from atari_dqn.runs.curves import read_latest_metrics
-from atari_dqn.sweep.plan import DONE, DROPPED, FAILED, RUNNING, STOPPED, WAITING, Run
+from atari_dqn.sweep.plan import Run, State
 from atari_dqn.sweep.worker import WORKER
 
-STATES = (RUNNING, FAILED, STOPPED, WAITING, DONE, DROPPED)
+if TYPE_CHECKING:
+    from rich.table import Table
+
+logger = logging.getLogger(__name__)
+
+STATES = (State.RUNNING, State.FAILED, State.STOPPED, State.WAITING, State.DONE, State.DROPPED)
 COLUMNS = (
     "run",
     "state",
@@ -40,22 +43,21 @@ ROWS_SHOWN = 24
 
 @dataclass
 class Status:
-    """Where a run stands.
+    """How far a run is.
 
     Attributes:
-        run: which.
-        state: ``WAITING``, ``RUNNING``, ``DONE``, ``STOPPED``, ``FAILED``, or in a search
-            ``DROPPED``.
-        why: of a failure.
+        run: the run.
+        state: its state.
+        why: reason of a failure.
         steps: agent steps that it has logged.
         scores: by measure: training (mean of the last 100 episodes while it runs) and evaluation.
-        speed: agent steps in a second.
-        machine: that it runs on.
+        speed: agent steps a second.
+        machine: the machine it runs on.
         deaths: how often it lost its worker.
     """
 
     run: Run
-    state: str = WAITING
+    state: State = State.WAITING
     why: str = ""
     steps: int = 0
     scores: dict[str, float] = field(default_factory=dict)
@@ -64,9 +66,9 @@ class Status:
     deaths: int = 0
 
     def look(self) -> None:
-        """Reads how far it has come."""
+        """Reads how far a run has come that is not done."""
         directory = Path(self.run.directory)
-        if self.state == DONE:
+        if self.state == State.DONE:
             return
         try:
             worker = read_json(directory / WORKER)
@@ -75,9 +77,9 @@ class Status:
             return
         if not isinstance(worker, dict):
             return
-        if self.state == WAITING and worker.get("attempt") == self.deaths:
-            self.state = RUNNING
-        if self.state == RUNNING:
+        if self.state == State.WAITING and worker.get("attempt") == self.deaths:
+            self.state = State.RUNNING
+        if self.state == State.RUNNING:
             self.machine = str(worker.get("node", ""))
             steps = row.get("steps", 0.0)
             self.steps = int(steps) if math.isfinite(steps) else 0
@@ -85,49 +87,60 @@ class Status:
             self.scores = {TRAINING: row["score"]} if "score" in row else {}
 
     def settle(self) -> None:
-        """Notes the scores of a run that is complete; ``DONE`` if nothing of it is missing."""
+        """Reads the scores of a complete run; ``DONE`` if nothing of it is missing."""
         directory = Path(self.run.directory)
         try:
             results, _ = read_results([directory], Path(self.run.videos))
         except UserError:
             return
-        found = {
-            result.measure: result for result in results if result.steps >= self.run.total_steps
+        complete = {
+            result.measure: result.score
+            for result in results
+            if result.steps >= self.run.total_steps
         }
-        if (TRAINING if self.run.episodes == 0 else EVALUATION) in found:
-            self.state, self.steps, self.speed = DONE, self.run.total_steps, None
-            self.scores = {measure: result.score for measure, result in found.items()}
+        last_measure = TRAINING if self.run.episodes == 0 else EVALUATION
+        if last_measure in complete:
+            self.state = State.DONE
+            self.steps = self.run.total_steps
+            self.speed = None
+            self.scores = complete
 
-    def row(self) -> tuple[str, ...]:
-        """As ``COLUMNS``."""
-        left = (
-            (self.run.total_steps - self.steps) / self.speed
-            if self.speed and self.state == RUNNING
-            else None
-        )
-        scores = (
-            f"{self.scores[name]:.2f}" if name in self.scores else ""
-            for name in (TRAINING, EVALUATION)
-        )
-        speed = f"{self.speed:.0f}" if self.speed and self.state == RUNNING else ""
-        remaining = "" if left is None else f"{left // 3600:.0f}:{left % 3600 // 60:02.0f}"
-        state = f"{self.state}: {self.why}" if self.why else self.state
-        numbers = (f"{self.steps}", f"{self.run.total_steps}", *scores, speed, remaining)
-        return (self.run.name, state, *numbers, self.machine, f"{self.deaths or ''}")
+    def row(self) -> dict[str, str]:
+        """Returns a row of the table: texts by the names in ``COLUMNS``."""
+        speed = ""
+        remaining = ""
+        if self.speed and self.state == State.RUNNING:
+            seconds = (self.run.total_steps - self.steps) / self.speed
+            speed = f"{self.speed:.0f}"
+            remaining = f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f}"
+        return {
+            "run": self.run.name,
+            "state": f"{self.state}: {self.why}" if self.why else str(self.state),
+            "steps": str(self.steps),
+            "of": str(self.run.total_steps),
+            "training score": self._score(TRAINING),
+            "evaluation": self._score(EVALUATION),
+            "steps/s": speed,
+            "left": remaining,
+            "machine": self.machine,
+            "deaths": str(self.deaths or ""),
+        }
+
+    def _score(self, measure: str) -> str:
+        return f"{self.scores[measure]:.2f}" if measure in self.scores else ""
 
 
 def as_csv(statuses: Sequence[Status]) -> str:
-    """All runs as a table, a row for each."""
+    """Returns all runs as a table, a row for each."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
     writer.writerows(status.row() for status in statuses)
     return text.getvalue()
 
 
 class Board:
-    """Shows how runs stand: a table that is drawn anew on a terminal, lines elsewhere; and a CSV
-    file.
+    """Shows the status of runs: a table that is redrawn on a terminal, lines elsewhere; and a CSV.
 
     Args:
         path: of the CSV file.
@@ -137,12 +150,11 @@ class Board:
         from rich.console import Console
         from rich.live import Live
 
-        self._path, self._console = path, Console(stderr=True)
-        self._live = (
-            Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
-        )
-        self._states: dict[str, str] = {}
-        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        console = Console(stderr=True)
+        self._path = path
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._states: dict[str, State] = {}
+        self._next_lines = time.monotonic() + SECONDS_BETWEEN_LINES
 
     def __enter__(self) -> "Board":
         if self._live:
@@ -159,40 +171,39 @@ class Board:
         if self._live:
             self._live.update(_table(statuses), refresh=True)
         else:
-            self._lines(statuses)
+            self._log(statuses)
 
-    def _lines(self, statuses: Sequence[Status]) -> None:
+    def _log(self, statuses: Sequence[Status]) -> None:
         for status in statuses:
-            if self._states.get(status.run.directory, WAITING) != status.state:
-                self._say(status)
+            if self._states.get(status.run.directory, State.WAITING) != status.state:
+                logger.info(_line(status))
             self._states[status.run.directory] = status.state
-        if time.monotonic() > self._next_line:
-            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        if time.monotonic() > self._next_lines:
+            self._next_lines = time.monotonic() + SECONDS_BETWEEN_LINES
             for status in statuses:
-                if status.state == RUNNING:
-                    self._say(status)
-
-    def _say(self, status: Status) -> None:
-        said = dict(zip(COLUMNS, status.row(), strict=True))
-        begin = (
-            f"{said.pop('run')}: {said.pop('state')}, step {said.pop('steps')} of {said.pop('of')}"
-        )
-        say(", ".join([begin, *(f"{name} {value}" for name, value in said.items() if value)]))
+                if status.state == State.RUNNING:
+                    logger.info(_line(status))
 
 
-def _table(statuses: Sequence[Status]) -> Any:
+def _line(status: Status) -> str:
+    """Returns the status of a run on one line."""
+    row = status.row()
+    steps = f"step {row.pop('steps')} of {row.pop('of')}"
+    line = f"{row.pop('run')}: {row.pop('state')}, {steps}"
+    return ", ".join([line, *(f"{name} {value}" for name, value in row.items() if value)])
+
+
+def _table(statuses: Sequence[Status]) -> "Table":
+    """Returns the status of runs as a table for a terminal, those that are running first."""
     from rich.table import Table
     from rich.text import Text
 
-    first = sorted(statuses, key=lambda status: STATES.index(status.state))
     counts = [f"{sum(status.state == state for status in statuses)} {state}" for state in STATES]
     table = Table(caption=", ".join(count for count in counts if not count.startswith("0 ")))
     for name in COLUMNS:
-        table.add_column(
-            name,
-            justify="left" if name in ("run", "state", "machine") else "right",
-            overflow="fold",
-        )
-    for status in first[:ROWS_SHOWN]:
-        table.add_row(*(Text(cell) for cell in status.row()))
+        is_text = name in ("run", "state", "machine")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    by_state = sorted(statuses, key=lambda status: STATES.index(status.state))
+    for status in by_state[:ROWS_SHOWN]:
+        table.add_row(*(Text(cell) for cell in status.row().values()))
     return table

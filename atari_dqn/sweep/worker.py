@@ -1,25 +1,26 @@
-"""One run of a sweep, on whichever machine it is given to: trained to its end and evaluated, or a
-piece further.
-"""
+"""One run of a sweep, in a worker process: trained to its end and evaluated, or a piece further."""
 
-import argparse
 import io
 import json
+import logging
 import os
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from atari_dqn.commands import play as playing
-from atari_dqn.commands import train as commands
+from atari_dqn.console import log_to_standard_error
 from atari_dqn.errors import UserError, one_line
 from atari_dqn.files.atomic_write import open_own, write_whole
 from atari_dqn.runs.continuation import THREADS
 from atari_dqn.runs.lock import check_links, is_held
-from atari_dqn.sweep.plan import DONE, FAILED, STOPPED, Run
+from atari_dqn.sweep.plan import Run, State
+from atari_dqn.workflows.evaluate import EvaluationRequest, PlayerRequest, evaluate_checkpoint
+from atari_dqn.workflows.settings import SettingsRequest
+from atari_dqn.workflows.train import RunRequest, RunState, start_or_continue
+
+logger = logging.getLogger(__name__)
 
 WORKER = "worker.json"
 LOG = "train.log"
@@ -31,91 +32,101 @@ class Outcome(NamedTuple):
 
     Attributes:
         state: ``DONE``, ``STOPPED`` (on request, and saved) or ``FAILED``.
-        why: of a failure, in one line.
+        why: reason of a failure, in one line.
     """
 
-    state: str
+    state: State
     why: str = ""
 
 
-def perform(run: Run, node: str, attempt: int, threads: int, evaluate: bool) -> Outcome:
-    """Trains a run from wherever it is to its end, and evaluates it; what it says goes to a log in
-    its directory.
+class Worker(NamedTuple):
+    """The process that trains a run.
+
+    Attributes:
+        node: name of the machine.
+        attempt: number of workers that the run has lost before.
+        threads: number of threads of the run, where its settings name none.
+    """
+
+    node: str
+    attempt: int
+    threads: int
+
+
+def perform(run: Run, worker: Worker, *, evaluate: bool) -> Outcome:
+    """Trains a run from wherever it is to its end, and evaluates it.
+
+    Its messages go to a log in its directory.
 
     Args:
-        run: what to run.
-        node: name of the machine.
-        attempt: how often it was given to a worker before.
-        threads: of the run, where its settings do not say.
+        run: what to train.
+        worker: this process.
         evaluate: whether it is evaluated when it is complete.
     """
     directory = Path(run.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    worker = {"node": node, "process": os.getpid(), "attempt": attempt}
     try:
         check_links(directory)
         log = open_own(directory / LOG, create=True)
     except (OSError, UserError) as error:
-        return Outcome(FAILED, str(error))
+        return Outcome(State.FAILED, str(error))
     with _logged(log):
         try:
-            # A worker whose node was given up may still be at it, and is as good as we are.
-            while is_held(directory):
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-            write_whole(directory / WORKER, json.dumps(worker).encode())
-            stopped = commands.train(_training_options(run, threads)) != 0
-            if not stopped and evaluate and run.episodes != 0:
-                playing.evaluate(_evaluation_options(run))
+            _wait_until_free(directory)
+            _write_worker(directory, worker)
+            return _train(run, worker.threads, evaluate=evaluate)
         except UserError as error:
-            print(f"error: {one_line(str(error))}")
-            return Outcome(FAILED, one_line(str(error)))
-        except KeyboardInterrupt:  # of all but a training run, which ends by itself
-            return Outcome(STOPPED)
+            reason = one_line(str(error))
+            logger.error(reason)
+            return Outcome(State.FAILED, reason)
+        except KeyboardInterrupt:  # anywhere but in training, which ends by itself
+            return Outcome(State.STOPPED)
         except Exception as error:
-            traceback.print_exc()
-            why = f"{type(error).__name__}: {error} ('{directory / LOG}' has the traceback)"
-            return Outcome(FAILED, one_line(why))
-    return Outcome(STOPPED if stopped else DONE)
+            logger.exception("the run failed")
+            reason = f"{type(error).__name__}: {error} ('{directory / LOG}' has the traceback)"
+            return Outcome(State.FAILED, one_line(reason))
+
+
+def _train(run: Run, threads: int, *, evaluate: bool) -> Outcome:
+    """Trains a run and evaluates it, and logs what came out."""
+    outcome = start_or_continue(_run_request(run, threads))
+    logger.info(outcome.describe())
+    if outcome.state is RunState.INTERRUPTED:
+        return Outcome(State.STOPPED)
+    if evaluate and run.episodes != 0:
+        request = EvaluationRequest(Path(run.videos), episodes=run.episodes)
+        for line in evaluate_checkpoint(PlayerRequest(Path(run.directory)), request):
+            logger.info(line)
+    return Outcome(State.DONE)
+
+
+def _run_request(run: Run, threads: int) -> RunRequest:
+    overrides = dict.fromkeys(THREADS, threads) | run.overrides
+    overrides["training.total_steps"] = run.total_steps
+    overrides["machine.seed"] = run.seed
+    return RunRequest(
+        settings=SettingsRequest(run.game, run.recipe, run.protocol, overrides),
+        root=Path(run.directory).parents[1],
+        videos=Path(run.videos),
+        run=run.directory,
+        show_progress=True,
+    )
+
+
+def _wait_until_free(directory: Path) -> None:
+    """Waits while another worker, whose machine was given up, is still at the run."""
+    while is_held(directory):
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _write_worker(directory: Path, worker: Worker) -> None:
+    document = {"node": worker.node, "process": os.getpid(), "attempt": worker.attempt}
+    write_whole(directory / WORKER, json.dumps(document).encode())
 
 
 @contextmanager
 def _logged(file: BinaryIO) -> Iterator[None]:
-    """Has all that is printed go to a file, line by line."""
+    """Has all messages and all that is printed go to a file, line by line."""
     log = io.TextIOWrapper(file, "utf-8", line_buffering=True)
-    with log, redirect_stdout(log), redirect_stderr(log):
+    with log, redirect_stdout(log), redirect_stderr(log), log_to_standard_error():
         yield
-
-
-def _training_options(run: Run, threads: int) -> argparse.Namespace:
-    """As ``atari-dqn train`` would have been asked for it."""
-    return argparse.Namespace(
-        command="train",
-        game=run.game,
-        config=run.recipe,
-        protocol=run.protocol,
-        overrides=dict.fromkeys(THREADS, threads) | run.overrides,
-        total_steps=str(run.total_steps),
-        seed=str(run.seed),
-        run_dir=run.directory,
-        root=str(Path(run.directory).parents[1]),
-        videos=run.videos,
-        init_from=None,
-        actors=None,
-        address=None,
-    )
-
-
-def _evaluation_options(run: Run) -> argparse.Namespace:
-    """As ``atari-dqn eval`` would have been asked for it."""
-    return argparse.Namespace(
-        command="eval",
-        checkpoint=run.directory,
-        game=None,
-        protocol=None,
-        epsilon=None,
-        seed=1,
-        videos=run.videos,
-        scale=None,
-        episodes=run.episodes,
-        annotated=False,
-    )

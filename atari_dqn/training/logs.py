@@ -1,23 +1,27 @@
-"""What a run measures, and where it goes: progress bar, CSV files, TensorBoard."""
+"""The logs of a run: progress bar, CSV files, TensorBoard."""
 
 import csv
 import io
+import logging
 import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from atari_dqn.console import STANDARD_ERROR, say
+from atari_dqn.console import STANDARD_ERROR
 from atari_dqn.errors import UserError, describe_failure
 from atari_dqn.files.atomic_write import check_no_link, check_there, has_several_names, open_own
 from atari_dqn.training.episodes import EpisodeRow
 from atari_dqn.training.tensorboard import Row, TensorBoardFile
+
+logger = logging.getLogger(__name__)
 
 
 class CsvFile:
@@ -36,17 +40,12 @@ class CsvFile:
         writer = csv.DictWriter(text, list(row))
         if self.size() == 0:
             writer.writeheader()
-        writer.writerow(
-            {
-                name: f"{value:.6g}" if isinstance(value, float) else value
-                for name, value in row.items()
-            }
-        )
+        writer.writerow({name: _cell(value) for name, value in row.items()})
         self._file.write(text.getvalue().encode())
         self._file.flush()
 
     def size(self) -> int:
-        """Bytes that have been written."""
+        """Returns the number of bytes that have been written."""
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
@@ -54,22 +53,35 @@ class CsvFile:
         self._file.close()
 
 
+def _cell(value: float | int) -> str | int:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
 class Progress:
-    """tqdm's bar on a terminal, a plain line every so often elsewhere; both on standard error."""
+    """tqdm's bar where standard error is a terminal; elsewhere a logged line now and then.
+
+    Args:
+        start: agent steps so far.
+        total: agent steps of the whole run.
+        seconds_between_lines: between logged lines.
+    """
 
     def __init__(self, start: int, total: int, seconds_between_lines: float = 30.0) -> None:
+        now = time.monotonic()
         self._total = total
         self._seconds = seconds_between_lines
-        self._started = self._last_line = time.monotonic()
-        self._first = self._step = start
-        self._bar = (
-            tqdm(total=total, initial=start, unit="step", dynamic_ncols=True, file=STANDARD_ERROR)
-            if STANDARD_ERROR.isatty()
-            else None
-        )
+        self._started = now
+        self._last_line = now
+        self._first = start
+        self._step = start
+        self._bar: Any = None
+        if STANDARD_ERROR.isatty():
+            self._bar = tqdm(
+                total=total, initial=start, unit="step", dynamic_ncols=True, file=STANDARD_ERROR
+            )
 
     def advance(self, steps: int) -> None:
-        """Moves on by so many agent steps."""
+        """Counts agent steps that were done."""
         self._step += steps
         if self._bar is not None:
             self._bar.update(min(steps, self._total - self._bar.n))
@@ -85,19 +97,9 @@ class Progress:
         elif time.monotonic() - self._last_line >= self._seconds:
             self._last_line = time.monotonic()
             rate = (self._step - self._first) / (self._last_line - self._started)
-            left = (self._total - self._step) / rate
-            print(
-                f"step {self._step} of {self._total}, {rate:.0f} steps/s, {_clock(left)} left, {text}",
-                file=STANDARD_ERROR,
-                flush=True,
-            )
-
-    def note(self, text: str) -> None:
-        """Prints a line without disturbing the bar."""
-        if self._bar is not None:
-            self._bar.write(text, file=STANDARD_ERROR)
-        else:
-            say(text)
+            remaining = _clock((self._total - self._step) / rate)
+            done = f"step {self._step} of {self._total}"
+            logger.info(f"{done}, {rate:.0f} steps/s, {remaining} left, {text}")
 
     def close(self) -> None:
         """Ends the bar."""
@@ -106,7 +108,7 @@ class Progress:
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds.
+    """Returns hours, minutes and seconds.
 
     >>> _clock(3725)
     '1:02:05'
@@ -116,21 +118,23 @@ def _clock(seconds: float) -> str:
 
 
 class RunLogs:
-    """All that a run writes as it goes: CSV files (``FILES``), TensorBoard's event files, and the
-    progress.
+    """All that a run writes while it trains: CSV files (``FILES``) and TensorBoard's event files.
+
+    Every method raises a UserError where the disk takes no more.
 
     Args:
         directory: of the run.
         step: agent steps so far.
         total: agent steps of the whole run.
-
-    Every method raises a UserError where the disk takes no more.
+        show_progress: whether the user sees the progress.
     """
 
     FILES = ("metrics.csv", "episodes.csv", "evaluations.csv")
     ERRORS = "errors.log"
 
-    def __init__(self, directory: Path, step: int, total: int) -> None:
+    def __init__(
+        self, directory: Path, step: int, total: int, *, show_progress: bool = False
+    ) -> None:
         check_there(directory)
         self._directory = directory
         try:
@@ -139,46 +143,57 @@ class RunLogs:
             raise UserError(f"'{error.filename}' could not be written: {error.strerror}") from error
         self._metrics, self._episodes, self._evaluations = files
         self._board = TensorBoardFile(directory)
-        self.progress = Progress(step, total)
+        self._progress = Progress(step, total) if show_progress else None
+
+    def advance(self, steps: int) -> None:
+        """Counts agent steps that were done."""
+        if self._progress is not None:
+            self._progress.advance(steps)
 
     def metrics(self, step: int, row: Row) -> None:
-        """A row of metrics, everywhere."""
+        """Writes a row of metrics, and shows it beside the progress."""
         with self._writing():
             self._metrics.write(row)
             self._board.write("training", step, row)
-        self.progress.show(row)
+        if self._progress is not None:
+            self._progress.show(row)
 
     def episode(self, row: EpisodeRow) -> None:
-        """A finished training episode."""
+        """Writes a finished training episode."""
         with self._writing():
             self._episodes.write(row._asdict())
             self._board.write("episode", row.steps, {"score": row.score, "length": row.length})
 
-    def evaluation(self, step: int, row: Row, note: str) -> None:
-        """The statistics of an evaluation, and a line for the user."""
+    def evaluation(self, step: int, row: Row, message: str) -> None:
+        """Writes the statistics of an evaluation, and logs a message about it."""
         with self._writing():
             self._evaluations.write({"steps": step, **row})
             self._board.write("evaluation", step, row)
-        self.progress.note(note)
+        logger.info(message)
 
     def recording(self, step: int, gif: Path, values: Mapping[str, NDArray[np.float32]]) -> None:
-        """An episode that was recorded, and the Q-values of each action in its moments."""
+        """Writes a recorded episode, and the Q-values of each action while it was played.
+
+        Args:
+            step: agent steps so far.
+            gif: the recording.
+            values: Q-values (steps,) by the names of actions.
+        """
         with self._writing():
             self._board.gif("evaluation/median_episode", step, gif)
             self._board.histograms("q_values", step, values)
 
     def failure(self, what: str, error: BaseException) -> None:
-        """Something went wrong that does not end the run: a note, and for what is no UserError its
-        traceback in a file.
+        """Logs a failure that does not end the run; a file gets the traceback of a program's error.
 
         Args:
-            what: begins the note.
-            error: why.
+            what: beginning of the message.
+            error: the reason.
         """
-        note = f"{what}: {describe_failure(error)}"
+        message = f"{what}: {describe_failure(error)}"
         if not isinstance(error, UserError) and self.keep_traceback(what, error):
-            note += f" ('{self._directory / self.ERRORS}' has the traceback)"
-        self.progress.note(f"note: {note}")
+            message += f" ('{self._directory / self.ERRORS}' has the traceback)"
+        logger.warning(message)
 
     def keep_traceback(self, what: str, error: BaseException) -> bool:
         """Adds a traceback to the run's file of errors; returns whether that was possible."""
@@ -191,14 +206,12 @@ class RunLogs:
         return True
 
     def settings(self, step: int, toml: str) -> None:
-        """The resolved settings of the run."""
+        """Writes the resolved settings of the run."""
         with self._writing():
             self._board.text("settings", step, toml)
 
     def positions(self) -> dict[str, int]:
-        """Size of each file, to which it is cut back when the run is continued from a checkpoint
-        written now.
-        """
+        """Returns the size of each file in bytes, for ``cut_logs`` with a checkpoint of now."""
         with self._writing():
             self._board.flush()
             files = [self._directory / name for name in self.FILES] + _event_files(self._directory)
@@ -206,7 +219,8 @@ class RunLogs:
 
     def close(self) -> None:
         """Closes the files and ends the progress bar."""
-        self.progress.close()
+        if self._progress is not None:
+            self._progress.close()
         with self._writing():
             for sink in (self._metrics, self._episodes, self._evaluations, self._board):
                 sink.close()
@@ -217,24 +231,21 @@ class RunLogs:
             yield
         except (OSError, self._board.error) as error:
             check_there(self._directory)
-            # TensorFlow's message begins with the place in its graph and goes on for several lines.
-            reason = (
-                error.strerror
-                if isinstance(error, OSError)
-                else error.message.strip().splitlines()[0].split("; ")[-1]
-            )
-            raise UserError(
-                f"the logs in '{self._directory}' could not be written: {reason}; checkpoints are complete"
-            ) from error
+            if isinstance(error, OSError):
+                reason = error.strerror
+            else:  # TensorFlow's message begins with its graph and goes on for several lines
+                reason = error.message.strip().splitlines()[0].split("; ")[-1]
+            failure = f"the logs in '{self._directory}' could not be written"
+            raise UserError(f"{failure}: {reason}; checkpoints are complete") from error
 
 
 def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
     """Cuts a run's logs back to the sizes they had at a checkpoint; the rest will be written again.
 
     Args:
-        directory: of the run.
-        positions: by the names of the logs; what is no log of a run stays as it is, and logs that
-            are not named go.
+        directory: directory of the run.
+        positions: sizes in bytes by the names of the logs; logs that are not named are cut to
+            nothing, and files that are not logs stay as they are.
 
     Raises:
         UserError: a log is a link.
@@ -254,6 +265,6 @@ def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
 
 
 def _event_files(directory: Path) -> list[Path]:
-    """TensorBoard's files, links among them; a folder that somebody named so is none."""
-    found = sorted(directory.glob("events.out.tfevents.*"))
-    return [path for path in found if path.is_symlink() or not path.is_dir()]
+    """Returns TensorBoard's files, links among them, but no folder of such a name."""
+    paths = sorted(directory.glob("events.out.tfevents.*"))
+    return [path for path in paths if path.is_symlink() or not path.is_dir()]

@@ -55,6 +55,7 @@ class Training:
         video_directory: where recordings go.
         games: the emulators of ``training.environments`` games, or None for those that the settings
             name.
+        show_progress: whether a progress bar, or a line now and then, is shown.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class Training:
         run_directory: str | Path,
         video_directory: str | Path,
         games: VectorGame | None = None,
+        show_progress: bool = False,
     ) -> None:
         self.config = config
         self.run_directory = Path(run_directory)
         self.video_directory = Path(video_directory)
+        self.show_progress = show_progress
         # Made only here: a directory deleted during the run must be noticed, not made again.
         self.run_directory.mkdir(parents=True, exist_ok=True)
         count = config.training.environments
@@ -129,7 +132,7 @@ class Training:
             advice = "make a new Training and restore the newest checkpoint"
             raise UserError(f"this training was ended in the middle of a step: {advice}")
         total = self.config.training.total_steps
-        self.logs = RunLogs(self.run_directory, self.steps, total)
+        self.logs = RunLogs(self.run_directory, self.steps, total, show_progress=self.show_progress)
         self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
         with closing(self.logs), closing(self.trace), closing(self.learner), self.stop:
@@ -185,7 +188,7 @@ class Training:
         with self.stopwatch.part("log"):
             self.steps += self.advance
             self.frames += int(step.frames.sum())
-            self.logs.progress.advance(self.advance)
+            self.logs.advance(self.advance)
             for episode in self.episodes.add(step.reward, step.frames, step.ended, step.seed):
                 self.logs.episode(self.episodes.finish(self.steps, episode))
 

@@ -12,13 +12,18 @@ Row = Mapping[str, float | int]
 
 
 class TensorBoardFile:
-    """What TensorBoard shows of a run; the x-axis is agent steps."""
+    """What TensorBoard shows of a run, by agent steps.
+
+    Attributes:
+        error: the exception that writing raises where the disk is full.
+    """
 
     def __init__(self, directory: Path) -> None:
         import tensorflow as tf
 
-        self.error = tf.errors.OpError  # what writing raises where the disk is full
-        self._summary, self._proto = tf.summary, tf.compat.v1.Summary
+        self.error = tf.errors.OpError
+        self._summary = tf.summary
+        self._proto = tf.compat.v1.Summary
         self._writer = tf.summary.create_file_writer(os.fsencode(directory))
 
     def write(self, group: str, step: int, row: Row) -> None:
@@ -34,20 +39,18 @@ class TensorBoardFile:
                 self._summary.histogram(f"{group}/{name}", array, step=step)
 
     def text(self, name: str, step: int, toml: str) -> None:
-        """Writes TOML as it is."""
+        """Writes a text in TOML."""
         with self._writer.as_default():
             self._summary.text(name, f"```toml\n{toml}```", step=step)
 
     def gif(self, name: str, step: int, path: Path) -> None:
-        """Shows a GIF file among the images, where it plays: browsers get the bytes of an image as
-        they were written.
-        """
+        """Writes a GIF file as an image; it plays, since browsers get its bytes as they are."""
         with Image.open(path) as image:
             columns, rows = image.size
-        shown = self._proto.Image(
+        animation = self._proto.Image(
             height=rows, width=columns, colorspace=3, encoded_image_string=path.read_bytes()
         )
-        summary = self._proto(value=[self._proto.Value(tag=name, image=shown)])
+        summary = self._proto(value=[self._proto.Value(tag=name, image=animation)])
         with self._writer.as_default():
             self._summary.experimental.write_raw_pb(summary.SerializeToString(), step=step)
 

@@ -1,7 +1,8 @@
-"""Agents to give away: what it takes to play them, how they were trained, and how well they play."""
+"""Releasing an agent: what it takes to play it, how it was trained, and how well it plays."""
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,162 +31,232 @@ from atari_dqn.runs.directory import CONFIG
 
 CURVES = ("episodes.csv", "metrics.csv")
 CARD = "README.md"
+# Settings that have a variable of make of their own.
+VARIABLES = {"machine.seed": "SEED", "training.total_steps": "STEPS"}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is released.
+
+    Attributes:
+        path: the checkpoint.
+        stored: its content, without the replay memory.
+        config: the settings of its run.
+        settings_text: the same as they lie in the checkpoint.
+        curves: the run's logs until the checkpoint, by their names.
+        starts: circumstances of each start of the run.
+        notes: what the released checkpoint notes.
+        seconds: wall time of the training.
+    """
+
+    path: Path
+    stored: checkpoint.Checkpoint
+    config: Config
+    settings_text: bytes
+    curves: dict[str, bytes]
+    starts: list[dict[str, Any]]
+    notes: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What to know of an agent before it is used or quoted.
+
+    Attributes:
+        out: directory of the released agent.
+        gif: recording of its median episode.
+        step: agent steps of its training.
+        seconds: wall time of its training.
+        config: settings of its training.
+        result: its evaluation.
+        starts: circumstances of each start of its training.
+    """
+
+    out: Path
+    gif: Path
+    step: int
+    seconds: float
+    config: Config
+    result: Evaluation
+    starts: list[dict[str, Any]]
+
+    def to_markdown(self) -> str:
+        """Returns score, protocol, command, commit, machine and time as a page."""
+        out = self.out.as_posix()
+        curves = ", ".join(f"[{name}]({name})" for name in CURVES)
+        rows = [f"| {name} | {value} |" for name, value in self._rows().items()]
+        return "\n".join(
+            [
+                f"# {self.config.game}",
+                "",
+                f"Its own evaluation, of the weights as they are stored: `make eval CKPT={out}`",
+                "",
+                "```",
+                describe(self.result, agent=f"{out}, {self.step} agent steps"),
+                "```",
+                "",
+                "| | |",
+                "| --- | --- |",
+                *rows,
+                "",
+                f"Learning curve: {curves}. Its median episode: `{self.gif.as_posix()}`.",
+                "",
+            ]
+        )
+
+    def _rows(self) -> dict[str, object]:
+        """Returns the rows of the table, by their titles."""
+        config = self.config
+        commits = dict.fromkeys(str(start.get("commit") or "unknown") for start in self.starts)
+        machines = dict.fromkeys(
+            str(start.get("machine") or start.get("platform") or "unknown") for start in self.starts
+        )
+        names = f"`{config.recipe}`, `{config.protocol}`"
+        return {
+            "trained with": f"`{training_command(config)}`",
+            "recipe, protocol": f"{names}; every setting: [{CONFIG}]({CONFIG})",
+            "seed": config.machine.seed,
+            "agent steps": f"{self.step:,}",
+            "wall time": self._wall_time(),
+            "machine": "; ".join(machines),
+            "commit": ", ".join(f"`{commit}`" for commit in commits),
+            "packages": self._packages(),
+            "weights": "rounded to 16 bits (the score is theirs)",
+        }
+
+    def _wall_time(self) -> str:
+        count = len(self.starts)
+        starts = "starts" if count > 1 else "start"
+        duration = timedelta(seconds=round(self.seconds))
+        rate = self.step / max(self.seconds, 1e-9)
+        speed = f"{rate:.0f} agent steps a second, evaluations and recordings included"
+        return f"{duration} in {count} {starts} ({speed})"
+
+    def _packages(self) -> str:
+        """Returns the versions of packages, and of Python, at the last start."""
+        last = self.starts[-1] if self.starts else {}
+        packages = last.get("packages")
+        versions = packages if isinstance(packages, dict) else {}
+        names = ("tensorflow", "keras", "ale-py", "gymnasium")
+        listed = ", ".join(f"{name} {versions.get(name, 'unknown')}" for name in names)
+        return f"{listed}; Python {last.get('python', 'unknown')}"
 
 
 def release(
     source: str | Path, out: str | Path, gif: str | Path, seed: int, episodes: int | None
 ) -> Evaluation:
-    """Writes an agent without what it would take to train on, scores what was written, and records
-    its median episode.
+    """Writes an agent without what it takes to train on, evaluates and records it.
 
     Args:
-        source: a checkpoint in its run's directory.
-        out: the directory to make, laid out as a run's: settings, learning curves, one checkpoint
-            with weights of 16 bits; and the evaluation as JSON, and a model card.
-        gif: the recording, with a JSON beside it.
-        seed: of the evaluation.
-        episodes: of the evaluation; None: the protocol's.
+        source: a checkpoint in the directory of its run.
+        out: the directory to make, laid out as that of a run: settings, learning curves, one
+            checkpoint with weights of 16 bits; and the evaluation as JSON, and a model card.
+        gif: the recording of the median episode, with a JSON beside it.
+        seed: seed of the evaluation.
+        episodes: episodes of the evaluation; None: those of the protocol.
 
     Raises:
-        UserError: ``out`` is there already, or the checkpoint is damaged or no longer in its run's
-            directory.
+        UserError: ``out`` exists already, or the checkpoint is damaged or no longer in the
+            directory of its run.
     """
-    source, out, gif = Path(source), Path(out), Path(gif)
+    out = Path(out)
+    gif = Path(gif)
     if out.exists():
         raise UserError(f"there is '{out}' already: choose another name, or delete it first")
-    run, stored, config = (
-        source.parent,
-        checkpoint.load(source, shared=False),
-        read_config(source / CONFIG),
-    )
-    lacking = [name for name in (*CURVES, CIRCUMSTANCES) if not (run / name).is_file()]
-    if lacking:
-        raise UserError(
-            f"'{run}' lacks {', '.join(lacking)}: a checkpoint is released from the directory of its run"
-        )
-    starts = read_starts(run / CIRCUMSTANCES)
-    curves = {name: read_bytes(run / name, LARGEST_LOG) for name in CURVES}
-    settings_text = read_bytes(source / CONFIG)
-    with checkpoint.restoring(source):
-        notes = {name: stored.notes[name] for name in ("observation_shape", "actions", "time")}
-        notes[RELEASED] = True
-        curves = {name: content[: stored.notes["logs"][name]] for name, content in curves.items()}
-        seconds = float(stored.notes["time"]["wall"])
+    read = _read_source(Path(source))
     out.parent.mkdir(parents=True, exist_ok=True)
     check_beside(gif)
     with TemporaryDirectory(dir=out.parent, prefix=".writing-") as name:
-        made = Path(name) / out.name
-        made.mkdir()
-        settings: dict[str, Callable[[Path], Any]] = {
-            CONFIG: lambda path: write_whole(path, settings_text),
-        }
-        written = checkpoint.save(
-            made,
-            stored.step,
-            checkpoint.Contents(compact_arrays(load_agent(source)), settings, notes),
-        )
-        result = evaluate(load_agent(written).act, config, seed=seed, episodes=episodes)
+        temporary = Path(name) / out.name
+        temporary.mkdir()
+        written = _write_agent(read, temporary)
+        result = evaluate(load_agent(written).act, read.config, seed=seed, episodes=episodes)
+        step = read.stored.step
         origin = Origin(
-            "evaluation", out.name, config.recipe, (out / written.name).as_posix(), stored.step
+            "evaluation", out.name, read.config.recipe, (out / written.name).as_posix(), step
         )
-        write_whole(made / CONFIG, settings_text)
-        for curve, content in curves.items():
-            write_whole(made / curve, content)
-        answer = json.dumps(evaluation_json(result, origin), indent=1) + "\n"
-        write_whole(made / f"{evaluation_stem(result, origin)}.json", answer.encode())
-        card = model_card(out, gif, stored.step, seconds, config, result, starts)
-        write_whole(made / CARD, card.encode())
-        made.rename(out)
+        text = json.dumps(evaluation_json(result, origin), indent=1) + "\n"
+        write_whole(temporary / f"{evaluation_stem(result, origin)}.json", text.encode())
+        card = ModelCard(out, gif, step, read.seconds, read.config, result, read.starts)
+        write_whole(temporary / CARD, card.to_markdown().encode())
+        temporary.rename(out)
     gif.parent.mkdir(parents=True, exist_ok=True)
     median = EvaluatedEpisode.of_rank(result, "median", origin)
     record_episode({"gif": gif}, median)
     return result
 
 
-def model_card(
-    out: Path,
-    gif: Path,
-    step: int,
-    seconds: float,
-    config: Config,
-    result: Evaluation,
-    starts: list[dict[str, Any]],
-) -> str:
-    """What to know of an agent before it is used or quoted: score, protocol, command, commit,
-    machine, time.
-    """
-    commits = dict.fromkeys(str(start.get("commit") or "unknown") for start in starts)
-    named = [start.get("machine") or start.get("platform") or "unknown" for start in starts]
-    machines = dict.fromkeys(str(machine) for machine in named)
-    last = starts[-1] if starts else {}
-    versions = found if isinstance(found := last.get("packages"), dict) else {}
-    packages = ("tensorflow", "keras", "ale-py", "gymnasium")
-    rows = {
-        "trained with": f"`{training_command(config)}`",
-        "recipe, protocol": f"`{config.recipe}`, `{config.protocol}`; every setting: [{CONFIG}]({CONFIG})",
-        "seed": config.machine.seed,
-        "agent steps": f"{step:,}",
-        "wall time": f"{timedelta(seconds=round(seconds))} in {len(starts)} start{'s'[: len(starts) > 1]} "
-        f"({step / max(seconds, 1e-9):.0f} agent steps a second, evaluations and recordings included)",
-        "machine": "; ".join(machines),
-        "commit": ", ".join(f"`{commit}`" for commit in commits),
-        "packages": ", ".join(f"{name} {versions.get(name, 'unknown')}" for name in packages)
-        + f"; Python {last.get('python', 'unknown')}",
-        "weights": "rounded to 16 bits (the score is theirs)",
+def _read_source(path: Path) -> _Source:
+    """Reads a checkpoint and the files of its run."""
+    run = path.parent
+    stored = checkpoint.load(path, shared=False)
+    config = read_config(path / CONFIG)
+    missing = [name for name in (*CURVES, CIRCUMSTANCES) if not (run / name).is_file()]
+    if missing:
+        advice = "a checkpoint is released from the directory of its run"
+        raise UserError(f"'{run}' lacks {', '.join(missing)}: {advice}")
+    starts = read_starts(run / CIRCUMSTANCES)
+    logs = {name: read_bytes(run / name, LARGEST_LOG) for name in CURVES}
+    settings_text = read_bytes(path / CONFIG)
+    with checkpoint.restoring(path):
+        notes = {name: stored.notes[name] for name in ("observation_shape", "actions", "time")}
+        notes[RELEASED] = True
+        sizes = stored.notes["logs"]
+        curves = {name: content[: sizes[name]] for name, content in logs.items()}
+        seconds = float(stored.notes["time"]["wall"])
+    return _Source(path, stored, config, settings_text, curves, starts, notes, seconds)
+
+
+def _write_agent(source: _Source, directory: Path) -> Path:
+    """Writes settings, learning curves and a compact checkpoint; returns the checkpoint's path."""
+    settings: dict[str, Callable[[Path], object]] = {
+        CONFIG: lambda path: write_whole(path, source.settings_text),
     }
-    return "\n".join(
-        [
-            f"# {config.game}",
-            "",
-            f"Its own evaluation, of the weights as they are stored: `make eval CKPT={out.as_posix()}`",
-            "",
-            "```",
-            describe(result, agent=f"{out.as_posix()}, {step} agent steps"),
-            "```",
-            "",
-            "| | |",
-            "| --- | --- |",
-            *(f"| {name} | {value} |" for name, value in rows.items()),
-            "",
-            f"Learning curve: [{CURVES[0]}]({CURVES[0]}), [{CURVES[1]}]({CURVES[1]}). Its median episode: `{gif.as_posix()}`.",
-            "",
-        ]
-    )
+    arrays = compact_arrays(load_agent(source.path))
+    contents = checkpoint.Contents(arrays, settings, source.notes)
+    written = checkpoint.save(directory, source.stored.step, contents)
+    write_whole(directory / CONFIG, source.settings_text)
+    for name, content in source.curves.items():
+        write_whole(directory / name, content)
+    return written
 
 
 def training_command(config: Config) -> str:
-    """The command that trains with these settings, whatever differs from the recipe's named;
-    threads are the machine's.
+    """Returns the command that trains with these settings; all but thread counts are named.
 
     Raises:
-        UserError: the recipe or the protocol was a file of one's own.
+        UserError: the recipe or the protocol was a file of the user's.
     """
     kwargs = config.environment.kwargs
-    usual, _ = load_config(
-        config.game,
-        config.recipe,
-        config.protocol,
-        {"environment.kwargs": kwargs} if kwargs else None,
-    )
-    named = {"machine.seed": "SEED", "training.total_steps": "STEPS"}
-    words = [f"GAME={config.game}", f"CONFIG={config.recipe}", f"PROTOCOL={config.protocol}"]
+    overrides = {"environment.kwargs": kwargs} if kwargs else None
+    defaults, _ = load_config(config.game, config.recipe, config.protocol, overrides)
+    words = [
+        "make train",
+        f"GAME={config.game}",
+        f"CONFIG={config.recipe}",
+        f"PROTOCOL={config.protocol}",
+    ]
     arguments = []
     for section in SECTIONS:
-        before, values = getattr(usual, section).model_dump(), getattr(config, section).model_dump()
-        for key, value in values.items():
+        default_values = getattr(defaults, section).model_dump()
+        for key, value in getattr(config, section).model_dump().items():
             name = f"{section}.{key}"
-            if name in named:
-                words.append(f"{named[name]}={value}")
-            elif (value != before[key] and name not in THREADS) or (key == "kwargs" and value):
+            differs = value != default_values[key] and name not in THREADS
+            is_kwargs = key == "kwargs" and bool(value)
+            if name in VARIABLES:
+                words.append(f"{VARIABLES[name]}={value}")
+            elif differs or is_kwargs:
                 text = value if isinstance(value, str) else _in_toml(value)
                 arguments.append(f"--{name} {text}")
-    return " ".join(
-        ["make train", *words, *([f"ARGS='{' '.join(arguments)}'"] if arguments else [])]
-    )
+    if arguments:
+        words.append(f"ARGS='{' '.join(arguments)}'")
+    return " ".join(words)
 
 
 def _in_toml(value: Any) -> str:
-    """A value as the command line reads it, without spaces.
+    """Returns a value as the command line reads it, without spaces.
 
     >>> _in_toml({"size": 3, "walls": [True, False]})
     '{size=3,walls=[true,false]}'

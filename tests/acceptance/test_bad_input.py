@@ -66,8 +66,8 @@ BAD_WORDS = [
     (["trian"], "trian"),
     ([], "command"),
     (["eval", "nowhere"], "no checkpoint at 'nowhere'"),
-    (["eval", "nowhere", "--episodes", "0"], "'0' is no whole number from 1"),
-    (["eval", "nowhere", "--epsilon", "2"], "'2' is no probability"),
+    (["eval", "nowhere", "--episodes", "0"], "'0' is not a whole number from 1"),
+    (["eval", "nowhere", "--epsilon", "2"], "'2' is not a probability"),
     (["eval", "nowhere", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
     (["record", "nowhere", "--out", "episode.avi"], "must end in .gif or .mp4"),
     (["record", "--out", "a.gif"], "wants a checkpoint or --replay"),
@@ -87,7 +87,10 @@ BAD_WORDS = [
         ["record", "--replay", "b.json", "--out", "a.gif", "--annotated"],
         "--annotated wants a checkpoint",
     ),
-    (["record", "nowhere", "--out", "a.gif", "--scale", "5"], "'5' is no whole number from 1 to 4"),
+    (
+        ["record", "nowhere", "--out", "a.gif", "--scale", "5"],
+        "'5' is not a whole number from 1 to 4",
+    ),
     (["frames", "--game", GAME, "--out", "a.jpg"], "must end in .png"),
     (["frames", "--game", "CartPole-v1", "--out", "a.png"], "shows vectors"),
     (

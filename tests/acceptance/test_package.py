@@ -51,7 +51,9 @@ def test_the_installed_package_trains_and_evaluates_outside_the_checkout(
     command = [
         sys.executable,
         "-c",
-        "import atari_dqn.cli, atari_dqn.config.resolve as c; print(c.__file__, c.config_directory())",
+        "import atari_dqn.cli\n"
+        "from atari_dqn.config import resolve\n"
+        "print(resolve.__file__, resolve.config_directory())",
     ]
     where = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, check=True, **elsewhere

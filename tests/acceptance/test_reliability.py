@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 
 from atari_dqn import load_agent
-from atari_dqn.commands.train import _newest_sound
+from atari_dqn.console import log_to_standard_error
 from atari_dqn.errors import UserError
 from atari_dqn.replay.frame_files import FrameFiles
 from atari_dqn.runs import checkpoint
+from atari_dqn.workflows.train import newest_sound
 from tests.acceptance.commands import GAME, run
 from tests.config.test_resolve import FAMILY
 from tests.torture import TASKS, torture
@@ -58,7 +59,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     run_directory: Path, capsys: pytest.CaptureFixture[str], name: str, damage: str
 ) -> None:
     DAMAGES[damage](run_directory / name)
-    stored = _newest_sound(checkpoint.in_run(run_directory))
+    with log_to_standard_error():
+        stored = newest_sound(checkpoint.in_run(run_directory))
     assert stored is not None
     assert stored.step == 960
     said = capsys.readouterr().err

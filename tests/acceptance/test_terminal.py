@@ -190,7 +190,7 @@ DRAWING = """
 import signal
 from pathlib import Path
 from atari_dqn import load_config
-from atari_dqn.environments import make_game
+from atari_dqn.environments.environments import make_game
 config, _ = load_config("CartPole-v1")
 game = make_game(config.spec, config.environment, 1000)
 game.reset(1)

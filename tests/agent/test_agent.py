@@ -397,7 +397,8 @@ BYTES = np.random.default_rng(0).integers(256, size=(3, *SHAPE), dtype=np.uint8)
     [
         (
             BYTES[0],
-            r"shape \(2, 36, 36\) and type uint8; wanted: \(N, 2, 36, 36\), uint8; a single .* observations\[np.newaxis\]",
+            r"shape \(2, 36, 36\) and type uint8; wanted: \(N, 2, 36, 36\), uint8; "
+            r"a single .* observations\[np.newaxis\]",
         ),
         (
             np.moveaxis(BYTES, 1, -1),

@@ -13,7 +13,7 @@ from atari_dqn.config.learning_schema import MOST_STEPS
 from atari_dqn.config.resolve import config_directory, load_config, parse_value, read_config
 from atari_dqn.config.schema import SECTIONS
 from atari_dqn.errors import UserError
-from atari_dqn.sweep.candidates import draw
+from atari_dqn.sweep.candidates import sample_candidates
 from atari_dqn.sweep.plan import MOST, make_plan
 
 ROOT = Path(__file__).parent.parent.parent
@@ -215,11 +215,13 @@ def test_a_sweep_takes_them_too() -> None:
             "settings": {"training.warmup_steps": {"low": 1e3, "high": 1e5}},
         }
     )
-    assert {type(candidate["training.warmup_steps"]) for candidate in draw(plan, 5)} == {int}
+    assert {
+        type(candidate["training.warmup_steps"]) for candidate in sample_candidates(plan, 5)
+    } == {int}
     plan = make_plan(
         {"games": ["pong"], "search": 5, "settings": {"agent.gamma": {"low": 0.0, "high": 1.0}}}
     )
-    assert {type(candidate["agent.gamma"]) for candidate in draw(plan, 5)} == {float}
+    assert {type(candidate["agent.gamma"]) for candidate in sample_candidates(plan, 5)} == {float}
 
 
 @pytest.mark.parametrize(

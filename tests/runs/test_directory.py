@@ -3,12 +3,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from atari_dqn.cli import main
-from atari_dqn.commands import train as commands
 from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
@@ -16,6 +16,7 @@ from atari_dqn.runs import checkpoint
 from atari_dqn.runs.circumstances import write_circumstances
 from atari_dqn.runs.directory import CONFIG, check_writable, choose, claimed, unfinished
 from atari_dqn.runs.lock import held
+from atari_dqn.workflows import train as workflow
 
 
 def config(**overrides: object) -> Config:
@@ -137,15 +138,16 @@ def test_runs_of_the_same_second_have_directories_and_recordings_of_their_own(
 ) -> None:
     found: list[tuple[str, str]] = []
 
-    def train(config: Config, directory: Path, videos: Path, *rest: object) -> int:
-        (directory / CONFIG).write_text(config.to_toml(), encoding="utf-8")
-        found.append((directory.name, videos.name))
+    def train(job: Any) -> workflow.RunOutcome:
+        (job.directory / CONFIG).write_text(job.config.to_toml(), encoding="utf-8")
+        found.append((job.directory.name, job.videos.name))
         if len(found) == 1:  # another one begins while this one goes on
             assert main(words) == 0
-        return 0
+        state = workflow.RunState.COMPLETE
+        return workflow.RunOutcome(state, job.directory, job.config, 0, job.directory)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "_train", train)
+    monkeypatch.setattr(workflow, "_train", train)
     monkeypatch.setattr("atari_dqn.runs.directory.time.strftime", lambda form: "20260101-000000")
     words = ["train", "--game", "CartPole-v1"]
     assert main(words) == 0

@@ -11,10 +11,11 @@ from atari_dqn.errors import UserError
 from atari_dqn.files.csv_files import last_row
 from atari_dqn.games.ids import single_player_roms
 from atari_dqn.sweep import runner
-from atari_dqn.sweep.candidates import draw, rungs
+from atari_dqn.sweep.candidates import rungs, sample_candidates
 from atari_dqn.sweep.plan import (
-    FAILED,
+    Resources,
     Run,
+    State,
     combinations,
     games_of,
     make_plan,
@@ -151,15 +152,17 @@ def test_candidates_are_within_bounds_different_and_the_same_each_time() -> None
         "agent.n_step": {"low": 1, "high": 10},
     }
     plan = plan_of(settings=ranges | {"agent.double": [True, False]}, search=50)
-    found = draw(plan, 50)
-    assert found == draw(plan, 50)
+    found = sample_candidates(plan, 50)
+    assert found == sample_candidates(plan, 50)
     assert len(found) == 50
     assert all(found.count(candidate) == 1 for candidate in found)
     rates = [candidate["optimizer.learning_rate"] for candidate in found]
     assert 1e-5 <= min(rates) < 1e-4 < max(rates) <= 1e-3, "small ones are as likely as large ones"
     assert {type(candidate["agent.n_step"]) for candidate in found} == {int}
     assert {candidate["agent.double"] for candidate in found} == {True, False}
-    assert len(draw(plan_of(settings={"agent.n_step": [1, 3]}), 9)) == 2, "there are no more"
+    assert len(sample_candidates(plan_of(settings={"agent.n_step": [1, 3]}), 9)) == 2, (
+        "there are no more"
+    )
 
 
 def test_rungs_end_with_all_steps() -> None:
@@ -213,12 +216,12 @@ class FakeRay:
     def get(self, reference: int) -> Outcome:
         if reference <= self.deaths:
             raise self.exceptions.RayError("the machine is gone\nand so on")
-        return Outcome("done")
+        return Outcome(State.DONE)
 
 
 @pytest.mark.parametrize(
     ("deaths", "gets_anywhere", "state"),
-    [(2, False, "done"), (7, True, "done"), (3, False, FAILED)],
+    [(2, False, "done"), (7, True, "done"), (3, False, State.FAILED)],
 )
 def test_a_run_whose_worker_dies_is_given_another_unless_it_gets_nowhere(
     deaths: int, gets_anywhere: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -229,7 +232,7 @@ def test_a_run_whose_worker_dies_is_given_another_unless_it_gets_nowhere(
         runner, "steps_saved", lambda run: 100 * fake.started if gets_anywhere else 0
     )
     ((run,),) = make_runs(plan_of(), [{}], tmp_path)
-    runs = Runner(cpus=1)
+    runs = Runner(Resources(1, 0.0, 1))
     runs.submit(run)
     ended: list[tuple[Run, Outcome]] = []
     while len(runs):
@@ -237,7 +240,7 @@ def test_a_run_whose_worker_dies_is_given_another_unless_it_gets_nowhere(
     assert [(run.name, outcome.state) for run, outcome in ended] == [("Pong/default-seed1", state)]
     assert runs.deaths(run) == deaths
     assert fake.started == deaths + (state == "done")
-    if state == FAILED:
+    if state == State.FAILED:
         assert (
             ended[0][1].why
             == "its worker died 3 times, the last 3 at one step: the machine is gone"

@@ -1,10 +1,12 @@
 import csv
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from atari_dqn.console import log_to_standard_error
 from atari_dqn.training.episodes import EpisodeRow, EpisodeTracker
 from atari_dqn.training.logs import Progress, RunLogs, cut_logs
 
@@ -70,11 +72,12 @@ def test_logs_are_written_everywhere_and_cut_back_to_a_checkpoint(tmp_path: Path
 
 def test_without_a_terminal_progress_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(0, 1000, seconds_between_lines=0.0)
-    progress.advance(500)
-    progress.show(row(500))
-    progress.note("a note")
+    with log_to_standard_error():
+        progress.advance(500)
+        progress.show(row(500))
+        logging.getLogger("atari_dqn").warning("a note")
     progress.close()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("step 500 of 1000, ")
     assert "epsilon 0.500, score 1.00, loss 0.2500, mean max q 2.000" in lines[0]
-    assert lines[1:] == ["a note"]
+    assert lines[1:] == ["note: a note"]

@@ -28,7 +28,8 @@ from tests.agent.test_agent import ACTIONS, SHAPE, config
                 "agent.double": False,
                 "optimizer.epsilon": 1e-6,
             },
-            "--agent.double false --agent.loss squared --network.nature_channels [4,8,8] --optimizer.epsilon 1e-06",
+            "--agent.double false --agent.loss squared --network.nature_channels [4,8,8] "
+            "--optimizer.epsilon 1e-06",
         ),
     ],
 )

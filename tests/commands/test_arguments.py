@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from atari_dqn.commands.requests import paths_of
+from atari_dqn.commands.arguments import paths_of
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""The commands that review runs: learning curves, the page of recordings, and comparisons."""
+
+import argparse
+import json
+from pathlib import Path
+
+from atari_dqn.commands.arguments import Command, add_root, add_videos, paths_of, whole_number
+from atari_dqn.console import say_notes
+from atari_dqn.errors import UserError, check_installed
+from atari_dqn.files.atomic_write import write_whole
+from atari_dqn.runs.directory import check_writable
+
+DEFAULT_PORT = 8000
+
+
+def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``plot``."""
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="run directories; those of one game and recipe become one curve",
+    )
+    parser.add_argument(
+        "--out",
+        default="curves",
+        metavar="STEM",
+        help="STEM.png and STEM.svg are written (default: %(default)s)",
+    )
+
+
+def plot(options: argparse.Namespace) -> int:
+    """Draws learning curves."""
+    from atari_dqn.report.learning_curves import plot_runs
+
+    check_writable(Path(options.out).parent)
+    for path in plot_runs(paths_of(options.runs), Path(options.out)):
+        print(path)
+    return 0
+
+
+def add_gallery_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``gallery``."""
+    add_videos(parser)
+    add_root(parser)
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="serve the page on this machine and follow runs as they go on",
+    )
+    parser.add_argument(
+        "--port",
+        type=whole_number(0),
+        metavar="N",
+        help=f"of --live (default: {DEFAULT_PORT})",
+    )
+
+
+def gallery(options: argparse.Namespace) -> int:
+    """Writes or serves the page."""
+    check_installed("the page", ("jinja2", "plotly"), "gallery", "gallery")
+    from atari_dqn.gallery.collect import collect
+    from atari_dqn.gallery.page import write_page
+    from atari_dqn.gallery.serve import live_page
+
+    root = Path(options.root)
+    videos = Path(options.videos)
+    if options.port is not None and not options.live:
+        raise UserError("--port is for --live, which serves the page")
+    check_writable(videos)
+    if options.live:
+        port = DEFAULT_PORT if options.port is None else options.port
+        with live_page(root, videos, port) as live:
+            followed = f"the runs in '{root}' and the recordings in '{videos}'"
+            print(f"{live.address} follows {followed}; Ctrl-C ends it", flush=True)
+            live.follow()
+        return 0
+    data, notes = collect(root, videos)
+    say_notes(notes)
+    if not data["runs"]:
+        missing = f"no runs in '{root}' and no recordings in '{videos}'"
+        raise UserError(f"{missing}: 'make train GAME=...' makes both")
+    page = write_page(videos, data)
+    counts = [f"{len(data[name])} {name}" for name in ("runs", "recordings", "evaluations")]
+    print(f"{page}: {', '.join(counts)}")
+    return 0
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``report``."""
+    add_videos(parser)
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="runs, evaluations (JSON), or directories with such in them",
+    )
+    parser.add_argument("--out", metavar="STEM", help="also write STEM.html and STEM.json")
+
+
+def report(options: argparse.Namespace) -> int:
+    """Prints a comparison of runs."""
+    from atari_dqn.report.results import read_results
+    from atari_dqn.report.tables import make_tables
+    from atari_dqn.report.text import as_text
+
+    if options.out:
+        check_installed("the page", ("jinja2", "matplotlib"), "report", "gallery,plot")
+        check_writable(Path(options.out).parent)
+    results, notes = read_results(paths_of(options.paths), Path(options.videos))
+    say_notes(notes)
+    tables = make_tables(results)
+    print(as_text(tables))
+    if options.out:
+        from atari_dqn.report.html import as_page
+
+        _write(
+            Path(f"{options.out}.json"),
+            json.dumps([table.to_json() for table in tables], indent=1) + "\n",
+        )
+        _write(Path(f"{options.out}.html"), as_page(tables))
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text.encode())
+    print(f"written {path}")
+
+
+PLOT = Command("plot", "Draws the learning curves of runs.", add_plot_arguments, plot)
+GALLERY = Command(
+    "gallery",
+    "Writes the page for reviewing runs and recordings, or serves it and follows a run.",
+    add_gallery_arguments,
+    gallery,
+)
+REPORT = Command(
+    "report",
+    "Compares runs with each other and with published scores.",
+    add_report_arguments,
+    report,
+)

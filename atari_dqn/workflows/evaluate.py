@@ -1,0 +1,334 @@
+"""Evaluating a checkpoint: its score, recordings of single episodes, and the result as JSON."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atari_dqn.config.resolve import load_config, read_config
+from atari_dqn.config.schema import Config
+from atari_dqn.errors import UserError, describe_failure
+from atari_dqn.files.atomic_write import write_whole
+from atari_dqn.games.ids import identify
+from atari_dqn.runs import checkpoint
+from atari_dqn.runs.directory import CONFIG, check_writable
+from atari_dqn.workflows.settings import SettingsRequest, start_tensorflow, video_directory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from atari_dqn.agent.agent import Agent
+    from atari_dqn.evaluation.evaluate import Evaluation, Rank
+    from atari_dqn.recording.episode_file import EpisodeFile, Origin
+    from atari_dqn.recording.render import Show
+
+logger = logging.getLogger(__name__)
+
+RANDOM = "random"
+# Settings of the environment on which a network depends, whatever the protocol.
+NETWORK_INPUTS = ("time_feature", "rescale", "kwargs")
+# Seconds by which a file may be shorter than its episode without a remark.
+LONGEST_SILENT_CUT = 0.1
+
+
+@dataclass(frozen=True)
+class PlayerRequest:
+    """A checkpoint that is to play.
+
+    Attributes:
+        checkpoint: a run's directory, or one checkpoint in it.
+        game: another id of the same game; None: that of the checkpoint.
+        protocol: name or file of another protocol; None: that of the checkpoint.
+    """
+
+    checkpoint: Path
+    game: str | None = None
+    protocol: str | None = None
+
+
+@dataclass(frozen=True)
+class Player:
+    """An agent from a checkpoint, and the settings it plays under.
+
+    Attributes:
+        path: its checkpoint.
+        agent: the agent.
+        config: settings of game, protocol and network.
+    """
+
+    path: Path
+    agent: "Agent"
+    config: Config
+
+    @property
+    def run(self) -> str:
+        """Name of its run."""
+        return self.path.resolve().parent.name
+
+    @property
+    def step(self) -> int:
+        """Agent steps it was trained for."""
+        return checkpoint.step_of(self.path)
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """An evaluation, and how it is recorded.
+
+    Attributes:
+        videos: directory of all recordings.
+        seed: of the episodes and of the random actions.
+        episodes: number of episodes; None: that of the protocol.
+        epsilon: probability of a random action; None: that of the protocol.
+        scale: pixels of a recording for each pixel of the screen; None: as ``write_recording``.
+        annotated: whether the median episode is recorded with the agent's values, too.
+    """
+
+    videos: Path
+    seed: int = 1
+    episodes: int | None = None
+    epsilon: float | None = None
+    scale: int | None = None
+    annotated: bool = False
+
+
+@dataclass(frozen=True)
+class ScoredPlayer:
+    """The result of an evaluation, before anything of it is written.
+
+    Attributes:
+        result: scores and episodes.
+        origin: who played.
+        name: who played, in words.
+        directory: where its recordings go.
+    """
+
+    result: "Evaluation"
+    origin: "Origin"
+    name: str
+    directory: Path
+
+    def describe(self) -> str:
+        """Returns the result in words, on several lines."""
+        from atari_dqn.evaluation.describe import describe
+
+        return describe(self.result, agent=self.name)
+
+
+@dataclass(frozen=True)
+class RecordedEpisode:
+    """An episode that was recorded.
+
+    Attributes:
+        rank: which episode of the evaluation it is.
+        paths: the files.
+        described: the JSON beside them.
+    """
+
+    rank: "Rank"
+    paths: list[Path]
+    described: "EpisodeFile"
+
+    def describe(self) -> str:
+        """Returns the files and what they show, on one line."""
+        files = f"{self.paths[0].with_suffix('')}." + ", .".join(
+            path.suffix.removeprefix(".") for path in self.paths
+        )
+        played = self.described.seconds
+        seconds = min(file.seconds for file in self.described.files.values())
+        is_cut = seconds < played - LONGEST_SILENT_CUT
+        cut = f"; the GIF {seconds:.0f} s" if is_cut else ""
+        score = self.described.episode.score
+        return (
+            f"{'recorded':<17} {files} ({self.rank} episode, score {score:g}, {played:.1f} s{cut})"
+        )
+
+
+def load_player(request: PlayerRequest) -> Player:
+    """Loads a checkpoint to play under its own settings, or those of another id or protocol.
+
+    Raises:
+        UserError: it is damaged, or the game or the protocol is not one that it can play.
+    """
+    path = checkpoint.find(request.checkpoint)
+    config = read_config(path / CONFIG)
+    if request.game or request.protocol:
+        game = request.game or config.game
+        config = transferred_config(path, config, game, request.protocol)
+    start_tensorflow(config)
+    from atari_dqn.agent.pretrained import load_agent
+
+    player = Player(path, load_agent(path), config)
+    _check_fits(player)
+    return player
+
+
+def transferred_config(path: Path, stored: Config, game: str, protocol: str | None) -> Config:
+    """Returns a checkpoint's settings under another id of its game, or under another protocol.
+
+    Args:
+        path: of the checkpoint.
+        stored: its settings.
+        game: id to play.
+        protocol: protocol to play under; None: that of the checkpoint.
+
+    Raises:
+        UserError: the id is of another game.
+    """
+    overrides: dict[str, Any] = {"network.torso": stored.network.torso}
+    if identify(game).rom is None:
+        overrides["environment.kwargs"] = stored.environment.kwargs
+    requested, _ = load_config(game, protocol=protocol, overrides=overrides)
+    if requested.rom != stored.rom:
+        raise UserError(f"'{path}' plays {stored.game}, not {requested.game}")
+    if protocol is None:
+        fixed = {name: getattr(requested.environment, name) for name in requested.spec.fixed()}
+        environment = stored.environment.model_copy(update=fixed)
+        return stored.model_copy(update={"game": requested.game, "environment": environment})
+    inputs = {name: getattr(stored.environment, name) for name in NETWORK_INPUTS}
+    changes = {
+        "game": requested.game,
+        "protocol": requested.protocol,
+        "environment": requested.environment.model_copy(update=inputs),
+        "evaluation": requested.evaluation,
+    }
+    return stored.model_copy(update=changes)
+
+
+def evaluate_player(player: Player, request: EvaluationRequest) -> ScoredPlayer:
+    """Scores an agent under the protocol of its settings."""
+    from atari_dqn.evaluation.evaluate import evaluate
+    from atari_dqn.recording.episode_file import Origin
+
+    directory = video_directory(request.videos, player.config, player.run)
+    check_writable(directory)
+    result = evaluate(
+        player.agent.act,
+        player.config,
+        seed=request.seed,
+        episodes=request.episodes,
+        epsilon=request.epsilon,
+    )
+    origin = Origin("evaluation", player.run, player.config.recipe, str(player.path), player.step)
+    name = f"{player.path}, {player.step} agent steps"
+    return ScoredPlayer(result, origin, name, directory)
+
+
+def evaluate_random(settings: SettingsRequest, request: EvaluationRequest) -> ScoredPlayer:
+    """Scores uniformly random actions."""
+    from atari_dqn.evaluation.evaluate import evaluate
+    from atari_dqn.recording.episode_file import RANDOM_PLAY
+
+    resolved = settings.resolve(learns=False)
+    directory = video_directory(request.videos, resolved.config, RANDOM)
+    check_writable(directory)
+    for note in resolved.notes:
+        logger.warning(note)
+    result = evaluate(
+        first_action,
+        resolved.config,
+        seed=request.seed,
+        episodes=request.episodes,
+        epsilon=1.0,
+    )
+    return ScoredPlayer(result, RANDOM_PLAY, "uniformly random actions", directory)
+
+
+def first_action(observations: "NDArray[Any]") -> "NDArray[Any]":
+    """A policy that always chooses action 0; for play in which every action is random."""
+    import numpy as np
+
+    return np.zeros(len(observations), np.int32)
+
+
+def evaluate_checkpoint(player: PlayerRequest, request: EvaluationRequest) -> Iterator[str]:
+    """Evaluates a checkpoint, writes and records the result, and yields it line by line."""
+    loaded = load_player(player)
+    scored = evaluate_player(loaded, request)
+    show = None
+    if request.annotated:
+        from atari_dqn.recording.annotation import annotate
+
+        show = annotate(loaded.agent, request.scale)
+    yield from write_and_describe(scored, request.scale, show)
+
+
+def write_and_describe(
+    scored: ScoredPlayer, scale: int | None = None, annotation: "Show | None" = None
+) -> Iterator[str]:
+    """Writes and records a result, and yields lines about it as they come.
+
+    Args:
+        scored: the result.
+        scale: pixels of a recording for each pixel of the screen.
+        annotation: how the median episode is recorded once more; None: it is not.
+    """
+    yield scored.describe()
+    path = write_result(scored)
+    for episode in record_ranked_episodes(scored, scale, annotation):
+        yield episode.describe()
+    yield f"{'written':<17} {path}"
+
+
+def write_result(scored: ScoredPlayer) -> Path:
+    """Writes the result of an evaluation as JSON, and returns its path."""
+    from atari_dqn.recording.episode_file import evaluation_json, evaluation_stem
+
+    result = scored.result
+    origin = scored.origin
+    path = scored.directory / f"{evaluation_stem(result, origin)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(evaluation_json(result, origin), indent=1) + "\n"
+    write_whole(path, text.encode())
+    return path
+
+
+def record_ranked_episodes(
+    scored: ScoredPlayer, scale: int | None = None, annotation: "Show | None" = None
+) -> Iterator[RecordedEpisode]:
+    """Records the median, best and worst episode, and yields each as it is done.
+
+    An episode that cannot be recorded is a warning: the score is known all the same.
+
+    Args:
+        scored: the result of an evaluation.
+        scale: pixels of a recording for each pixel of the screen.
+        annotation: how the median episode is recorded once more; None: it is not.
+    """
+    from atari_dqn.recording.episode_file import EvaluatedEpisode, conditions_of
+    from atari_dqn.recording.render import Rendering, record_ranked
+
+    result = scored.result
+    suffix = conditions_of(result, scored.origin)
+    views: list[tuple[Rank, str, Show | None]]
+    views = [(rank, suffix, None) for rank in result.ranked()]
+    if annotation is not None:
+        views.append(("median", f"{suffix}_annotated", annotation))
+    for rank, name, show in views:
+        episode = EvaluatedEpisode.of_rank(result, rank, scored.origin)
+        rendering = Rendering(scale, show)
+        try:
+            described, paths = record_ranked(scored.directory, episode, name, rendering)
+        except (Exception, SystemExit) as error:  # an environment of the user's may do anything
+            reason = describe_failure(error)
+            logger.warning(f"the {rank} episode is not recorded: {reason}")
+            continue
+        yield RecordedEpisode(rank, list(paths.values()), described)
+
+
+def _check_fits(player: Player) -> None:
+    """Raises a UserError for a game whose actions or observations the agent does not know."""
+    from atari_dqn.environments.environments import make_games
+
+    agent = player.agent
+    config = player.config
+    games = make_games(config.spec, config.environment, 1, config.evaluation.frame_cap)
+    for name, known, present in (
+        ("actions", len(agent.action_names), len(games.action_names)),
+        ("observations", agent.observation_shape, games.observation_shape),
+    ):
+        if known != present:
+            there = f"{config.game} under protocol '{config.protocol}' has {present}"
+            raise UserError(f"'{player.path}' knows {name} {known}; {there}")

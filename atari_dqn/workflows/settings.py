@@ -1,0 +1,77 @@
+"""The settings that a job requests, and what they resolve to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from atari_dqn.config.resolve import load_config
+from atari_dqn.config.schema import Config
+from atari_dqn.runs.directory import game_directory
+
+
+@dataclass(frozen=True)
+class ResolvedSettings:
+    """All settings of a job.
+
+    Attributes:
+        config: every setting with its value.
+        notes: messages for the user about what overrides what.
+        requested: names of the settings that the request named itself: ``section.key``,
+            ``recipe`` and ``protocol``.
+    """
+
+    config: Config
+    notes: list[str]
+    requested: frozenset[str]
+
+
+@dataclass(frozen=True)
+class SettingsRequest:
+    """The settings that a job requests; all others have their defaults.
+
+    Attributes:
+        game: environment id or bare name of a game.
+        recipe: name or TOML file of a recipe; None: the default recipe of the game.
+        protocol: name or TOML file of a protocol; None: the default protocol of the game.
+        overrides: values by ``section.key``; they override recipe and protocol.
+    """
+
+    game: str
+    recipe: str | None = None
+    protocol: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    def resolve(
+        self, kwargs: Mapping[str, Any] | None = None, *, learns: bool = True
+    ) -> ResolvedSettings:
+        """Returns all settings of the job.
+
+        Args:
+            kwargs: arguments of the environment, for a request that names none.
+            learns: whether a network will be trained; without one, any recipe suits any game.
+
+        Raises:
+            UserError: a setting is unknown or out of range, or does not suit the game.
+        """
+        defaults = {"environment.kwargs": kwargs} if kwargs else {}
+        overrides = {**defaults, **self.overrides}
+        config, notes = load_config(self.game, self.recipe, self.protocol, overrides, learns=learns)
+        requested = set(self.overrides)
+        if self.recipe is not None:
+            requested.add("recipe")
+        if self.protocol is not None:
+            requested.add("protocol")
+        return ResolvedSettings(config, notes, frozenset(requested))
+
+
+def start_tensorflow(config: Config) -> None:
+    """Starts TensorFlow with the thread counts of the settings."""
+    from atari_dqn.backend.startup import start
+
+    start(config.machine.intra_op_threads, config.machine.inter_op_threads)
+
+
+def video_directory(videos: Path, config: Config, run: str) -> Path:
+    """Returns the directory of a run's recordings."""
+    return game_directory(videos, config.game) / run

@@ -1,0 +1,336 @@
+"""Training a run: started, or continued from its newest checkpoint."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atari_dqn.config.schema import Config
+from atari_dqn.errors import UserError
+from atari_dqn.games.ids import identify
+from atari_dqn.runs import checkpoint
+from atari_dqn.runs.circumstances import write_circumstances
+from atari_dqn.runs.continuation import for_this_machine, merge, notes_on_speed, own_config
+from atari_dqn.runs.directory import check_writable, choose, claimed, stored_arguments, unfinished
+from atari_dqn.runs.lock import held
+from atari_dqn.training.stopwatch import shares
+from atari_dqn.workflows.settings import (
+    ResolvedSettings,
+    SettingsRequest,
+    start_tensorflow,
+    video_directory,
+)
+
+if TYPE_CHECKING:
+    from atari_dqn.training.loop import Training
+
+logger = logging.getLogger(__name__)
+
+STORAGES = {"memory": "raw in memory", "compressed": "packed in memory", "disk": "raw in a file"}
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run to start or to continue.
+
+    Attributes:
+        settings: the settings that are requested for it.
+        root: directory of all runs.
+        videos: directory of all recordings.
+        run: name or path of the run's directory, or ``last``; None: a new run.
+        init_from: checkpoint of another run, whose weights a new run begins with.
+        address: of the Ray cluster for a run with actors; None: this machine alone.
+        show_progress: whether a progress bar, or a line now and then, is shown.
+    """
+
+    settings: SettingsRequest
+    root: Path
+    videos: Path
+    run: str | None = None
+    init_from: Path | None = None
+    address: str | None = None
+    show_progress: bool = False
+
+
+class RunState(Enum):
+    """How a run was left."""
+
+    COMPLETE = auto()
+    COMPLETE_BEFORE = auto()  # it had all its steps already, and nothing was done
+    INTERRUPTED = auto()  # it was stopped on request, and saved
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What has become of a run.
+
+    Attributes:
+        state: how it was left.
+        directory: of the run.
+        config: its settings.
+        steps: agent steps so far.
+        checkpoint: its newest checkpoint.
+        seconds: wall time of all its starts.
+        mean_score: of the last 100 training episodes; None: none has ended yet.
+        shares: share of each part of the work in the wall time.
+    """
+
+    state: RunState
+    directory: Path
+    config: Config
+    steps: int
+    checkpoint: Path
+    seconds: float = 0.0
+    mean_score: float | None = None
+    shares: dict[str, float] | None = None
+
+    def describe(self) -> str:
+        """Returns the outcome in words, on one line or several."""
+        if self.state is RunState.COMPLETE_BEFORE:
+            advice = "a larger number of steps extends it"
+            return f"{self.directory} is complete: {self.steps} agent steps; {advice}"
+        if self.state is RunState.INTERRUPTED:
+            return self._describe_interruption()
+        score = "no episode has ended yet"
+        if self.mean_score is not None:
+            score = f"mean score of the last 100 episodes {self.mean_score:.2f}"
+        parts = ", ".join(f"{name} {share:.1%}" for name, share in (self.shares or {}).items())
+        return "\n".join(
+            [
+                f"complete: {self.steps} agent steps in {self.seconds:.0f} s, {score}",
+                f"time: {parts}",
+                f"checkpoint: {self.checkpoint}",
+            ]
+        )
+
+    def _describe_interruption(self) -> str:
+        total = self.config.training.total_steps
+        game = self.config.game
+        has_folder = len(self.directory.parts) > 1
+        run = self.directory.as_posix() if has_folder else f"./{self.directory}"
+        return "\n".join(
+            [
+                f"interrupted at step {self.steps} of {total} and saved; to continue:",
+                f"  make train GAME={game} RUN={run}",
+                f"  atari-dqn train --game {game} --run-dir {run}",
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run whose directory is held, and all that its training needs.
+
+    Attributes:
+        config: settings of the run.
+        directory: of the run.
+        videos: directory of the run's recordings.
+        stored: checkpoint to continue from; None: a new run.
+        init_from: checkpoint whose weights a new run begins with.
+        show_progress: as in ``RunRequest``.
+    """
+
+    config: Config
+    directory: Path
+    videos: Path
+    stored: checkpoint.Checkpoint | None
+    init_from: Path | None
+    show_progress: bool
+
+
+def start_or_continue(request: RunRequest) -> RunOutcome:
+    """Trains a run to its end, or until it is interrupted.
+
+    Raises:
+        UserError: the request contradicts itself or the run, or something could not be read or
+            written.
+    """
+    settings = _resolve(request)
+    chosen = choose(request.root, settings.config, request.run)
+    new_or_named = claimed(chosen) if request.run is None else nullcontext(chosen)
+    with new_or_named as directory, held(directory):
+        videos = video_directory(request.videos, settings.config, directory.name)
+        check_writable(videos)
+        stored = newest_sound(checkpoint.in_run(directory))
+        if stored is not None:
+            settings = _continued_settings(request, settings, directory, stored)
+            if _is_complete(stored, settings.config):
+                return RunOutcome(
+                    RunState.COMPLETE_BEFORE, directory, settings.config, stored.step, stored.path
+                )
+        init_from = checkpoint.find(request.init_from) if request.init_from else None
+        _log_beginning(request, settings, directory, is_new=stored is None)
+        config = settings.config
+        job = _Job(config, directory, videos, stored, init_from, request.show_progress)
+        with _ray_for_actors(config, request.address):
+            return _train(job)
+
+
+def newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
+    """Returns the newest of a run's checkpoints that it can continue from; None if it has none.
+
+    Raises:
+        UserError: all are damaged or hold no more than an agent.
+    """
+    for path in reversed(saved):
+        try:
+            stored = checkpoint.load(path)
+            check_resumable(stored)
+            return stored
+        except UserError as error:
+            if path == saved[0]:
+                raise
+            logger.warning("%s; the checkpoint before it is used", error)
+    return None
+
+
+def check_resumable(stored: checkpoint.Checkpoint) -> None:
+    """Raises a UserError for a checkpoint that holds only an agent."""
+    if stored.agent_only or "counters" not in stored.arrays:
+        advice = "INIT_FROM= (--init-from) begins another run with its weights"
+        raise UserError(
+            f"'{stored.path}' holds an agent and nothing to continue its run with; {advice}"
+        )
+
+
+def _resolve(request: RunRequest) -> ResolvedSettings:
+    """Returns the settings of a new run, with what depends on this machine."""
+    game = identify(request.settings.game).id
+    kwargs = stored_arguments(request.root, game, request.run)
+    settings = request.settings.resolve(kwargs)
+    config = for_this_machine(settings.config)
+    if request.address and not config.machine.actors:
+        raise UserError("--address is of the Ray cluster that actors run on: it wants --actors N")
+    return replace(settings, config=config)
+
+
+def _continued_settings(
+    request: RunRequest,
+    settings: ResolvedSettings,
+    directory: Path,
+    stored: checkpoint.Checkpoint,
+) -> ResolvedSettings:
+    """Returns the settings of a run that is continued: its own, and what may change of them."""
+    if request.init_from:
+        advice = "so --init-from comes too late; choose another run directory"
+        raise UserError(f"'{directory}' has begun already, {advice}")
+    own, notes = own_config(directory, stored.path)
+    config = merge(own, settings.config, set(settings.requested))
+    return replace(settings, config=config, notes=[*settings.notes, *notes])
+
+
+def _is_complete(stored: checkpoint.Checkpoint, config: Config) -> bool:
+    is_evaluated = (
+        stored.notes.get("evaluation") is not None or not config.training.evaluation_period
+    )
+    return is_evaluated and stored.step >= config.training.total_steps
+
+
+def _log_beginning(
+    request: RunRequest, settings: ResolvedSettings, directory: Path, *, is_new: bool
+) -> None:
+    """Logs the notes on a run's settings, its game and its directory."""
+    from atari_dqn.evaluation.describe import describe_environment
+
+    config = settings.config
+    notes = list(settings.notes)
+    if is_new and request.run is None:
+        notes += _unfinished_notes(directory.parent)
+    notes += notes_on_speed(config)
+    for note in notes:
+        logger.warning(note)
+    rom = f" (rom {config.rom})" if config.rom else ""
+    environment = describe_environment(config)
+    logger.info(f"game: {config.game}{rom}; protocol {config.protocol}: {environment}")
+    logger.info(f"run directory: {directory}")
+
+
+def _unfinished_notes(game_directory: Path) -> list[str]:
+    others = unfinished(game_directory)
+    if not others:
+        return []
+    newest = others[-1]
+    advice = f"RUN={newest.name} (--run-dir) continues it"
+    return [f"this is a new run; {newest} is unfinished, and {advice}"]
+
+
+@contextmanager
+def _ray_for_actors(config: Config, address: str | None) -> Iterator[None]:
+    """Context with a Ray cluster, for a run with actors."""
+    if not config.machine.actors:
+        yield
+        return
+    from atari_dqn.distributed.ray_cluster import connect
+
+    ray = connect(address, "training with actors", config.machine.actors)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _train(job: _Job) -> RunOutcome:
+    """Trains from a run's own checkpoint, from the weights of another run, or from scratch."""
+    start_tensorflow(job.config)
+    training = _make_training(job)
+    if job.init_from is not None:
+        _copy_weights(training, job.init_from)
+    for note in write_circumstances(job.directory, job.config):
+        logger.warning(note)
+    storage = STORAGES[training.memory.storage]
+    logger.info(f"replay memory: {job.config.replay.capacity} frames, {storage}")
+    _restore(training, job)
+    training.agent.online.weights.summary(print_fn=logger.info, line_length=90)
+    is_complete = training.run()
+    stopwatch = training.stopwatch
+    seconds = stopwatch.wall
+    has_scores = training.episodes.count > 0
+    return RunOutcome(
+        state=RunState.COMPLETE if is_complete else RunState.INTERRUPTED,
+        directory=job.directory,
+        config=job.config,
+        steps=training.steps,
+        checkpoint=checkpoint.find(job.directory),
+        seconds=seconds,
+        mean_score=training.episodes.mean_score if has_scores else None,
+        shares=shares(stopwatch.seconds, seconds),
+    )
+
+
+def _make_training(job: _Job) -> "Training":
+    if job.config.machine.actors:
+        from atari_dqn.distributed.learner import DistributedTraining
+
+        return DistributedTraining(
+            job.config, job.directory, job.videos, show_progress=job.show_progress
+        )
+    from atari_dqn.training.loop import Training
+
+    return Training(job.config, job.directory, job.videos, show_progress=job.show_progress)
+
+
+def _copy_weights(training: "Training", origin: Path) -> None:
+    """Begins with the weights of another run."""
+    from atari_dqn.agent.pretrained import load_agent, start_from
+
+    has_same_actions = start_from(training.agent, load_agent(origin))
+    reservation = "" if has_same_actions else "; the output layers start anew: the actions differ"
+    logger.info(f"weights from {origin}{reservation}")
+
+
+def _restore(training: "Training", job: _Job) -> None:
+    """Restores a run from its checkpoint, or clears the logs of one that has none."""
+    from atari_dqn.training.logs import cut_logs
+
+    if job.stored is None:
+        cut_logs(job.directory, {})
+        return
+    is_exact = training.restore(job.stored)
+    logger.info(f"continuing at step {training.steps}")
+    if not is_exact:
+        logger.warning(
+            "the running episodes could not be repeated exactly; they go on from where they came to"
+        )

@@ -1,0 +1,56 @@
+"""Used from Python, the package prints nothing: its messages go where ``logging`` puts them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TRAIN = """
+from atari_dqn import Training, evaluate, load_agent, load_config
+config, _ = load_config("CartPole-v1", overrides={
+    "training.total_steps": 400,
+    "training.environments": 4,
+    "training.warmup_steps": 100,
+    "training.evaluation_period": 200,
+    "training.evaluation_episodes": 2,
+    "training.log_period": 100,
+    "replay.capacity": 1000,
+})
+assert Training(config, "run", "videos").run()
+agent = load_agent("run")
+evaluate(agent.act, agent.config, seed=1, episodes=2)
+"""
+CONFIGURE = """
+import logging
+logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+"""
+
+
+def run_python(program: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["Agent", "Environments", "Training", "evaluate", "load_agent", "register_torso"]
+)
+def test_importing_a_name_prints_nothing(name: str, tmp_path: Path) -> None:
+    answer = run_python(f"from atari_dqn import {name}", tmp_path)
+    assert (answer.stdout, answer.stderr) == ("", "")
+
+
+def test_training_evaluating_and_loading_print_nothing(tmp_path: Path) -> None:
+    answer = run_python(TRAIN, tmp_path)
+    assert (answer.stdout, answer.stderr) == ("", "")
+
+
+def test_whoever_configures_logging_gets_the_messages(tmp_path: Path) -> None:
+    answer = run_python(CONFIGURE + TRAIN, tmp_path)
+    assert answer.stdout == ""
+    lines = [line for line in answer.stderr.splitlines() if line.startswith("atari_dqn.")]
+    assert [line.partition(" evaluation mean ")[0] for line in lines] == [
+        "atari_dqn.training.logs INFO step 200:",
+        "atari_dqn.training.logs INFO step 400:",
+    ]
+    assert all("; recorded videos/CartPole-v1_run_step" in line for line in lines)
