@@ -33,7 +33,8 @@ class CatchGames:
         self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         for env, seed in zip(np.flatnonzero(mask), seeds, strict=True):
-            self._row[env], self._paddle[env] = 0, CELLS // 2
+            self._row[env] = 0
+            self._paddle[env] = CELLS // 2
             self._column[env] = np.random.default_rng(int(seed)).integers(CELLS)
         self._stack[mask] = 0
         return self._push(mask), np.ones(self.num_envs, np.int32)
@@ -50,7 +51,8 @@ class CatchGames:
             np.float32
         )
         everywhere = np.ones(self.num_envs, np.bool_)
-        observation, lives = self._push(everywhere), np.ones(self.num_envs, np.int32)
+        observation = self._push(everywhere)
+        lives = np.ones(self.num_envs, np.int32)
         return Transitions(
             observation, reward, landed, truncated, lives, np.ones(self.num_envs, np.int64)
         )

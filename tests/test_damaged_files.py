@@ -491,7 +491,8 @@ def filled() -> ReplayMemory:
     ring = memory("memory")
     ring.start(np.zeros((2, 4, 4), np.uint8))
     for number in range(40):
-        frames, zeros = np.full((2, 4, 4), number, np.uint8), np.zeros(2, np.float32)
+        frames = np.full((2, 4, 4), number, np.uint8)
+        zeros = np.zeros(2, np.float32)
         ring.add(np.zeros(2, np.int32), zeros, zeros + 1, frames, np.zeros(2, np.bool_), frames)
     return ring
 
@@ -874,7 +875,8 @@ def change_setting(path: Path, **changes: Any) -> None:
 def test_a_setting_that_was_changed_by_hand_and_may_not_be_is_named(
     run: Path, name: str, value: Any
 ) -> None:
-    path, saved = run / "config.toml", checkpoint.in_run(run)[-1]
+    path = run / "config.toml"
+    saved = checkpoint.in_run(run)[-1]
     had = getattr(getattr(read_config(path), name.split("__")[0]), name.split("__")[1])
     change_setting(path, **{name: value})
     with pytest.raises(UserError) as error:
@@ -898,7 +900,8 @@ def test_a_setting_that_was_changed_by_hand_and_may_be_counts(
 
 @pytest.mark.parametrize("damage", ["missing", "torn", "utf-16", "folder"])
 def test_settings_that_cannot_be_read_are_those_of_the_checkpoint(run: Path, damage: str) -> None:
-    path, saved = run / "config.toml", checkpoint.in_run(run)[-1]
+    path = run / "config.toml"
+    saved = checkpoint.in_run(run)[-1]
     text = path.read_text()
     path.unlink()
     if damage == "folder":

@@ -90,14 +90,13 @@ def sampled(agent: Agent) -> Batch:
     """Eight transitions out of the replay memory that the settings describe, after 50 steps of two
     environments of noise.
     """
-    random, memory = np.random.default_rng(0), make_memory(agent.config, 2, SHAPE, None)
+    random = np.random.default_rng(0)
+    memory = make_memory(agent.config, 2, SHAPE, None)
     frames = random.integers(256, size=(51, 2, *SHAPE[1:]), dtype=np.uint8)
     memory.start(frames[0])
     for frame in frames[1:]:
-        action, reward = (
-            random.integers(len(ACTIONS), size=2).astype(np.int32),
-            random.normal(size=2).astype(np.float32),
-        )
+        action = random.integers(len(ACTIONS), size=2).astype(np.int32)
+        reward = random.normal(size=2).astype(np.float32)
         ended = random.random(2) < 0.1
         memory.add(
             action, reward, np.where(ended, np.float32(0), np.float32(1)), frame, ended, frame[::-1]
@@ -119,9 +118,11 @@ def improves_and_repeats(combination: Combination, updates: int) -> None:
         assert np.isfinite(np.array(metrics, np.float64)).all()
         assert np.shape(surprise) == (8,)
         losses.append(metrics.loss.item())
-    first, last = np.mean(losses[:3]), np.mean(losses[-3:])
+    first = np.mean(losses[:3])
+    last = np.mean(losses[-3:])
     assert last < 0.8 * first, f"{first} to {last}"
-    stored, observations = agent.arrays(), np.moveaxis(data.observation, -1, 1)
+    stored = agent.arrays()
+    observations = np.moveaxis(data.observation, -1, 1)
     futures: list[list[float]] = []
     for _ in range(2):
         agent.restore(stored)

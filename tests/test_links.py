@@ -374,7 +374,8 @@ def test_logs_of_a_directory_that_is_deleted_end_in_one_line(run: Path) -> None:
 
 def test_a_run_whose_directory_is_deleted_ends_in_one_line(tmp_path: Path) -> None:
     training = catch(tmp_path, small(training__total_steps=400, training__checkpoint_period=200))
-    directory, step = training.run_directory, training.step
+    directory = training.run_directory
+    step = training.step
 
     def delete_and_step(observation: Any) -> Any:
         if training.steps == 100:

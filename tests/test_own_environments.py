@@ -145,7 +145,8 @@ def test_arguments_of_a_recipe_and_of_a_protocol_count_before_the_environment_is
         "[environment]\nkwargs = {size = 4}\n[network]\ntorso = 'mlp'\n"
     )
     (tmp_path / "protocol.toml").write_text("[environment]\nkwargs = {size = 5}\nframe_skip = 1\n")
-    recipe, protocol = tmp_path / "recipe.toml", tmp_path / "protocol.toml"
+    recipe = tmp_path / "recipe.toml"
+    protocol = tmp_path / "protocol.toml"
 
     def sizes(*arguments: Any, **more: Any) -> Any:
         return load_config(game, *arguments, **more)[0].environment.kwargs["size"]

@@ -59,7 +59,8 @@ def test_paths_may_be_text_everywhere(tmp_path: Path, monkeypatch: pytest.Monkey
     again = Training(config, "run", "videos")
     assert again.restore(checkpoint.load("run"))
     result = evaluate(ones, config, seed=1, episodes=2)
-    episode, origin = result.representative(), Origin("record", "run", None, None, 0)
+    episode = result.representative()
+    origin = Origin("record", "run", None, None, 0)
     assert write_recording("plain.gif", config, episode).seconds > 0
     assert write_recording("UPPER.GIF", config, episode).seconds > 0
     write_recordings({"gif": "both.gif", "mp4": "both.mp4"}, config, episode)

@@ -57,7 +57,8 @@ def train(config: Config, directory: Path) -> Training:
 
 def greedy_scores(agent: Agent, config: Config, steps: int) -> list[float]:
     environments = Environments(CatchGames(8), config.environment, seed=99)
-    observation, scores = environments.reset(), []
+    observation = environments.reset()
+    scores = []
     for _ in range(steps):
         environments.send(agent.act(observation))
         step = environments.recv()

@@ -28,7 +28,8 @@ def test_a_released_agent_is_far_better_than_random_play(agent: Path) -> None:
 def test_card_results_and_evaluation_name_the_same_score(agent: Path) -> None:
     statistics = _published(agent)
     assert statistics["episodes"] >= 30
-    mean, error = statistics["mean"], statistics["standard_error"]
+    mean = statistics["mean"]
+    error = statistics["standard_error"]
     assert f"mean {mean:.2f} +- {error:.2f}" in (agent / "README.md").read_text(encoding="utf-8")
     results = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     lines = [line for line in results.splitlines() if f"checkpoints/released/{agent.name}/" in line]

@@ -94,7 +94,8 @@ def torture(
         str(directory / "videos"),
     ]
     subprocess.run([*command, "--run-dir", "alone"], check=True, capture_output=True)
-    outcome, moments = Outcome(task, recipe), random.Random(seed)
+    outcome = Outcome(task, recipe)
+    moments = random.Random(seed)
     run = directory / task.replace("/", "-") / "killed"
     while outcome.kills < kills:
         process = subprocess.Popen(
@@ -146,7 +147,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=12_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    pairs, outcomes = list(itertools.product(options.recipes, options.tasks)), []
+    pairs = list(itertools.product(options.recipes, options.tasks))
+    outcomes = []
     for number, (recipe, task) in enumerate(pairs):
         with tempfile.TemporaryDirectory() as directory:
             share = -(-options.kills // len(pairs))

@@ -49,7 +49,8 @@ def run_here(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.Complete
     """As ``run``, with the TensorFlow that this process has started; what is not expected to fail
     and does has a traceback.
     """
-    out, errors = io.StringIO(), io.StringIO()
+    out = io.StringIO()
+    errors = io.StringIO()
     started = mock.patch.object(startup, "start")
     with (
         contextlib.chdir(cwd),

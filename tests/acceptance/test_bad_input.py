@@ -269,7 +269,8 @@ def test_a_disk_that_fills_up_anywhere(
     """With next to no room, or with too little for a checkpoint; then continued with room again."""
     command = ("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040")
     digest = ("digest", f"checkpoints/{GAME}/first")
-    before, after = run(*digest, cwd=trained).stdout, run(*digest, cwd=continued).stdout
+    before = run(*digest, cwd=trained).stdout
+    after = run(*digest, cwd=continued).stdout
     with small_disk(tmp_path / "disk") as disk:
         user = shutil.copytree(trained, (disk or tmp_path) / "user")
         options: dict[str, Any] = {}

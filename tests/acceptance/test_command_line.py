@@ -109,10 +109,8 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
     ]
     for rank in ("median", "best", "worst", "median_annotated"):
         rank, _, annotated = rank.partition("_")
-        beginning, end = (
-            f"{GAME}_first_step000000960_score*_{rank}_tutorial_seed1",
-            f"_{annotated}" if annotated else "",
-        )
+        beginning = f"{GAME}_first_step000000960_score*_{rank}_tutorial_seed1"
+        end = f"_{annotated}" if annotated else ""
         (described,) = videos.glob(f"{beginning}{end}.json")
         told = json.loads(described.read_text())
         assert (told["rank"], told["annotated"], told["checkpoint"]) == (
@@ -186,7 +184,8 @@ def test_a_run_begins_with_the_weights_of_another(
         *idle,
     )
     assert said in run(*command, cwd=tmp_path).stderr
-    theirs, ours = load_agent(origin), load_agent(tmp_path / "checkpoints" / game / "second")
+    theirs = load_agent(origin)
+    ours = load_agent(tmp_path / "checkpoints" / game / "second")
     same = [
         np.array_equal(a, b)
         for a, b in zip(

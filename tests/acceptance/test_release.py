@@ -33,10 +33,8 @@ def lines(text: str, names: tuple[str, ...]) -> list[str]:
 
 def test_a_released_agent_scores_what_its_card_says(released: Path) -> None:
     again = run("eval", "checkpoints/released/small", "--episodes", "3", cwd=released).stdout
-    said, card = (
-        (released / "said.txt").read_text(),
-        (released / "checkpoints/released/small/README.md").read_text(),
-    )
+    said = (released / "said.txt").read_text()
+    card = (released / "checkpoints/released/small/README.md").read_text()
     names = ("game", "protocol", "evaluation", "score", "length")
     assert lines(again, names) == lines(said, names) == lines(card, names)
     assert len(lines(card, names)) == len(names)

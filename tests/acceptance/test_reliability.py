@@ -148,7 +148,8 @@ def test_a_pickle_is_not_loaded(run_directory: Path, tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     trap = np.empty(1, object)
     trap[0] = Trap(sprung)
-    arrays, frames = run_directory / FILES[0], run_directory / FILES[3]
+    arrays = run_directory / FILES[0]
+    frames = run_directory / FILES[3]
     for file, content in (
         (arrays, checkpoint.read_arrays(arrays)),
         (frames, checkpoint.read_arrays(frames)),

@@ -115,7 +115,8 @@ def test_updates_in_one_call_are_the_same_as_one_after_the_other(
         machine__precision=precision, agent__target_period_updates=period, agent__target_rate=rate
     )
     batches = [batch(number) for number in range(8)]
-    one, other = Agent(settings, SHAPE, ACTIONS), Agent(settings, SHAPE, ACTIONS)
+    one = Agent(settings, SHAPE, ACTIONS)
+    other = Agent(settings, SHAPE, ACTIONS)
     single = [one.update(data)[0] for data in batches]
     together = [other.update(joined(some), len(some))[0] for some in (batches[:1], batches[1:])]
     assert one.updates == other.updates == 8
@@ -196,7 +197,8 @@ def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
     other = Agent(config(agent__target_period_updates=4, machine__seed=99), SHAPE, ACTIONS)
     other.restore(one.arrays())
     for number in range(6, 10):
-        metrics, other_metrics = one.update(batch(number))[0], other.update(batch(number))[0]
+        metrics = one.update(batch(number))[0]
+        other_metrics = other.update(batch(number))[0]
         assert metrics.loss.item() == pytest.approx(other_metrics.loss.item(), rel=1e-5)
     for name, array in one.arrays().items():
         np.testing.assert_allclose(array, other.arrays()[name], rtol=1e-4, atol=1e-6, err_msg=name)
@@ -322,10 +324,8 @@ def test_a_reset_draws_the_head_anew_and_shrinks_the_torso_towards_new_weights()
     settings = config(
         agent__reset_period_updates=3, agent__reset_keep=0.75, optimizer__learning_rate=1e-3
     )
-    agent, same = (
-        Agent(settings, SHAPE, ACTIONS),
-        Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS),
-    )
+    agent = Agent(settings, SHAPE, ACTIONS)
+    same = Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS)
     for number in range(3):
         agent.update(batch(number))
         same.update(batch(number))
@@ -368,7 +368,8 @@ def test_noise_changes_what_is_explored_and_never_what_is_valued() -> None:
 
 
 def test_equal_weights_are_no_weights() -> None:
-    one, other = Agent(config(), SHAPE, ACTIONS), Agent(config(), SHAPE, ACTIONS)
+    one = Agent(config(), SHAPE, ACTIONS)
+    other = Agent(config(), SHAPE, ACTIONS)
     data = batch()
     half = data._replace(weight=np.full(8, 0.5, np.float32))
     whole_loss, half_loss = (
@@ -434,7 +435,8 @@ def test_pictures_of_another_shape_order_or_type_are_refused(
     "dtype", [np.float32, np.float64, np.float16, np.int8, np.int64, np.uint16]
 )
 def test_vectors_may_be_numbers_of_any_type(dtype: type) -> None:
-    agent, numbers = vector_agent(), np.arange(24).reshape(3, 2, 4)
+    agent = vector_agent()
+    numbers = np.arange(24).reshape(3, 2, 4)
     expected = agent.values(numbers.astype(np.float32))
     np.testing.assert_array_equal(agent.values(numbers.astype(dtype)), expected)
     np.testing.assert_array_equal(agent.act(numbers.astype(dtype)), expected.argmax(axis=1))

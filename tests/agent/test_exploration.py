@@ -18,7 +18,8 @@ def test_each_environment_explores_by_itself() -> None:
     more.
     """
     random = np.random.default_rng(0)
-    steps, epsilon = 20_000, 0.5
+    steps = 20_000
+    epsilon = 0.5
     greedy = np.full(8, 9, np.int32)
     explored = np.stack([epsilon_greedy(greedy, epsilon, 5, random) != 9 for _ in range(steps)])
     correlation = np.asarray(np.corrcoef(explored.T))
@@ -40,7 +41,8 @@ def test_random_actions_are_uniform_and_independent_of_each_other() -> None:
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 def test_the_generator_moves_on_alike_whatever_epsilon_is(epsilon: float) -> None:
-    random, other = np.random.default_rng(2), np.random.default_rng(2)
+    random = np.random.default_rng(2)
+    other = np.random.default_rng(2)
     epsilon_greedy(np.zeros(6, np.int32), epsilon, 4, random)
     epsilon_greedy(np.ones(6, np.int32), 0.5, 4, other)
     assert random.random() == other.random()

@@ -85,10 +85,14 @@ def test_select_takes_one_value_of_each_row() -> None:
 def test_a_munchausen_target_is_the_papers_formula_term_by_term() -> None:
     """Vieillard et al. 2020, equation 2, in float64 with plain loops."""
     random = np.random.default_rng(0)
-    reward, discount = random.normal(size=8), random.choice([0.0, 0.97], size=8)
-    values, next_values = random.normal(size=(8, 5)), random.normal(size=(8, 5))
+    reward = random.normal(size=8)
+    discount = random.choice([0.0, 0.97], size=8)
+    values = random.normal(size=(8, 5))
+    next_values = random.normal(size=(8, 5))
     action = random.integers(5, size=8)
-    alpha, temperature, lowest = 0.9, 0.3, -1.0
+    alpha = 0.9
+    temperature = 0.3
+    lowest = -1.0
     expected = []
     for b in range(8):
         policy = np.exp(values[b] / temperature) / np.exp(values[b] / temperature).sum()
@@ -117,7 +121,8 @@ def naive_projection(
     samples: np.ndarray, probabilities: np.ndarray, support: np.ndarray
 ) -> np.ndarray:
     """Bellemare et al. 2017, Algorithm 1, atom by atom."""
-    spacing, projected = support[1] - support[0], np.zeros(len(support))
+    spacing = support[1] - support[0]
+    projected = np.zeros(len(support))
     for sample, probability in zip(samples, probabilities, strict=True):
         position = (np.clip(sample, support[0], support[-1]) - support[0]) / spacing
         low = int(position)
@@ -161,7 +166,8 @@ def test_a_categorical_target_is_the_projected_distribution_of_the_greedy_action
     random = np.random.default_rng(0)
     support = np.linspace(-10, 10, 21)
     probabilities = random.dirichlet(np.ones(21), size=(6, 3))
-    reward, discount = random.normal(size=6), random.choice([0.0, 0.99], size=6)
+    reward = random.normal(size=6)
+    discount = random.choice([0.0, 0.99], size=6)
     best = (probabilities @ support).argmax(axis=1)
     real = [tf.constant(array, tf.float32) for array in (reward, discount, probabilities, support)]
     samples = returns(real[0], real[1], real[3][None, None], tf.zeros((6, 3)))
@@ -186,7 +192,8 @@ def test_the_divergence_is_0_and_flat_where_the_prediction_is_the_target() -> No
 
 def test_the_divergence_is_the_sum_term_by_term_where_some_probabilities_are_0() -> None:
     random = np.random.default_rng(1)
-    target, logits = np.array([[0.0, 0.25, 0.75], [1.0, 0.0, 0.0]]), random.normal(size=(2, 3))
+    target = np.array([[0.0, 0.25, 0.75], [1.0, 0.0, 0.0]])
+    logits = random.normal(size=(2, 3))
     predicted = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = [
         sum(p * np.log(p / q) for p, q in zip(*rows, strict=True) if p)
@@ -198,11 +205,9 @@ def test_the_divergence_is_the_sum_term_by_term_where_some_probabilities_are_0()
 
 def test_the_quantile_loss_is_the_papers_sum_term_by_term() -> None:
     random = np.random.default_rng(0)
-    quantiles, fractions, target = (
-        random.normal(size=(4, 5)),
-        random.random((4, 5)),
-        2 * random.normal(size=(4, 7)),
-    )
+    quantiles = random.normal(size=(4, 5))
+    fractions = random.random((4, 5))
+    target = 2 * random.normal(size=(4, 7))
     delta = 0.7
     expected = np.zeros(4)
     for b in range(4):

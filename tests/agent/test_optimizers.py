@@ -20,8 +20,10 @@ def test_the_fused_kernels_do_what_keras_does(name: str) -> None:
         {"name": name, "learning_rate": 0.01, "epsilon": 1e-3, "beta2": 0.99}
     )
     start = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    fused_variable, stock_variable = keras.Variable(start), keras.Variable(start)
-    fused, stock = make_optimizer(settings, [fused_variable]), STOCK[name]
+    fused_variable = keras.Variable(start)
+    stock_variable = keras.Variable(start)
+    fused = make_optimizer(settings, [fused_variable])
+    stock = STOCK[name]
     for step in range(30):
         gradient = tf.constant(np.random.default_rng(step).normal(size=(5, 3)), tf.float32)
         fused.apply([gradient], [fused_variable])
@@ -34,7 +36,10 @@ def test_rmsprop_is_the_arithmetic_of_the_nature_paper() -> None:
     """Two updates of one weight: g / sqrt(mean of g^2 - (mean of g)^2 + epsilon), both means with
     decay 0.95.
     """
-    weight, by_hand, mean, mean_square = keras.Variable(1.0), 1.0, 0.0, 0.0
+    weight = keras.Variable(1.0)
+    by_hand = 1.0
+    mean = 0.0
+    mean_square = 0.0
     optimizer = make_optimizer(
         OptimizerSettings(name="rmsprop", learning_rate=0.1, epsilon=0.01), [weight]
     )

@@ -30,7 +30,8 @@ def grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grouped:
     """Makes a machine of 64 cores and a tebibyte whose kernel reports these groups and files, below
     a name with a space.
     """
-    proc, mounted = tmp_path / "proc", tmp_path / "sys fs"
+    proc = tmp_path / "proc"
+    mounted = tmp_path / "sys fs"
     monkeypatch.setattr(machine, "PROC", proc)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(CORES)))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": FREE}))

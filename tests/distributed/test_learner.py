@@ -14,7 +14,9 @@ from atari_dqn.distributed.experience import (
 from atari_dqn.replay.memory import ReplayMemory
 from atari_dqn.training.episodes import FinishedEpisode
 
-SHAPE, ENVS, ROUNDS = (6, 5), 3, 4
+SHAPE = (6, 5)
+ENVS = 3
+ROUNDS = 4
 
 
 def memory(
@@ -105,7 +107,8 @@ def test_every_transition_arrives_with_the_priority_that_its_actor_gave_it(
 ) -> None:
     learner = memory(3 * ENVS, n_step=n_step)
     assert learner.priorities is not None
-    given, largest = 0, set()
+    given = 0
+    largest = set()
     for index, experience in deliveries(seed, 120, n_step):
         largest.add(float(learner.priorities.arrays()["largest_priority"]))
         insert(learner, index * ENVS + np.arange(ENVS), experience)
@@ -122,17 +125,16 @@ def test_every_transition_arrives_with_the_priority_that_its_actor_gave_it(
 
 
 def test_experience_of_some_environments_is_added_as_if_they_were_alone() -> None:
-    together, alone = memory(3 * ENVS), [memory(ENVS) for _ in range(3)]
+    together = memory(3 * ENVS)
+    alone = [memory(ENVS) for _ in range(3)]
     for index, experience in deliveries(5, 60, 3):
         insert(together, index * ENVS + np.arange(ENVS), experience)
         insert(alone[index], np.arange(ENVS), experience)
     for index, single in enumerate(alone):
         for env in range(ENVS):
             rows = np.arange(60)[single._action[env] >= 0]
-            wanted, found = (
-                single.gather(np.full(60, env), rows),
-                together.gather(np.full(60, index * ENVS + env), rows),
-            )
+            wanted = single.gather(np.full(60, env), rows)
+            found = together.gather(np.full(60, index * ENVS + env), rows)
             for name in ("observation", "action", "reward", "discount", "next_observation"):
                 np.testing.assert_array_equal(
                     getattr(found, name), getattr(wanted, name), err_msg=name
@@ -142,7 +144,8 @@ def test_experience_of_some_environments_is_added_as_if_they_were_alone() -> Non
 def test_what_a_dead_actor_left_unfinished_is_not_continued_by_its_successor() -> None:
     ring = memory(1, n_step=3)
     frame = np.zeros((1, *SHAPE), np.uint8)
-    one, no = np.ones(1, np.float32), np.zeros(1, np.bool_)
+    one = np.ones(1, np.float32)
+    no = np.zeros(1, np.bool_)
     ring.start(frame)
     for number in range(1, 4):
         ring.add(np.zeros(1, np.int32), one, one, frame + number, no, frame)

@@ -42,7 +42,8 @@ class ScriptedGames:
         lives, terminated, truncated = self._script.pop(0)
         self._lives = np.array(lives, np.int32)
         observation = np.full((2, 1, 1, 1), len(self.sent), np.uint8)
-        rewards, frames = np.ones(2, np.float32), np.full(2, 4, np.int64)
+        rewards = np.ones(2, np.float32)
+        frames = np.full(2, 4, np.int64)
         ends = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
         return Transitions(observation, rewards, *ends, self._lives, frames)
 
@@ -142,7 +143,10 @@ def test_an_episode_plays_again_from_its_seed_and_actions(game: str) -> None:
         make_games(config.spec, config.environment, 3, 108_000), config.environment, seed=4
     )
     environments.reset()
-    seeds, actions, observations, rewards = environments.seeds.copy(), [], [], []
+    seeds = environments.seeds.copy()
+    actions = []
+    observations = []
+    rewards = []
     for _ in range(120):
         taken = random.integers(len(environments.action_names), size=3).astype(np.int32)
         actions.append(environments.send(taken)[1])
@@ -193,7 +197,8 @@ def test_a_seed_serves_several_episodes_and_all_of_them_play_again(
     observation = again.restore(environments.arrays())
     for _ in range(300):
         taken = actions()
-        one, other = step(environments, taken), step(again, taken)
+        one = step(environments, taken)
+        other = step(again, taken)
         for left, right in zip(one, other, strict=True):
             np.testing.assert_array_equal(left, right)
     assert observation.shape == one.current.shape

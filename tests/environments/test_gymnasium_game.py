@@ -29,7 +29,8 @@ class Walk(gymnasium.Env[Any, Any]):
         actions: Any = STEPS,
         highest: int = 255,
     ) -> None:
-        self.render_mode, self.action_space = render_mode, actions
+        self.render_mode = render_mode
+        self.action_space = actions
         self._shape = (40, 40) if channels == 0 else (40, 40, channels)
         self.observation_space = gymnasium.spaces.Box(0, highest, self._shape, dtype)
 
@@ -118,7 +119,8 @@ def test_an_episode_of_the_vector_is_shown_again_as_it_is_rendered() -> None:
     )
     assert result.statistics()["mean"] == 5.0
     assert result.statistics()["human_normalised"] is None
-    game, episode = make_game(config.spec, config.environment, 100), result.representative()
+    game = make_game(config.spec, config.environment, 100)
+    episode = result.representative()
     screens = list(replay_screens(game, episode))
     assert game.screens_per_second == 10
     assert len(screens) == len(episode.actions) + 1

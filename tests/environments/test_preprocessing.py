@@ -62,7 +62,8 @@ def assert_same(one: list[Transitions], other: list[Transitions]) -> None:
 @pytest.mark.parametrize("rom", GAMES)
 def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_see_the_same(rom: str) -> None:
     settings = EnvironmentSettings(noop_max=0)
-    fast, readable = CppGames(rom, settings, 1, 108_000), ReferenceGame(rom, settings, 108_000)
+    fast = CppGames(rom, settings, 1, 108_000)
+    readable = ReferenceGame(rom, settings, 108_000)
     name = gymnasium.make(
         f"ALE/{ale_py.registration.rom_id_to_name(rom)}-v5",
         frameskip=1,
@@ -71,7 +72,8 @@ def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_see_the_same(rom: st
     )
     wrapped = FrameStackObservation(AtariPreprocessing(name, noop_max=0), 4, padding_type="zero")
     random = np.random.default_rng(0)
-    over, steps = True, 0
+    over = True
+    steps = 0
     while steps < 1000:
         if over:
             first, lives = fast.reset(np.ones(1, np.bool_), np.array([steps], np.int32))
@@ -82,7 +84,8 @@ def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_see_the_same(rom: st
             assert lives[0] == second_lives
         action = int(random.integers(len(readable.action_names)))
         fast.send(np.array([action], np.int32))
-        answer, outcome = fast.recv(), readable.step(action)
+        answer = fast.recv()
+        outcome = readable.step(action)
         third, reward, terminated, truncated, info = wrapped.step(action)
         np.testing.assert_array_equal(answer.observation[0], outcome.observation)
         np.testing.assert_array_equal(answer.observation[0], third)
@@ -111,7 +114,8 @@ def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_see_the_same(rom: st
     ],
 )
 def test_both_paths_agree_under_every_setting(rom: str, settings: EnvironmentSettings) -> None:
-    cap, seeds = 300, [3, 2**31 - 200_000, 77]
+    cap = 300
+    seeds = [3, 2**31 - 200_000, 77]
     fast = play(CppGames(rom, settings, 3, cap, threads=2), 320, 1, seeds)
     readable = play(reference_games(rom, settings, 3, cap), 320, 1, seeds)
     assert_same(fast, readable)
@@ -129,10 +133,8 @@ def test_the_number_of_threads_decides_nothing() -> None:
 
 def test_where_episodes_end_at_once_some_may_be_seeded_and_the_others_go_on() -> None:
     def answers(at_the_end: list[int]) -> list[np.ndarray]:
-        games, random = (
-            CppGames("qbert", EnvironmentSettings(sticky_probability=0.25), 3, 100),
-            np.random.default_rng(0),
-        )
+        games = CppGames("qbert", EnvironmentSettings(sticky_probability=0.25), 3, 100)
+        random = np.random.default_rng(0)
         everywhere = np.ones(3, np.bool_)
         seen = [games.reset(everywhere, np.array([1, 2, 3], np.int32))[0]]
         while len(seen) < 60:
@@ -143,7 +145,9 @@ def test_where_episodes_end_at_once_some_may_be_seeded_and_the_others_go_on() ->
                 seen.append(games.reset(everywhere, np.array(at_the_end, np.int32))[0])
         return seen
 
-    going_on, seeded, once_more = answers([-1, -1, -1]), answers([-1, 7, -1]), answers([8, 7, 9])
+    going_on = answers([-1, -1, -1])
+    seeded = answers([-1, 7, -1])
+    once_more = answers([8, 7, 9])
     for one, other in zip(going_on, seeded, strict=True):
         np.testing.assert_array_equal(one[[0, 2]], other[[0, 2]])
     for one, other in zip(seeded, once_more, strict=True):
@@ -212,7 +216,8 @@ def test_without_max_pooling_the_step_that_ends_a_game_shows_the_frame_before_on
         CppGames("breakout", settings, 2, 108_000),
         reference_games("breakout", settings, 2, 108_000),
     ):
-        random, inside = np.random.default_rng(5), 0
+        random = np.random.default_rng(5)
+        inside = 0
         games.reset(np.ones(2, np.bool_), np.array([1, 2], np.int32))
         while not inside:
             games.send(random.integers(4, size=2).astype(np.int32))
@@ -232,7 +237,8 @@ def test_without_max_pooling_the_step_that_ends_a_game_shows_the_frame_before_on
 def test_a_cap_inside_of_a_step_is_rounded_up_to_the_whole_step_on_both_paths(
     cap: int, frames: int, max_pool: bool
 ) -> None:
-    settings, steps = EnvironmentSettings(max_pool=max_pool), frames // 4
+    settings = EnvironmentSettings(max_pool=max_pool)
+    steps = frames // 4
     fast, readable = (
         play(games, steps, 1, [3, 9])
         for games in (CppGames("pong", settings, 2, cap), reference_games("pong", settings, 2, cap))

@@ -33,7 +33,8 @@ class LopsidedGames:
     def recv(self) -> Transitions:
         ended = self._step == np.array([2, 6, 10])
         truncated = ended & (np.arange(3) == 2)
-        observation, reward = np.zeros((3, 1, 1, 1), np.uint8), np.ones(3, np.float32)
+        observation = np.zeros((3, 1, 1, 1), np.uint8)
+        reward = np.ones(3, np.float32)
         return Transitions(
             observation, reward, ended & ~truncated, truncated, self._lives, np.full(3, 4)
         )
@@ -57,7 +58,8 @@ def test_every_environment_plays_its_quota_so_short_episodes_do_not_crowd_out_lo
 
 def test_the_statistics_by_hand() -> None:
     config, _ = load_config("breakout")
-    scores, none = [1.0, 2.0, 3.0, 10.0], np.zeros(5, np.uint8)
+    scores = [1.0, 2.0, 3.0, 10.0]
+    none = np.zeros(5, np.uint8)
     episodes = [
         Episode(7, none, score, 20, score == 10, index % 2) for index, score in enumerate(scores)
     ]

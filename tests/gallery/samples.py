@@ -57,7 +57,8 @@ def write_media(path: Path, seconds: float) -> None:
 
 def recording(**changes: Any) -> dict[str, Any]:
     """The JSON of a recording of a game time of 4 s."""
-    score, steps = changes.pop("score", 3.0), changes.get("steps", 100_000)
+    score = changes.pop("score", 3.0)
+    steps = changes.get("steps", 100_000)
     names = {
         "kind": "recording",
         "format": 1,

@@ -156,7 +156,8 @@ def test_links_that_lead_out_of_the_folder_are_not_shown(tmp_path: Path) -> None
 
 
 def test_recordings_stand_with_their_runs_in_the_order_of_training(tmp_path: Path) -> None:
-    root, videos = tmp_path / "checkpoints", tmp_path / "videos"
+    root = tmp_path / "checkpoints"
+    videos = tmp_path / "videos"
     for name in ("seed10", "seed2"):
         samples.write_run(root, name)
     for steps in (200_000, 9_000, 100_000):
@@ -234,7 +235,8 @@ def test_two_seeds_are_one_protocol_and_two_epsilons_are_two(tmp_path: Path) -> 
 def test_what_is_broken_is_skipped_with_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root, videos = tmp_path / "checkpoints", tmp_path / "videos"
+    root = tmp_path / "checkpoints"
+    videos = tmp_path / "videos"
     samples.write_run(root, "sound")
     broken = samples.write_run(root, "broken")
     (broken / "config.toml").write_text("no toml", encoding="utf-8")
@@ -468,7 +470,8 @@ def follow(root: Path, videos: Path) -> None:
 def test_following_a_run_writes_what_is_new_and_ends_with_ctrl_c(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    videos, seen = tmp_path / "videos", []
+    videos = tmp_path / "videos"
+    seen = []
 
     def sleep(seconds: float) -> None:
         seen.append((videos / "gallery" / "data.js").read_text())

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.skipif(
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 QUIET += ["--disable-background-networking", "--disable-component-update"]
-LIGHT_SERIES, DARK_SERIES = [(34, 87, 122), (200, 85, 61)], [(127, 184, 224), (240, 145, 124)]
+LIGHT_SERIES = [(34, 87, 122), (200, 85, 61)]
+DARK_SERIES = [(127, 184, 224), (240, 145, 124)]
 OTHER = samples.protocol(epsilon=0.001)
 
 # What each page said on its console, threw, or asked others for.
@@ -61,11 +62,13 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     base = tmp_path_factory.mktemp("page")
-    root, videos = base / "checkpoints", base / "videos"
+    root = base / "checkpoints"
+    videos = base / "videos"
     media = {"mp4": base / "media" / "one.mp4", "gif": base / "media" / "one.gif"}
     for path in media.values():
         samples.write_media(path, seconds=4.0)
-    mp4, gif = {"mp4": media["mp4"]}, {"gif": media["gif"]}
+    mp4 = {"mp4": media["mp4"]}
+    gif = {"gif": media["gif"]}
     samples.write_run(root, "default-seed1", top=20.0)
     samples.write_run(
         root,

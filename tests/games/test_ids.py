@@ -50,7 +50,8 @@ def test_what_each_kind_of_id_means(
 def test_what_the_ids_that_gymnasium_knows_mean_is_what_they_mean_there() -> None:
     for rom in ("breakout", "pong", "space_invaders"):
         for game_id in games.ids_of(rom)[1:]:
-            spec, kwargs = resolve(game_id), gymnasium.registry[game_id].kwargs
+            spec = resolve(game_id)
+            kwargs = gymnasium.registry[game_id].kwargs
             assert kwargs["repeat_action_probability"] == spec.sticky_probability
             if isinstance(spec.frame_skip, tuple):
                 assert kwargs["frameskip"] == (spec.frame_skip[0], spec.frame_skip[1] + 1)

@@ -46,7 +46,8 @@ def test_the_network_is_the_convolution_arithmetic_that_it_claims() -> None:
     for (kernel, bias), stride in zip(
         [weights[0:2], weights[2:4], weights[4:6]], [4, 2, 1], strict=True
     ):
-        size, side = kernel.shape[0], (features.shape[0] - kernel.shape[0]) // stride + 1
+        size = kernel.shape[0]
+        side = (features.shape[0] - kernel.shape[0]) // stride + 1
         out = np.zeros((side, side, kernel.shape[3]))
         for row in range(side):
             for column in range(side):
@@ -112,7 +113,8 @@ def test_bfloat16_is_what_weights_and_layers_are_but_those_of_values(head: str) 
         "n",
         "bfloat16",
     )
-    exact, rounded = both.weights, both.computing
+    exact = both.weights
+    rounded = both.computing
     for layer in rounded.layers:
         outputs_values = layer.name in OUTPUT_LAYERS or layer.name == "convolution_1"
         for weight in layer.weights:
@@ -168,7 +170,8 @@ def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(
         settings.model_copy(update={"center": True}), Interface((84, 84, 4), 4), 1, "online"
     )
     plain = build_network(settings, Interface((84, 84, 4), 4, "float32"), 1, "online")
-    seen, mean = frames(), np.random.default_rng(5).integers(256, size=(84, 84)).astype(np.float32)
+    seen = frames()
+    mean = np.random.default_rng(5).integers(256, size=(84, 84)).astype(np.float32)
     np.testing.assert_array_equal(
         network({"frames": seen}), plain({"frames": seen.astype(np.float32)})
     )
@@ -194,10 +197,8 @@ def test_a_convolution_over_joined_columns_computes_what_that_over_pixels_does(
     kernel: int, strides: int, shape: tuple[int, ...], joined: int, centered: bool, precision: str
 ) -> None:
     """The gradient of the kernel too; where strides divide no widths, none are joined."""
-    seen, start = (
-        np.random.default_rng(3).integers(256, size=(5, *shape), dtype=np.uint8),
-        keras.initializers.HeUniform(1),
-    )
+    seen = np.random.default_rng(3).integers(256, size=(5, *shape), dtype=np.uint8)
+    start = keras.initializers.HeUniform(1)
     layer = ByteConvolution(
         16, kernel, strides, white=4.0, centered=centered, kernel_initializer=start
     )
@@ -406,10 +407,12 @@ def test_the_noise_of_a_layer_is_factorised_and_has_the_papers_moments() -> None
 
 def test_the_noise_is_one_outer_product_for_the_whole_batch() -> None:
     """The numbers are those of a kernel perturbed as in Fortunato et al. 2018, equation 9."""
-    layer, key = noisy_layer(), tf.constant([3, 9])
+    layer = noisy_layer()
+    key = tf.constant([3, 9])
     features = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     got = np.asarray(layer([features, key], training=True))
-    before, after = np.asarray(layer._noise(key, 0, 4)), np.asarray(layer._noise(key, 1, 3))
+    before = np.asarray(layer._noise(key, 0, 4))
+    after = np.asarray(layer._noise(key, 1, 3))
     kernel = np.asarray(layer.kernel) + np.asarray(layer.kernel_scale) * np.outer(before, after)
     bias = np.asarray(layer.bias) + np.asarray(layer.bias_scale) * after
     np.testing.assert_allclose(got, features @ kernel + bias, rtol=1e-4, atol=1e-5)
@@ -419,7 +422,8 @@ def test_the_noise_is_one_outer_product_for_the_whole_batch() -> None:
 
 def test_fractions_are_embedded_as_the_paper_says() -> None:
     layer = FractionEmbedding(seed=1)
-    features, fractions = np.ones((1, 3), np.float32), np.array([[0.0, 0.25, 1.0]], np.float32)
+    features = np.ones((1, 3), np.float32)
+    fractions = np.array([[0.0, 0.25, 1.0]], np.float32)
     got = layer([features, fractions])
     kernel, bias = layer.embed.get_weights()
     cosines = np.array(
@@ -430,8 +434,10 @@ def test_fractions_are_embedded_as_the_paper_says() -> None:
 
 def test_fractions_are_not_rounded_to_the_precision_of_the_computation() -> None:
     """bfloat16 has nothing between 0.99609375 and 1."""
-    exact, rounded = FractionEmbedding(seed=1), FractionEmbedding(seed=1, dtype="bfloat16")
-    features, fractions = np.ones((1, 32), np.float32), np.array([[0.998, 0.502]], np.float32)
+    exact = FractionEmbedding(seed=1)
+    rounded = FractionEmbedding(seed=1, dtype="bfloat16")
+    features = np.ones((1, 32), np.float32)
+    fractions = np.array([[0.998, 0.502]], np.float32)
     expected = exact([features, fractions])
     rounded.build([features.shape, fractions.shape])
     rounded.embed.set_weights(exact.embed.get_weights())
@@ -449,7 +455,8 @@ def test_implicit_quantiles_answer_for_each_fraction_by_itself() -> None:
         seed=1,
         name="online",
     )
-    seen, fractions = frames(2)[:, :36, :36, :2], np.array([[0.1, 0.5], [0.9, 0.3]], np.float32)
+    seen = frames(2)[:, :36, :36, :2]
+    fractions = np.array([[0.1, 0.5], [0.9, 0.3]], np.float32)
     together = network({"frames": seen, "fractions": fractions})
     assert together.shape == (2, 3, 2)
     alone = network({"frames": seen[1:], "fractions": fractions[1:, :1]})
@@ -463,7 +470,8 @@ def test_a_soft_target_moves_part_of_the_way() -> None:
             NetworkSettings(hidden_units=4), Interface((36, 36, 1), 2), seed, name, precision
         )
 
-    one, other = QNetwork(build, "one", "bfloat16"), QNetwork(build, "other", "float32")
+    one = QNetwork(build, "one", "bfloat16")
+    other = QNetwork(build, "other", "float32")
     before = [np.asarray(weight) for weight in one.weights.variables]
     one.follow(other, rate=0.25)
     for weight, rounded, was, its in zip(

@@ -71,10 +71,12 @@ def random_episode(game: str, **overrides: object) -> tuple[Config, Episode]:
 
 def shown_at(path: Path, times: list[int]) -> Iterator[np.ndarray]:
     """What a GIF shows at each of these moments, in hundredths of a second."""
-    left, end = list(times), 0
+    left = list(times)
+    end = 0
     with Image.open(path) as gif:
         for frame in ImageSequence.Iterator(gif):
-            pixels, end = np.asarray(frame.convert("RGB")), end + frame.info["duration"] // 10
+            pixels = np.asarray(frame.convert("RGB"))
+            end = end + frame.info["duration"] // 10
             while left and left[0] < end:
                 left.pop(0)
                 yield pixels
@@ -244,7 +246,8 @@ def test_keyword_arguments_of_a_task_come_along(tmp_path: Path) -> None:
 
 def test_the_json_tells_where_an_episode_comes_from(tmp_path: Path) -> None:
     result, described = recorded("BreakoutDeterministic-v4", tmp_path)
-    told, episode = json.loads(described.read_text(encoding="utf-8")), result.episodes[0]
+    told = json.loads(described.read_text(encoding="utf-8"))
+    episode = result.episodes[0]
     assert (told["kind"], told["format"], told["run"], told["source"]) == (
         "recording",
         1,

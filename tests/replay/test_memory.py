@@ -60,7 +60,9 @@ class NaiveReplay:
     def transition(
         self, at: int, stack: int, n: int, gamma: float
     ) -> tuple[list[int], int, float, float, list[int]]:
-        reward, discount, ahead = 0.0, 1.0, 0
+        reward = 0.0
+        discount = 1.0
+        ahead = 0
         while ahead < n and not self.rows[at + ahead].last:
             row = self.rows[at + ahead]
             reward += discount * row.reward
@@ -97,7 +99,8 @@ def fill(
     for number, step in enumerate(steps):
         reward, discount, ended = (np.array(column) for column in zip(*step, strict=True))
         action = np.array([(number + env) % 7 for env in range(len(naive))], np.int32)
-        frame, first = frames(), frames()
+        frame = frames()
+        first = frames()
         memory.add(
             action,
             reward.astype(np.float32),
@@ -148,7 +151,8 @@ one_step = st.tuples(
 @given(data=st.data())
 def test_every_row_that_may_be_sampled_gives_the_naive_transition(data: Any) -> None:
     envs = data.draw(st.integers(1, 3), "environments")
-    stack, n = data.draw(st.integers(1, 4), "stack"), data.draw(st.integers(1, 5), "n")
+    stack = data.draw(st.integers(1, 4), "stack")
+    n = data.draw(st.integers(1, 5), "n")
     rows = data.draw(st.integers(2 * (stack + n), 30), "rows")
     steps = data.draw(
         st.lists(st.lists(one_step, min_size=envs, max_size=envs), max_size=70), "steps"
@@ -317,7 +321,8 @@ def grow(ring: ReplayMemory, random: np.random.Generator, steps: int) -> None:
         ring.start(random.integers(1000, size=(size, 1), dtype=np.int32))
     for _ in range(steps):
         frames = random.integers(1000, size=(2, size, 1), dtype=np.int32)
-        reward, ended = random.random(size, np.float32), random.random(size) < 0.1
+        reward = random.random(size, np.float32)
+        ended = random.random(size) < 0.1
         ring.add(
             random.integers(4, size=size, dtype=np.int32),
             reward,
@@ -333,7 +338,8 @@ def grow(ring: ReplayMemory, random: np.random.Generator, steps: int) -> None:
 def test_a_memory_written_in_parts_comes_back_in_any_storage_and_goes_on_the_same(
     data: st.DataObject,
 ) -> None:
-    rows, envs = data.draw(st.integers(12, 60), "rows"), data.draw(st.integers(1, 3), "envs")
+    rows = data.draw(st.integers(12, 60), "rows")
+    envs = data.draw(st.integers(1, 3), "envs")
     storages: st.SearchStrategy[Storage] = st.sampled_from(["memory", "compressed", "disk"])
     ring = make(rows, envs, 3, 2, storage=data.draw(storages, "storage"))
     random = np.random.default_rng(data.draw(st.integers(0, 99), "seed"))
@@ -389,14 +395,10 @@ class StartsAndSteps:
 @settings(max_examples=300)
 @given(data=st.data())
 def test_can_sample_is_true_exactly_where_something_may_be_sampled(data: Any) -> None:
-    envs, stack = (
-        data.draw(st.integers(1, 3), "environments"),
-        data.draw(st.integers(1, 4), "stack"),
-    )
-    n, exponent = (
-        data.draw(st.integers(1, 3), "n"),
-        data.draw(st.sampled_from([0.0, 0.5]), "priority exponent"),
-    )
+    envs = data.draw(st.integers(1, 3), "environments")
+    stack = data.draw(st.integers(1, 4), "stack")
+    n = data.draw(st.integers(1, 3), "n")
+    exponent = data.draw(st.sampled_from([0.0, 0.5]), "priority exponent")
     rows = data.draw(st.integers(2 * (stack + n), 2 * (stack + n) + 6), "rows")
     ring = ReplayMemory(
         rows * envs,
@@ -413,7 +415,8 @@ def test_can_sample_is_true_exactly_where_something_may_be_sampled(data: Any) ->
     one = st.tuples(st.sampled_from(["start", "step", "end"]), st.integers(0, envs - 1))
     beginning = [("start", env) for env in range(envs)]
     for what, env in beginning + data.draw(st.lists(one, max_size=40), "what happens"):
-        chosen, frame = np.array([env]), np.zeros((1, 1), np.int32)
+        chosen = np.array([env])
+        frame = np.zeros((1, 1), np.int32)
         if what == "start":
             ring.start(frame, chosen)
             reference.start(env)

@@ -154,7 +154,8 @@ def test_weights_make_up_for_priorities_only_where_they_count() -> None:
 
 
 def test_a_restored_memory_samples_the_same() -> None:
-    one, other = memory(), memory()
+    one = memory()
+    other = memory()
     play(one, 60, seed=2)
     batch = one.sample(8, progress=0.5)
     assert one.priorities is not None

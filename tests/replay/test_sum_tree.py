@@ -13,7 +13,8 @@ def test_a_tree_agrees_with_a_plain_array_after_any_changes(
     size: int, seed: int, changes: int
 ) -> None:
     random = np.random.default_rng(seed)
-    tree, plain = SumTree(size), np.zeros(size)
+    tree = SumTree(size)
+    plain = np.zeros(size)
     for _ in range(changes):
         index = random.integers(size, size=random.integers(1, 9))
         value = random.choice([0.0, 0.5, 1.0, 7.0], size=len(index))
@@ -33,7 +34,8 @@ def test_a_tree_agrees_with_a_plain_array_after_any_changes(
 @given(size=sizes, seed=st.integers(0, 10_000))
 def test_a_tree_built_anew_is_equal_to_the_last_bit(size: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    grown, built = SumTree(size), SumTree(size)
+    grown = SumTree(size)
+    built = SumTree(size)
     for _ in range(10):
         index = random.integers(size, size=5)
         grown.set(index, random.random(5) ** 9)

@@ -127,7 +127,8 @@ def test_what_is_no_run_is_refused_in_one_line(
 def test_the_command_writes_two_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, stem = write_run(tmp_path / "one", [1.0, 2.0]), tmp_path / "mine"
+    run = write_run(tmp_path / "one", [1.0, 2.0])
+    stem = tmp_path / "mine"
     assert main(["plot", str(run), "--out", str(stem)]) == 0
     assert capsys.readouterr().out == f"{stem}.png\n{stem}.svg\n"
     assert Path(f"{stem}.png").is_file()

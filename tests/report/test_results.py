@@ -27,7 +27,8 @@ def make_run(
     learnt: dict[str, Any] | None = None,
 ) -> Path:
     """A run of 1,000 agent steps whose episodes ended at even distances."""
-    total, run = 1000, root / game / name
+    total = 1000
+    run = root / game / name
     overrides = {"training.total_steps": total, "training.log_period": 100} | (learnt or {})
     config, _ = load_config(game, recipe, protocol, overrides)
     run.mkdir(parents=True)
@@ -128,7 +129,8 @@ def test_a_run_whose_last_part_ended_no_episode_has_no_training_score(tmp_path: 
 def test_evaluations_count_from_the_last_checkpoint_on_and_their_seeds_together(
     tmp_path: Path,
 ) -> None:
-    run, videos = make_run(tmp_path, "Pong", "a", [1.0] * 20), tmp_path / "videos"
+    run = make_run(tmp_path, "Pong", "a", [1.0] * 20)
+    videos = tmp_path / "videos"
     for number, (steps, seed, mean) in enumerate(
         [(500, 1, -20.0), (1000, 1, 10.0), (1000, 2, 12.0)]
     ):

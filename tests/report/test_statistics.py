@@ -51,19 +51,15 @@ def test_an_improvement_and_its_opposite_are_certain_together(
     scores: list[NDArray[np.float64]],
 ) -> None:
     others = [game[::-1] + 0.1 for game in scores]
-    there, back = (
-        probability_of_improvement(scores, others),
-        probability_of_improvement(others, scores),
-    )
+    there = probability_of_improvement(scores, others)
+    back = probability_of_improvement(others, scores)
     assert float(there + back) == pytest.approx(1.0)
     assert float(probability_of_improvement(scores, scores)) == pytest.approx(0.5)
 
 
 def test_probability_of_improvement_by_hand() -> None:
-    better, worse = (
-        [np.array([3.0, 4.0]), np.array([1.0])],
-        [np.array([1.0, 2.0, 3.0]), np.array([1.0])],
-    )
+    better = [np.array([3.0, 4.0]), np.array([1.0])]
+    worse = [np.array([1.0, 2.0, 3.0]), np.array([1.0])]
     # First game: 3 beats two and ties one of three, 4 beats all: (2.5 + 3) / 6. Second: a tie.
     assert float(probability_of_improvement(better, worse)) == pytest.approx((5.5 / 6 + 0.5) / 2)
     with pytest.raises(ValueError, match="zip"):
@@ -117,7 +113,8 @@ def test_runs_are_resampled_within_their_game() -> None:
 
 def test_two_recipes_are_resampled_independently_and_repeatably() -> None:
     draw = np.random.default_rng(1)
-    ours, theirs = [draw.normal(1, 1, 10)], [draw.normal(0, 1, 10)]
+    ours = [draw.normal(1, 1, 10)]
+    theirs = [draw.normal(0, 1, 10)]
     first = interval(probability_of_improvement, ours, theirs)
     assert first == interval(probability_of_improvement, ours, theirs)
     lower, upper = (float(bound) for bound in first)
@@ -126,8 +123,6 @@ def test_two_recipes_are_resampled_independently_and_repeatably() -> None:
 
 def test_more_confidence_is_a_wider_interval() -> None:
     scores = [np.random.default_rng(2).normal(size=9)]
-    half, nearly_all = (
-        interval(mean, scores, confidence=0.5),
-        interval(mean, scores, confidence=0.99),
-    )
+    half = interval(mean, scores, confidence=0.5)
+    nearly_all = interval(mean, scores, confidence=0.99)
     assert nearly_all[0] < half[0] < half[1] < nearly_all[1]

@@ -83,7 +83,8 @@ def test_thread_counts_are_named(
 def test_precision_is_named_by_what_the_processor_has(
     flags: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    automatic, named = config(machine__precision="auto"), config(machine__precision="float32")
+    automatic = config(machine__precision="auto")
+    named = config(machine__precision="float32")
     vectors, _ = load_config("CartPole-v1")
     monkeypatch.setattr(Path, "read_text", lambda path, encoding: f"flags\t: {flags}\n")
     assert for_this_machine(automatic).machine.precision == expected
@@ -98,7 +99,8 @@ def test_precision_is_named_by_what_the_processor_has(
 def test_a_precision_that_the_processor_has_no_units_for_is_pointed_out(
     has: str, slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requested, other = config(machine__precision="bfloat16"), config(machine__precision="float32")
+    requested = config(machine__precision="bfloat16")
+    other = config(machine__precision="float32")
     monkeypatch.setattr(Path, "read_text", lambda path, encoding: f"flags\t: {has}\n")
     assert [("bfloat16" in note) for note in notes_on_speed(requested)] == [True] * slow
     assert notes_on_speed(other) == []

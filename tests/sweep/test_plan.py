@@ -191,7 +191,8 @@ class FakeRay:
     """Workers that die as often as they are told to."""
 
     def __init__(self, deaths: int) -> None:
-        self.deaths, self.started = deaths, 0
+        self.deaths = deaths
+        self.started = 0
         strategies = SimpleNamespace(PlacementGroupSchedulingStrategy=lambda group: group)
         self.util = SimpleNamespace(scheduling_strategies=strategies)
         ray_error = type("RayError", (Exception,), {})

@@ -267,7 +267,9 @@ def test_an_interrupted_run_ends_as_one_that_never_was(
 def test_what_overlaps_learns_as_what_does_not(tmp_path: Path) -> None:
     settings = config(**OVERLAPPING, **SURPRISING, training__total_steps=2_000)
     together, alone = (catch(tmp_path, settings, name) for name in ("together", "alone"))
-    begin, overlapped, waited = together.learner.start, [], alone.learner.start
+    begin = together.learner.start
+    overlapped = []
+    waited = alone.learner.start
 
     def watched(*due: Any) -> None:
         begin(*due)
@@ -302,7 +304,8 @@ def test_a_stop_among_many_updates_waits_for_one_call_and_the_rest_is_made_later
     whole = catch(tmp_path, settings, "whole")
     whole.run()
     stopped = catch(tmp_path, settings, "stopped")
-    update, calls = stopped.agent.update, itertools.count(1)
+    update = stopped.agent.update
+    calls = itertools.count(1)
     since: list[int] = []
 
     def interrupted(batch: Batch, count: int) -> tuple[UpdateMetrics, Any]:
