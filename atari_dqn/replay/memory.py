@@ -161,7 +161,7 @@ class ReplayMemory:
         self._last[begun, self._newest[begun]] = True
         self._append(envs, frames, age=np.zeros(len(envs), np.uint8))
 
-    def add(  # noqa: PLR0913 - one argument for each array of a step
+    def add(  # noqa: PLR0913, PLR0917 - one argument for each array of a step
         self,
         action: NDArray[np.int32],
         reward: NDArray[np.float32],
