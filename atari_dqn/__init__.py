@@ -66,8 +66,6 @@ _MODULES = {
     "register_torso": "networks.torsos",
     "write_recording": "recording.render",
 }
-_NEED_TENSORFLOW = ("Agent", "Training", "load_agent", "register_torso")
-
 __all__ = [
     "Agent",
     "Environments",
@@ -87,8 +85,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'atari_dqn' has no attribute '{name}'")
-    if name in _NEED_TENSORFLOW:
-        from atari_dqn.backend.startup import import_tensorflow
-
-        import_tensorflow()
     return getattr(import_module(f"atari_dqn.{_MODULES[name]}"), name)

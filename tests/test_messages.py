@@ -33,11 +33,33 @@ def run_python(program: str, directory: Path) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize(
-    "name", ["Agent", "Environments", "Training", "evaluate", "load_agent", "register_torso"]
+    ("module", "name"),
+    [
+        ("atari_dqn", "Agent"),
+        ("atari_dqn", "Environments"),
+        ("atari_dqn", "Training"),
+        ("atari_dqn", "evaluate"),
+        ("atari_dqn", "load_agent"),
+        ("atari_dqn", "register_torso"),
+        ("atari_dqn.agent.losses", "huber"),
+        ("atari_dqn.networks.q_network", "build_network"),
+        ("atari_dqn.distributed.learner", "DistributedTraining"),
+    ],
 )
-def test_importing_a_name_prints_nothing(name: str, tmp_path: Path) -> None:
-    answer = run_python(f"from atari_dqn import {name}", tmp_path)
+def test_importing_prints_nothing(module: str, name: str, tmp_path: Path) -> None:
+    answer = run_python(f"from {module} import {name}", tmp_path)
     assert (answer.stdout, answer.stderr) == ("", "")
+
+
+def test_only_one_module_imports_tensorflow_with_all_that_it_prints() -> None:
+    """Others import it within functions, after this one, or from it."""
+    package = Path(__file__).parent.parent / "atari_dqn"
+    found = [
+        path.name
+        for path in package.rglob("*.py")
+        if "\nimport tensorflow" in path.read_text(encoding="utf-8")
+    ]
+    assert found == ["tensorflow_backend.py"]
 
 
 def test_training_evaluating_and_loading_print_nothing(tmp_path: Path) -> None:

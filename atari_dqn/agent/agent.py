@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from atari_dqn.agent.optimizers import make_optimizer
@@ -23,6 +22,7 @@ from atari_dqn.backend.arrays import (
 from atari_dqn.backend.graph import Graph
 from atari_dqn.backend.keras_backend import keras
 from atari_dqn.backend.startup import resolve_precision
+from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
 from atari_dqn.networks.heads import HEAD_LAYERS
@@ -67,7 +67,11 @@ class Agent:
         self.online = QNetwork(self._build, "online", precision)
         self.target = QNetwork(self._build, "target", precision)
         self.acting = self.target if self.settings.act_with_target else self.online
-        self.optimizer = make_optimizer(config.optimizer, self.online.weights.trainable_variables)
+        self.optimizer = make_optimizer(
+            config.optimizer,
+            self.online.weights.trainable_variables,
+            self.settings.reset_period_updates,
+        )
         self.gradient_step = GradientStep(config, self.online, self.target, self.optimizer)
         self.return_model = self.gradient_step.return_model
         self.updates = 0

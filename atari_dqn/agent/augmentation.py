@@ -1,6 +1,6 @@
 """Random changes of observations that leave their meaning as it is."""
 
-import tensorflow as tf
+from atari_dqn.backend.tensorflow_backend import tf
 
 
 def random_shift(frames: tf.Tensor, pixels: int, key: tf.Tensor) -> tf.Tensor:

@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from atari_dqn.agent.agent import EVALUATION_SAMPLES, Agent
 from atari_dqn.agent.return_models import fixed_fractions, support
 from atari_dqn.backend.arrays import stacks_last
 from atari_dqn.backend.keras_backend import keras, keras_defaults
+from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.networks.heads import FractionEmbedding, NoisyDense
 from atari_dqn.networks.torsos import ByteConvolution, SpectralConvolution, StridedConvolution
 

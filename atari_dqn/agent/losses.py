@@ -4,7 +4,7 @@
 one Q-value, or the atoms or quantiles of a distribution of returns.
 """
 
-import tensorflow as tf
+from atari_dqn.backend.tensorflow_backend import tf
 
 
 def huber(error: tf.Tensor, delta: float) -> tf.Tensor:

@@ -7,9 +7,8 @@ as a single kernel.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from atari_dqn.backend.keras_backend import keras, keras_defaults
+from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.learning_schema import OptimizerSettings
 
 
@@ -37,14 +36,23 @@ class FusedAdam(DecaysWeights, keras.optimizers.Adam):
     """Adam, with epsilon added to the root of the uncorrected second moment.
 
     Kingma and Ba 2015, section 2, last paragraph.
+
+    Attributes:
+        restart_period: updates after which the moments are set to zero, and their bias correction
+            has to begin again; 0: never.
     """
+
+    restart_period = 0
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
         """Updates one variable and its two moments in place."""
         index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations.value + 1, variable.dtype)
+        updates = self.iterations.value
+        if self.restart_period:
+            updates %= self.restart_period
+        step = tf.cast(updates + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
@@ -91,25 +99,27 @@ class FusedCenteredRMSprop(DecaysWeights, keras.optimizers.RMSprop):
 
 
 def make_optimizer(
-    settings: OptimizerSettings, variables: Sequence[keras.Variable]
+    settings: OptimizerSettings, variables: Sequence[keras.Variable], restart_period: int = 0
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer that the settings name.
 
     Args:
         settings: optimizer settings.
         variables: what it updates; the first is the first layer's kernel.
+        restart_period: updates after which whoever owns it sets its moments to zero; 0: never.
     """
     with keras_defaults():
-        return _make_optimizer(settings, variables)
+        return _make_optimizer(settings, variables, restart_period)
 
 
 def _make_optimizer(
-    settings: OptimizerSettings, variables: Sequence[keras.Variable]
+    settings: OptimizerSettings, variables: Sequence[keras.Variable], restart_period: int
 ) -> keras.optimizers.Optimizer:
     rate = _schedule(settings.learning_rate, settings.learning_rate_end, settings)
     options = {"epsilon": settings.epsilon, "name": settings.name}
     if settings.name == "adam":
         optimizer = FusedAdam(rate, beta_1=settings.beta1, beta_2=settings.beta2, **options)
+        optimizer.restart_period = restart_period
     else:
         optimizer = FusedCenteredRMSprop(
             rate, rho=settings.decay, momentum=0.0, centered=True, **options

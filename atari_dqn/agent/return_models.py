@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import tensorflow as tf
-
 from atari_dqn.agent import losses
+from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.schema import Config
 
 

@@ -7,14 +7,13 @@ Read downwards: ``GradientStep.__call__`` is the algorithm, and its steps are th
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from atari_dqn.agent.augmentation import random_shift
 from atari_dqn.agent.losses import greedy_policy, munchausen_reward, scaled_log_policy, select
 from atari_dqn.agent.optimizers import clip_by_global_norm
 from atari_dqn.agent.return_models import fixed_fractions, make_return_model
 from atari_dqn.agent.update_metrics import UpdateMetrics
 from atari_dqn.backend.keras_backend import keras
+from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.schema import Config
 from atari_dqn.networks.q_network import QNetwork
 from atari_dqn.replay.batch import Batch

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
 from atari_dqn.backend.keras_backend import keras_defaults
+from atari_dqn.backend.tensorflow_backend import tf
 
 
 class Built(NamedTuple):

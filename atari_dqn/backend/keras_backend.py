@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from atari_dqn.backend.startup import import_tensorflow
 from atari_dqn.errors import UserError
 
 
@@ -27,6 +28,7 @@ def check_backend(loaded: Any) -> None:
 
 
 check_backend(sys.modules.get("keras.src.backend.config"))
+import_tensorflow()  # which Keras would import with all that it prints
 
 import keras  # noqa: E402
 

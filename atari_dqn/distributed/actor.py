@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from atari_dqn.agent.agent import Agent
 from atari_dqn.agent.exploration import EnvironmentSlice, Explorer
+from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.schema import Config
 from atari_dqn.distributed.experience import Experience, StoredStep, pack_experience
 from atari_dqn.environments.environments import Environments, make_games, seed_of

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from atari_dqn.backend.keras_backend import keras
+from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.learning_schema import NetworkSettings
 from atari_dqn.networks.torsos import initializer, normalized
 

@@ -5,11 +5,11 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from atari_dqn.agent.agent import Agent
 from atari_dqn.backend.arrays import as_tensor, observation_dtype, stacks_last
+from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.evaluate import Episode
 

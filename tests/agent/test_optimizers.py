@@ -32,6 +32,23 @@ def test_the_fused_kernels_do_what_keras_does(name: str) -> None:
     assert not np.allclose(fused_variable, start)
 
 
+def test_adam_begins_its_bias_correction_again_where_its_moments_do() -> None:
+    settings = OptimizerSettings(name="adam", learning_rate=0.01)
+    weight = keras.Variable(1.0)
+    fresh_weight = keras.Variable(1.0)
+    restarted = make_optimizer(settings, [weight], restart_period=40)
+    for _ in range(40):
+        restarted.apply([tf.constant(2.0)], [weight])
+    for moment in (restarted._momentums[0], restarted._velocities[0]):
+        moment.assign(tf.zeros_like(moment))
+    weight.assign(1.0)
+    fresh = make_optimizer(settings, [fresh_weight])
+    for gradient in (2.0, -1.0, 0.5):
+        restarted.apply([tf.constant(gradient)], [weight])
+        fresh.apply([tf.constant(gradient)], [fresh_weight])
+        assert float(weight.numpy()) == pytest.approx(float(fresh_weight.numpy()), rel=1e-5)
+
+
 def test_rmsprop_is_the_arithmetic_of_the_nature_paper() -> None:
     """Two updates of one weight: g / sqrt(mean of g^2 - (mean of g)^2 + epsilon), both means with
     decay 0.95.
