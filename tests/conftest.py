@@ -7,9 +7,10 @@ from atari_dqn.backend import startup
 # Once, before any test module imports TensorFlow by itself.
 startup.start()
 
-# A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test
-# sends it to.
+# A shell has what it starts in the background ignore Ctrl-C, nohup a terminal that goes away; and so
+# would every process that a test sends such a signal to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -25,7 +25,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = zipfile.ZipFile(wheel).namelist()
     assert "atari_dqn/configs/default.toml" in names
     assert "atari_dqn/configs/protocols/tutorial.toml" in names
-    assert "atari_dqn/data/atari_human_random.csv" in names
+    assert "atari_dqn/games/data/atari_human_random.csv" in names
     assert not [
         name for name in names if name.startswith(("tests/", "configs/", "checkpoints/", "videos/"))
     ]
