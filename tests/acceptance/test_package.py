@@ -59,7 +59,7 @@ def test_the_installed_package_trains_and_evaluates_outside_the_checkout(
         command, cwd=tmp_path, capture_output=True, text=True, check=True, **elsewhere
     ).stdout.split()
     assert where == [
-        str(installed / "atari_dqn" / "config.py"),
+        str(installed / "atari_dqn" / "config" / "resolve.py"),
         str(installed / "atari_dqn" / "configs"),
     ]
     shown = tomllib.loads(run("config", "nature", cwd=tmp_path, **elsewhere).stdout)
