@@ -18,7 +18,8 @@ from atari_dqn.environments.environments import Environments, make_game, make_ga
 from atari_dqn.environments.gymnasium_game import GymnasiumGame
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation.describe import describe
-from atari_dqn.evaluation.evaluate import Evaluation, evaluate
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.evaluation.results import Evaluation
 from atari_dqn.games import gymnasium_tasks
 from atari_dqn.games.ids import GameSpec, all_ids, identify, resolve
 from atari_dqn.recording.episode_file import EvaluatedEpisode, Origin, read_episode

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from atari_dqn.config.schema import Config, EnvironmentSettings
 from atari_dqn.environments.environments import make_game
-from atari_dqn.evaluation.evaluate import Evaluation
+from atari_dqn.evaluation.results import Evaluation
 from atari_dqn.games.ids import reference_scores
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation.evaluate import Rank
+from atari_dqn.evaluation.results import Rank
 from atari_dqn.files.reading import read_json, read_toml
 from atari_dqn.gallery.curves import (
     CurveData,

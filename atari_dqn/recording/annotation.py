@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from atari_dqn.agent.agent import Agent
 from atari_dqn.backend.opencv import cv2
 from atari_dqn.environments.game import Game
-from atari_dqn.evaluation.evaluate import Episode
+from atari_dqn.evaluation.results import Episode
 from atari_dqn.recording import drawing
 from atari_dqn.recording.drawing import (
     BAR,

@@ -26,7 +26,7 @@ from pydantic import (
 
 from atari_dqn.config.schema import Config, EnvironmentSettings, EvaluationSettings
 from atari_dqn.errors import UserError, shorten
-from atari_dqn.evaluation.evaluate import (
+from atari_dqn.evaluation.results import (
     Episode,
     EpisodeNumbers,
     Evaluation,

@@ -11,7 +11,7 @@ from atari_dqn.agent.agent import Agent
 from atari_dqn.backend.arrays import as_tensor, observation_dtype, stacks_last
 from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.environments.game import Game
-from atari_dqn.evaluation.evaluate import Episode
+from atari_dqn.evaluation.results import Episode
 
 GROUP_SIZE = 32  # observations about which an agent is asked together
 # Of a distribution's probability this much lies outside of its range on either side.

@@ -16,7 +16,7 @@ from atari_dqn.config.schema import Config
 from atari_dqn.environments.environments import make_game
 from atari_dqn.environments.game import Game
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation.evaluate import Episode
+from atari_dqn.evaluation.results import Episode
 from atari_dqn.recording.episode_file import (
     ENDINGS,
     Ending,

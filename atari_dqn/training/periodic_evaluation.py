@@ -10,7 +10,8 @@ from atari_dqn.agent.agent import Agent
 from atari_dqn.environments.environments import make_game
 from atari_dqn.errors import describe_failure
 from atari_dqn.evaluation.describe import describe_first_values
-from atari_dqn.evaluation.evaluate import Evaluation, evaluate
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.evaluation.results import Evaluation
 from atari_dqn.recording.episode_file import EvaluatedEpisode, Origin
 from atari_dqn.recording.explanation import episode_values
 from atari_dqn.recording.render import record_ranked

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atari_dqn.agent.agent import Agent
-    from atari_dqn.evaluation.evaluate import Evaluation, Rank
+    from atari_dqn.evaluation.results import Evaluation, Rank
     from atari_dqn.recording.episode_file import EpisodeFile, Origin
     from atari_dqn.recording.render import Show
 

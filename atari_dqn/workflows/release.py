@@ -13,7 +13,8 @@ from atari_dqn.config.resolve import load_config, read_config
 from atari_dqn.config.schema import SECTIONS, Config
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation.describe import describe
-from atari_dqn.evaluation.evaluate import Evaluation, evaluate
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.evaluation.results import Evaluation
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.files.csv_files import LARGEST_LOG
 from atari_dqn.files.reading import read_bytes

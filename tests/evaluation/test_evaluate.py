@@ -6,7 +6,8 @@ from atari_dqn.config.schema import EnvironmentSettings
 from atari_dqn.environments.environments import Environments
 from atari_dqn.environments.vector import Transitions
 from atari_dqn.evaluation.describe import describe
-from atari_dqn.evaluation.evaluate import Episode, Evaluation, evaluate, play
+from atari_dqn.evaluation.evaluate import evaluate, play
+from atari_dqn.evaluation.results import Episode, Evaluation
 
 
 class LopsidedGames:

@@ -8,7 +8,8 @@ from atari_dqn.agent.agent import Agent
 from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
 from atari_dqn.environments.environments import make_game
-from atari_dqn.evaluation.evaluate import Episode, evaluate
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.evaluation.results import Episode
 from atari_dqn.recording.annotation import annotate, densities, lay_out
 from atari_dqn.recording.drawing import BACKGROUND, BLUE, ORANGE, Axis, with_few_colours
 from atari_dqn.recording.explanation import Explanation

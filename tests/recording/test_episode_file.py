@@ -7,7 +7,8 @@ import pytest
 
 from atari_dqn.config.resolve import load_config
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation.evaluate import Evaluation, evaluate
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.evaluation.results import Evaluation
 from atari_dqn.recording.episode_file import (
     RANDOM_PLAY,
     Ending,

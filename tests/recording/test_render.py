@@ -15,7 +15,8 @@ from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
 from atari_dqn.environments.environments import make_game
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation.evaluate import Episode, Evaluation, evaluate
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.evaluation.results import Episode, Evaluation
 from atari_dqn.recording.episode_file import RANDOM_PLAY, EvaluatedEpisode, read_episode
 from atari_dqn.recording.gif import gif_delay
 from atari_dqn.recording.render import (
