@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -110,7 +111,7 @@ def _run(typed: list[str]) -> int:
     words, settings = _split_off_settings(typed)
     options, unknown = _parser().parse_known_args(words)
     chosen = next(command for command in COMMANDS if command.name == options.command)
-    _check_known(chosen, unknown, settings, options)
+    _check_known(chosen, unknown, settings)
     options.overrides = _overrides(settings)
     _check_not_empty(options)
     return chosen.run(options)
@@ -171,18 +172,16 @@ def _split_off_settings(words: list[str]) -> tuple[list[str], list[tuple[str, st
     return others, settings
 
 
-def _check_known(
-    command: Command,
-    unknown: list[str],
-    settings: list[tuple[str, str]],
-    options: argparse.Namespace,
-) -> None:
+def _check_known(command: Command, unknown: list[str], settings: list[tuple[str, str]]) -> None:
     """Raises a UserError for a word that a command does not take."""
     refused = [word.partition("=")[0] for word in unknown]
     if not command.takes_settings:
         refused += [option for option, _ in settings]
     if refused:
-        known = [f"--{name.replace('_', '-')}" for name in vars(options)]
+        parser = argparse.ArgumentParser(add_help=False)
+        command.add_arguments(parser)
+        usage = parser.format_usage()
+        known = sorted(set(re.findall(r"--[a-z-]+", usage)))
         raise UserError(f"unknown argument '{refused[0]}'{nearest(refused[0], known)}")
 
 

@@ -7,10 +7,15 @@ goes away, such as ``head`` or a terminal that is closed, is a request to stop, 
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from atari_dqn.errors import one_line
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class StandardError:
@@ -72,6 +77,19 @@ def say_notes(notes: Iterable[str]) -> None:
     say(*(f"note: {one_line(note)}" for note in notes))
 
 
+def progress_bars() -> "type[tqdm[Any]]":
+    """Returns tqdm, which is not imported before there is something to print: that takes time.
+
+    Its lock is one of threads. That between processes, which it would make, decides for all others
+    in this process how they start processes.
+    """
+    from tqdm import tqdm
+
+    if not hasattr(tqdm, "_lock"):
+        tqdm.set_lock(threading.RLock())
+    return tqdm
+
+
 class StandardErrorHandler(logging.Handler):
     """Prints log records on standard error: information as it is, other records on one line each.
 
@@ -80,8 +98,6 @@ class StandardErrorHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a record, and the traceback that it may have."""
-        from tqdm import tqdm  # not before there is something to print: importing it takes time
-
         text = record.getMessage()
         if record.exc_info:
             text = logging.Formatter().formatException(record.exc_info)
@@ -89,8 +105,23 @@ class StandardErrorHandler(logging.Handler):
             text = f"error: {one_line(text)}"
         elif record.levelno >= logging.WARNING:
             text = f"note: {one_line(text)}"
-        tqdm.write(text, file=STANDARD_ERROR)
+        progress_bars().write(text, file=STANDARD_ERROR)
         STANDARD_ERROR.flush()
+
+
+def keep_messages() -> None:
+    """Has the messages of this package printed even if other code has switched them off.
+
+    A configuration of ``logging`` disables all loggers that it does not name. Outside of
+    ``log_to_standard_error`` that is for the user of the package to decide.
+    """
+    if not any(
+        isinstance(it, StandardErrorHandler) for it in logging.getLogger("atari_dqn").handlers
+    ):
+        return
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("atari_dqn") and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @contextmanager

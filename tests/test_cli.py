@@ -147,6 +147,23 @@ def test_what_is_no_setting_is_refused(
     assert asked == []
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["random", "--game", "pong", "--comand", "x"], "unknown argument '--comand'"),
+        (
+            ["random", "--game", "pong", "--vidoes", "x"],
+            "unknown argument '--vidoes'; did you mean '--videos'?",
+        ),
+    ],
+)
+def test_only_options_that_a_command_takes_are_suggested(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
 WHOLE = [("1e2", 100), ("1_0", 10), ("20.0", 20), ("1.5e1", 15), ("7", 7), ("1E+1", 10), ("007", 7)]
 FRACTIONS = ["2.5", "1e-1", "many", "nan", "inf", "-1", "1e999999999", "", "1e", "0x10"]
 OPTIONS = [

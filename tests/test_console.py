@@ -2,11 +2,13 @@
 
 import io
 import logging
+import subprocess
+import sys
 
 import pytest
 from tqdm import tqdm
 
-from atari_dqn.console import STANDARD_ERROR, log_to_standard_error
+from atari_dqn.console import STANDARD_ERROR, keep_messages, log_to_standard_error
 
 PACKAGE = logging.getLogger("atari_dqn")
 
@@ -34,6 +36,45 @@ def test_a_traceback_is_printed_as_python_prints_it(capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[-1] == "ValueError: no such disk"
+
+
+def test_messages_are_printed_whatever_else_configures_logging(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("atari_dqn.training")
+    with log_to_standard_error():
+        logger.disabled = True  # as ``logging.config.dictConfig`` does to all that it does not name
+        logger.info("lost")
+        keep_messages()
+        logger.info("printed")
+    assert capsys.readouterr().err == "printed\n"
+
+
+def test_from_python_it_is_not_undone_that_messages_are_switched_off(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("atari_dqn.training")
+    logger.disabled = True
+    try:
+        keep_messages()
+        assert logger.disabled
+    finally:
+        with log_to_standard_error():
+            keep_messages()
+    assert not logger.disabled
+    assert capsys.readouterr().err == ""
+
+
+def test_messages_do_not_decide_how_others_start_processes() -> None:
+    program = (
+        "import multiprocessing\n"
+        "from atari_dqn.console import log_to_standard_error\n"
+        "import logging\n"
+        "with log_to_standard_error():\n"
+        "    logging.getLogger('atari_dqn').info('a message')\n"
+        "multiprocessing.set_start_method('spawn')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
 def test_contexts_within_each_other_print_once_and_leave_nothing_behind(

@@ -13,7 +13,7 @@ from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import SECTIONS
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def examples(page: str) -> list[str]:

@@ -114,11 +114,10 @@ def report(options: argparse.Namespace) -> int:
     if options.out:
         from atari_dqn.report.html import as_page
 
-        _write(
-            Path(f"{options.out}.json"),
-            json.dumps([table.to_json() for table in tables], indent=1) + "\n",
-        )
-        _write(Path(f"{options.out}.html"), as_page(tables))
+        page = as_page(tables)
+        document = json.dumps([table.to_json() for table in tables], indent=1)
+        _write(Path(f"{options.out}.json"), f"{document}\n")
+        _write(Path(f"{options.out}.html"), page)
     return 0
 
 

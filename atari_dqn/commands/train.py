@@ -8,7 +8,7 @@ from atari_dqn.commands.arguments import Command, add_game, add_root, add_videos
 from atari_dqn.config.resolve import DEFAULT_RECIPE, parse_value
 from atari_dqn.console import say
 from atari_dqn.workflows.settings import SettingsRequest
-from atari_dqn.workflows.train import RunRequest, RunState, start_or_continue
+from atari_dqn.workflows.train import RunOutcome, RunRequest, RunState, start_or_continue
 
 # Options that are another way to write a setting.
 SETTINGS_OF_OPTIONS = {
@@ -61,13 +61,17 @@ def run(options: argparse.Namespace) -> int:
             init_from=Path(options.init_from) if options.init_from else None,
             address=options.address,
             show_progress=True,
-        )
+        ),
+        report=_print_outcome,
     )
+    return INTERRUPTED if outcome.state is RunState.INTERRUPTED else 0
+
+
+def _print_outcome(outcome: RunOutcome) -> None:
     if outcome.state is RunState.INTERRUPTED:
         say(outcome.describe())
-        return INTERRUPTED
-    print(outcome.describe())
-    return 0
+    else:
+        print(outcome.describe())
 
 
 def settings_request(options: argparse.Namespace) -> SettingsRequest:

@@ -51,7 +51,8 @@ class DistributedTraining(Training):
         super().__init__(config, run_directory, video_directory, one, show_progress)
         self.actors = Actors(config, cpus, self.agent)
         self._envs_per_actor = config.training.environments // config.machine.actors
-        self.advance = steps_per_call(self._envs_per_actor) * self._envs_per_actor
+        self.usual_advance = steps_per_call(self._envs_per_actor) * self._envs_per_actor
+        self.advance = self.usual_advance
         # Never acted on; with it ``run`` adds no first frames to the memory: the actors do.
         self.observation = self.environments.reset()
 

@@ -206,6 +206,7 @@ class LivePage:
         self.address = address
         self._root = root
         self._videos = videos
+        self._notes: list[str] = []
         self._logged: set[str] = set()
         self._data = self._collect()
         write_page(videos, self._data, live=True)
@@ -217,9 +218,11 @@ class LivePage:
             UserError: the folder of the recordings has been deleted.
         """
         try:
+            self._log_notes()
             while True:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 self._update()
+                self._log_notes()
         except KeyboardInterrupt:
             return
 
@@ -237,13 +240,17 @@ class LivePage:
             write_data(self._videos, data, live=True)
 
     def _collect(self) -> GalleryData:
-        """Collects what the page shows, and logs each note once."""
+        """Collects what the page shows, and the notes on what it leaves out."""
         data, notes = collect(self._root, self._videos)
-        for note in notes:
+        self._notes = notes
+        return data
+
+    def _log_notes(self) -> None:
+        """Logs each note once."""
+        for note in self._notes:
             if note not in self._logged:
                 logger.warning(note)
-        self._logged |= set(notes)
-        return data
+        self._logged |= set(self._notes)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from numpy.typing import NDArray
 
+from atari_dqn.console import keep_messages
 from atari_dqn.errors import UserError
 
 LARGEST_BYTE = 255
@@ -78,6 +79,8 @@ def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
         arguments = f"environment.kwargs = {dict(kwargs)}"
         reason = _type_and_first_line(error)
         raise UserError(f"{task} cannot be made with {arguments}: {reason}") from error
+    finally:
+        keep_messages()  # its module may have configured logging for itself
 
 
 def _leave_signals_and_displays_alone() -> None:

@@ -24,9 +24,9 @@ COSINES = 64
 class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
     """A dense layer with factorized Gaussian noise on its weights.
 
-    A key decides the noise, which the batch shares. Fortunato et al. 2018, "Noisy Networks for
-    Exploration", equations 9 to 11, initialized as in
-    section 3.2. With ``training`` off it is a dense layer of the mean weights.
+    A key decides the noise, which the batch shares. With ``training`` off it is a dense layer of
+    the mean weights. Fortunato et al. 2018, "Noisy Networks for Exploration", equations 9 to 11;
+    initialized as in section 3.2.
 
     Args:
         units: outputs.

@@ -140,6 +140,7 @@ class PlayedProtocol(Protocol):
 
     model_config = EXACT
 
+    name: Name
     frame_cap: Annotated[int, Field(ge=1, lt=2**31)]
     actions: Annotated[list[Name], Field(min_length=1, max_length=256)]
     seed: Annotated[int, Field(ge=0)]
@@ -223,8 +224,13 @@ class EpisodeFile(RecordingFile):
 
     kind: Literal["recording"] = "recording"
     format: Literal[1] = FORMAT
+    # What the page shows is shorter than what may be played.
+    game: Name
+    rom: Name | None
     run: Name
+    recipe: Name | None
     checkpoint: Name | None
+    steps: Annotated[int, Field(ge=0)]
     protocol: PlayedProtocol
     episode: PlayedEpisode
     files: Mapping[Ending, RecordedFile]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Scores = Sequence[Array]  # for each game (..., runs)
-Statistic = Callable[[Scores], Array]
 
 
 def mean(scores: Scores) -> Array:

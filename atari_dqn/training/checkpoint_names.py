@@ -1,8 +1,8 @@
-"""The names that a training run's arrays have in a checkpoint (format 1).
+"""The names that a training run's arrays have in a checkpoint (format 4).
 
 Every part with state has ``arrays()`` and ``restore()`` with names of its own. Most arrays are
 stored as ``part/name``. The others have had a name of their own since the format was made, and
-keep it, so that every checkpoint ever written can be continued.
+keep it, so that every checkpoint of this format can be continued.
 """
 
 from collections.abc import Mapping
@@ -56,6 +56,10 @@ def from_stored(stored: Arrays) -> dict[str, NDArray[Any]]:
         KeyError: an array is missing.
         ValueError: the counters are of another kind.
     """
+    missing = [name for name in STORED_NAMES.values() if name not in stored]
+    missing = [name for name in missing if not name.startswith("learning/")]  # after a stop only
+    if missing:
+        raise KeyError(missing[0])
     own_names = {stored_name: name for name, stored_name in STORED_NAMES.items()}
     named = {own_names.get(name, name): values for name, values in stored.items()}
     counters = checkpoint.array(stored, "counters", (len(COUNTERS),), np.int64)

@@ -270,9 +270,11 @@ class Learner:
         with stop.may_be_left():
             if self._building is not None:  # since a stop
                 self._building.result()
-            # Its first part runs here: what a stop saves meanwhile must not change any more.
-            build = self._agent.graph_builder(counts)
-            self._building = self._threads.submit(build)
+        # Not to be interrupted: from the first line on until the graphs are built, the agent keeps
+        # what a stop has to save.
+        build = self._agent.graph_builder(counts)
+        self._building = self._threads.submit(build)
+        with stop.may_be_left():
             self._building.result()
 
     def _calls_ahead(self, steps: int, advance: int) -> Iterator[int]:

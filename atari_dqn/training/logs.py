@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from atari_dqn.console import STANDARD_ERROR
+from atari_dqn.console import STANDARD_ERROR, progress_bars
 from atari_dqn.errors import UserError, describe_failure
 from atari_dqn.files.atomic_write import check_no_link, check_there, has_several_names, open_own
 from atari_dqn.training.episodes import EpisodeRow
@@ -76,7 +75,7 @@ class Progress:
         self._step = start
         self._bar: Any = None
         if STANDARD_ERROR.isatty():
-            self._bar = tqdm(
+            self._bar = progress_bars()(
                 total=total, initial=start, unit="step", dynamic_ncols=True, file=STANDARD_ERROR
             )
 

@@ -104,7 +104,8 @@ class Training:
         self.observation: NDArray[Any] | None = None
         self.steps = 0  # agent steps so far
         self.frames = 0  # emulator frames so far
-        self.advance = count  # agent steps made by one call of ``step``
+        self.advance = count  # agent steps made by the last call of ``step``
+        self.usual_advance = count  # by most of them
         self.evaluation = float("nan")  # mean score of the last evaluation
         self.evaluated_at = -1  # agent steps then
         self.saved_at = -1  # agent steps at the last checkpoint
@@ -150,8 +151,9 @@ class Training:
                     self.learner.pause()
                 else:  # a run that is complete has made all of its updates
                     self.learner.finish()
-            self.finish()
-        return self.ran_to_the_end
+            complete = self.finish()
+        self.ran_to_the_end = complete  # and all of it is written and closed
+        return complete
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
         """Makes one agent step in every environment, and starts the updates that are due.
@@ -214,14 +216,18 @@ class Training:
         learning_steps = total - max(self.steps, self.config.training.warmup_steps)
         if learning_steps > 0:
             with self.stopwatch.part("update"):
-                self.learner.build_graphs(learning_steps, self.advance, self.stop)
+                self.learner.build_graphs(learning_steps, self.usual_advance, self.stop)
         due = self.saved_at == self.steps and self.due(self.config.training.evaluation_period)
         if due and self.evaluated_at != self.steps:
             with self.stopwatch.part("evaluation"):
                 self.evaluate()
 
-    def finish(self) -> None:
-        """Saves and evaluates after the last step, unless its periods have just come to an end."""
+    def finish(self) -> bool:
+        """Saves and evaluates after the last step, unless its periods have just come to an end.
+
+        Returns:
+            Whether the run is complete.
+        """
         if self.saved_at != self.steps:
             with self.stopwatch.part("checkpoint"):
                 self.save()
@@ -230,7 +236,7 @@ class Training:
             with self.stopwatch.part("evaluation"):
                 self.evaluate()
         evaluated = self.evaluated_at == self.steps or not evaluates
-        self.ran_to_the_end = self.steps >= self.config.training.total_steps and evaluated
+        return self.steps >= self.config.training.total_steps and evaluated
 
     @contextmanager
     def noticing_failures(self) -> Iterator[None]:
@@ -381,17 +387,18 @@ class Training:
         episodes = self.environments.validated(checkpoint.part(arrays, "environments"))
         ends_shape = (len(stored.shared), self.memory.num_envs) if stored.shared else (0,)
         ends = checkpoint.array(arrays, checkpoint.FRAME_FILES, ends_shape, np.int64)
+        evaluation = float(checkpoint.array(arrays, "loop/evaluation", (), np.float64))
+        self.learner.restore(checkpoint.part(arrays, "learner"))
         self.agent.restore(checkpoint.part(arrays, "agent"))
         self.episodes.restore(checkpoint.part(arrays, "episodes"))
         self.frame_files.restore(stored.shared, ends)
         self.memory.restore(checkpoint.part(arrays, "memory"), self.frame_files.read())
-        self.learner.restore(checkpoint.part(arrays, "learner"))
         self.explorer.restore(checkpoint.part(arrays, "explorer"))
         self.stopwatch.restore(notes["time"])
         self.steps = int(arrays["loop/steps"])
         self.frames = int(arrays["loop/frames"])
         self.evaluated_at = int(arrays["loop/evaluated_at"])
-        self.evaluation = float(checkpoint.array(arrays, "loop/evaluation", (), np.float64))
+        self.evaluation = evaluation
         if notes["evaluation"] is not None:  # it was made after the arrays were written
             self.evaluation = float(notes["evaluation"])
             self.evaluated_at = self.steps

@@ -247,26 +247,28 @@ def evaluate_checkpoint(player: PlayerRequest, request: EvaluationRequest) -> It
     """Evaluates a checkpoint, writes and records the result, and yields it line by line."""
     loaded = load_player(player)
     scored = evaluate_player(loaded, request)
-    show = None
-    if request.annotated:
-        from atari_dqn.recording.annotation import annotate
-
-        show = annotate(loaded.agent, request.scale)
-    yield from write_and_describe(scored, request.scale, show)
+    annotated = loaded.agent if request.annotated else None
+    yield from write_and_describe(scored, request.scale, annotated)
 
 
 def write_and_describe(
-    scored: ScoredPlayer, scale: int | None = None, annotation: "Show | None" = None
+    scored: ScoredPlayer, scale: int | None = None, annotated: "Agent | None" = None
 ) -> Iterator[str]:
     """Writes and records a result, and yields lines about it as they come.
 
     Args:
         scored: the result.
         scale: pixels of a recording for each pixel of the screen.
-        annotation: how the median episode is recorded once more; None: it is not.
+        annotated: the agent with whose values the median episode is recorded once more; None: it
+            is not.
     """
     yield scored.describe()
     path = write_result(scored)
+    annotation = None
+    if annotated is not None:
+        from atari_dqn.recording.annotation import annotate
+
+        annotation = annotate(annotated, scale)
     for episode in record_ranked_episodes(scored, scale, annotation):
         yield episode.describe()
     yield f"{'written':<17} {path}"

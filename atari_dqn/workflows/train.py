@@ -1,7 +1,7 @@
 """Training a run: started, or continued from its newest checkpoint."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -72,7 +72,7 @@ class RunOutcome:
         directory: of the run.
         config: its settings.
         steps: agent steps so far.
-        checkpoint: its newest checkpoint.
+        checkpoint: its newest checkpoint; None where it was interrupted.
         seconds: wall time of all its starts.
         mean_score: of the last 100 training episodes; None: none has ended yet.
         shares: share of each part of the work in the wall time.
@@ -82,7 +82,7 @@ class RunOutcome:
     directory: Path
     config: Config
     steps: int
-    checkpoint: Path
+    checkpoint: Path | None
     seconds: float = 0.0
     mean_score: float | None = None
     shares: dict[str, float] | None = None
@@ -141,8 +141,14 @@ class _Job:
     show_progress: bool
 
 
-def start_or_continue(request: RunRequest) -> RunOutcome:
+def start_or_continue(
+    request: RunRequest, report: Callable[[RunOutcome], None] = lambda outcome: None
+) -> RunOutcome:
     """Trains a run to its end, or until it is interrupted.
+
+    Args:
+        request: the run.
+        report: is called with the outcome as soon as it is known; ending Ray takes longer.
 
     Raises:
         UserError: the request contradicts itself or the run, or something could not be read or
@@ -158,15 +164,19 @@ def start_or_continue(request: RunRequest) -> RunOutcome:
         if stored is not None:
             settings = _continued_settings(request, settings, directory, stored)
             if _is_complete(stored, settings.config):
-                return RunOutcome(
+                outcome = RunOutcome(
                     RunState.COMPLETE_BEFORE, directory, settings.config, stored.step, stored.path
                 )
+                report(outcome)
+                return outcome
         init_from = checkpoint.find(request.init_from) if request.init_from else None
         _log_beginning(request, settings, directory, is_new=stored is None)
         config = settings.config
         job = _Job(config, directory, videos, stored, init_from, request.show_progress)
         with _ray_for_actors(config, request.address):
-            return _train(job)
+            outcome = _train(job)
+            report(outcome)
+            return outcome
 
 
 def newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
@@ -293,7 +303,7 @@ def _train(job: _Job) -> RunOutcome:
         directory=job.directory,
         config=job.config,
         steps=training.steps,
-        checkpoint=checkpoint.find(job.directory),
+        checkpoint=checkpoint.find(job.directory) if is_complete else None,
         seconds=seconds,
         mean_score=training.episodes.mean_score if has_scores else None,
         shares=shares(stopwatch.seconds, seconds),

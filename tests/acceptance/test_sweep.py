@@ -96,6 +96,9 @@ def test_a_sweep_runs_each_combination_once_and_not_again(tmp_path: Path) -> Non
     # noticed.
     logs = {path: path.read_bytes() for path in tmp_path.glob("s/*/*/train.log")}
     assert len(logs) == 2
+    for log in logs.values():
+        for text in (b"game: CartPole-v1; ", b"run directory: ", b"complete: ", b"written "):
+            assert text in log
     again = run("sweep", "--out", "s", cwd=tmp_path, env=ALONE)
     assert "2 done" in again.stdout
     assert {path: path.read_bytes() for path in logs} == logs
