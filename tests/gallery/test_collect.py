@@ -443,11 +443,34 @@ def test_nothing_can_be_changed(server: Server, method: str) -> None:
     assert ask(server, "/index.html", method=method)[0] == 501
 
 
-@given(st.text(max_size=60))
-def test_whatever_is_asked_for_lies_in_the_folder(target: str) -> None:
-    here = Path(__file__).parent.resolve()
-    found = find_file(here, "/" + target)
-    assert found is None or found.resolve().is_relative_to(here)
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A served folder with a page, a secret beside the folder, and links that lead to it."""
+    outside = tmp_path_factory.mktemp("outside").resolve()
+    (outside / "secret.html").write_text("secret")
+    folder = outside / "served"
+    (folder / "gallery").mkdir(parents=True)
+    (folder / "index.html").write_text("page")
+    (folder / "gallery" / "data.js").write_text("data")
+    (folder / "link.html").symlink_to(outside / "secret.html")
+    (folder / "up").symlink_to(outside)
+    return folder
+
+
+PARTS = ["index.html", "gallery", "data.js", "secret.html", "link.html", "up", "..", ".", "%2e%2e"]
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from(PARTS), max_size=5).map("/".join))
+def test_whatever_is_asked_for_lies_in_the_folder(served: Path, target: str) -> None:
+    found = find_file(served, "/" + target)
+    assert found is None or found.resolve().is_relative_to(served)
+
+
+def test_what_lies_in_the_folder_is_found(served: Path) -> None:
+    assert find_file(served, "/index.html") == served / "index.html"
+    assert find_file(served, "/gallery/data.js") == served / "gallery" / "data.js"
+    assert find_file(served, "/link.html") is None
+    assert find_file(served, "/up/secret.html") is None
 
 
 @given(
