@@ -116,7 +116,7 @@ help:
 	@echo 'make torture                   kill runs at random moments and compare how they end   [ARGS="--kills N"]'
 	@echo 'make bench                     measure the speed of everything, against peers; nothing else should run'
 	@echo '     [ARGS="--only WORD ... --repeats N --out FILE"]'
-	@echo 'make docs                      write docs/settings.md anew, after a change of the settings'
+	@echo 'make docs                      write docs/reference/settings.md anew, after a change of the settings'
 	@echo 'make lint                      check style and types;  make format  mends the style'
 	@echo 'make clean                     remove .venv and caches; runs and recordings stay'
 	@echo
@@ -224,7 +224,7 @@ bench: $(BENCHING)
 	$(BIN)/python -m benchmarks.bench $(value ARGS)
 
 docs: $(INSTALLED)
-	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/settings.md
+	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/reference/settings.md
 
 lint: $(DEVELOPING)
 	$(BIN)/ruff check .

@@ -28,10 +28,10 @@ def test_the_python_examples_run_from_top_to_bottom(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "examples"}
-    blocks = examples("python.md")
+    blocks = examples("guide/python.md")
     assert len(blocks) == 7
     for block in blocks:
-        exec(compile(block, "docs/python.md", "exec"), names)
+        exec(compile(block, "docs/guide/python.md", "exec"), names)
     assert names["complete"]
     assert names["actions"].shape == (2,)
     assert names["still"].statistics()["episodes"] == 2
@@ -44,7 +44,7 @@ def test_the_python_examples_run_from_top_to_bottom(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_notebook_runs(tmp_path: Path) -> None:
-    notebook = nbformat.read(ROOT / "docs" / "first_agent.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "docs" / "guide" / "first_agent.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), (
         "it is kept without what a run printed"
     )
@@ -61,7 +61,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
 
 def test_the_page_of_settings_is_in_step_with_the_schema() -> None:
     config, _ = load_config("BreakoutDeterministic-v4")
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == as_markdown(config), (
+    assert (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8") == as_markdown(config), (
         "make docs"
     )
 

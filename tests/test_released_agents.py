@@ -31,7 +31,7 @@ def test_card_results_and_evaluation_name_the_same_score(agent: Path) -> None:
     mean = statistics["mean"]
     error = statistics["standard_error"]
     assert f"mean {mean:.2f} +- {error:.2f}" in (agent / "README.md").read_text(encoding="utf-8")
-    results = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    results = (ROOT / "docs/results/results.md").read_text(encoding="utf-8")
     lines = [line for line in results.splitlines() if f"checkpoints/released/{agent.name}/" in line]
     assert lines
     assert all(f"{mean:.1f} +- {error:.1f}" in line for line in lines)

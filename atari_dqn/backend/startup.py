@@ -21,7 +21,7 @@ def resolve_precision(setting: str, pictures: bool = True) -> str:
 
     For "auto" that is bfloat16 for networks that see pictures, where a processor with units for it
     computes: AMX or AVX512-BF16. Networks of vectors, and a GPU with batches as small as ours, gain
-    nothing from it: docs/performance.md.
+    nothing from it: docs/design/performance.md.
     """
     if setting != "auto":
         return setting

@@ -44,7 +44,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a recipe (default: the game's own, or {DEFAULT_RECIPE})",
     )
     parser.add_argument(
-        "--markdown", action="store_true", help="print the page of all settings, docs/settings.md"
+        "--markdown", action="store_true", help="print the page of all settings, docs/reference/settings.md"
     )
 
 

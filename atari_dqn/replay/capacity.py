@@ -9,7 +9,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.replay.frames import RingLayout, Storage
 
 # Packed frames take less than this share of raw ones in every game that was measured
-# (docs/reliability.md).
+# (docs/design/reliability.md).
 PACKED_SHARE = 1 / 8
 # Of a row: action 4, reward 4, discount 4, last 1, age 1.
 ROW_BYTES = 14

@@ -131,7 +131,7 @@ def for_this_machine(config: Config) -> Config:
     """
     cores = usable_cores()
     # Small operations beside each other keep two cores busier than one of them shared out:
-    # docs/performance.md.
+    # docs/design/performance.md.
     shared = cores if config.agent.batch_size > SMALL_BATCH else max(1, cores // 2)
     for name in THREADS:
         automatic = shared if name == INTRA_OP_THREADS else cores
