@@ -61,9 +61,9 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
 
 def test_the_page_of_settings_is_in_step_with_the_schema() -> None:
     config, _ = load_config("BreakoutDeterministic-v4")
-    assert (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8") == as_markdown(config), (
-        "make docs"
-    )
+    assert (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8") == as_markdown(
+        config
+    ), "make docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -9,11 +9,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from atari_dqn.config.resolve import DEFAULT_PROTOCOL, VECTOR_PROTOCOL
+from atari_dqn.runs.directory import LAST, newest_run
 from atari_dqn.workflows.settings import SettingsRequest
 
 SETTINGS_HELP = (
     "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
 )
+CHECKPOINT_HELP = "a run's directory, one checkpoint in it, or 'last': the newest run"
 LARGEST_NUMBER = 2**31 - 1
 MOST_GPUS = 64
 LARGEST_SCALE = 4
@@ -55,10 +57,20 @@ def add_game(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Adds the checkpoint that a command is about."""
-    parser.add_argument(
-        "checkpoint", metavar="CKPT", help="a run's directory, or one checkpoint in it"
-    )
+    """Adds the checkpoint that a command is about, and ``--root``."""
+    parser.add_argument("checkpoint", metavar="CKPT", help=CHECKPOINT_HELP)
+    add_root(parser)
+
+
+def checkpoint_path(options: argparse.Namespace) -> Path:
+    """Returns the path that CKPT means: of a run or a checkpoint.
+
+    Raises:
+        UserError: it is ``last``, and there is no run.
+    """
+    if options.checkpoint == LAST:
+        return newest_run(Path(options.root), getattr(options, "game", None))
+    return Path(options.checkpoint)
 
 
 def add_other_game(parser: argparse.ArgumentParser) -> None:

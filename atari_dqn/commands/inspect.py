@@ -9,6 +9,7 @@ from atari_dqn.commands.arguments import (
     add_checkpoint,
     add_game,
     add_seed,
+    checkpoint_path,
     requested_settings,
     whole_number,
 )
@@ -44,7 +45,9 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a recipe (default: the game's own, or {DEFAULT_RECIPE})",
     )
     parser.add_argument(
-        "--markdown", action="store_true", help="print the page of all settings, docs/reference/settings.md"
+        "--markdown",
+        action="store_true",
+        help="print the page of all settings, docs/reference/settings.md",
     )
 
 
@@ -61,7 +64,7 @@ def digest(options: argparse.Namespace) -> int:
 
     from atari_dqn.replay.frame_files import FrameFiles
 
-    stored = checkpoint.load(Path(options.checkpoint))
+    stored = checkpoint.load(checkpoint_path(options))
     check_resumable(stored)
     # How frames are spread over files depends on when checkpoints were written; nothing else does.
     arrays = {name: array for name, array in stored.arrays.items() if name != "frame_files"}

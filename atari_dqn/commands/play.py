@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atari_dqn.commands.arguments import (
+    CHECKPOINT_HELP,
     Command,
     add_checkpoint,
     add_episodes,
     add_epsilon,
     add_game,
     add_other_game,
+    add_root,
     add_scale,
     add_seed,
     add_videos,
+    checkpoint_path,
     requested_settings,
     whole_number,
 )
@@ -91,9 +94,8 @@ def add_record_arguments(parser: argparse.ArgumentParser) -> None:
     add_other_game(parser)
     add_epsilon(parser)
     add_scale(parser)
-    parser.add_argument(
-        "checkpoint", nargs="?", metavar="CKPT", help="a run's directory, or one checkpoint in it"
-    )
+    parser.add_argument("checkpoint", nargs="?", metavar="CKPT", help=CHECKPOINT_HELP)
+    add_root(parser)
     parser.add_argument(
         "--out",
         required=True,
@@ -158,7 +160,9 @@ def _record_agent(options: argparse.Namespace, out: Path) -> "EpisodeFile":
     result = evaluate(
         player.agent.act, player.config, seed=seed, episodes=1, epsilon=options.epsilon
     )
-    origin = Origin("record", player.run, player.config.recipe, str(player.path), player.step)
+    origin = Origin(
+        "record", player.run, player.config.versioned_recipe, str(player.path), player.step
+    )
     show = annotate(player.agent, options.scale) if options.annotated else None
     episode = EvaluatedEpisode(result, result.episodes[0], origin)
     return record_episode({ending_of(out): out}, episode, Rendering(options.scale, show))
@@ -172,8 +176,9 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="CKPT|random",
-        help="a run's directory, one checkpoint in it, or random actions",
+        help=f"{CHECKPOINT_HELP}; or 'random': random actions",
     )
+    add_root(parser)
     _add_number_of_episodes(parser, default=3)
 
 
@@ -208,7 +213,7 @@ def _settings_of_random_play(options: argparse.Namespace) -> Config:
 
 
 def _player_request(options: argparse.Namespace) -> PlayerRequest:
-    return PlayerRequest(Path(options.checkpoint), options.game, options.protocol)
+    return PlayerRequest(checkpoint_path(options), options.game, options.protocol)
 
 
 def _add_number_of_episodes(parser: argparse.ArgumentParser, default: int) -> None:

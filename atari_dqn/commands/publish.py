@@ -9,6 +9,7 @@ from atari_dqn.commands.arguments import (
     add_episodes,
     add_seed,
     add_videos,
+    checkpoint_path,
 )
 from atari_dqn.config.resolve import read_config
 from atari_dqn.errors import UserError, check_installed
@@ -38,7 +39,7 @@ def export(options: argparse.Namespace) -> int:
     out = Path(options.out)
     _check_export(out)
     check_writable(out.parent)
-    player = load_player(PlayerRequest(Path(options.checkpoint)))
+    player = load_player(PlayerRequest(checkpoint_path(options)))
     from atari_dqn.agent.export import export_network
     from atari_dqn.evaluation.evaluate import observe
 
@@ -79,14 +80,14 @@ def release(options: argparse.Namespace) -> int:
     gif = Path(options.videos) / "released" / f"{out.name}.gif"
     for directory in (out.parent, gif.parent):
         check_writable(directory)
-    source = checkpoint.find(Path(options.checkpoint))
+    source = checkpoint.find(checkpoint_path(options))
     start_tensorflow(read_config(source / CONFIG))
     from atari_dqn.evaluation.describe import describe
     from atari_dqn.workflows.release import release
 
     result = release(source, out, gif, options.seed, options.episodes)
     step = checkpoint.step_of(source)
-    print(describe(result, agent=f"{out}, {step} agent steps"))
+    print(describe(result, f"{out}, {step} agent steps", result.config.versioned_recipe))
     print(f"{'recorded':<17} {gif}")
     print(f"{'written':<17} {out}")
     return 0

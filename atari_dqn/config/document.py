@@ -54,7 +54,7 @@ def as_toml(config: Config) -> str:
 
 def as_markdown(config: Config) -> str:
     """Returns the settings of a run as a page of tables."""
-    names = f"recipe `{config.recipe}` and protocol `{config.protocol}`"
+    names = f"recipe `{config.versioned_recipe}` and protocol `{config.protocol}`"
     lines = [f"{INTRODUCTION}{config.game} with {names}."]
     for section, settings in SECTIONS.items():
         summary = (settings.__doc__ or "").splitlines()[0]

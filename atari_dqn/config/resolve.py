@@ -44,10 +44,12 @@ class Source:
     Attributes:
         name: of a shipped one, or a TOML file.
         tables: its settings.
+        version: number of a recipe's version; None: it has none.
     """
 
     name: str
     tables: Tables
+    version: int | None = None
 
     @property
     def stem(self) -> str:
@@ -117,11 +119,13 @@ def load_config(
     _set_what_the_id_decides(tables, sources)
     _cap_endless_evaluations(tables, sources)
     _set_overrides(tables, sources)
-    names = {
+    names: dict[str, Any] = {
         "game": sources.spec.id,
         "recipe": sources.recipe.stem,
         "protocol": sources.protocol.stem,
     }
+    if sources.recipe.version is not None:
+        names["recipe_version"] = sources.recipe.version
     config = _validated({**names, **tables}, "settings")
     if learns:
         _check_has_a_network(config, sources.spec)
@@ -139,8 +143,7 @@ def _read_sources(
     plain_overrides = {name: _plain(value) for name, value in overrides.items()}
     for name in plain_overrides:
         _section_and_key(name)
-    recipe = str(recipe or default_recipe(identify(game)))
-    learning = Source(recipe, recipe_tables(recipe))
+    learning = read_recipe(str(recipe or default_recipe(identify(game))))
     requested = Source(str(protocol), _protocol_tables(str(protocol))) if protocol else None
     kwargs = _kwargs(learning, requested, plain_overrides)
     spec = resolve(game, kwargs)
@@ -263,13 +266,20 @@ def default_recipe(spec: GameSpec) -> str:
     return own if (config_directory() / f"{own}.toml").is_file() else DEFAULT_RECIPE
 
 
-def recipe_tables(recipe: str) -> Tables:
-    """Returns the settings in the TOML file of a recipe, by section.
+def read_recipe(recipe: str) -> Source:
+    """Returns the settings and the version in the TOML file of a recipe.
 
     Raises:
         UserError: there is no such recipe, or it sets something that recipes may not set.
     """
-    return _read_tables(recipe, "", (*RECIPE_SECTIONS, *PROTOCOL_SECTIONS), "recipe")
+    path = _find(recipe, "", "recipe")
+    tables = read_toml(path)
+    version = tables.pop("version", None)
+    if version is not None and (type(version) is not int or version < 1):
+        reason = "is not a whole number of at least 1"
+        raise UserError(f"{path}: version = {shorten(repr(version))} {reason}")
+    _check_tables(path, tables, (*RECIPE_SECTIONS, *PROTOCOL_SECTIONS), "recipe")
+    return Source(recipe, tables, version)
 
 
 def _check_has_a_network(config: Config, spec: GameSpec) -> None:
@@ -319,17 +329,29 @@ def parse_value(text: str) -> Any:
 
 
 def _protocol_tables(protocol: str) -> Tables:
-    return _read_tables(protocol, "protocols", PROTOCOL_SECTIONS, "protocol")
+    path = _find(protocol, "protocols", "protocol")
+    tables = read_toml(path)
+    _check_tables(path, tables, PROTOCOL_SECTIONS, "protocol")
+    return tables
 
 
-def _read_tables(name: str, folder: str, allowed: tuple[str, ...], kind: str) -> Tables:
+def _find(name: str, folder: str, kind: str) -> Path:
+    """Returns the TOML file of a recipe or a protocol.
+
+    Raises:
+        UserError: there is none.
+    """
     directory = config_directory() / folder
     path = Path(name) if name.endswith(".toml") else directory / f"{name}.toml"
     if not os.path.lexists(path):
         known = sorted(file.stem for file in directory.glob("*.toml"))
         choices = f"a TOML file, or one of {', '.join(known)}{nearest(name, known)}"
         raise UserError(f"unknown {kind} '{name}': {choices}")
-    tables = read_toml(path)
+    return path
+
+
+def _check_tables(path: Path, tables: Tables, allowed: tuple[str, ...], kind: str) -> None:
+    """Raises a UserError for a section or a setting that a recipe or a protocol may not have."""
     for section, table in tables.items():
         if section not in allowed or not isinstance(table, dict):
             raise UserError(
@@ -339,7 +361,6 @@ def _read_tables(name: str, folder: str, allowed: tuple[str, ...], kind: str) ->
         known = list(SECTIONS[section].model_fields)
         for key in table:
             _check_known(known, key, f"{path}: unknown setting '{section}.{key}'")
-    return tables
 
 
 def _check_known(known: list[str], key: str, complaint: str) -> None:

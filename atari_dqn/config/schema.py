@@ -268,6 +268,9 @@ class Config(Section):
 
     game: str = Field(description="environment id")
     recipe: str = Field("default", description="name of the recipe")
+    recipe_version: int | None = Field(
+        default=None, description="version of the recipe; None: it has no version", ge=1
+    )
     protocol: str = Field("tutorial", description="name of the protocol")
     environment: EnvironmentSettings = EnvironmentSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -290,6 +293,11 @@ class Config(Section):
         return self
 
     @property
+    def versioned_recipe(self) -> str:
+        """The recipe with its version, such as ``default@17``; without one, its name alone."""
+        return versioned(self.recipe, self.recipe_version)
+
+    @property
     def spec(self) -> GameSpec:
         """The game that the id means; a Gymnasium environment is made once to see what it shows."""
         return resolve(self.game, self.environment.kwargs)
@@ -301,7 +309,16 @@ class Config(Section):
 
     def to_toml(self) -> str:
         """The resolved settings as a TOML file that ``config.read_config`` reads back."""
-        return tomli_w.dumps(self.model_dump())
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def versioned(recipe: str, version: int | None) -> str:
+    """Returns the name of a recipe with its version.
+
+    >>> versioned("default", 17), versioned("my", None)
+    ('default@17', 'my')
+    """
+    return recipe if version is None else f"{recipe}@{version}"
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -12,8 +12,14 @@ from atari_dqn.evaluation.results import Evaluation
 from atari_dqn.games.ids import reference_scores
 
 
-def describe(evaluation: Evaluation, agent: str) -> str:
-    """Returns the whole result as a block of text: agent, protocol, score."""
+def describe(evaluation: Evaluation, agent: str, recipe: str | None = None) -> str:
+    """Returns the whole result as a block of text: agent, protocol, score.
+
+    Args:
+        evaluation: the result.
+        agent: who played, in words.
+        recipe: recipe and version that the agent was trained with; None: it was not trained.
+    """
     config = evaluation.config
     numbers = evaluation.statistics()
     rom = config.rom or ""
@@ -21,6 +27,7 @@ def describe(evaluation: Evaluation, agent: str) -> str:
     lines = {
         "game": f"{config.game} (rom {rom})" if rom else config.game,
         "agent": agent,
+        **({} if recipe is None else {"recipe": recipe}),
         "protocol": f"{config.protocol}: {describe_environment(config)}",
         "evaluation": _describe_conditions(evaluation),
         "score": _describe_score(evaluation),

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
+from atari_dqn.config.schema import versioned
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation.results import Rank
 from atari_dqn.files.reading import read_json, read_toml
@@ -368,10 +369,11 @@ def _read_run(directory: Path, stamps: tuple[Stamp | None, ...]) -> RunData:
     if _printable(directory) != str(directory):
         raise UserError("its name is no text")
     start = _first_start(directory)
+    version = tables.get("recipe_version")
     return {
         "game": game,
         "name": directory.name,
-        "recipe": recipe,
+        "recipe": versioned(recipe, version if isinstance(version, int) else None),
         "rom": _rom(game),
         "curve": thinned_curve(directory),
         "evaluations": thinned_evaluations(directory),

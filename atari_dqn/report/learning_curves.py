@@ -61,7 +61,7 @@ def read_curve(run: Path) -> Curve:
     if not len(episodes.steps):
         raise UserError(f"no episode has ended in '{run}' yet")
     return Curve(
-        label=f"{config.game}, {config.recipe}",
+        label=f"{config.game}, {config.versioned_recipe}",
         steps=episodes.steps,
         score=episodes.score,
         mean_100=episodes.mean_100,

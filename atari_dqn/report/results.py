@@ -147,8 +147,8 @@ def _named_apart(results: Sequence[Result], configs: dict[tuple[str, str], Confi
     Protocols divide by themselves.
     """
     differences: dict[tuple[str, str], str] = {}
-    for recipe in {config.recipe for config in configs.values()}:
-        runs = [run for run, config in configs.items() if config.recipe == recipe]
+    for recipe in {config.versioned_recipe for config in configs.values()}:
+        runs = [run for run, config in configs.items() if config.versioned_recipe == recipe]
         of_runs = [configs[run] for run in runs]
         sections = (*RECIPE_SECTIONS, "machine")
         texts = map(format_differences, differing_settings(of_runs, sections))
@@ -199,7 +199,7 @@ def _training_score(run: Path, config: Config) -> Result:
     return Result(
         game=config.game,
         rom=config.spec.rom,
-        recipe=config.recipe,
+        recipe=config.versioned_recipe,
         run=run.resolve().name,
         steps=total,
         measure=TRAINING,

@@ -80,7 +80,7 @@ def own_config(run_directory: Path, checkpoint: Path) -> tuple[Config, list[str]
     except UserError as error:
         return verified, [f"{error}; the settings in '{checkpoint}' are used"]
     fixed = [name for name in _setting_names(SECTIONS) if name not in CHANGEABLE]
-    for name in ("game", "recipe", "protocol", *fixed):
+    for name in ("game", "recipe", "recipe_version", "protocol", *fixed):
         new = _value(own, name)
         trained = _value(verified, name)
         if new != trained:

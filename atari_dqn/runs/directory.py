@@ -11,9 +11,13 @@ from typing import Any
 from atari_dqn.config.resolve import read_config
 from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
+from atari_dqn.games.ids import GameSpec, identify
 from atari_dqn.runs import checkpoint
 
 CONFIG = "config.toml"
+LAST = "last"
+# The directory below ``root`` of agents that were released; no run is in it.
+RELEASED = "released"
 
 
 def game_directory(root: Path, game: str) -> Path:
@@ -62,7 +66,7 @@ def stored_arguments(root: Path, game: str, name: str | None) -> dict[str, Any]:
 
 def _named(root: Path, game: str, name: str) -> Path:
     directory = game_directory(root, game)
-    if name == "last":
+    if name == LAST:
         runs = existing(directory)
         if not runs:
             raise UserError(f"there is no run in '{directory}' to continue")
@@ -74,6 +78,37 @@ def existing(directory: Path) -> list[Path]:
     """Returns the runs in a game's directory, the one written to last at the end."""
     runs = [path.parent for path in directory.glob(f"*/{CONFIG}")]
     return sorted(runs, key=lambda run: run.stat().st_mtime)
+
+
+def newest_run(root: Path, game: str | None = None) -> Path:
+    """Returns the run with a checkpoint that was written to last.
+
+    Args:
+        root: of all runs, usually ``checkpoints``.
+        game: an id or the name of a game, whose runs alone count; None: those of every game.
+
+    Raises:
+        UserError: there is none.
+    """
+    games = [path for path in root.glob("*") if path.name != RELEASED]
+    runs = [run for directory in games for run in existing(directory) if checkpoint.in_run(run)]
+    if game is not None:
+        spec = identify(game)
+        runs = [run for run in runs if _plays(run, spec)]
+    if not runs:
+        of_game = f" of {game}" if game is not None else ""
+        advice = f"'atari-dqn train --game {game or 'breakout'}' begins one"
+        raise UserError(f"there is no run{of_game} with a checkpoint in '{root}': {advice}")
+    return max(runs, key=lambda run: run.stat().st_mtime)
+
+
+def _plays(run: Path, spec: GameSpec) -> bool:
+    """Returns whether a run is of a game, under whichever of the game's ids."""
+    try:
+        config = read_config(run / CONFIG)
+    except UserError:  # it cannot be read
+        return False
+    return config.game == spec.id or (spec.rom is not None and config.rom == spec.rom)
 
 
 def unfinished(directory: Path) -> list[Path]:

@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from atari_dqn.config.learning_schema import MOST_EPISODES, MOST_STEPS
-from atari_dqn.config.resolve import default_recipe, load_config, parse_value, recipe_tables
+from atari_dqn.config.resolve import default_recipe, load_config, parse_value, read_recipe
 from atari_dqn.config.schema import RECIPE_SECTIONS
 from atari_dqn.errors import UserError, nearest, shorten
 from atari_dqn.files.atomic_write import write_whole
@@ -304,7 +304,8 @@ def _variant(plan: Plan, recipe: str | None, values: Mapping[str, Any], folder: 
         return Variant(recipe, dict(values))
     first_game = games_of(plan.games)[0]
     base = recipe or default_recipe(identify(first_game))
-    tables = recipe_tables(base)
+    source = read_recipe(base)
+    tables = source.tables
     for name, value in values.items():
         section, _, key = name.partition(".")
         if section in RECIPE_SECTIONS:
@@ -313,7 +314,8 @@ def _variant(plan: Plan, recipe: str | None, values: Mapping[str, Any], folder: 
     path = folder / f"{','.join([Path(base).stem, *labels])}.toml"
     load_config(first_game, base, plan.protocol, values)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, tomli_w.dumps(tables).encode())
+    version = {} if source.version is None else {"version": source.version}
+    write_whole(path, tomli_w.dumps({**version, **tables}).encode())
     return Variant(str(path.resolve()), dict(values))
 
 

@@ -287,7 +287,9 @@ class Training:
         What goes wrong with it is noted, and training goes on. A request to stop leaves it at once;
         it is made up for when the run is continued.
         """
-        origin = Origin("training", self.run_directory.name, self.config.recipe, None, self.steps)
+        origin = Origin(
+            "training", self.run_directory.name, self.config.versioned_recipe, None, self.steps
+        )
         try:
             self.evaluation = evaluate_shortly(
                 self.agent, origin, self.video_directory, self.logs, self.stop

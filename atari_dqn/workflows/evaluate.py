@@ -114,7 +114,7 @@ class ScoredPlayer:
         """Returns the result in words, on several lines."""
         from atari_dqn.evaluation.describe import describe
 
-        return describe(self.result, agent=self.name)
+        return describe(self.result, self.name, self.origin.recipe)
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,9 @@ def evaluate_player(player: Player, request: EvaluationRequest) -> ScoredPlayer:
         episodes=request.episodes,
         epsilon=request.epsilon,
     )
-    origin = Origin("evaluation", player.run, player.config.recipe, str(player.path), player.step)
+    origin = Origin(
+        "evaluation", player.run, player.config.versioned_recipe, str(player.path), player.step
+    )
     name = f"{player.path}, {player.step} agent steps"
     return ScoredPlayer(result, origin, name, directory)
 

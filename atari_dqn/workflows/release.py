@@ -95,7 +95,9 @@ class ModelCard:
                 f"Its own evaluation, of the weights as they are stored: `make eval CKPT={out}`",
                 "",
                 "```",
-                describe(self.result, agent=f"{out}, {self.step} agent steps"),
+                describe(
+                    self.result, f"{out}, {self.step} agent steps", self.config.versioned_recipe
+                ),
                 "```",
                 "",
                 "| | |",
@@ -114,7 +116,7 @@ class ModelCard:
         machines = dict.fromkeys(
             str(start.get("machine") or start.get("platform") or "unknown") for start in self.starts
         )
-        names = f"`{config.recipe}`, `{config.protocol}`"
+        names = f"`{config.versioned_recipe}`, `{config.protocol}`"
         return {
             "trained with": f"`{training_command(config)}`",
             "recipe, protocol": f"{names}; every setting: [{CONFIG}]({CONFIG})",
@@ -176,7 +178,11 @@ def release(
         result = evaluate(load_agent(written).act, read.config, seed=seed, episodes=episodes)
         step = read.stored.step
         origin = Origin(
-            "evaluation", out.name, read.config.recipe, (out / written.name).as_posix(), step
+            "evaluation",
+            out.name,
+            read.config.versioned_recipe,
+            (out / written.name).as_posix(),
+            step,
         )
         text = json.dumps(evaluation_json(result, origin), indent=1) + "\n"
         write_whole(temporary / f"{evaluation_stem(result, origin)}.json", text.encode())

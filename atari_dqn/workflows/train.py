@@ -229,6 +229,11 @@ def _continued_settings(
         raise UserError(f"'{directory}' has begun already, {advice}")
     own, notes = own_config(directory, stored.path)
     config = merge(own, settings.config, set(settings.requested))
+    shipped = settings.config
+    if own.recipe == shipped.recipe and own.recipe_version not in (None, shipped.recipe_version):
+        notes.append(
+            f"this run keeps {own.versioned_recipe}; a new one has {shipped.versioned_recipe}"
+        )
     return replace(settings, config=config, notes=[*settings.notes, *notes])
 
 
@@ -255,6 +260,7 @@ def _log_beginning(
     rom = f" (rom {config.rom})" if config.rom else ""
     environment = describe_environment(config)
     logger.info(f"game: {config.game}{rom}; protocol {config.protocol}: {environment}")
+    logger.info(f"recipe: {config.versioned_recipe}")
     logger.info(f"run directory: {directory}")
 
 

@@ -61,6 +61,7 @@ def test_recipes_leave_the_machine_alone_and_protocols_set_the_environment_only(
     recipe: str,
 ) -> None:
     assert set(tomllib.loads((config_directory() / f"{recipe}.toml").read_text())) <= {
+        "version",
         *RECIPE_SECTIONS,
         *PROTOCOL_SECTIONS,
     }

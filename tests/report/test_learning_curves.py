@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from atari_dqn.cli import main
-from atari_dqn.config.resolve import config_directory, load_config
+from atari_dqn.config.resolve import config_directory, load_config, read_recipe
 from atari_dqn.errors import UserError
 from atari_dqn.report.learning_curves import (
     Curve,
@@ -21,6 +21,8 @@ from atari_dqn.report.learning_curves import (
     read_curve,
 )
 
+VERSION = read_recipe("default").version
+DEFAULT = f"default@{VERSION}"
 COLUMNS = ("episode", "steps", "score", "mean_100", "length")
 
 
@@ -52,7 +54,7 @@ def colours(path: Path) -> set[tuple[int, ...]]:
 def test_a_run_is_drawn_with_its_episodes_and_their_mean(tmp_path: Path) -> None:
     run = write_run(tmp_path / "one", [1.0, 5.0, 9.0])
     curve = read_curve(run)
-    assert curve.label == "Breakout, default"
+    assert curve.label == f"Breakout, {DEFAULT}"
     assert (curve.steps.tolist(), curve.score.tolist(), curve.mean_100.tolist()) == (
         [10, 20, 30],
         [1, 5, 9],
@@ -71,7 +73,7 @@ def test_runs_of_one_recipe_share_a_curve_and_other_recipes_stand_beside_it(tmp_
     ]
     other = write_run(tmp_path / "c", [9.0, 9.0], recipe="nature")
     together = plot_runs([*runs, other], tmp_path / "curves")[1].read_text(encoding="utf-8")
-    assert "Breakout, default: mean of 2 runs, 95 % interval" in together
+    assert f"Breakout, {DEFAULT}: mean of 2 runs, 95 % interval" in together
     assert "Breakout, nature: mean of 100 episodes" in together
 
 
@@ -84,10 +86,14 @@ def test_runs_with_other_settings_stand_beside_those_of_their_recipe(tmp_path: P
         tmp_path / "c", [3.0, 4.0], overrides={"agent.n_step": 1, "training.total_steps": 77}
     )
     labels = [curve.label for curve in named_apart([read_curve(run) for run in (other, *usual)])]
-    assert labels == ["Breakout, default, agent.n_step=1", "Breakout, default", "Breakout, default"]
+    assert labels == [
+        f"Breakout, {DEFAULT}, agent.n_step=1",
+        f"Breakout, {DEFAULT}",
+        f"Breakout, {DEFAULT}",
+    ]
     drawn = plot_runs([*usual, other], tmp_path / "curves.png")
     assert [path.name for path in drawn] == ["curves.png", "curves.svg"]
-    assert "Breakout, default: mean of 2 runs" in drawn[1].read_text(encoding="utf-8")
+    assert f"Breakout, {DEFAULT}: mean of 2 runs" in drawn[1].read_text(encoding="utf-8")
 
 
 def test_the_band_is_the_bootstrap_of_the_mean_over_the_steps_that_all_runs_have() -> None:
@@ -142,7 +148,7 @@ def test_dollar_signs_in_a_name_are_no_mathematics(tmp_path: Path, name: str) ->
         (config_directory() / "default.toml").read_text(encoding="utf-8"), encoding="utf-8"
     )
     run = write_run(tmp_path / "one", [1.0, 2.0], recipe=str(recipe))
-    assert read_curve(run).label == f"Breakout, {name}"
+    assert read_curve(run).label == f"Breakout, {name}@{VERSION}"
     with rc_context({"svg.fonttype": "none"}):  # words as words, not as outlines
         _, svg = plot_runs([run], tmp_path / "$curves$")
     # A comment repeats what was asked for, however it is drawn.

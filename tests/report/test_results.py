@@ -9,12 +9,14 @@ import pytest
 from matplotlib import rc_context
 
 from atari_dqn.cli import main
-from atari_dqn.config.resolve import load_config
+from atari_dqn.config.resolve import load_config, read_recipe
 from atari_dqn.errors import UserError
 from atari_dqn.report.html import as_page
 from atari_dqn.report.results import EVALUATION, TRAINING, Result, read_results
 from atari_dqn.report.tables import make_tables
 from atari_dqn.report.text import as_text
+
+DEFAULT = f"default@{read_recipe('default').version}"
 
 
 def make_run(
@@ -153,9 +155,9 @@ def test_runs_that_learnt_with_other_settings_are_no_runs_of_the_recipe(tmp_path
     write(tmp_path / "videos" / "Pong" / "c" / "1_evaluation_x.json", evaluation("c", 8.0))
     found, _ = read_results([tmp_path / "Pong"], tmp_path / "videos")
     assert sorted((part.recipe, part.measure, part.score) for part in found) == [
-        *[("default", TRAINING, 1.0)] * 2,
-        ("default, agent.n_step=1", EVALUATION, 8.0),
-        ("default, agent.n_step=1", TRAINING, 9.0),
+        *[(DEFAULT, TRAINING, 1.0)] * 2,
+        (f"{DEFAULT}, agent.n_step=1", EVALUATION, 8.0),
+        (f"{DEFAULT}, agent.n_step=1", TRAINING, 9.0),
     ]
 
 
@@ -277,7 +279,7 @@ def test_the_command(
     )
     assert "over 3 games (Boxing, Breakout, Pong)" in printed
     (table,) = json.loads(Path("out/all.json").read_text())
-    assert table["games"][0]["scores"]["default"]["mean"] == 1.5
+    assert table["games"][0]["scores"][DEFAULT]["mean"] == 1.5
     assert Path("out/all.html").read_text().startswith("<!doctype html>")
 
 

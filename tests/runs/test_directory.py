@@ -14,7 +14,7 @@ from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.circumstances import write_circumstances
-from atari_dqn.runs.directory import CONFIG, check_writable, choose, claimed, unfinished
+from atari_dqn.runs.directory import CONFIG, check_writable, choose, claimed, newest_run, unfinished
 from atari_dqn.runs.lock import held
 from atari_dqn.workflows import train as workflow
 
@@ -154,3 +154,22 @@ def test_runs_of_the_same_second_have_directories_and_recordings_of_their_own(
     assert main(words) == 0
     name = "cartpole-seed1-20260101-000000"
     assert found == [(name, name), (f"{name}-2", f"{name}-2"), (f"{name}-3", f"{name}-3")]
+
+
+def test_the_newest_run_has_a_checkpoint_and_is_of_the_game(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no run with a checkpoint.*--game breakout"):
+        newest_run(tmp_path)
+    older = make_run(tmp_path, "older", 10, 100, age=1_000)
+    pong = make_run(tmp_path, "pong", 10, 100, age=2_000)
+    make_run(tmp_path, "without-checkpoint", 0, 100, age=3_000)
+    released = make_run(tmp_path, str(tmp_path / "released" / "agent"), 10, 100, age=4_000)
+    assert released.is_dir()
+    assert newest_run(tmp_path) == pong
+    os.utime(older, (2_500, 2_500))
+    assert newest_run(tmp_path) == older
+    for name in ("pong", "PongDeterministic-v4", "ALE/Pong-v5"):
+        assert newest_run(tmp_path, name) == older
+    with pytest.raises(UserError, match=r"no run of breakout .*--game breakout"):
+        newest_run(tmp_path, "breakout")
+    with pytest.raises(UserError, match="did you mean"):
+        newest_run(tmp_path, "brekout")

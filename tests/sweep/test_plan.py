@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from atari_dqn.config.resolve import load_config, recipe_tables
+from atari_dqn.config.resolve import load_config, read_recipe
 from atari_dqn.errors import UserError
 from atari_dqn.files.csv_files import last_row
 from atari_dqn.games.ids import single_player_roms
@@ -94,7 +94,7 @@ def test_a_written_recipe_means_what_the_run_was(tmp_path: Path) -> None:
         assert again.optimizer == config.optimizer
         assert again.network == load_config(run.game, "rainbow")[0].network
         assert again.recipe == f"rainbow,learning_rate={config.optimizer.learning_rate:g}"
-        assert "environment" not in recipe_tables(run.recipe)
+        assert "environment" not in read_recipe(run.recipe).tables
 
 
 def test_values_of_settings_become_names_of_files(tmp_path: Path) -> None:
