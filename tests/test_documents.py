@@ -36,7 +36,7 @@ def test_the_python_examples_run_from_top_to_bottom(
     assert names["actions"].shape == (2,)
     assert names["still"].statistics()["episodes"] == 2
     assert names["batch"].observation.shape == (32, 84, 84, 4)
-    assert 9 <= names["result"].statistics()["mean"] <= 10, "naming the lamp that is lit is learnt"
+    assert 9 <= names["result"].statistics()["mean"] <= 10, "it learns to name the lamp that is lit"
     for written in ("first.gif", "lamp.gif", "runs/small"):
         assert (tmp_path / written).exists()
 
@@ -61,9 +61,8 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
 
 def test_the_page_of_settings_is_in_step_with_the_schema() -> None:
     config, _ = load_config("BreakoutDeterministic-v4")
-    assert (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8") == as_markdown(
-        config
-    ), "make docs"
+    page = ROOT / "docs" / "reference" / "settings.md"
+    assert page.read_text(encoding="utf-8") == as_markdown(config), "make docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
