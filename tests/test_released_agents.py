@@ -9,6 +9,7 @@ from atari_dqn.agent.pretrained import load_agent
 from atari_dqn.config.resolve import read_config
 from atari_dqn.evaluation.evaluate import evaluate
 from atari_dqn.games.ids import reference_scores
+from atari_dqn.workflows.release import training_command
 
 ROOT = Path(__file__).parent.parent
 RELEASED = sorted(path.parent for path in (ROOT / "checkpoints/released").glob("*/README.md"))
@@ -36,6 +37,20 @@ def test_card_results_and_evaluation_name_the_same_score(agent: Path) -> None:
     assert lines
     assert all(f"{mean:.1f} +- {error:.1f}" in line for line in lines)
     assert (ROOT / "videos/released" / f"{agent.name}.gif").is_file()
+
+
+@pytest.mark.parametrize("agent", RELEASED, ids=lambda path: path.name)
+def test_card_settings_and_recordings_name_the_same_version_of_the_recipe(agent: Path) -> None:
+    config = read_config(agent / "config.toml")
+    assert config.recipe_version is not None
+    (in_checkpoint,) = agent.glob("step-*/config.toml")
+    assert read_config(in_checkpoint) == config
+    card = (agent / "README.md").read_text(encoding="utf-8")
+    assert f"\nrecipe            {config.versioned_recipe}\n" in card
+    assert f"| recipe, protocol | `{config.versioned_recipe}`, `{config.protocol}`;" in card
+    assert f"| trained with | `{training_command(config)}` |" in card
+    for file in (*agent.glob("*_evaluation_*.json"), ROOT / f"videos/released/{agent.name}.json"):
+        assert json.loads(file.read_text(encoding="utf-8"))["recipe"] == config.versioned_recipe
 
 
 def test_released_agents_are_small() -> None:
