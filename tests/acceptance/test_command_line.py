@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from atari_dqn import load_agent
+from atari_dqn.config.resolve import config_directory, read_recipe
 from atari_dqn.gallery.collect import collect
 from tests.acceptance.commands import GAME, SMALL, run, run_here
 
@@ -55,6 +56,26 @@ def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it
     assert "complete: 1040 agent steps" in extended.stdout
 
 
+def test_a_run_keeps_the_version_of_its_recipe(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    command = ("train", "--game", "CartPole-v1", "--config", "mine.toml", "--run-dir", "kept")
+    settings = (config_directory() / "cartpole.toml").read_text(encoding="utf-8")
+    mine.write_text(settings, encoding="utf-8")
+    short = ("--training.evaluation_period", "0", "--training.warmup_steps", "200")
+    begun = run(*command, *short, "--total-steps", "400", cwd=tmp_path)
+    assert "recipe: mine@2" in begun.stderr
+    mine.write_text(settings.replace("version = 2", "version = 3"), encoding="utf-8")
+    continued = run(*command, *short, "--total-steps", "800", cwd=tmp_path)
+    assert "this run keeps mine@2; a new one has mine@3" in continued.stderr
+    stored = tmp_path / "checkpoints" / "CartPole-v1" / "kept" / "config.toml"
+    assert tomllib.loads(stored.read_text(encoding="utf-8"))["recipe_version"] == 2
+
+
+def test_last_needs_a_run(tmp_path: Path) -> None:
+    answer = run_here("eval", "last", cwd=tmp_path, expect=2)
+    assert "there is no run with a checkpoint in 'checkpoints'" in answer.stderr
+
+
 def test_an_evaluation_in_training_is_recorded(tmp_path: Path) -> None:
     command = ("train", "--game", GAME, "--run-dir", "seen", "--total-steps", "400", *SMALL)
     run(*command, "--training.evaluation_period", "400", cwd=tmp_path)
@@ -77,6 +98,7 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
         *(
             "game ",
             "agent ",
+            f"recipe            default@{read_recipe('default').version}",
             "protocol ",
             "3 episodes in 3 environments, epsilon 0.05",
             "mean ",
@@ -104,7 +126,7 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
     assert [result[name] for name in ("kind", "run", "recipe", "source")] == [
         "evaluation",
         "first",
-        "default",
+        f"default@{read_recipe('default').version}",
         "evaluation",
     ]
     for rank in ("median", "best", "worst", "median_annotated"):
@@ -198,7 +220,7 @@ def test_a_run_begins_with_the_weights_of_another(
 
 
 def test_recording_one_episode(trained: Path) -> None:
-    answer = run("record", f"checkpoints/{GAME}/first", "--out", "shown/episode.gif", cwd=trained)
+    answer = run("record", "last", "--out", "shown/episode.gif", cwd=trained)
     assert answer.stdout.startswith("shown/episode.gif: score ")
     with Image.open(trained / "shown" / "episode.gif") as image:
         assert getattr(image, "n_frames", 1) > 1
@@ -219,7 +241,9 @@ def test_raw_frames_are_drawn_above_what_is_seen(tmp_path: Path) -> None:
 
 
 def test_the_digest_is_of_the_arrays(trained: Path) -> None:
-    one, two = (run("digest", f"checkpoints/{GAME}/first", cwd=trained).stdout for _ in range(2))
+    newest = ("digest", "last")
+    named = ("digest", f"checkpoints/{GAME}/first")
+    one, two = (run(*command, cwd=trained).stdout for command in (newest, named))
     assert one == two
     assert len(one.strip()) == 64
 

@@ -74,7 +74,7 @@ def test_runs_of_one_recipe_share_a_curve_and_other_recipes_stand_beside_it(tmp_
     other = write_run(tmp_path / "c", [9.0, 9.0], recipe="nature")
     together = plot_runs([*runs, other], tmp_path / "curves")[1].read_text(encoding="utf-8")
     assert f"Breakout, {DEFAULT}: mean of 2 runs, 95 % interval" in together
-    assert "Breakout, nature: mean of 100 episodes" in together
+    assert "Breakout, nature@1: mean of 100 episodes" in together
 
 
 def test_runs_with_other_settings_stand_beside_those_of_their_recipe(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_dollar_signs_in_a_name_are_no_mathematics(tmp_path: Path, name: str) ->
         _, svg = plot_runs([run], tmp_path / "$curves$")
     # A comment repeats what was asked for, however it is drawn.
     drawn = re.sub(r"<!--.*?-->", "", svg.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert f">Breakout, {name}: mean of 100 episodes<" in html.unescape(drawn)
+    assert f">Breakout, {name}@{VERSION}: mean of 100 episodes<" in html.unescape(drawn)
 
 
 def test_one_word_may_name_several_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def evaluation(
         "game": "Pong",
         "rom": "pong",
         "run": run,
-        "recipe": "default",
+        "recipe": DEFAULT,
     }
     document |= {"source": "evaluation", "checkpoint": None, "steps": steps}
     document |= {
