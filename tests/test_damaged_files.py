@@ -148,7 +148,7 @@ def test_what_is_no_file_is_named(tmp_path: Path, reader: str, kind: str) -> Non
     make, reason = NO_FILES[kind]
     make(tmp_path / name)
     if reader == "evaluation" and kind == "directory":
-        reason = "holds no complete run and no evaluation"
+        reason = "contains no complete run and no evaluation"
     with pytest.raises(UserError) as error:
         read(tmp_path / name)
     assert reason in one_line(error, tmp_path / name)
