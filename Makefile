@@ -1,5 +1,5 @@
-# Every target that needs the environment builds .venv once, from pyproject.toml with the versions in requirements.lock,
-# and again only when one of these two files changes. What only developers need is added by the first target for developers.
+# Targets build the environment in .venv when they need it, from pyproject.toml with the versions in requirements.lock.
+# They build it again only if one of these two files changes. The first target for developers adds the developers' packages.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -39,7 +39,7 @@ ACTORS ?=
 PORT ?=
 ARGS ?=
 
-# Recipes pass them on by themselves; to export them make would expand what looks like a variable of its own in them.
+# Recipes pass these variables on. Make must not export them, because it would expand text in them that looks like a variable.
 unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED LIVE \
   ACTORS PORT ARGS
 
@@ -49,15 +49,15 @@ define newline
 endef
 space := $(subst ,, )
 comma := ,
-# The value of a variable as one word of the shell, whatever is in it.
+# The value of a variable, quoted as one word of the shell.
 quoted = '$(subst $(newline),'$$'\n'',$(subst ','\'',$(value $(1))))'
-# Passes an option on only where its variable was given.
+# An option with the value of its variable, or nothing if the variable is empty.
 option = $(if $(value $(1)),$(2) $(call quoted,$(1)))
 ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
-# What a game needs beside the rest: these are simulated by Box2D.
+# Extra packages of a game: these games are simulated by Box2D.
 GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,\
   $(value GAME) $(subst $(comma), ,$(value GAMES)) $(subst /, ,$(value CKPT) $(value REPLAY))),$(BOX2D))
-# Says what is missing before anything is installed.
+# Reports a missing variable before anything is installed.
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $(value $(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
 $(call require,random,GAME,BreakoutDeterministic-v4)
@@ -78,49 +78,51 @@ $(if $(value OUT)$(value ARGS),,$(call require,sweep,GAMES,pong,breakout))
 .PHONY: help install develop train sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
 
 help:
-	@echo 'make train GAME=ID             train; stops and continues at will'
+	@echo 'make train GAME=ID             train an agent; Ctrl-C saves, RUN=last continues'
 	@echo '     [CONFIG=NAME|FILE]          recipe (default: the task'"'"'s own, or default)'
-	@echo '     [PROTOCOL=NAME|FILE]        environment and evaluation (default: tutorial; classic for vectors)'
+	@echo '     [PROTOCOL=NAME|FILE]        protocol of environment and evaluation (default: tutorial; classic for vector observations)'
 	@echo '     [STEPS=N] [SEED=N]          agent steps and seed (default: the recipe'"'"'s, and 1)'
-	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game, or name the run directory'
-	@echo '     [INIT_FROM=DIR]             begin with the weights of another run, of this game or another'
-	@echo '     [ACTORS=N] [ADDRESS=HOST:PORT|auto]  so many processes act, on this machine or a Ray cluster'
+	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game (last), or use this run directory'
+	@echo '     [INIT_FROM=DIR]             start with the weights of another run, of this game or another'
+	@echo '     [ACTORS=N] [ADDRESS=HOST:PORT|auto]  N actor processes, on this machine or a Ray cluster'
 	@echo '     [ARGS="--section.key VALUE ..."]  any setting'
-	@echo 'make sweep GAMES=ID,ID SEEDS=N  train many runs, as many at a time as there are cores; stops and continues at will'
+	@echo 'make sweep GAMES=ID,ID SEEDS=N  train many runs, one for each core at a time; Ctrl-C saves, the same command continues'
 	@echo '     [CONFIG=NAME,NAME] [PROTOCOL=NAME] [STEPS=N] [EPISODES=N] [OUT=DIR] [ADDRESS=HOST:PORT|auto]'
-	@echo '     [ARGS="--set section.key=V,V"]  values to try; with SEARCH=N so many candidates, also from LOW..HIGH'
-	@echo 'make eval CKPT=DIR             score a run or one of its checkpoints; GIFs, MP4s and JSON into videos/'
+	@echo '     [ARGS="--set section.key=V,V"]  values to try in every combination'
+	@echo '     [SEARCH=N]                  sample N candidates instead, also from LOW..HIGH, and finish only the best'
+	@echo 'make eval CKPT=DIR             score a run or one of its checkpoints; write GIFs, MP4s and JSON to videos/'
 	@echo '     [EPISODES=N] [SEED=N] [GAME=ID] [PROTOCOL=NAME|FILE] [ARGS="--epsilon P --annotated"]'
 	@echo 'make record CKPT=DIR OUT=FILE  render one episode to a .gif or .mp4'
-	@echo '     [ANNOTATED=1]               with what the network sees, and what it expects of each action'
+	@echo '     [ANNOTATED=1]               also show the network'"'"'s input and its value for each action'
 	@echo '     [SEED=N] [ARGS="--epsilon P --scale N"]'
-	@echo 'make record REPLAY=FILE.json OUT=FILE  render an episode again from the JSON beside its recording'
-	@echo 'make watch CKPT=DIR            watch it play in a window   [EPISODES=N] [SEED=N]   (CKPT=random GAME=ID: random actions)'
+	@echo 'make record REPLAY=FILE.json OUT=FILE  render an episode again from the JSON file beside its recording'
+	@echo 'make watch CKPT=DIR            watch an agent in a window   [EPISODES=N] [SEED=N]   (CKPT=random GAME=ID: random actions)'
 	@echo 'make random GAME=ID            score and record an agent that acts at random'
 	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
-	@echo 'make frames GAME=ID OUT=FILE.png  draw raw frames above what the network sees   [STEPS=N] [SEED=N]'
-	@echo 'make plot RUNS="DIR ..."        draw their learning curves to curves.png and curves.svg   [OUT=STEM]'
+	@echo 'make frames GAME=ID OUT=FILE.png  draw raw frames above the network'"'"'s input   [STEPS=N] [SEED=N]'
+	@echo 'make plot RUNS="DIR ..."        draw the learning curves of runs to curves.png and curves.svg   [OUT=STEM]'
 	@echo 'make report RUNS="DIR ..."      compare runs with each other and with published scores, with intervals'
 	@echo '     [OUT=STEM]                  also write STEM.html and STEM.json'
-	@echo 'make gallery                   write videos/index.html: curves, recordings and results, to open, zip and send'
-	@echo '     [LIVE=1] [PORT=N]           serve it on this machine instead, and follow runs as they go on'
-	@echo 'make export CKPT=DIR OUT=NAME.onnx  write its network for other programs: .keras, .onnx, or a SavedModel'
-	@echo 'make release CKPT=DIR OUT=DIR  write what it takes to play it, its score, a recording and a model card'
+	@echo 'make gallery                   write videos/index.html, a page with curves, recordings and results'
+	@echo '     [LIVE=1] [PORT=N]           serve the page on this machine, and update it while runs go on'
+	@echo 'make export CKPT=DIR OUT=NAME.onnx  export the network for other programs: .keras, .onnx, or a SavedModel'
+	@echo 'make release CKPT=DIR OUT=DIR  write an agent to share: weights, score, recording and model card'
 	@echo '     [EPISODES=N] [SEED=N]'
-	@echo 'make games                     list every game and the ids it answers to'
-	@echo 'make tensorboard               show the curves of all runs in checkpoints/ in a browser'
-	@echo 'make install                   build the environment in .venv; the other targets do so by themselves'
-	@echo 'make develop                   add what tests, style checks and notebooks need; they do so by themselves'
+	@echo 'make games                     list every game with its ids'
+	@echo 'make tensorboard               serve the curves of all runs in checkpoints/ to a browser'
+	@echo 'make install                   build the environment in .venv (other targets do so when they need it)'
+	@echo 'make develop                   add packages for tests, style checks and notebooks (their targets do so when they need it)'
 	@echo 'make test                      run the tests that take less than a minute each'
-	@echo 'make test-slow                 run those that take longer'
-	@echo 'make torture                   kill runs at random moments and compare how they end   [ARGS="--kills N"]'
-	@echo 'make bench                     measure the speed of everything, against peers; nothing else should run'
+	@echo 'make test-slow                 run the tests that take longer'
+	@echo 'make torture                   kill and continue runs at random, and compare their final states   [ARGS="--kills N"]'
+	@echo 'make bench                     measure speed, also of other libraries; run nothing else at the same time'
 	@echo '     [ARGS="--only WORD ... --repeats N --out FILE"]'
-	@echo 'make docs                      write docs/reference/settings.md anew, after a change of the settings'
-	@echo 'make lint                      check style and types;  make format  mends the style'
-	@echo 'make clean                     remove .venv and caches; runs and recordings stay'
+	@echo 'make docs                      write docs/reference/settings.md, after a change of the settings'
+	@echo 'make lint                      check style and types'
+	@echo 'make format                    fix the style'
+	@echo 'make clean                     remove .venv and caches, but keep runs and recordings'
 	@echo
-	@echo 'PYTHON=python3.12 chooses the interpreter that .venv is built with (3.11 or newer).'
+	@echo 'PYTHON=python3.12 selects the interpreter for .venv (3.11 or newer).'
 
 install: $(INSTALLED)
 

@@ -1,4 +1,4 @@
-"""``python -m atari_dqn`` is the command ``atari-dqn``."""
+"""``python -m atari_dqn`` runs the command ``atari-dqn``."""
 
 from atari_dqn.cli import command
 

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how their errors are answered."""
+"""The command line: the list of commands, and how their errors are reported."""
 
 import argparse
 import errno
@@ -35,7 +35,7 @@ COMMANDS = (
     publish.RELEASE,
     inspect.DIGEST,
 )
-# What the disk or its owner forbids is no fault of the program.
+# Errors of the disk or of its permissions, which are not bugs of the program.
 OUTSIDE_CAUSES = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -50,10 +50,10 @@ OUTSIDE_CAUSES = (
 
 
 def command() -> NoReturn:
-    """Runs the command that this process was started for, and ends the process."""
+    """Runs the command of this process and exits with its exit code."""
     try:
         if sys.stdout is None:
-            print("error: standard output is closed; /dev/null would do", file=sys.stderr)
+            print("error: standard output is closed; redirect it to /dev/null", file=sys.stderr)
             code = 2
         else:
             own_process()
@@ -62,21 +62,21 @@ def command() -> NoReturn:
                 if signal.getsignal(number) is signal.SIG_DFL:
                     signal.signal(number, interrupt)
             code = main()
-    except KeyboardInterrupt:  # between the lines of ``main``
+    except KeyboardInterrupt:  # just before or after ``main``
         say("interrupted")
         code = INTERRUPTED
     STANDARD_ERROR.flush()
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
-        # TensorFlow's compiler is busy in a thread, where it hears no signal. Python would wait.
+        # TensorFlow still compiles in a thread that no signal reaches; sys.exit would wait for it.
         os._exit(code)
     sys.exit(code)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns its exit code.
+    """Runs one command and returns its exit code.
 
-    0: done; 1: nobody read the results to their end; 2: bad input; 130: interrupted, in training
-    after the run was saved.
+    0: the command is done. 1: the reader of its output went away, or a run of a sweep failed.
+    2: the input is invalid. 130: the command was interrupted; training saves the run first.
     """
     typed = sys.argv[1:] if arguments is None else arguments
     try:
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         say(f"error: {one_line(str(error), typed)}")
         return 2
-    except BrokenPipeError:  # whoever reads us, such as head, has seen enough
+    except BrokenPipeError:  # the reader, such as head, has seen enough
         _forget_output()
         return 1
     except OSError as error:
@@ -103,10 +103,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(typed: list[str]) -> int:
-    """Reads the words of a command and runs it.
+    """Parses a command line and runs its command.
 
     Raises:
-        UserError: a word is unknown, or a value is missing or not allowed.
+        UserError: an argument is unknown, or a value is missing or not allowed.
     """
     words, settings = _split_off_settings(typed)
     options, unknown = _parser().parse_known_args(words)
@@ -118,13 +118,13 @@ def _run(typed: list[str]) -> int:
 
 
 def _forget_output() -> None:
-    """Has what is left to print go nowhere, or Python would fail with it once more as it ends."""
+    """Discards output that is still buffered; writing it at exit would fail a second time."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are a UserError instead of usage and exit."""
+    """A parser that raises a UserError instead of printing its usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} ('{self.prog} --help' shows how it is used)")
@@ -144,13 +144,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _split_off_settings(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Takes each ``--section.key VALUE`` and ``--section.key=VALUE`` out of the words of a command.
+    """Separates each ``--section.key VALUE`` or ``--section.key=VALUE`` from the other words.
 
-    argparse would take a value such as ``[2, 4]`` or ``-1`` for something else, and a command that
-    takes a name would take it for the name.
+    argparse cannot do this. It would misread a value such as ``[2, 4]`` or ``-1``, and a command
+    that takes a name would use the value as that name.
 
     Returns:
-        The other words, and options with their values; a missing value is empty.
+        The other words, and each option with its value. A missing value is an empty string.
 
     >>> _split_off_settings(["config", "--agent.n_step", "5", "nature", "--network.torso=mlp"])
     (['config', 'nature'], [('--agent.n_step', '5'), ('--network.torso', 'mlp')])
@@ -161,7 +161,7 @@ def _split_off_settings(words: list[str]) -> tuple[list[str], list[tuple[str, st
     while remaining:
         word = remaining.pop(0)
         option, equals, value = word.partition("=")
-        if word == "--":  # what follows is no option
+        if word == "--":  # no word after it is an option
             return [*others, word, *remaining], settings
         if not option.startswith("--") or "." not in option:
             others.append(word)
@@ -173,7 +173,7 @@ def _split_off_settings(words: list[str]) -> tuple[list[str], list[tuple[str, st
 
 
 def _check_known(command: Command, unknown: list[str], settings: list[tuple[str, str]]) -> None:
-    """Raises a UserError for a word that a command does not take."""
+    """Raises a UserError for an argument that a command does not accept."""
     refused = [word.partition("=")[0] for word in unknown]
     if not command.takes_settings:
         refused += [option for option, _ in settings]
@@ -186,7 +186,7 @@ def _check_known(command: Command, unknown: list[str], settings: list[tuple[str,
 
 
 def _overrides(settings: list[tuple[str, str]]) -> dict[str, Any]:
-    """Returns the values of options such as ``--section.key``.
+    """Returns the parsed values of settings, by ``section.key``.
 
     Raises:
         UserError: a value is missing.
@@ -194,13 +194,13 @@ def _overrides(settings: list[tuple[str, str]]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     for option, text in settings:
         if not text:
-            raise UserError(f"{option} wants a value")
+            raise UserError(f"{option} needs a value")
         overrides[option.removeprefix("--").replace("-", "_")] = parse_value(text)
     return overrides
 
 
 def _check_not_empty(options: argparse.Namespace) -> None:
-    """Raises a UserError for an option that was given an empty text."""
+    """Raises a UserError for an option with an empty value."""
     for name, value in vars(options).items():
         texts = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and not text.strip() for text in texts):

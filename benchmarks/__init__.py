@@ -1,1 +1,1 @@
-"""Measurements whose results are in docs/."""
+"""Speed and memory benchmarks; docs/design/performance.md has their results."""

@@ -1,9 +1,9 @@
-"""How training with actors scales: speed and traffic by their number, and each part alone.
+"""Measures how training with actors scales: speed and traffic, and each part alone.
 
     python -m benchmarks.actors --game pong --actors 0 1 2 4 8
 
-0 actors: everything in one process. Any other option is one of ``atari-dqn train``. Nothing else
-should run beside it.
+With 0 actors, everything runs in one process. All further options go to ``atari-dqn train``. Run
+nothing else at the same time.
 """
 
 import argparse
@@ -39,13 +39,13 @@ COLUMNS = (
 
 
 def rows_of(run: Path) -> list[dict[str, str]]:
-    """Returns the rows of metrics.csv with learning on, but the first."""
+    """Returns the rows of metrics.csv during learning, except for the first."""
     with (run / "metrics.csv").open(newline="") as file:
         return [row for row in csv.DictReader(file) if int(row["updates"]) > 0][1:]
 
 
 def train(game: str, actors: int, steps: int, more: list[str]) -> dict[str, float]:
-    """Returns medians of a short run's metrics; those that accumulate as they are at its end."""
+    """Returns the medians of a short run's metrics, or the last values of cumulative ones."""
     with tempfile.TemporaryDirectory() as directory:
         options: dict[str, object] = {
             "game": game,
@@ -65,12 +65,12 @@ def train(game: str, actors: int, steps: int, more: list[str]) -> dict[str, floa
 
 
 def summary(values: list[float], column: str) -> float:
-    """Returns the last of a column's values where it accumulates, else their median."""
+    """Returns the last value of a cumulative column, or the median of any other."""
     return values[-1] if "per_step" in column else statistics.median(values)
 
 
 class Recorded:
-    """In place of ``Actors``: experience that is always there already."""
+    """A stand-in for ``Actors`` whose experience is recorded, so that it never waits."""
 
     deaths = bytes_received = bytes_sent = 0
 
@@ -78,23 +78,23 @@ class Recorded:
         self._experience = itertools.cycle(experience)
 
     def start(self, steps: int, episodes: int) -> None:
-        """Nothing to start."""
+        """Does nothing: there is no process to start."""
 
     def next(self, seconds: float, steps: int, episodes: int) -> tuple[int, Any]:
-        """Returns the next piece."""
+        """Returns the next piece of experience."""
         return next(self._experience)
 
     def stop(self) -> None:
-        """Nothing to stop."""
+        """Does nothing: there is no process to stop."""
 
 
 class Speeds(NamedTuple):
-    """Agent steps per second on one core.
+    """Speeds in agent steps per second on one core.
 
     Attributes:
-        actor: that acts by its network.
-        learner: that never waits for experience.
-        storing: of a learner that only stores experience.
+        actor: speed of an actor that acts with its network.
+        learner: speed of a learner that never waits for experience.
+        storing: speed of a learner that only stores experience.
     """
 
     actor: float
@@ -103,7 +103,7 @@ class Speeds(NamedTuple):
 
 
 def alone(config: Config) -> Speeds:
-    """Measures the parts of training with actors by themselves."""
+    """Returns the speeds of the parts of training with actors, each measured alone."""
     startup.start(1, 1)
     from atari_dqn.distributed.actor import Actor
     from atari_dqn.distributed.learner import DistributedTraining
@@ -134,7 +134,7 @@ def alone(config: Config) -> Speeds:
 
 
 def main() -> None:
-    """Prints both tables."""
+    """Prints the table of complete runs and the speeds of the parts."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--game", default="pong")
     parser.add_argument("--actors", type=int, nargs="*", default=[0, 1, 2, 4, 8])
@@ -165,7 +165,7 @@ def main() -> None:
 
 
 def cell(values: list[float]) -> str:
-    """Returns median and range of some values, or no text without any."""
+    """Returns the median and range of values as text, which is empty without values."""
     if not values:
         return ""
     return f"{statistics.median(values):.4g} ({min(values):.4g}-{max(values):.4g})"

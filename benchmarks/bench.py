@@ -1,11 +1,11 @@
-"""All speed benchmarks: one table, and the same numbers as JSON.
+"""Runs all speed benchmarks, and prints tables and writes the same numbers as JSON.
 
     make bench                                   everything, about two hours on two cores
-    make bench ARGS="--only training update"     some of it
+    make bench ARGS="--only training update"     some comparisons
 
-Every number is measured in a process of its own. The contenders of a comparison run in turns, so
-that a machine that slows down favours none; the table shows the median of the repeats and the
-smallest and largest. Nothing else should run beside it.
+Each number is measured in its own process. The contenders of a comparison take turns, so that a
+machine that slows down favors none of them. Tables show the median, minimum and maximum of the
+repeats. Run nothing else at the same time.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PACKAGES = ("tensorflow", "numpy", "ale-py", "opencv-python", "stable_baselines3
 
 
 def run(arguments: str) -> float:
-    """Returns the number that a command prints last."""
+    """Runs a command and returns the last number that it prints."""
     answer = subprocess.run(
         [sys.executable, "-m", *arguments.split()], capture_output=True, text=True, env=quiet()
     )
@@ -38,12 +38,12 @@ def run(arguments: str) -> float:
 
 
 def quiet() -> dict[str, str]:
-    """Returns the environment variables, without TensorFlow's chatter."""
+    """Returns the environment variables, with TensorFlow's messages turned off."""
     return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def measure(comparison: Comparison, repeats: int) -> dict[str, Any]:
-    """Measures the contenders in turns, every other round backwards."""
+    """Measures the contenders in turns, and reverses their order in every second round."""
     values: dict[str, list[float]] = {contender.name: [] for contender in comparison.contenders}
     for number in range(repeats):
         for contender in comparison.contenders[:: 1 - 2 * (number % 2)]:
@@ -72,7 +72,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Returns what the numbers were measured on."""
+    """Returns a description of the machine and its packages."""
     installed = {distribution.name for distribution in metadata.distributions()}
     versions = {name: metadata.version(name) for name in PACKAGES if name in installed}
     return {
@@ -93,7 +93,7 @@ def processor() -> str:
 
 
 def main() -> None:
-    """Runs the requested comparisons."""
+    """Runs the requested comparisons and writes their results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -102,7 +102,7 @@ def main() -> None:
         nargs="+",
         default=[""],
         metavar="WORD",
-        help="comparisons whose name begins with one of these",
+        help="run comparisons whose names begin with one of these words",
     )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
@@ -112,7 +112,7 @@ def main() -> None:
     ]
     if not chosen:
         names = "; ".join(comparison.name for comparison in COMPARISONS)
-        parser.error(f"there is none of that name; there are: {names}")
+        parser.error(f"no comparison has such a name; choose from: {names}")
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     results = []

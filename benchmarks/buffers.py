@@ -1,9 +1,9 @@
-"""Replay memory alone, ours or Stable-Baselines3's, in a process of its own: prints one number.
+"""Measures a replay memory alone, ours or Stable-Baselines3's, and prints one number.
 
     python -m benchmarks.buffers sample ours --frames 100000
 
-*sample*: ms for a batch; *add*: microseconds for a transition; *memory*: resident bytes for a
-transition.
+The parts are *sample* (milliseconds per batch), *add* (microseconds per transition) and *memory*
+(resident bytes per transition).
 """
 
 import argparse
@@ -28,7 +28,7 @@ Sample = Callable[[], object]
 
 
 def our_memory(storage: str, frames: int, batch: int) -> tuple[Fill, Sample]:
-    """Ours; each frame is stored once."""
+    """Returns our memory, which stores each frame once."""
     kind: Any = storage
     memory = ReplayMemory(
         frames, ENVIRONMENTS, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1, storage=kind
@@ -46,7 +46,7 @@ def our_memory(storage: str, frames: int, batch: int) -> tuple[Fill, Sample]:
 
 
 def sb3_buffer(_: str, frames: int, batch: int) -> tuple[Fill, Sample]:
-    """Stable-Baselines3's; every observation and every next one is stored as a stack."""
+    """Returns Stable-Baselines3's buffer, which stores every observation as a whole stack."""
     from gymnasium.spaces import Box, Discrete
     from stable_baselines3.common.buffers import ReplayBuffer
 
@@ -65,7 +65,7 @@ def sb3_buffer(_: str, frames: int, batch: int) -> tuple[Fill, Sample]:
 
 
 def play() -> Iterator[NDArray[np.uint8]]:
-    """Yields frames (environments, 84, 84) with a patch that changes, without an end."""
+    """Yields frames (environments, 84, 84) with a changing patch, without end."""
     random = np.random.default_rng(0)
     while True:
         frame = np.zeros((ENVIRONMENTS, 84, 84), np.uint8)
@@ -74,7 +74,7 @@ def play() -> Iterator[NDArray[np.uint8]]:
 
 
 def main() -> None:
-    """Fills a memory, and measures."""
+    """Fills a memory and prints the requested number."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=("sample", "add", "memory"))
     parser.add_argument("who", choices=("ours", "sb3"))
@@ -94,7 +94,7 @@ def main() -> None:
     fill(islice(play(), rounds))
     filling = time.perf_counter() - begin - playing
     if options.part == "sample":
-        # As in training, where a batch is in use while the next is sampled.
+        # As in training, one batch is in use while the next is sampled.
         batches = deque[object](maxlen=2)
         print(milliseconds(lambda: batches.append(sample())))
     elif options.part == "add":

@@ -1,9 +1,9 @@
-"""What a checkpoint costs while a replay memory of a million frames fills up.
+"""Measures the cost of checkpoints while a replay memory of a million frames fills up.
 
     python -m benchmarks.checkpoints --storage compressed
 
-Plays at random, as a run's warm-up does, and saves as often as the default recipe does. Nothing
-else should run beside it.
+The play is random, as in the warm-up of a run, and the period between checkpoints is that of the
+default recipe. Run nothing else at the same time.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Training speed of one set of options against another: complete runs in turns.
+"""Compares the training speed of two sets of options by complete runs in turns.
 
     python -m benchmarks.compare --a="--replay.storage memory" --b="--replay.storage compressed"
 
-Each runs in a process of its own. Prints the agent steps per second of each run while it learns,
-and the median and spread of b / a over the pairs. Nothing else should run beside it.
+Each run has its own process. The output is each run's agent steps per second while it learns, and
+the median and range of b / a over the pairs. Run nothing else at the same time.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from benchmarks.speed import speed
 
 
 def main() -> None:
-    """Runs the pairs."""
+    """Runs the pairs and prints their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--a", default="")
     parser.add_argument("--b", default="")
@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     ratios = []
     for number in range(options.pairs):
-        # Who goes first alternates, so that a machine that slows down favours neither.
+        # The order alternates, so that a machine that slows down favors neither side.
         speeds = {
             side: speed(options.game, side, options.steps)
             for side in (options.a, options.b)[:: 1 - 2 * (number % 2)]

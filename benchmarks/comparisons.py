@@ -1,4 +1,4 @@
-"""What ``benchmarks.bench`` compares: commands that print one number each."""
+"""The comparisons of ``benchmarks.bench``: commands that print one number each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,16 +17,16 @@ FAMILY = (
     "munchausen-iqn",
     "rainbow",
 )
-# Plain DQN as Stable-Baselines3 runs it in benchmarks/peer.py.
+# Plain DQN with the settings of Stable-Baselines3 in benchmarks/peer.py.
 PLAIN = (
     "--config nature --training.environments 8 "
     "--optimizer.name adam --optimizer.learning_rate 1e-4 "
     "--optimizer.clip_norm 10 --replay.capacity 100000 --agent.target_period_updates 2500 "
     "--exploration.epsilon_start 0.05 --exploration.epsilon_end 0.05"
 )
-# Over the default recipe: as many trained samples for each agent step as in plain DQN.
+# The default recipe with as many trained samples per agent step as plain DQN.
 EIGHT_SAMPLES = "--training.update_period 4 --agent.target_period_updates 32"
-# As it learns CartPole there.
+# CartPole with the settings in benchmarks/peer.py.
 CARTPOLE = (
     "--game CartPole-v1 --agent.double false --agent.loss huber --agent.n_step 1 "
     "--network.mlp_activation relu "
@@ -43,7 +43,7 @@ class Contender(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Contenders for one number; ratios are to the first."""
+    """A comparison of contenders by one number; ratios are relative to the first contender."""
 
     name: str
     unit: str

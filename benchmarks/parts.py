@@ -1,11 +1,12 @@
-"""One part of the pipeline alone, ours or a peer's, in a process of its own: prints one number.
+"""Measures one part of the pipeline alone, ours or a peer's, and prints one number.
 
     python -m benchmarks.parts update ours --batch 32 --precision bfloat16
 
-Parts: *update* (ms for one gradient step), *act* (ms for greedy actions), *step* (agent steps/s of
-random play), *multiply* (GFLOP/s of a large matrix product), *limit* (ms that the arithmetic of an
-update takes at that rate). The algorithm is plain DQN with the network of Mnih et al. 2015 and
-Adam, in float32 unless told otherwise. ``benchmarks.bench`` runs them in turns.
+The parts are *update* (milliseconds per gradient step), *act* (milliseconds for greedy actions),
+*step* (agent steps per second of random play), *multiply* (GFLOP/s of a large matrix product) and
+*limit* (milliseconds for the arithmetic of an update at that rate). The algorithm is plain DQN with
+Adam and the network of Mnih et al. 2015, by default in float32. ``benchmarks.bench`` runs the parts
+in turns.
 """
 
 import argparse
@@ -27,7 +28,7 @@ FEWEST_CALLS = 5
 
 
 def milliseconds(function: Callable[[], object], seconds: float = 4.0, warm_up: int = 5) -> float:
-    """Returns the median time of a call, over as many calls as fit into some seconds."""
+    """Returns the median time of a call, in milliseconds, over some seconds of calls."""
     for _ in range(warm_up):
         function()
     times: list[float] = []
@@ -40,7 +41,7 @@ def milliseconds(function: Callable[[], object], seconds: float = 4.0, warm_up: 
 
 
 class Transitions(NamedTuple):
-    """B random transitions; observations are (B, 84, 84, 4)."""
+    """A batch of B random transitions; observations are (B, 84, 84, 4)."""
 
     observation: NDArray[Any]
     action: NDArray[Any]
@@ -50,7 +51,7 @@ class Transitions(NamedTuple):
 
 
 def transitions(batch: int) -> Transitions:
-    """Returns random transitions."""
+    """Returns a batch of random transitions."""
     random = np.random.default_rng(0)
     frames = random.integers(256, size=(2, batch, 84, 84, 4), dtype=np.uint8)
     actions = random.integers(len(ACTIONS), size=batch).astype(np.int32)
@@ -60,7 +61,7 @@ def transitions(batch: int) -> Transitions:
 
 
 def our_agent(options: argparse.Namespace) -> Any:
-    """Our agent as a run has it; ``options.recipe`` is "plain" or the name of one of ours."""
+    """Returns our agent for the recipe in ``options``, which is "plain" or one of ours."""
     from atari_dqn.config.resolve import load_config
     from atari_dqn.runs.continuation import for_this_machine
 
@@ -80,7 +81,7 @@ def our_agent(options: argparse.Namespace) -> Any:
 
 
 def update_ours(options: argparse.Namespace) -> float:
-    """Our update, from the arrays of a batch on."""
+    """Returns the milliseconds of our update for a given batch."""
     from atari_dqn.backend.arrays import stacks_last
     from atari_dqn.replay.batch import Batch
 
@@ -99,7 +100,7 @@ def update_ours(options: argparse.Namespace) -> float:
 
 
 def act_ours(options: argparse.Namespace) -> float:
-    """Our greedy actions for (N, 4, 84, 84)."""
+    """Returns the milliseconds of our greedy actions for observations (N, 4, 84, 84)."""
     agent = our_agent(argparse.Namespace(**{**vars(options), "batch": None}))
     observations = np.random.default_rng(0).integers(
         256, size=(options.batch, 4, 84, 84), dtype=np.uint8
@@ -108,7 +109,7 @@ def act_ours(options: argparse.Namespace) -> float:
 
 
 def keras_network() -> Any:
-    """Builds the same network of stock Keras layers."""
+    """Builds the same network from stock Keras layers."""
     import keras
 
     convolution = keras.layers.Conv2D
@@ -127,7 +128,7 @@ def keras_network() -> Any:
 
 
 def update_keras(options: argparse.Namespace) -> float:
-    """Stock Keras: Adam and a gradient tape in a ``tf.function``."""
+    """Returns the milliseconds of an update in stock Keras, in a ``tf.function``."""
     import keras
     import tensorflow as tf
 
@@ -152,7 +153,7 @@ def update_keras(options: argparse.Namespace) -> float:
 
 
 def act_keras(options: argparse.Namespace) -> float:
-    """Stock Keras: the model in a ``tf.function``."""
+    """Returns the milliseconds of greedy actions in stock Keras, in a ``tf.function``."""
     import tensorflow as tf
 
     network = tf.function(keras_network())
@@ -161,7 +162,7 @@ def act_keras(options: argparse.Namespace) -> float:
 
 
 def torch_network() -> Any:
-    """Builds the same network of PyTorch layers."""
+    """Builds the same network from PyTorch layers."""
     from torch import nn
 
     return nn.Sequential(
@@ -179,7 +180,10 @@ def torch_network() -> Any:
 
 
 def update_torch(options: argparse.Namespace) -> float:
-    """PyTorch, eager, as CleanRL and Stable-Baselines3 do it; bfloat16 by ``autocast``."""
+    """Returns the milliseconds of an update in eager PyTorch; bfloat16 uses ``autocast``.
+
+    CleanRL and Stable-Baselines3 train in this way.
+    """
     import torch
 
     online, target = torch_network(), torch_network()
@@ -206,7 +210,7 @@ def update_torch(options: argparse.Namespace) -> float:
 
 
 def act_torch(options: argparse.Namespace) -> float:
-    """PyTorch, eager."""
+    """Returns the milliseconds of greedy actions in eager PyTorch."""
     import torch
 
     network = torch_network()
@@ -220,7 +224,7 @@ def act_torch(options: argparse.Namespace) -> float:
 
 
 def step_ours(options: argparse.Namespace) -> float:
-    """Random play through our interface, with rewards, lives and ends: agent steps per second."""
+    """Returns the agent steps per second of random play through our environments."""
     from atari_dqn.config.resolve import load_config
     from atari_dqn.environments.environments import Environments, make_games
 
@@ -237,7 +241,7 @@ def step_ours(options: argparse.Namespace) -> float:
 
 
 def step_raw(options: argparse.Namespace) -> float:
-    """Random play of ale-py's ``AtariVectorEnv``, which restarts by itself."""
+    """Returns the agent steps per second of random play in ale-py's ``AtariVectorEnv``."""
     from ale_py.vector_env import AtariVectorEnv
 
     games = AtariVectorEnv(
@@ -250,9 +254,9 @@ def step_raw(options: argparse.Namespace) -> float:
 def steps_per_second(
     step: Callable[[NDArray[np.int32]], object], environments: int, seconds: float = 20.0
 ) -> float:
-    """Returns agent steps per second of random play, after a second of it.
+    """Returns the agent steps per second of random play, after one second of warm-up.
 
-    It is long enough for ours to reseed every environment.
+    The default duration is long enough for our environments to be reseeded.
     """
     random = np.random.default_rng(0)
 
@@ -269,7 +273,7 @@ def steps_per_second(
 
 
 def multiply(options: argparse.Namespace) -> float:
-    """GFLOP/s of the product of two matrices of 2048 x 2048."""
+    """Returns the GFLOP/s of the product of two matrices of 2048 x 2048."""
     startup.start()
     import tensorflow as tf
 
@@ -282,16 +286,16 @@ def multiply(options: argparse.Namespace) -> float:
 
 
 def limit(options: argparse.Namespace) -> float:
-    """Milliseconds of the arithmetic of an update of plain DQN at the rate of ``multiply``."""
-    rate = multiply(options)  # before anything else has TensorFlow begin
+    """Returns the milliseconds for the arithmetic of a plain DQN update at ``multiply``'s rate."""
+    rate = multiply(options)  # first, because it starts TensorFlow
     return operations(options.batch) / rate / 1e6
 
 
 def operations(batch: int) -> int:
-    """Returns the additions and multiplications of an update of plain DQN.
+    """Returns the number of additions and multiplications in an update of plain DQN.
 
-    Two passes forward, the gradient of each kernel, and of each layer's input but the first's: 68
-    million a transition.
+    An update has two forward passes, the gradient of each kernel, and the gradient of each layer's
+    input except the first. That is 68 million operations per transition.
     """
     layers = [layer for layer in keras_network().layers if hasattr(layer, "kernel")]
     products = [
@@ -310,7 +314,7 @@ PARTS: dict[str, dict[str, Callable[[argparse.Namespace], float]]] = {
 
 
 def main() -> None:
-    """Measures one part."""
+    """Measures one part and prints the number."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("who", choices=sorted({who for part in PARTS.values() for who in part}))

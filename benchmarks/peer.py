@@ -1,11 +1,11 @@
-"""Training speed of Stable-Baselines3's DQN while it learns: prints agent steps per second.
+"""Measures how fast Stable-Baselines3's DQN trains, and prints agent steps per second.
 
     python -m benchmarks.peer --environments 8 --steps 6000
 
-Plain DQN. On an Atari game with the network of Mnih et al. 2015: batches of 32, one update for
-every 4 agent steps, a replay buffer of 100,000 transitions, Adam with a learning rate of 1e-4. On
-``CartPole-v1`` with 16 hidden units: batches of 64, one update for every agent step, a target that
-follows softly.
+The algorithm is plain DQN. An Atari game is learned with the network of Mnih et al. 2015, batches
+of 32, one update every 4 agent steps, a replay buffer of 100,000 transitions, and Adam with a
+learning rate of 1e-4. ``CartPole-v1`` is learned with 16 hidden units, batches of 64, one update
+every agent step, and a target network with soft updates.
 """
 
 import argparse
@@ -24,7 +24,7 @@ WINDOW = 500
 
 
 class Windows(BaseCallback):  # type: ignore[misc]
-    """Notes the speed of every 500 agent steps while learning is on."""
+    """Stores the speed of every 500 agent steps during learning."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Windows(BaseCallback):  # type: ignore[misc]
 
 
 def atari(game: str, count: int, processes: bool) -> DQN:
-    """DQN on pixels."""
+    """Returns DQN for an Atari game."""
     several = SubprocVecEnv if processes else DummyVecEnv
     return DQN(
         "CnnPolicy",
@@ -51,7 +51,7 @@ def atari(game: str, count: int, processes: bool) -> DQN:
         learning_starts=WARM_UP,
         batch_size=32,
         learning_rate=1e-4,
-        # With several environments, one round of them and as many updates as keep the proportion.
+        # Several environments step together, so the updates per round keep the ratio.
         train_freq=4 if count == 1 else 1,
         gradient_steps=1 if count == 1 else count // 4,
         target_update_interval=10_000,
@@ -60,7 +60,7 @@ def atari(game: str, count: int, processes: bool) -> DQN:
 
 
 def cartpole(count: int) -> DQN:
-    """DQN on vectors."""
+    """Returns DQN for CartPole."""
     return DQN(
         "MlpPolicy",
         make_vec_env("CartPole-v1", n_envs=count, seed=1),
@@ -78,11 +78,11 @@ def cartpole(count: int) -> DQN:
 
 
 def main() -> None:
-    """Trains for some steps."""
+    """Trains for some steps and prints the median speed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--game", default="BreakoutNoFrameskip-v4")
     parser.add_argument("--environments", type=int, default=8)
-    parser.add_argument("--processes", action="store_true", help="one for each environment")
+    parser.add_argument("--processes", action="store_true", help="a process for each environment")
     parser.add_argument("--steps", type=int, default=6_000)
     options = parser.parse_args()
     gymnasium.register_envs(ale_py)

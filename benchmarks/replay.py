@@ -1,10 +1,10 @@
-"""Size and sampling time of the replay memory in its three storages, on frames of random play.
+"""Measures the three storages of the replay memory on random play: size and sampling time.
 
     python -m benchmarks.replay --out replay.json
 
-Prints a table and writes the same numbers as JSON. Sampling: batches of 32 with 3-step returns, the
-storages in turns, the median of all repeats and the spread from the first to the third quartile.
-Nothing else should run beside it.
+The output is a table, and the same numbers as JSON. Batches are 32 transitions with 3-step returns.
+The storages take turns, and each time is the median with the first and third quartile. Run nothing
+else at the same time.
 """
 
 import argparse
@@ -38,7 +38,7 @@ BATCH = 32
 
 
 def measure(game: str, frames: int, repeats: int, directory: Path) -> dict[str, Any]:
-    """Fills one memory for each storage with the same random play, and samples them in turns."""
+    """Fills a memory for each storage with the same random play, and samples them in turns."""
     config, _ = load_config(game, protocol="dopamine")
     games = make_games(config.spec, config.environment, ENVIRONMENTS, config.environment.frame_cap)
     environments = Environments(games, config.environment, seed=1)
@@ -93,7 +93,7 @@ def measure(game: str, frames: int, repeats: int, directory: Path) -> dict[str, 
 
 
 def main() -> None:
-    """Measures every game."""
+    """Measures every game and prints a row for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--games", nargs="+", default=GAMES)
     parser.add_argument("--frames", type=int, default=100_000)

@@ -1,8 +1,8 @@
-"""Training speed of a short run of the command line: prints agent steps per second.
+"""Measures how fast a short run trains, and prints agent steps per second.
 
     python -m benchmarks.speed --steps 12000 --training.environments 8
 
-Any other option is one of ``atari-dqn train``.
+All further options go to ``atari-dqn train``.
 """
 
 import argparse
@@ -19,11 +19,11 @@ BASE = "--training.warmup_steps 3000 --training.log_period 1000 --training.evalu
 
 
 def speed(game: str, options: str, steps: int) -> float:
-    """Returns median agent steps per second of a short run, once learning is on.
+    """Returns the median agent steps per second of a short run during learning.
 
     Args:
         game: environment id.
-        options: of ``atari-dqn train``; words ``NAME=VALUE`` before them are environment variables.
+        options: options of ``atari-dqn train``, after ``NAME=VALUE`` environment variables.
         steps: agent steps of the run.
     """
     words = shlex.split(options)
@@ -38,11 +38,11 @@ def speed(game: str, options: str, steps: int) -> float:
         with (Path(directory) / "run" / "metrics.csv").open() as file:
             rows = [row for row in csv.DictReader(file) if int(row["updates"]) > 0]
     speeds = [float(row["steps_per_second"]) for row in rows]
-    return statistics.median(speeds[1:])  # the first row has the building of graphs in it
+    return statistics.median(speeds[1:])  # the first row includes building graphs
 
 
 def main() -> None:
-    """Runs once."""
+    """Runs once and prints the speed."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--game", default="BreakoutNoFrameskip-v4")
     parser.add_argument("--steps", type=int, default=12_000)

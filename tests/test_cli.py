@@ -113,17 +113,17 @@ def test_settings_may_stand_anywhere(asked: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "--game", "pong", "--agent.gamma"], "--agent.gamma wants a value"),
+        (["train", "--game", "pong", "--agent.gamma"], "--agent.gamma needs a value"),
         (
             ["train", "--game", "pong", "--agent.gamma", "--seed", "1"],
-            "--agent.gamma wants a value",
+            "--agent.gamma needs a value",
         ),
         (
             ["train", "--game", "pong", "--agent.gamma", "--agent.double", "true"],
-            "--agent.gamma wants a value",
+            "--agent.gamma needs a value",
         ),
-        (["train", "--game", "pong", "--agent.gamma="], "--agent.gamma wants a value"),
-        (["train", "--game", "pong", "--agent.gamma", ""], "--agent.gamma wants a value"),
+        (["train", "--game", "pong", "--agent.gamma="], "--agent.gamma needs a value"),
+        (["train", "--game", "pong", "--agent.gamma", ""], "--agent.gamma needs a value"),
         (["eval", "x", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
         (["eval", "x", "--agent.gamma"], "unknown argument '--agent.gamma'"),
         (

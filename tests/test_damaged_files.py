@@ -148,7 +148,7 @@ def test_what_is_no_file_is_named(tmp_path: Path, reader: str, kind: str) -> Non
     make, reason = NO_FILES[kind]
     make(tmp_path / name)
     if reader == "evaluation" and kind == "directory":
-        reason = "holds no complete run and no evaluation"
+        reason = "contains no complete run and no evaluation"
     with pytest.raises(UserError) as error:
         read(tmp_path / name)
     assert reason in one_line(error, tmp_path / name)
@@ -745,10 +745,12 @@ def test_a_checkpoint_that_was_kept_for_its_agent_is_not_continued(
     assert not checkpoint.is_agent_only(newer)
     assert checkpoint.to_continue_from(run) == newer
     assert load_agent(older).updates > 0
-    with pytest.raises(UserError, match="holds an agent and nothing to continue its run with"):
+    with pytest.raises(
+        UserError, match="contains an agent, but no training state to continue from"
+    ):
         newest_sound([older])
     assert main(["digest", str(older)]) == 2
-    assert "holds an agent and nothing" in capsys.readouterr().err
+    assert "contains an agent, but no training state" in capsys.readouterr().err
     shutil.rmtree(newer)
     assert checkpoint.to_continue_from(run) is None
     assert unfinished(run.parent) == []
@@ -767,8 +769,10 @@ def test_a_newer_checkpoint_of_an_agent_only_is_skipped_with_a_note(
     assert stored is not None
     assert stored.path == older
     (note,) = capsys.readouterr().err.splitlines()
-    assert note.startswith(f"note: '{newer}' holds an agent and nothing to continue its run with")
-    assert note.endswith("the checkpoint before it is used")
+    assert note.startswith(
+        f"note: '{newer}' contains an agent, but no training state to continue from"
+    )
+    assert note.endswith("the previous checkpoint is used")
     assert checkpoint.to_continue_from(run) == older
 
 

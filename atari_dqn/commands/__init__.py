@@ -1,1 +1,1 @@
-"""The commands: what each takes, and what it prints and returns."""
+"""The commands: the arguments of each, what it prints, and its exit code."""

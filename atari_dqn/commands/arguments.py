@@ -1,4 +1,4 @@
-"""What commands are made of: their parts, the options that several share, and types of values."""
+"""What commands share: their definition, common options, and types of arguments."""
 
 import argparse
 import glob
@@ -23,14 +23,15 @@ LARGEST_SCALE = 4
 
 @dataclass(frozen=True)
 class Command:
-    """A command.
+    """A command of the command line.
 
     Attributes:
-        name: the word that is typed.
+        name: the word to type.
         summary: what it does, for ``--help``.
         add_arguments: adds its arguments to a parser.
-        run: runs it with the arguments as they were read, and returns its exit code.
-        takes_settings: whether it takes ``--section.key VALUE``, which ``overrides`` then holds.
+        run: runs it with the parsed arguments, and returns its exit code.
+        takes_settings: whether it accepts ``--section.key VALUE``; the parsed arguments then have
+            ``overrides``.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Command:
 
 
 def add_game(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Adds ``--game`` and ``--protocol``, which begin the settings of a game."""
+    """Adds ``--game`` and ``--protocol`` to a command that accepts settings."""
     parser.epilog = SETTINGS_HELP
     parser.add_argument(
         "--game",
@@ -50,9 +51,11 @@ def add_game(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
         metavar="ID",
         help="environment id or name of a game",
     )
-    defaults = f"{DEFAULT_PROTOCOL}; for vectors: {VECTOR_PROTOCOL}"
+    defaults = f"{DEFAULT_PROTOCOL}; {VECTOR_PROTOCOL} for vector observations"
     parser.add_argument(
-        "--protocol", metavar="NAME|FILE", help=f"environment and evaluation (default: {defaults})"
+        "--protocol",
+        metavar="NAME|FILE",
+        help=f"rules of environment and evaluation (default: {defaults})",
     )
 
 
@@ -74,31 +77,43 @@ def checkpoint_path(options: argparse.Namespace) -> Path:
 
 
 def add_other_game(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--game`` and ``--protocol`` for a checkpoint that is played elsewhere."""
+    """Adds ``--game`` and ``--protocol``, which replace those of a checkpoint."""
     parser.add_argument(
-        "--game", metavar="ID", help="another id of the same game (default: that of the checkpoint)"
+        "--game", metavar="ID", help="another id of the same game (default: the checkpoint's)"
     )
     parser.add_argument(
-        "--protocol", metavar="NAME|FILE", help="another protocol (default: that of the checkpoint)"
+        "--protocol", metavar="NAME|FILE", help="another protocol (default: the checkpoint's)"
     )
 
 
 def add_epsilon(parser: argparse.ArgumentParser) -> None:
     """Adds ``--epsilon``."""
-    parser.add_argument("--epsilon", type=probability, metavar="P", help="default: the protocol's")
+    parser.add_argument(
+        "--epsilon",
+        type=probability,
+        metavar="P",
+        help="probability of a random action (default: the protocol's)",
+    )
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Adds ``--seed``."""
     parser.add_argument(
-        "--seed", type=whole_number(0), default=1, metavar="N", help="default: %(default)s"
+        "--seed",
+        type=whole_number(0),
+        default=1,
+        metavar="N",
+        help="random seed (default: %(default)s)",
     )
 
 
 def add_episodes(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--episodes`` of an evaluation under a protocol."""
+    """Adds ``--episodes``; the protocol has the default."""
     parser.add_argument(
-        "--episodes", type=whole_number(1), metavar="N", help="default: the protocol's"
+        "--episodes",
+        type=whole_number(1),
+        metavar="N",
+        help="number of episodes (default: the protocol's)",
     )
 
 
@@ -108,7 +123,7 @@ def add_root(parser: argparse.ArgumentParser) -> None:
         "--root",
         default="checkpoints",
         metavar="DIR",
-        help="where runs are kept (default: %(default)s)",
+        help="directory of all runs (default: %(default)s)",
     )
 
 
@@ -118,29 +133,29 @@ def add_videos(parser: argparse.ArgumentParser) -> None:
         "--videos",
         default="videos",
         metavar="DIR",
-        help="where recordings go (default: %(default)s)",
+        help="directory of all recordings (default: %(default)s)",
     )
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--scale`` of a recording."""
+    """Adds ``--scale``, the size of a recording."""
     parser.add_argument(
         "--scale",
         type=whole_number(1, LARGEST_SCALE),
         metavar="N",
-        help="each pixel of the screen becomes N x N (default: 1, in an MP4 of a small screen 2)",
+        help="draw each screen pixel N x N large (default: 1; 2 for an MP4 of a small screen)",
     )
 
 
 def requested_settings(options: argparse.Namespace, recipe: str | None = None) -> SettingsRequest:
-    """Returns the settings that a command with ``add_game`` requests."""
+    """Returns the settings that the arguments of a command request."""
     return SettingsRequest(options.game, recipe, options.protocol, options.overrides)
 
 
 def whole_number(smallest: int, largest: int = LARGEST_NUMBER) -> Callable[[str], int]:
-    """Returns a type of argument: a whole number in a range.
+    """Returns a parser for arguments that are whole numbers in a range.
 
-    It may be written in any way in which a setting may be: 1000000, 1_000_000 or 1e6.
+    It accepts the notations that settings accept: 1000000, 1_000_000 and 1e6.
     """
 
     def read(text: str) -> int:
@@ -148,7 +163,7 @@ def whole_number(smallest: int, largest: int = LARGEST_NUMBER) -> Callable[[str]
             number = Decimal(text)
         except InvalidOperation:
             number = Decimal("NaN")
-        # The bounds come first: a number such as 1e999999 would take all memory as an integer.
+        # The bounds come first: int() of a number such as 1e999999 would exhaust the memory.
         is_in_range = number.is_finite() and smallest <= number <= largest
         if not is_in_range or number != int(number):
             allowed = f"whole number from {smallest} to {largest}"
@@ -159,7 +174,7 @@ def whole_number(smallest: int, largest: int = LARGEST_NUMBER) -> Callable[[str]
 
 
 def number_of_gpus(text: str) -> float:
-    """A type of argument: a number of GPUs, or a fraction of one."""
+    """Parses a number of GPUs, which may be a fraction."""
     value = _float(text)
     if value is None or not 0 <= value <= MOST_GPUS:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of GPUs from 0 to {MOST_GPUS}")
@@ -167,7 +182,7 @@ def number_of_gpus(text: str) -> float:
 
 
 def probability(text: str) -> float:
-    """A type of argument: a probability."""
+    """Parses a probability."""
     value = _float(text)
     if value is None or not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a probability from 0 to 1")
@@ -175,16 +190,16 @@ def probability(text: str) -> float:
 
 
 def words(text: str) -> list[str]:
-    """A type of argument: words with commas between them."""
+    """Parses words that are separated by commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def paths_of(patterns: Iterable[str]) -> list[Path]:
-    """Returns the paths that words name; each may name several, as make passes ``RUNS="DIR ..."``.
+    """Returns the paths that patterns name.
 
-    A word that exists as a path is that path. Any other is split as a shell would split it, and its
-    parts may have the wildcards of a shell. A part that matches nothing stays as it is, so that an
-    error can name it.
+    A pattern may name several paths, because make passes ``RUNS="DIR ..."`` as one word. A pattern
+    that exists as a path is that path. Any other is split like a shell command, and its parts may
+    contain wildcards. A part that matches nothing is kept, so that an error can name it.
     """
     paths: list[Path] = []
     for word in patterns:
@@ -193,7 +208,7 @@ def paths_of(patterns: Iterable[str]) -> list[Path]:
             continue
         for part in _split(word) or [word]:
             name = _expanduser(part)
-            # Path.glob has no absolute patterns, and matches hidden files, where a shell does not.
+            # Path.glob rejects absolute patterns and, unlike a shell, matches hidden files.
             matches = [] if _exists(name) else sorted(glob.glob(name))  # noqa: PTH207
             paths += [Path(match) for match in matches or [name]]
     return paths
@@ -209,19 +224,19 @@ def _float(text: str) -> float | None:
 def _split(word: str) -> list[str]:
     try:
         return shlex.split(word)
-    except ValueError:  # a quote that is never closed is an apostrophe
+    except ValueError:  # an unclosed quote is an apostrophe
         return word.split()
 
 
 def _expanduser(part: str) -> str:
     try:
         return str(Path(part).expanduser()) if part.startswith("~") else part
-    except RuntimeError:  # there is no such user
+    except RuntimeError:  # no such user
         return part
 
 
 def _exists(path: str) -> bool:
     try:
         return Path(path).exists()
-    except OSError:  # longer than a name may be, as many names together are
+    except OSError:  # too long for one name: these are several
         return False

@@ -1,4 +1,4 @@
-"""The commands that look at games, settings, checkpoints and frames."""
+"""The commands that show games, settings, checkpoints and frames."""
 
 import argparse
 import math
@@ -29,7 +29,7 @@ def add_no_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_games(options: argparse.Namespace) -> int:
-    """Lists all games."""
+    """Lists every game with its ids."""
     for rom in games.single_player_roms():
         print(f"{rom:<18} {'  '.join(games.ids_of(rom))}")
     return 0
@@ -47,12 +47,12 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown",
         action="store_true",
-        help="print the page of all settings, docs/reference/settings.md",
+        help="print the settings as Markdown (docs/reference/settings.md)",
     )
 
 
 def show_config(options: argparse.Namespace) -> int:
-    """Prints settings."""
+    """Prints every setting of a recipe, as TOML or Markdown."""
     config = requested_settings(options, recipe=options.config).resolve().config
     print(as_markdown(config) if options.markdown else as_toml(config), end="")
     return 0
@@ -66,7 +66,8 @@ def digest(options: argparse.Namespace) -> int:
 
     stored = checkpoint.load(checkpoint_path(options))
     check_resumable(stored)
-    # How frames are spread over files depends on when checkpoints were written; nothing else does.
+    # How frames are split into files depends on when checkpoints were written, so the digest covers
+    # the frames instead.
     arrays = {name: array for name, array in stored.arrays.items() if name != "frame_files"}
     files = FrameFiles(stored.path.parent)
     with checkpoint.restoring(stored.path):
@@ -84,21 +85,25 @@ def add_frames_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``frames``."""
     add_game(parser)
     add_seed(parser)
-    parser.add_argument("--out", required=True, metavar="FILE.png", help="what to write")
+    parser.add_argument("--out", required=True, metavar="FILE.png", help="file to write")
     parser.add_argument(
         "--steps",
         type=whole_number(1, MOST_FRAME_STEPS),
         default=2,
         metavar="N",
-        help="agent steps to show",
+        help="agent steps to show (default: %(default)s)",
     )
     parser.add_argument(
-        "--after", type=whole_number(0), default=20, metavar="N", help="steps before them"
+        "--after",
+        type=whole_number(0),
+        default=20,
+        metavar="N",
+        help="agent steps to play first (default: %(default)s)",
     )
 
 
 def draw_frames(options: argparse.Namespace) -> int:
-    """Draws frames."""
+    """Draws raw frames above the network's input."""
     from atari_dqn.recording import preprocessing_figure
 
     out = Path(options.out)
@@ -112,9 +117,7 @@ def draw_frames(options: argparse.Namespace) -> int:
     return 0
 
 
-GAMES = Command(
-    "games", "Lists every game and the ids it answers to.", add_no_arguments, list_games
-)
+GAMES = Command("games", "Lists every game with its ids.", add_no_arguments, list_games)
 CONFIG = Command(
     "config",
     "Prints every setting of a recipe with its value, meaning, unit and source.",
@@ -124,13 +127,13 @@ CONFIG = Command(
 )
 DIGEST = Command(
     "digest",
-    "Prints a SHA-256 over everything that a continued run depends on.",
+    "Prints a SHA-256 digest of everything that a continued run depends on.",
     add_checkpoint,
     digest,
 )
 FRAMES = Command(
     "frames",
-    "Draws the emulator's frames of a few agent steps above what the network sees of them.",
+    "Draws the raw frames of a few agent steps above the network's input.",
     add_frames_arguments,
     draw_frames,
     takes_settings=True,

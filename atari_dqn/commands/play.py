@@ -1,4 +1,4 @@
-"""The commands that play: they score an agent, record it, or show it in a window."""
+"""The commands that play: score an agent, record it, or show it in a window."""
 
 import argparse
 from collections.abc import Iterable
@@ -54,12 +54,12 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--annotated",
         action="store_true",
-        help="show the median episode with the agent's values, too",
+        help="also record the median episode with the network's input and action values",
     )
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Scores a checkpoint and records episodes of it."""
+    """Scores a checkpoint and records its median, best and worst episode."""
     request = EvaluationRequest(
         videos=Path(options.videos),
         seed=options.seed,
@@ -81,7 +81,7 @@ def add_random_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def play_at_random(options: argparse.Namespace) -> int:
-    """Scores random actions and records episodes of them."""
+    """Scores random play and records its median, best and worst episode."""
     request = EvaluationRequest(
         videos=Path(options.videos), seed=options.seed, episodes=options.episodes
     )
@@ -100,23 +100,25 @@ def add_record_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         required=True,
         metavar="FILE.gif|FILE.mp4",
-        help="what to write; a JSON is written beside it",
+        help="file to write; a JSON file that describes the episode is written beside it",
     )
     parser.add_argument(
         "--replay",
         metavar="FILE.json",
-        help="instead of CKPT: the episode that the JSON of a recording describes",
+        help="render the episode in the JSON file of a recording, instead of playing CKPT",
     )
     parser.add_argument(
         "--annotated",
         action="store_true",
-        help="show what the network sees, and what it expects of each action",
+        help="also show the network's input and its value for each action",
     )
-    parser.add_argument("--seed", type=whole_number(0), metavar="N", help="default: 1")
+    parser.add_argument(
+        "--seed", type=whole_number(0), metavar="N", help="random seed (default: 1)"
+    )
 
 
 def record(options: argparse.Namespace) -> int:
-    """Records one episode, of a checkpoint or of a JSON."""
+    """Records one episode, played by a checkpoint or described by a JSON file."""
     from atari_dqn.recording.render import check_beside, check_ending, ending_of, replay_recording
 
     out = Path(options.out)
@@ -137,19 +139,21 @@ def record(options: argparse.Namespace) -> int:
 def _check_record(options: argparse.Namespace) -> None:
     """Raises a UserError for options of ``record`` that contradict each other."""
     if (options.checkpoint is None) == (options.replay is None):
-        raise UserError("record wants a checkpoint or --replay FILE.json, and not both")
+        raise UserError("record needs either a checkpoint or --replay FILE.json")
     if not options.replay:
         return
     for name in ("game", "protocol", "epsilon", "seed"):
         if getattr(options, name) is not None:
-            advice = "--replay plays the episode as its JSON says"
-            raise UserError(f"--{name} is for a checkpoint: {advice}")
+            advice = "--replay plays the episode that its JSON file describes"
+            raise UserError(f"--{name} needs a checkpoint: {advice}")
     if options.annotated:
-        raise UserError("--annotated wants a checkpoint: the JSON of an episode holds no agent")
+        raise UserError(
+            "--annotated needs a checkpoint: the JSON file of an episode contains no agent"
+        )
 
 
 def _record_agent(options: argparse.Namespace, out: Path) -> "EpisodeFile":
-    """Plays one episode with a checkpoint, and records it."""
+    """Plays one episode with a checkpoint and records it."""
     player = load_player(_player_request(options))
     from atari_dqn.evaluation.evaluate import evaluate
     from atari_dqn.recording.annotation import annotate
@@ -183,7 +187,7 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def watch(options: argparse.Namespace) -> int:
-    """Plays in a window."""
+    """Shows episodes in a window and prints their scores."""
     from atari_dqn.recording.window import check_display, play_in_window
 
     check_display()
@@ -205,7 +209,7 @@ def watch(options: argparse.Namespace) -> int:
 
 def _settings_of_random_play(options: argparse.Namespace) -> Config:
     if options.game is None:
-        raise UserError("watch random wants a game: --game ID")
+        raise UserError("watch random needs a game: --game ID")
     request = SettingsRequest(options.game, protocol=options.protocol)
     settings = request.resolve(learns=False)
     say_notes(settings.notes)
@@ -222,7 +226,7 @@ def _add_number_of_episodes(parser: argparse.ArgumentParser, default: int) -> No
         type=whole_number(1),
         default=default,
         metavar="N",
-        help="default: %(default)s",
+        help="number of episodes (default: %(default)s)",
     )
 
 
@@ -234,20 +238,22 @@ def _print_lines(lines: Iterable[str]) -> int:
 
 EVALUATE = Command(
     "eval",
-    "Scores a checkpoint and shows its median, best and worst episode.",
+    "Scores a checkpoint and records its median, best and worst episode.",
     add_evaluate_arguments,
     evaluate,
 )
 RECORD = Command(
     "record",
-    "Plays one episode and renders it, or renders one again from the JSON beside its recording.",
+    "Records one episode, or renders one again from the JSON file beside its recording.",
     add_record_arguments,
     record,
 )
-WATCH = Command("watch", "Plays in a window; q or Escape closes it.", add_watch_arguments, watch)
+WATCH = Command(
+    "watch", "Shows an agent in a window; q or Escape closes it.", add_watch_arguments, watch
+)
 PLAY_AT_RANDOM = Command(
     "random",
-    "Scores and shows an agent that acts at random.",
+    "Scores and records an agent that acts at random.",
     add_random_arguments,
     play_at_random,
     takes_settings=True,

@@ -1,4 +1,4 @@
-"""The commands that give an agent away: its network for other programs, or all it takes to play."""
+"""The commands that publish an agent: export its network, or release the whole agent."""
 
 import argparse
 from pathlib import Path
@@ -19,7 +19,8 @@ from atari_dqn.workflows.evaluate import PlayerRequest, load_player
 from atari_dqn.workflows.settings import start_tensorflow
 
 EXPORT_SUFFIXES = (".keras", ".onnx", "")
-# Agent steps in each environment whose observations the exported network is tried on.
+# Agent steps per environment; the exported network is compared with the agent on their
+# observations.
 STEPS_TO_COMPARE = 32
 
 
@@ -30,12 +31,12 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         required=True,
         metavar="NAME[.keras|.onnx]",
-        help="without an ending: a TensorFlow SavedModel",
+        help="file to write; a name without an ending becomes a TensorFlow SavedModel",
     )
 
 
 def export(options: argparse.Namespace) -> int:
-    """Exports a network."""
+    """Exports the network of a checkpoint."""
     out = Path(options.out)
     _check_export(out)
     check_writable(out.parent)
@@ -47,20 +48,20 @@ def export(options: argparse.Namespace) -> int:
     observations = observe(agent.act, player.config, steps=STEPS_TO_COMPARE, seed=1)
     difference = export_network(agent, out, observations)
     print(f"{out}: Q-values of {', '.join(agent.action_names)}")
-    tried = f"on {len(observations)} observations of {player.config.game}"
-    print(f"{tried} it differs from the agent by {difference:.1g} at most")
+    compared = f"{len(observations)} observations of {player.config.game}"
+    print(f"largest difference from the agent on {compared}: {difference:.1g}")
     return 0
 
 
 def _check_export(out: Path) -> None:
-    """Raises a UserError for a file that cannot be exported to."""
+    """Raises a UserError where a network cannot be exported to a path."""
     if out.suffix not in EXPORT_SUFFIXES:
         allowed = "NAME.keras, NAME.onnx, or a name without a dot for a TensorFlow SavedModel"
-        raise UserError(f"'{out}': wanted is {allowed}")
+        raise UserError(f"cannot export to '{out}': give {allowed}")
     if out.suffix == ".onnx":
         check_installed("ONNX", ["onnx", "onnxruntime", "tf2onnx"], "export OUT=NAME.onnx", "onnx")
     if out.is_dir():
-        raise UserError(f"there is a folder '{out}' already")
+        raise UserError(f"there is already a folder '{out}'")
 
 
 def add_release_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,13 +70,16 @@ def add_release_arguments(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
     add_videos(parser)
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="to make, such as checkpoints/released/pong"
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="directory to create, such as checkpoints/released/pong",
     )
     add_episodes(parser)
 
 
 def release(options: argparse.Namespace) -> int:
-    """Releases an agent."""
+    """Writes an agent to share, and prints its score."""
     out = Path(options.out)
     gif = Path(options.videos) / "released" / f"{out.name}.gif"
     for directory in (out.parent, gif.parent):
@@ -95,14 +99,13 @@ def release(options: argparse.Namespace) -> int:
 
 EXPORT = Command(
     "export",
-    "Writes a checkpoint's network for other programs, and compares what it answers there.",
+    "Exports a checkpoint's network for other programs and checks it against the agent.",
     add_export_arguments,
     export,
 )
 RELEASE = Command(
     "release",
-    "Writes what it takes to play an agent, without what it takes to train on, with its score and "
-    "a model card.",
+    "Writes an agent to share: weights, score, recording and model card, but no training state.",
     add_release_arguments,
     release,
 )

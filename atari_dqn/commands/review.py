@@ -1,4 +1,4 @@
-"""The commands that review runs: learning curves, the page of recordings, and comparisons."""
+"""The commands that review runs: learning curves, the gallery, and reports."""
 
 import argparse
 import json
@@ -19,18 +19,18 @@ def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="RUN",
-        help="run directories; those of one game and recipe become one curve",
+        help="run directories; runs of the same game and recipe become one curve",
     )
     parser.add_argument(
         "--out",
         default="curves",
         metavar="STEM",
-        help="STEM.png and STEM.svg are written (default: %(default)s)",
+        help="write STEM.png and STEM.svg (default: %(default)s)",
     )
 
 
 def plot(options: argparse.Namespace) -> int:
-    """Draws learning curves."""
+    """Draws learning curves and prints the paths of the pictures."""
     from atari_dqn.report.learning_curves import plot_runs
 
     check_writable(Path(options.out).parent)
@@ -46,18 +46,18 @@ def add_gallery_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live",
         action="store_true",
-        help="serve the page on this machine and follow runs as they go on",
+        help="serve the page on this machine and update it while runs go on",
     )
     parser.add_argument(
         "--port",
         type=whole_number(0),
         metavar="N",
-        help=f"of --live (default: {DEFAULT_PORT})",
+        help=f"port of --live (default: {DEFAULT_PORT})",
     )
 
 
 def gallery(options: argparse.Namespace) -> int:
-    """Writes or serves the page."""
+    """Writes the page for reviewing runs, or serves it."""
     check_installed("the page", ("jinja2", "plotly"), "gallery", "gallery")
     from atari_dqn.gallery.collect import collect
     from atari_dqn.gallery.page import write_page
@@ -66,20 +66,20 @@ def gallery(options: argparse.Namespace) -> int:
     root = Path(options.root)
     videos = Path(options.videos)
     if options.port is not None and not options.live:
-        raise UserError("--port is for --live, which serves the page")
+        raise UserError("--port needs --live, which serves the page")
     check_writable(videos)
     if options.live:
         port = DEFAULT_PORT if options.port is None else options.port
         with live_page(root, videos, port) as live:
             followed = f"the runs in '{root}' and the recordings in '{videos}'"
-            print(f"{live.address} follows {followed}; Ctrl-C ends it", flush=True)
+            print(f"{live.address} follows {followed}; Ctrl-C stops it", flush=True)
             live.follow()
         return 0
     data, notes = collect(root, videos)
     say_notes(notes)
     if not data["runs"]:
         missing = f"no runs in '{root}' and no recordings in '{videos}'"
-        raise UserError(f"{missing}: 'make train GAME=...' makes both")
+        raise UserError(f"{missing}: 'make train GAME=...' creates both")
     page = write_page(videos, data)
     counts = [f"{len(data[name])} {name}" for name in ("runs", "recordings", "evaluations")]
     print(f"{page}: {', '.join(counts)}")
@@ -93,13 +93,13 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="runs, evaluations (JSON), or directories with such in them",
+        help="run directories, JSON files of evaluations, or directories that contain them",
     )
     parser.add_argument("--out", metavar="STEM", help="also write STEM.html and STEM.json")
 
 
 def report(options: argparse.Namespace) -> int:
-    """Prints a comparison of runs."""
+    """Prints a comparison of runs, and writes it if ``--out`` is given."""
     from atari_dqn.report.results import read_results
     from atari_dqn.report.tables import make_tables
     from atari_dqn.report.text import as_text
@@ -130,7 +130,7 @@ def _write(path: Path, text: str) -> None:
 PLOT = Command("plot", "Draws the learning curves of runs.", add_plot_arguments, plot)
 GALLERY = Command(
     "gallery",
-    "Writes the page for reviewing runs and recordings, or serves it and follows a run.",
+    "Writes a page for reviewing runs and recordings, or serves it and keeps it up to date.",
     add_gallery_arguments,
     gallery,
 )

@@ -1,4 +1,4 @@
-"""The command that trains many runs: games times recipes times settings times seeds, on Ray."""
+"""The command that trains many runs on Ray: a grid of settings, or a search over them."""
 
 import argparse
 from collections.abc import Sequence
@@ -42,12 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         default="checkpoints/sweep",
         metavar="DIR",
-        help="the folder of results (default: %(default)s)",
+        help="directory of the sweep (default: %(default)s)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trains the runs of a sweep."""
+    """Trains the runs of a sweep and prints how they ended."""
     from atari_dqn.distributed.ray_cluster import check_room, connect
 
     out = Path(options.out)
@@ -67,23 +67,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 def requested_plan(options: argparse.Namespace, out: Path) -> Plan:
-    """Returns the plan of a file, in which the command line overrides what it names.
+    """Returns the plan of a sweep: that of a file, with the options of the command line.
 
-    Without a file and without games, it is the plan that the folder was begun with.
+    Options override the file. Without a file and without games, the sweep in ``out`` is continued,
+    so its plan takes the place of the file.
 
     Args:
-        options: of the command.
-        out: the folder of the sweep.
+        options: options of the command.
+        out: directory of the sweep.
 
     Raises:
         UserError: the plan cannot be read, or something in it is unknown or out of range.
     """
     tables: dict[str, Any] = {}
-    begun = out / PLAN
+    stored_plan = out / PLAN
     if options.plan:
         tables = read_plan(Path(options.plan))
-    elif begun.is_file() and not options.games:
-        tables = read_plan(begun)
+    elif stored_plan.is_file() and not options.games:
+        tables = read_plan(stored_plan)
     for name in set(Plan.model_fields) - {"settings"}:
         value = getattr(options, name)
         if value is not None:
@@ -91,7 +92,7 @@ def requested_plan(options: argparse.Namespace, out: Path) -> Plan:
     choices = dict(parse_choices(text) for text in options.set or [])
     fixed = {name: [value] for name, value in options.overrides.items()}
     settings = tables.get("settings", {})
-    if isinstance(settings, dict):  # anything else is refused with the rest of the plan
+    if isinstance(settings, dict):  # make_plan rejects any other type
         tables["settings"] = settings | choices | fixed
     return make_plan(tables)
 
@@ -101,7 +102,7 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan",
         metavar="FILE.toml",
-        help="the same in a file (default: what --out was begun with)",
+        help="these options in a file (default: the plan of the sweep in --out)",
     )
     parser.add_argument(
         "--games",
@@ -110,17 +111,17 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"environment ids, names of games, or {', '.join(GROUPS)}",
     )
     parser.add_argument(
-        "--seeds", type=_seeds, metavar="N|N,N", help="so many, or these (default: 1)"
+        "--seeds", type=_seeds, metavar="N|N,N", help="number of seeds, or a list (default: 1)"
     )
     parser.add_argument(
         "--config",
         dest="configs",
         type=words,
         metavar="NAME|FILE,...",
-        help="recipes (default: the game's own)",
+        help="recipes (default: each game's own)",
     )
     parser.add_argument(
-        "--protocol", metavar="NAME|FILE", help="environment and evaluation of all runs"
+        "--protocol", metavar="NAME|FILE", help="protocol of all runs (default: each game's own)"
     )
     parser.add_argument(
         "--total-steps",
@@ -132,42 +133,47 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         "--set",
         action="append",
         metavar="section.key=V,V",
-        help="values to try, each with each of the others",
+        help="values to try; repeat it to try every combination",
     )
     parser.add_argument(
         "--search",
         type=whole_number(1, MOST),
         metavar="N",
-        help="candidates to draw, of which only the best are finished",
+        help="number of candidates to sample; only the best are trained to the end",
     )
     parser.add_argument(
-        "--episodes", type=whole_number(0), metavar="N", help="to evaluate each run on; 0: none"
+        "--episodes",
+        type=whole_number(0),
+        metavar="N",
+        help="episodes of each run's evaluation; 0 skips it (default: the protocol's)",
     )
 
 
 def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that say what the runs take, and of which cluster."""
+    """Adds the arguments for the cluster and for what each run uses of it."""
     parser.add_argument(
         "--cpus",
         type=whole_number(1),
         default=1,
         metavar="N",
-        help="of each run (default: %(default)s)",
+        help="CPUs of each run (default: %(default)s)",
     )
     parser.add_argument(
         "--gpus",
         type=number_of_gpus,
         default=0.0,
         metavar="X",
-        help="of each run, also a part of one (default: 0)",
+        help="GPUs of each run; may be a fraction (default: 0)",
     )
     parser.add_argument(
-        "--address", metavar="HOST:PORT|auto", help="of a Ray cluster (default: this machine alone)"
+        "--address",
+        metavar="HOST:PORT|auto",
+        help="address of a Ray cluster (default: this machine alone)",
     )
 
 
 def _seeds(text: str) -> list[int]:
-    """A type of argument: a number of seeds, or several seeds."""
+    """Parses a number of seeds, or a list of seeds."""
     if "," in text:
         return [whole_number(0)(word) for word in words(text)]
     count = whole_number(1, MOST)(text)
@@ -175,7 +181,7 @@ def _seeds(text: str) -> list[int]:
 
 
 def _make_runs(plan: Plan, out: Path) -> list[list[Run]]:
-    """Returns the runs of a plan, for each combination of settings or for each candidate."""
+    """Returns the runs of a plan, grouped by combination of settings or by candidate."""
     from atari_dqn.sweep.candidates import check_comparable, sample_candidates
 
     if not plan.search:
@@ -188,7 +194,7 @@ def _make_runs(plan: Plan, out: Path) -> list[list[Run]]:
 def _train(
     plan: Plan, runs: Sequence[Sequence[Run]], resources: Resources, out: Path
 ) -> "list[Status]":
-    """Trains all runs, or in a search the best of them, and returns how they were left."""
+    """Trains all runs, or the best candidates of a search, and returns each run's status."""
     if plan.search:
         from atari_dqn.sweep.search import search
 
@@ -199,7 +205,11 @@ def _train(
 
 
 def _conclude(statuses: "Sequence[Status]", plan: Plan, out: Path) -> int:
-    """Prints what came out; the exit code is 0: all is done, 1: something failed, 130: stopped."""
+    """Prints how the runs ended.
+
+    Returns:
+        The exit code: 0 if all is done, 1 if a run failed, 130 if the sweep was stopped.
+    """
     from atari_dqn.sweep.candidates import best_of
     from atari_dqn.sweep.status import STATES
 
@@ -211,7 +221,7 @@ def _conclude(statuses: "Sequence[Status]", plan: Plan, out: Path) -> int:
             reason = status.why or Path(status.run.directory) / "train.log"
             say(f"failed: {status.run.name}: {reason}")
     if counts[State.DONE] + counts[State.DROPPED] < len(statuses):
-        say(f"to go on: atari-dqn sweep --out {out}")
+        say(f"to continue: atari-dqn sweep --out {out}")
         return 1 if counts[State.FAILED] else INTERRUPTED
     best = best_of(statuses) if plan.search else None
     if best is not None:
@@ -223,8 +233,8 @@ def _conclude(statuses: "Sequence[Status]", plan: Plan, out: Path) -> int:
 
 SWEEP = Command(
     "sweep",
-    "Trains many runs: games times recipes times settings times seeds, or a search; on one machine "
-    "or a cluster.",
+    "Trains many runs on one machine or a cluster: all combinations of games, recipes, settings "
+    "and seeds, or a search over settings.",
     add_arguments,
     run,
     takes_settings=True,

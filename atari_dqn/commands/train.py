@@ -1,4 +1,4 @@
-"""The command that trains: a run is started, or continued."""
+"""The command that trains: it starts a run or continues one."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from atari_dqn.console import say
 from atari_dqn.workflows.settings import SettingsRequest
 from atari_dqn.workflows.train import RunOutcome, RunRequest, RunState, start_or_continue
 
-# Options that are another way to write a setting.
+# Options that stand for a setting.
 SETTINGS_OF_OPTIONS = {
     "total_steps": "training.total_steps",
     "seed": "machine.seed",
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"recipe (default: the task's own, or {DEFAULT_RECIPE})",
     )
     parser.add_argument("--total-steps", metavar="N", help="agent steps (default: the recipe's)")
-    parser.add_argument("--seed", metavar="N", help="of the run (default: 1)")
+    parser.add_argument("--seed", metavar="N", help="random seed (default: 1)")
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
@@ -36,22 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_root(parser)
     parser.add_argument(
-        "--actors", metavar="N", help="processes that act, on Ray (default: 0, the learner)"
+        "--actors", metavar="N", help="actor processes on Ray (default: 0, the learner acts)"
     )
     parser.add_argument(
         "--address",
         metavar="HOST:PORT|auto",
-        help="of the Ray cluster of --actors (default: this machine alone)",
+        help="address of the Ray cluster for --actors (default: this machine alone)",
     )
     parser.add_argument(
         "--init-from",
         metavar="CKPT",
-        help="begin with the weights of another run, of this game or another",
+        help="start with the weights of another run, of this game or another",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Starts or continues a run."""
+    """Starts or continues a run, and prints its outcome."""
     outcome = start_or_continue(
         RunRequest(
             settings=settings_request(options),
@@ -75,7 +75,7 @@ def _print_outcome(outcome: RunOutcome) -> None:
 
 
 def settings_request(options: argparse.Namespace) -> SettingsRequest:
-    """Returns the settings that ``train`` requests."""
+    """Returns the settings that the options of ``train`` request."""
     overrides = dict(options.overrides)
     for option, setting in SETTINGS_OF_OPTIONS.items():
         text = getattr(options, option)
@@ -84,4 +84,10 @@ def settings_request(options: argparse.Namespace) -> SettingsRequest:
     return SettingsRequest(options.game, options.config, options.protocol, overrides)
 
 
-TRAIN = Command("train", "Starts a run, or continues one.", add_arguments, run, takes_settings=True)
+TRAIN = Command(
+    "train",
+    "Trains an agent: starts a run or continues one.",
+    add_arguments,
+    run,
+    takes_settings=True,
+)

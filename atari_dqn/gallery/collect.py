@@ -1,4 +1,4 @@
-"""Collects what the page shows: recordings and evaluations below one folder, runs below another."""
+"""Collects the data of the page: runs, recordings and evaluations."""
 
 import json
 import re
@@ -32,38 +32,38 @@ from atari_dqn.runs.circumstances import CIRCUMSTANCES
 from atari_dqn.runs.curves import EPISODES, EVALUATIONS, METRICS
 from atari_dqn.runs.directory import CONFIG
 
-# Where the page keeps its own files, below the videos.
+# Folder of the page's own files, below the recordings.
 OWN_FOLDER = "gallery"
 LOGS = (CONFIG, CIRCUMSTANCES, EPISODES, METRICS, EVALUATIONS)
 LONGEST_TIME = 40
 LONGEST_COMMIT = 60
 
-Media = tuple[str, float]  # path from the videos' folder, and seconds of game time
+Media = tuple[str, float]  # path below the videos, and seconds of game time
 
 
 class Stamp(NamedTuple):
-    """What changes whenever a file does."""
+    """Time and size of a file, which differ after every change of the file."""
 
     modified: int  # nanoseconds
     size: int  # bytes
 
 
 class RunKey(NamedTuple):
-    """What identifies a run."""
+    """The key of a run on the page."""
 
     game: str
     name: str
 
 
 class GameData(TypedDict):
-    """A game that the page shows."""
+    """A game on the page."""
 
     id: str
-    reference: tuple[float, float] | None  # scores of random and of human play
+    reference: tuple[float, float] | None  # scores of random and human play
 
 
 class RunData(TypedDict):
-    """A run that the page shows; of one whose files are gone only names are known."""
+    """A run on the page; only the names are known if its files are gone."""
 
     game: str
     name: str
@@ -84,7 +84,7 @@ class MediaData(TypedDict, total=False):
 
 
 class RecordingData(MediaData):
-    """A recording that the page shows."""
+    """A recording on the page."""
 
     run: int  # index
     steps: int
@@ -101,7 +101,7 @@ class RecordingData(MediaData):
 
 
 class EvaluationData(TypedDict):
-    """An evaluation that the page shows."""
+    """An evaluation on the page."""
 
     run: int  # index
     steps: int
@@ -119,7 +119,7 @@ class EvaluationData(TypedDict):
 
 
 class GalleryData(TypedDict):
-    """Everything that the page shows, ready for JSON."""
+    """All data of the page, ready for JSON."""
 
     games: list[GameData]
     runs: list[RunData]
@@ -145,10 +145,10 @@ class _Evaluation:
 
 
 class Collection:
-    """Collects what the page shows; runs and protocols are named by their indices in lists.
+    """Collects the data of the page, which refers to runs and protocols by index.
 
     Args:
-        videos: folder of the recordings and evaluations.
+        videos: directory of all recordings and evaluations.
 
     Attributes:
         notes: a line about each file that is left out.
@@ -164,7 +164,7 @@ class Collection:
         self._evaluations: list[_Evaluation] = []
 
     def add_run(self, directory: Path) -> None:
-        """Adds a run's curve and settings."""
+        """Adds the curve and the settings of a run."""
         stamps = tuple(_stamp(directory / name) for name in LOGS)
         try:
             run = _read_run(directory, stamps)
@@ -173,12 +173,14 @@ class Collection:
             return
         key = RunKey(run["game"], run["name"])
         if key in self._runs:
-            self.notes.append(f"'{directory}' is skipped: another run of the game has its name")
+            self.notes.append(
+                f"'{directory}' is skipped: another run of this game has the same name"
+            )
         else:
             self._runs[key] = run
 
     def add_json(self, path: Path) -> None:
-        """Adds a recording or an evaluation; any other file leaves a note."""
+        """Adds a recording or an evaluation, or a note about any other file."""
         try:
             file = _read_json(path, _stamp(path))
             if isinstance(file, EvaluationFile):
@@ -190,9 +192,9 @@ class Collection:
             self.notes.append(f"'{_printable(path)}' is skipped: {error}")
 
     def data(self) -> GalleryData:
-        """Returns everything that was collected.
+        """Returns the collected data.
 
-        Games and runs are in the order of their names, recordings in that of their steps.
+        Games and runs are sorted by name, recordings by agent step.
         """
         keys = sorted(self._runs, key=lambda key: (key.game.lower(), *_natural(key.name)))
         indices = {key: index for index, key in enumerate(keys)}
@@ -210,7 +212,7 @@ class Collection:
 
     def _add_recording(self, path: Path, file: RecordingFile) -> None:
         if _printable(path) != str(path):
-            raise UserError("its name is no text")
+            raise UserError("its name is not valid text")
         folder = path.parent.relative_to(self._videos).as_posix()
         media: MediaData = {}
         for ending in ENDINGS:
@@ -218,7 +220,7 @@ class Collection:
                 continue
             name = file.files[ending].name
             if not name.lower().endswith(f".{ending}"):
-                raise UserError(f"files.{ending}.name: no .{ending} file")
+                raise UserError(f"files.{ending}.name is not a .{ending} file")
             if _is_inside(path.with_name(name), self._videos):
                 media[ending] = (f"{folder}/{name}", file.files[ending].seconds)
         if not media:
@@ -233,13 +235,13 @@ class Collection:
         self._recordings.append(recording)
 
     def _run_of(self, file: RecordingFile | EvaluationFile) -> RunKey:
-        """Returns the key of a file's run, which is added where its own files are gone."""
+        """Returns the key of a file's run, and adds the run if its own files are gone."""
         key = RunKey(file.game, file.run)
         self._runs.setdefault(key, _unknown_run(file))
         return key
 
     def _protocol_of(self, file: RecordingFile | EvaluationFile) -> int:
-        """Returns the index of a file's protocol, which is added where it is new."""
+        """Returns the index of a file's protocol, and adds the protocol if it is new."""
         conditions = file.protocol.conditions()
         signature = json.dumps(conditions, sort_keys=True)
         if signature not in self._protocol_indices:
@@ -252,7 +254,7 @@ def collect(root: Path, videos: Path) -> tuple[GalleryData, list[str]]:
     """Reads every run below ``root`` and every recording and evaluation below ``videos``.
 
     Returns:
-        What the page shows, and a note about each file that is left out.
+        The data of the page, and a note about each file that is left out.
     """
     collection = Collection(videos)
     for config in sorted(root.glob(f"*/*/{CONFIG}")):
@@ -323,7 +325,7 @@ def _evaluation_order(data: EvaluationData) -> tuple[int, int, int, int]:
 
 
 def _files_below(videos: Path) -> Iterator[Path]:
-    """Yields the files below a folder, without those of the page itself."""
+    """Yields the files below a directory, except for the page's own."""
     own = videos / OWN_FOLDER
     for path in sorted(videos.rglob("*")):
         if path.is_file() and own not in path.parents:
@@ -331,12 +333,12 @@ def _files_below(videos: Path) -> Iterator[Path]:
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
-    """Returns whether it is a file that lies in the folder even where links were followed."""
+    """Returns whether a path is a file inside a directory once links are resolved."""
     return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """Returns a file's stamp, None where there is no file."""
+    """Returns the stamp of a file, or None if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -346,7 +348,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 @lru_cache(maxsize=50_000)
 def _read_json(path: Path, stamp: Stamp | None) -> RecordingFile | EvaluationFile:
-    """Reads a file, again where its stamp has changed."""
+    """Reads a file; the result is cached until its stamp changes."""
     if stamp is None:
         raise UserError("it is gone")
     if stamp.size > LARGEST_FILE:
@@ -356,7 +358,7 @@ def _read_json(path: Path, stamp: Stamp | None) -> RecordingFile | EvaluationFil
 
 @lru_cache(maxsize=10_000)
 def _read_run(directory: Path, stamps: tuple[Stamp | None, ...]) -> RunData:
-    """Reads a run, again where the stamp of one of its logs has changed."""
+    """Reads a run; the result is cached until the stamp of one of its logs changes."""
     try:
         tables = read_toml(directory / CONFIG)
     except UserError as error:
@@ -367,7 +369,7 @@ def _read_run(directory: Path, stamps: tuple[Stamp | None, ...]) -> RunData:
     if not isinstance(game, str) or not isinstance(recipe, str) or not isinstance(protocol, str):
         raise UserError(f"its {CONFIG} names no game, recipe and protocol")
     if _printable(directory) != str(directory):
-        raise UserError("its name is no text")
+        raise UserError("its name is not valid text")
     start = _first_start(directory)
     version = tables.get("recipe_version")
     return {
@@ -399,7 +401,7 @@ def _unknown_run(file: RecordingFile | EvaluationFile) -> RunData:
 
 
 def _settings(tables: dict[str, Any]) -> dict[str, str]:
-    """Returns every setting as it was written, by ``section.key``."""
+    """Returns the text of every setting, by ``section.key``."""
     values: dict[str, Any] = {}
     for section, value in tables.items():
         if isinstance(value, dict):
@@ -415,7 +417,7 @@ class _Start(NamedTuple):
 
 
 def _first_start(directory: Path) -> _Start:
-    """Returns when a run began and at which commit, as far as its files are sound."""
+    """Returns the time and commit of a run's first start, or nothing if they cannot be read."""
     with suppress(UserError, KeyError, IndexError, TypeError, AttributeError):
         start = read_json(directory / CIRCUMSTANCES)["starts"][0]
         time = str(start["time"])[:LONGEST_TIME]
@@ -426,12 +428,12 @@ def _first_start(directory: Path) -> _Start:
 def _rom(game: str) -> str | None:
     try:
         return identify(game).rom
-    except UserError:  # somebody's own environment
+    except UserError:  # a user's own environment
         return None
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    """Returns a key for sorting, by which seed2 comes before seed10.
+    """Returns a sort key that puts seed2 before seed10.
 
     >>> sorted(["seed10", "seed2"], key=_natural)
     ['seed2', 'seed10']

@@ -1,4 +1,4 @@
-"""Learning curves for the page: thinned to what a screen can show."""
+"""Learning curves for the page, thinned to the resolution of a screen."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,31 +17,30 @@ class CurveData(TypedDict):
 
     steps: list[float]
     score: list[float]  # mean of the last 100 episodes
-    epsilon: list[float] | list[None]  # None where it is unknown
+    epsilon: list[float] | list[None]  # None if unknown
 
 
 class EvaluationCurveData(TypedDict):
-    """Scores of the short evaluations in training by agent step."""
+    """Scores of the evaluations during training, by agent step."""
 
     steps: list[float]
     mean: list[float]
 
 
 def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int) -> NDArray[np.int64]:
-    """Chooses points of a line so that its shape stays (largest triangle three buckets).
+    """Chooses points of a line that preserve its shape (largest triangle three buckets).
 
-    The first and last stay; of each bucket between, the point that spans the largest triangle with
-    the one chosen before it and the mean of the next bucket.
-
-    Steinarsson 2013, "Downsampling Time Series for Visual Representation".
+    The first and the last point are kept, and one point of each bucket between them. It is the one
+    that spans the largest triangle with the previously chosen point and the mean of the next
+    bucket (Steinarsson 2013, "Downsampling Time Series for Visual Representation").
 
     Args:
-        x: (N,) in order.
+        x: (N,), in ascending order.
         y: (N,)
-        points: how many to keep, at least 3.
+        points: number of points to keep, at least 3.
 
     Returns:
-        Their indices, in order: (min(N, points),).
+        The indices of the chosen points, in order: (min(N, points),).
 
     >>> thin(np.arange(9.0), np.array([0.0, 0, 0, 0, 9, 0, 0, 0, 0]), 3).tolist()
     [0, 4, 8]
@@ -64,7 +63,7 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int) -> NDArray
 
 
 def thinned_curve(run: Path) -> CurveData:
-    """Reads a run's mean score of the last 100 training episodes, and epsilon, by agent step."""
+    """Reads the mean score of a run's last 100 training episodes and epsilon, by agent step."""
     scores = read_series(run, EPISODES, "mean_100")
     epsilon = read_series(run, METRICS, "epsilon")
     chosen = thin(scores.steps, scores.values, POINTS)
@@ -76,7 +75,7 @@ def thinned_curve(run: Path) -> CurveData:
 
 
 def thinned_evaluations(run: Path) -> EvaluationCurveData:
-    """Reads the mean scores of a run's short evaluations by agent step."""
+    """Reads the mean scores of a run's evaluations during training, by agent step."""
     evaluations = read_series(run, EVALUATIONS, "mean")
     chosen = thin(evaluations.steps, evaluations.values, POINTS)
     return {
@@ -86,7 +85,7 @@ def thinned_evaluations(run: Path) -> EvaluationCurveData:
 
 
 def _short(numbers: Iterable[float]) -> list[float]:
-    """Returns numbers with six significant digits, which are more than a screen shows."""
+    """Returns numbers with six significant digits, which is enough for a screen."""
     return [
         int(number) if number.is_integer() else float(f"{number:.6g}")
         for number in map(float, numbers)

@@ -1,4 +1,4 @@
-"""The page as files: a template, scripts and styles, and what they show as data in a script."""
+"""The files of the page: a template, scripts and styles, and a script with the data."""
 
 import json
 from collections.abc import Mapping
@@ -26,44 +26,44 @@ SCRIPTS = (
     "settings.js",
     "app.js",
 )
-# Sets light or dark before anything is drawn.
+# Sets the light or dark theme before anything is drawn.
 FIRST_SCRIPT = "theme.js"
 CHARTS = "plotly.min.js"
 DATA = "data.js"
 
 KEYS = (
     ("Space", "play or pause"),
-    ("← →", "two seconds back or on"),
-    (", .", "one step of the game back or on"),
-    ("p n", "the recording before or after it in training"),
-    ("0", "from the beginning"),
-    ("1 2 3 4", "speed: half, normal, double, four times"),
-    ("c", "two recordings side by side, and back to one"),
-    ("s", "choose for the left or for the right side"),
-    ("f", "fill the screen, and back"),
+    ("← →", "two seconds back or forward"),
+    (", .", "one agent step back or forward"),
+    ("p n", "previous or next recording of the run"),
+    ("0", "restart"),
+    ("1 2 3 4", "half, normal, double or quadruple speed"),
+    ("c", "compare two recordings side by side, or show one"),
+    ("s", "select the left or the right side"),
+    ("f", "enter or leave full screen"),
     ("/", "go to the filters"),
-    ("d", "what a run's settings are, and what differs between two"),
-    ("t", "light or dark"),
+    ("d", "settings of a run, or differences between two"),
+    ("t", "light or dark theme"),
     ("?", "this list"),
-    ("Escape", "close what is open"),
+    ("Escape", "close the player or a dialog"),
 )
 
 
 def write_page(videos: Path, data: GalleryData, live: bool = False) -> Path:
     """Writes ``index.html`` and the folder ``gallery`` beside it.
 
-    Together with the recordings they can be sent to anybody.
+    The page works wherever these and the recordings are copied to.
 
     Args:
-        videos: folder of the recordings; it is made.
-        data: what ``collect`` returned.
+        videos: directory of the recordings, which is created if it is missing.
+        data: the data of the page, from ``collect``.
         live: whether the page asks for newer data while it is open.
 
     Returns:
         The path of ``index.html``.
 
     Raises:
-        UserError: ``index.html`` is not this page, or a file cannot be written.
+        UserError: ``index.html`` is another page, or a file cannot be written.
     """
     page = videos / "index.html"
     own = videos / OWN_FOLDER
@@ -86,7 +86,7 @@ def write_page(videos: Path, data: GalleryData, live: bool = False) -> Path:
         own=OWN_FOLDER,
     )
     if page.exists() and b'name="generator" content="atari-dqn"' not in read_bytes(page):
-        raise UserError(f"'{page}' is no page of ours and is left as it is; move it away")
+        raise UserError(f"'{page}' is another page and is left as it is; move it away")
     try:
         own.mkdir(parents=True, exist_ok=True)
         static = files("atari_dqn.gallery") / "static"
@@ -101,14 +101,14 @@ def write_page(videos: Path, data: GalleryData, live: bool = False) -> Path:
 
 
 def write_data(videos: Path, data: GalleryData, live: bool) -> None:
-    """Writes what the page shows; a page that is open reads it again."""
+    """Writes the data of the page; a page that is open reads it again."""
     _replace(videos / OWN_FOLDER / DATA, as_script({**data, "live": live}).encode("ascii"))
 
 
 def as_script(data: Mapping[str, object]) -> str:
-    r"""Returns a script that hands data to the page.
+    r"""Returns a script that passes data to the page.
 
-    It is pure ASCII, and nothing in it can end the script or begin a tag.
+    The script is pure ASCII. Nothing in the data can end the script or start a tag.
 
     >>> as_script({"name": "</script>"})
     'window.galleryData = {"name":"\\u003c/script\\u003e"};\nwindow.receiveGallery?.();\n'
@@ -120,7 +120,7 @@ def as_script(data: Mapping[str, object]) -> str:
 
 
 def _copy_charts(path: Path) -> None:
-    """Copies the chart library's own bundle out of its package, which is not imported."""
+    """Copies the bundle of the chart library from its package, without importing it."""
     spec = find_spec("plotly")
     assert spec is not None
     assert spec.origin is not None
@@ -130,7 +130,7 @@ def _copy_charts(path: Path) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Writes a file that a page may be reading; one that is the same stays."""
+    """Replaces a file that a page may be reading, unless its content is the same."""
     if path.is_file() and path.read_bytes() == content:
         return
     write_whole(path, content)

@@ -1,4 +1,4 @@
-"""The page on this machine's own address, kept up to date while runs go on."""
+"""Serves the page on this machine, and keeps it up to date while runs go on."""
 
 import logging
 import re
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 SECONDS_BETWEEN_LOOKS = 2.0
-BLOCK = 2**16  # bytes that are sent at once
+BLOCK = 2**16  # bytes to send at once
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -36,11 +36,11 @@ TYPES = {
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the files below one directory, and to this machine only.
+    """Serves the files below one directory, to this machine only.
 
     Args:
-        directory: of the recordings.
-        port: 0 for any that is free.
+        directory: directory of the recordings.
+        port: port of the server, or 0 for any free port.
 
     Raises:
         UserError: the port is taken.
@@ -64,13 +64,13 @@ class Server(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Reports an error, but for a browser that hangs up in the middle of a video."""
+        """Reports an error, unless a browser closed its connection during a video."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET and HEAD of single files, or of a range of one, as videos need for seeking."""
+    """Answers GET and HEAD requests for a file, or for a range, which seeking in a video needs."""
 
     server: Server
     protocol_version = "HTTP/1.1"
@@ -81,14 +81,14 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def do_HEAD(self) -> None:
-        """Sends what is known about a file."""
+        """Sends the headers of a file."""
         self._answer(with_body=False)
 
     def log_message(self, *args: Any) -> None:
-        """Logs nothing: a page that follows a run asks every other second."""
+        """Logs nothing, because a live page sends a request every two seconds."""
 
     def _answer(self, with_body: bool) -> None:
-        # Another site could have its own name lead here, and would then be let in by the browser.
+        # Against DNS rebinding: another site could point its own name at this address.
         if self.headers.get("Host", "").rsplit(":", 1)[0] not in (HOST, "localhost"):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return
@@ -145,14 +145,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def find_file(directory: Path, target: str) -> Path | None:
-    """Returns the file that a request is for.
+    """Returns the file that a request names.
 
     Args:
-        directory: resolved.
-        target: of the request: path and query.
+        directory: directory to serve, resolved.
+        target: target of the request: path and query.
 
     Returns:
-        The path; None for what lies outside, is hidden, or is not of a kind that the page uses.
+        The path, or None for a file that is missing, outside the directory, hidden, or of a type
+        that the page does not use.
     """
     parts = [part for part in unquote(urlsplit(target).path).split("/") if part] or ["index.html"]
     if any(part.startswith(".") or "\\" in part or "\0" in part for part in parts):
@@ -166,9 +167,9 @@ def find_file(directory: Path, target: str) -> Path | None:
 
 
 def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """Returns the bytes [start, end) that a Range header asks for.
+    """Returns the bytes [start, end) that a Range header requests.
 
-    None stands for the whole file, which also answers a request for several ranges.
+    None means the whole file, which is also the answer to a request for several ranges.
 
     >>> requested_range("bytes=10-", 100), requested_range("bytes=-10", 100)
     ((10, 100), (90, 100))
@@ -194,12 +195,12 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 class LivePage:
-    """The page while runs go on, with their curves and recordings as they are written.
+    """The page while runs go on, updated as they write curves and recordings.
 
     Args:
-        root: folder of the runs.
-        videos: folder of the recordings.
-        address: at which the page is served.
+        root: directory of all runs.
+        videos: directory of all recordings.
+        address: URL of the page.
     """
 
     def __init__(self, root: Path, videos: Path, address: str) -> None:
@@ -212,10 +213,10 @@ class LivePage:
         write_page(videos, self._data, live=True)
 
     def follow(self) -> None:
-        """Looks every other second for what runs have written, until Ctrl-C.
+        """Updates the page every two seconds, until Ctrl-C.
 
         Raises:
-            UserError: the folder of the recordings has been deleted.
+            UserError: the directory of the recordings has been deleted.
         """
         try:
             self._log_notes()
@@ -227,7 +228,7 @@ class LivePage:
             return
 
     def close(self) -> None:
-        """Writes the page as it is opened from disk later, where it cannot ask for newer data."""
+        """Writes the page for opening from disk, where it cannot ask for newer data."""
         if self._videos.is_dir():
             write_page(self._videos, self._data)
 
@@ -240,7 +241,7 @@ class LivePage:
             write_data(self._videos, data, live=True)
 
     def _collect(self) -> GalleryData:
-        """Collects what the page shows, and the notes on what it leaves out."""
+        """Collects the data of the page, and the notes on files that it leaves out."""
         data, notes = collect(self._root, self._videos)
         self._notes = notes
         return data
@@ -255,12 +256,12 @@ class LivePage:
 
 @contextmanager
 def live_page(root: Path, videos: Path, port: int) -> Iterator[LivePage]:
-    """Context in which the page is served.
+    """Serves the page during a ``with`` block.
 
     Args:
-        root: folder of the runs.
-        videos: folder of the recordings.
-        port: 0 for any that is free.
+        root: directory of all runs.
+        videos: directory of all recordings.
+        port: port of the server, or 0 for any free port.
 
     Raises:
         UserError: the port is taken, or the page cannot be written.

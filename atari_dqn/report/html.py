@@ -1,4 +1,4 @@
-"""A report as one HTML file that holds everything it shows."""
+"""A report as a single HTML file, with its pictures embedded."""
 
 import base64
 import io
@@ -14,14 +14,14 @@ from atari_dqn.report.text import describe_conditions, exploring, footnotes, spr
 
 
 class Pictures(NamedTuple):
-    """Pictures of a table, as addresses that hold them."""
+    """The pictures of a table, as data URLs."""
 
     intervals: str
     profiles: str
 
 
 def as_page(tables: Sequence[Table]) -> str:
-    """Returns HTML with the tables, and pictures of their intervals and performance profiles."""
+    """Returns an HTML page with the tables and pictures of intervals and performance profiles."""
     environment = Environment(
         loader=PackageLoader("atari_dqn.report"),
         autoescape=select_autoescape(default=True),
@@ -44,15 +44,15 @@ def _pictures(overall: Overall | None) -> Pictures | None:
 
 
 def _picture(draw: Callable[[Figure, Overall], None], overall: Overall, height: float) -> str:
-    """Returns an SVG as an address that holds it.
+    """Draws a picture and returns it as the data URL of an SVG.
 
     Args:
-        draw: draws on the figure.
-        overall: what to draw.
-        height: in inches.
+        draw: function that draws on a figure.
+        overall: statistics to draw.
+        height: height in inches.
     """
     svg = io.BytesIO()
-    # What stands between two dollar signs in the name of a recipe is no mathematics.
+    # Text between dollar signs in the name of a recipe is not a formula.
     with rc_context({"text.parse_math": False}):
         figure = Figure(figsize=(9, height), layout="constrained")
         draw(figure, overall)
@@ -82,18 +82,18 @@ def _draw_intervals(figure: Figure, overall: Overall) -> None:
 
 
 def _draw_profiles(figure: Figure, overall: Overall) -> None:
-    """Draws the share of runs above each score: ibid., figure 7."""
+    """Draws the share of runs above each score (Agarwal et al. 2021, figure 7)."""
     axes = figure.subplots()
     scores = overall.thresholds
     reached = [1.0]
     for index, (recipe, profile) in enumerate(overall.profiles.items()):
-        colour = f"C{index}"
-        axes.step(scores, profile.share, color=colour, label=recipe, where="post")
+        color = f"C{index}"
+        axes.step(scores, profile.share, color=color, label=recipe, where="post")
         axes.fill_between(
             scores,
             profile.low,
             profile.high,
-            color=colour,
+            color=color,
             alpha=0.2,
             linewidth=0,
             step="post",
@@ -101,7 +101,7 @@ def _draw_profiles(figure: Figure, overall: Overall) -> None:
         shares = zip(scores, profile.high, strict=True)
         reached += [score for score, share in shares if share > 0]
     axes.set(
-        xlabel="human-normalised score",
+        xlabel="human-normalized score",
         ylabel="share of runs above it",
         xlim=(0, max(reached) * 1.05),
         ylim=(0, 1.02),

@@ -1,4 +1,4 @@
-"""Learning curves of runs as pictures, from the ``episodes.csv`` that each run keeps."""
+"""Pictures of learning curves, drawn from the ``episodes.csv`` of each run."""
 
 import io
 import logging
@@ -33,14 +33,14 @@ class Curve(NamedTuple):
     """The training episodes of a run."""
 
     label: str  # game and recipe
-    steps: NDArray[np.float64]  # (episodes,) agent steps of the run when each ended
+    steps: NDArray[np.float64]  # (episodes,) agent steps at the end of each
     score: NDArray[np.float64]  # (episodes,)
-    mean_100: NDArray[np.float64]  # (episodes,) of the last 100
+    mean_100: NDArray[np.float64]  # (episodes,) mean of the last 100
     config: Config
 
 
 class Band(NamedTuple):
-    """Several runs as one curve; arrays are (POINTS,)."""
+    """The curve of several runs; every array has shape (POINTS,)."""
 
     steps: NDArray[np.float64]
     mean: NDArray[np.float64]
@@ -52,10 +52,10 @@ def read_curve(run: Path) -> Curve:
     """Reads the episodes of a run.
 
     Raises:
-        UserError: it is no run, or no episode has ended in it yet.
+        UserError: the directory is not a run, or no episode has ended in it yet.
     """
     if not os.path.lexists(run / EPISODES):
-        raise UserError(f"'{run}' is no run: it has no {EPISODES}")
+        raise UserError(f"'{run}' is not a run: it has no {EPISODES}")
     config = read_config(run / CONFIG)
     episodes = read_learning_curve(run)
     if not len(episodes.steps):
@@ -70,9 +70,9 @@ def read_curve(run: Path) -> Curve:
 
 
 def named_apart(curves: Sequence[Curve]) -> list[Curve]:
-    """Adds to the labels of runs of one game and recipe the settings in which they differ.
+    """Adds the settings in which runs of one game and recipe differ to their labels.
 
-    Then runs with equal labels have equal settings.
+    Runs with equal labels then have equal settings.
     """
     differences: dict[int, str] = {}
     for label in {curve.label for curve in curves}:
@@ -86,10 +86,11 @@ def named_apart(curves: Sequence[Curve]) -> list[Curve]:
 
 
 def confidence_band(curves: Sequence[Curve]) -> Band:
-    """Returns the mean of the runs' running means, with a 95 % interval, where all runs have steps.
+    """Returns the mean curve of several runs with its 95 % interval.
 
-    The interval is that of a percentile bootstrap over runs: Agarwal et al. 2021, "Deep
-    Reinforcement Learning at the Edge of the Statistical Precipice", section 4.1.
+    The curve covers the agent steps that all runs have in common. The interval is a percentile
+    bootstrap over runs (Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the
+    Statistical Precipice", section 4.1).
     """
     first = max(curve.steps[0] for curve in curves)
     last = min(curve.steps[-1] for curve in curves)
@@ -103,10 +104,10 @@ def confidence_band(curves: Sequence[Curve]) -> Band:
 
 
 def read_curves(runs: Sequence[str | Path]) -> list[Curve]:
-    """Reads the episodes of runs; one that cannot be read is left out with a warning.
+    """Reads the episodes of runs; a run that cannot be read is left out with a warning.
 
     Raises:
-        UserError: none can be read.
+        UserError: no run can be read.
     """
     curves: list[Curve] = []
     problems: list[UserError] = []
@@ -125,19 +126,19 @@ def read_curves(runs: Sequence[str | Path]) -> list[Curve]:
 def plot_runs(runs: Sequence[str | Path], stem: str | Path) -> list[Path]:
     """Draws the learning curves of runs to ``stem.png`` and ``stem.svg``.
 
-    A run alone shows the score of each episode and the mean of the last 100. Several runs of one
-    game and recipe become one curve with a band; different games, recipes or settings stand beside
-    each other.
+    A single run is drawn with the score of each episode and the mean of the last 100. Several runs
+    of one game and recipe become one curve with a band. Each game, recipe and set of settings has
+    its own curve.
 
     Args:
-        runs: their directories.
-        stem: of the pictures' names.
+        runs: directories of the runs.
+        stem: path of the pictures, without their endings.
 
     Returns:
         The paths of the pictures.
 
     Raises:
-        UserError: none is a run, matplotlib is missing, or the files cannot be written.
+        UserError: no run can be read, matplotlib is missing, or a file cannot be written.
     """
     stem = Path(stem)
     if stem.suffix in ENDINGS:
@@ -147,7 +148,7 @@ def plot_runs(runs: Sequence[str | Path], stem: str | Path) -> list[Path]:
     from matplotlib import rc_context
 
     paths = [stem.with_name(f"{stem.name}{ending}") for ending in ENDINGS]
-    # What stands between two dollar signs in the name of a game or recipe is no mathematics.
+    # Text between dollar signs in the name of a game or recipe is not a formula.
     with rc_context({"text.parse_math": False}):
         figure = _figure(curves)
         try:
@@ -170,13 +171,13 @@ def _figure(curves: Sequence[Curve]) -> "Figure":
     for curve in curves:
         groups.setdefault(curve.label, []).append(curve)
     for index, group in enumerate(groups.values()):
-        colour = f"C{index}"
+        color = f"C{index}"
         if len(curves) == 1:
-            _draw_episodes(axes, curves[0], colour)
+            _draw_episodes(axes, curves[0], color)
         if len(group) == 1:
-            _draw_curve(axes, group[0], colour)
+            _draw_curve(axes, group[0], color)
         else:
-            _draw_band(axes, group, colour)
+            _draw_band(axes, group, color)
     axes.set(xlabel="agent steps", ylabel="score of training episodes")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
@@ -184,21 +185,21 @@ def _figure(curves: Sequence[Curve]) -> "Figure":
     return figure
 
 
-def _draw_episodes(axes: "Axes", curve: Curve, colour: str) -> None:
+def _draw_episodes(axes: "Axes", curve: Curve, color: str) -> None:
     """Draws a point for each episode of a run."""
     label = "an episode"
-    axes.plot(curve.steps, curve.score, ".", color=colour, alpha=0.3, markersize=4, label=label)
+    axes.plot(curve.steps, curve.score, ".", color=color, alpha=0.3, markersize=4, label=label)
 
 
-def _draw_curve(axes: "Axes", curve: Curve, colour: str) -> None:
+def _draw_curve(axes: "Axes", curve: Curve, color: str) -> None:
     """Draws the mean of the last 100 episodes of a run."""
     label = f"{curve.label}: mean of 100 episodes"
-    axes.plot(curve.steps, curve.mean_100, color=colour, label=label)
+    axes.plot(curve.steps, curve.mean_100, color=color, label=label)
 
 
-def _draw_band(axes: "Axes", curves: Sequence[Curve], colour: str) -> None:
-    """Draws the mean of several runs and its interval."""
+def _draw_band(axes: "Axes", curves: Sequence[Curve], color: str) -> None:
+    """Draws the mean of several runs with its interval."""
     band = confidence_band(curves)
-    axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.25, linewidth=0)
+    axes.fill_between(band.steps, band.low, band.high, color=color, alpha=0.25, linewidth=0)
     label = f"{curves[0].label}: mean of {len(curves)} runs, 95 % interval"
-    axes.plot(band.steps, band.mean, color=colour, label=label)
+    axes.plot(band.steps, band.mean, color=color, label=label)

@@ -1,4 +1,4 @@
-"""The scores of runs, read from what training and evaluation have written."""
+"""The scores of runs, read from the files of training and evaluation."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from atari_dqn.runs.directory import CONFIG, game_directory
 
 EVALUATION = "evaluation"
 TRAINING = "training"
-# Of a run, whose last training episodes are scored: of Dopamine's 10 million frames the last
-# iteration (Castro et al. 2018).
+# The training score is the mean over this last part of a run. For a run of 10 million frames, it is
+# the last iteration of Dopamine (Castro et al. 2018).
 LAST_PART = 0.1
 
 
@@ -34,25 +34,25 @@ class Result(NamedTuple):
     steps: int  # agent steps of training
     measure: str  # EVALUATION or TRAINING
     score: float
-    episodes: int  # that the score is the mean of
-    conditions: dict[str, str]  # what must be the same for two scores to be comparable
+    episodes: int  # number of episodes in the mean
+    conditions: dict[str, str]  # comparable scores have the same conditions
 
 
 def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], list[str]]:
     """Reads the results of runs.
 
-    Of each run they are its evaluation furthest on in training, and its training score when that
-    was complete.
+    A run has up to two results: the evaluation of its latest evaluated checkpoint, and its
+    training score if the run is complete.
 
     Args:
-        paths: run directories, JSON files of evaluations, or directories with such in them.
-        videos: folder of the evaluations of run directories.
+        paths: run directories, JSON files of evaluations, or directories that contain them.
+        videos: directory of the evaluations of run directories.
 
     Returns:
         The results, and a note about each file that is left out.
 
     Raises:
-        UserError: there is nothing in any of the paths.
+        UserError: the paths contain no result.
     """
     reader = _Reader(videos)
     groups: dict[tuple[str, ...], list[Result]] = {}
@@ -78,10 +78,10 @@ class _Reader:
     """Reads the results in files and directories.
 
     Args:
-        videos: folder of the evaluations of run directories.
+        videos: directory of the evaluations of run directories.
 
     Attributes:
-        configs: settings of the runs that were read, by the game and the name of each.
+        configs: settings of the runs, by game and name of the run.
         notes: a line about each file that is left out.
     """
 
@@ -91,12 +91,16 @@ class _Reader:
         self._videos = videos
 
     def read(self, path: Path) -> list[Result]:
-        """Returns the results in a path; raises a UserError where there is none."""
+        """Returns the results in a path.
+
+        Raises:
+            UserError: the path contains no result.
+        """
         if not os.path.lexists(path):
             raise UserError(f"there is no '{path}'")
         results = list(self._results_below(path) if path.is_dir() else [_evaluation(path)])
         if not results:
-            raise UserError(f"'{path}' holds no complete run and no evaluation")
+            raise UserError(f"'{path}' contains no complete run and no evaluation")
         return results
 
     def _results_below(self, directory: Path) -> Iterator[Result]:
@@ -132,19 +136,19 @@ class _Reader:
 
 
 class _NoScoreError(Exception):
-    """A run has no training score; the message is the rest of a sentence about it."""
+    """A run has no training score; the message continues a sentence that begins with the run."""
 
 
 def _group_of(result: Result) -> tuple[str, ...]:
-    """Returns what the results of one run have in common, at different steps and with seeds."""
+    """Returns a key that the results of one run share across agent steps and seeds."""
     conditions = str(sorted(result.conditions.items()))
     return (result.game, result.recipe, result.run, result.measure, conditions)
 
 
 def _named_apart(results: Sequence[Result], configs: dict[tuple[str, str], Config]) -> list[Result]:
-    """Adds to the recipes of runs the settings of learning in which they differ.
+    """Adds the settings of learning in which runs of one recipe differ to the recipe's name.
 
-    Protocols divide by themselves.
+    Settings of the environment are left out, because protocols have separate tables.
     """
     differences: dict[tuple[str, str], str] = {}
     for recipe in {config.versioned_recipe for config in configs.values()}:
@@ -166,9 +170,9 @@ def _evaluation(path: Path) -> Result:
     try:
         file = parse(text)
     except UserError as error:
-        raise UserError(f"'{path}' is no evaluation: {error}") from None
+        raise UserError(f"'{path}' is not an evaluation: {error}") from None
     if not isinstance(file, EvaluationFile):
-        raise UserError(f"'{path}' is a recording, no evaluation")
+        raise UserError(f"'{path}' is a recording, not an evaluation")
     return Result(
         game=file.game,
         rom=file.rom,
@@ -186,13 +190,13 @@ def _training_score(run: Path, config: Config) -> Result:
     """Returns the mean score of the training episodes that ended in the last part of a run.
 
     Raises:
-        _NoScoreError: the run is not complete, or ended no episode then.
+        _NoScoreError: the run is not complete, or no episode ended in that part.
     """
     logged = read_logged_steps(run)
     scores = read_series(run, EPISODES, "score")
     total = config.training.total_steps
     if not len(logged) or logged[-1] < total - config.training.log_period:
-        raise _NoScoreError("has not come to its end yet")
+        raise _NoScoreError("is not complete yet")
     last = scores.values[scores.steps > total * (1 - LAST_PART)]
     if not len(last):
         raise _NoScoreError(f"ended no episode in its last {LAST_PART:.0%}")
@@ -210,7 +214,7 @@ def _training_score(run: Path, config: Config) -> Result:
 
 
 def _training_conditions(config: Config) -> dict[str, str]:
-    """Returns what must be the same for two training scores to be comparable."""
+    """Returns the conditions of a training score; comparable scores have the same ones."""
     conditions = {"protocol": config.protocol}
     environment = config.environment.model_dump(mode="json", exclude={"life_loss_ends_future"})
     for name, value in environment.items():
@@ -220,7 +224,7 @@ def _training_conditions(config: Config) -> dict[str, str]:
 
 
 def _describe_exploration(config: Config) -> str:
-    """Returns how often the actions of the last training episodes were random."""
+    """Returns a description of the exploration in the last training episodes."""
     settings = config.exploration
     epsilon = f"epsilon {settings.epsilon_end:g}"
     if settings.spread:
@@ -235,9 +239,9 @@ def _describe_exploration(config: Config) -> str:
 
 
 def _furthest(results: Sequence[Result]) -> Result:
-    """Returns the result of the last of several checkpoints.
+    """Returns the result of the latest of several checkpoints.
 
-    Several evaluations of it, with seeds of their own, become the mean over all their episodes.
+    If it was evaluated with several seeds, the result is the mean over all episodes.
     """
     last = max(result.steps for result in results)
     of_last = [result for result in results if result.steps == last]

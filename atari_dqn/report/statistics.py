@@ -1,9 +1,9 @@
-"""Statistics of many runs: means that one lucky run does not move, and their intervals.
+"""Statistics of many runs and their intervals, robust against single lucky runs.
 
-Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice". Scores
-are given as one array for each game, whose last axis is its runs; games may have different numbers
-of runs. Leading axes are resamples, and every statistic keeps them. Scores that go into a statistic
-over games are human-normalised (``games.ids.human_normalised_score``).
+The source is Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical
+Precipice". Scores are one array for each game. Its last axis is the runs of the game, whose number
+may differ between games. Leading axes are resamples, which every statistic keeps. A statistic over
+games takes human-normalized scores (``games.ids.human_normalised_score``).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Scores = Sequence[Array]  # for each game (..., runs)
 
 
 def mean(scores: Scores) -> Array:
-    """Returns the mean over the games of each game's mean over its runs: (...).
+    """Returns the mean over games of each game's mean score, shape (...).
 
     >>> float(mean([np.array([0.0, 1.0]), np.array([2.5])]))
     1.5
@@ -25,9 +25,9 @@ def mean(scores: Scores) -> Array:
 
 
 def median(scores: Scores) -> Array:
-    """Returns the median over the games of each game's mean over its runs: (...).
+    """Returns the median over games of each game's mean score, shape (...).
 
-    It is the usual number of papers on Atari.
+    Papers on Atari usually report this number.
 
     >>> float(median([np.array([0.0, 1.0]), np.array([2.5]), np.array([9.0])]))
     2.5
@@ -36,7 +36,7 @@ def median(scores: Scores) -> Array:
 
 
 def interquartile_mean(scores: Scores) -> Array:
-    """Returns the mean of the middle half of all runs of all games: (...).
+    """Returns the mean of the middle half of all runs of all games, shape (...).
 
     A quarter of the runs, rounded down, is left out at each end. Agarwal et al. 2021, section 4.3.
 
@@ -49,9 +49,9 @@ def interquartile_mean(scores: Scores) -> Array:
 
 
 def optimality_gap(scores: Scores, target: float = 1.0) -> Array:
-    """Returns how far runs fall short of a target on average: (...).
+    """Returns the mean distance of runs below a target, shape (...).
 
-    Being above it counts for nothing. Ibid., section 4.3.
+    Runs above the target have a distance of 0. Agarwal et al. 2021, section 4.3.
 
     >>> float(optimality_gap([np.array([0.5, 1.0]), np.array([3.0, 0.5])]))
     0.25
@@ -60,9 +60,9 @@ def optimality_gap(scores: Scores, target: float = 1.0) -> Array:
 
 
 def performance_profile(scores: Scores, thresholds: Array) -> Array:
-    """Returns the share of the runs above each threshold: (..., thresholds).
+    """Returns the share of the runs above each threshold, shape (..., thresholds).
 
-    Ibid., equation 1 in section 4.2.
+    Agarwal et al. 2021, section 4.2, equation 1.
 
     >>> scores = [np.array([0.1, 0.6]), np.array([0.6, 2.0])]
     >>> performance_profile(scores, np.array([0.0, 0.5, 1.0])).tolist()
@@ -73,16 +73,16 @@ def performance_profile(scores: Scores, thresholds: Array) -> Array:
 
 
 def probability_of_improvement(scores: Scores, others: Scores) -> Array:
-    """Returns the probability that a run is better than one of another recipe: (...).
+    """Returns the probability that a run beats a run of another recipe, shape (...).
 
-    They are compared on the same game, and a tie counts half. Within a game it is the Mann-Whitney
-    statistic, and games count alike. Ibid., section 4.3.
+    Two runs are compared on the same game, and a tie counts as half a win. The result is the mean
+    over games of the Mann-Whitney statistic. Agarwal et al. 2021, section 4.3.
 
     >>> float(probability_of_improvement([np.array([1.0, 2.0])], [np.array([1.0, 0.0])]))
     0.875
 
     Raises:
-        ValueError: the two do not have the same games.
+        ValueError: the recipes have different numbers of games.
     """
     pairs = list(zip(scores, others, strict=True))
     wins = [_compared(ours, theirs).mean(axis=(-2, -1)) for ours, theirs in pairs]
@@ -96,21 +96,21 @@ def interval(
     confidence: float = 0.95,
     seed: int = 1,
 ) -> tuple[Array, Array]:
-    """Returns bounds between which a statistic lies, by a stratified bootstrap.
+    """Returns the confidence interval of a statistic by a stratified bootstrap.
 
-    In each resample every game's runs are sampled from its own runs, with replacement; the bounds
-    are percentiles. With one run of each game they coincide: a single run does not show how much
-    runs differ. Ibid., section 4.1.
+    Each resample draws the runs of every game from that game's own runs, with replacement. The
+    bounds are percentiles over the resamples. With one run for each game the bounds coincide,
+    because a single run does not show how much runs differ. Agarwal et al. 2021, section 4.1.
 
     Args:
-        statistic: of one group, or of two (``probability_of_improvement``).
-        groups: arguments of the statistic, each game of each group (runs,).
-        resamples: how many.
+        statistic: function of one group of scores, or of two (``probability_of_improvement``).
+        groups: arguments of the statistic; each game of a group has shape (runs,).
+        resamples: number of resamples.
         confidence: share of the resamples between the bounds.
-        seed: of the resamples.
+        seed: seed of the resamples.
 
     Returns:
-        The lower and the upper bound, each of the statistic's shape without resamples.
+        The lower and the upper bound, each in the statistic's shape without resamples.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     samples = [_resample(scores, resamples, random) for scores in groups]
@@ -120,7 +120,7 @@ def interval(
 
 
 def _resample(scores: Scores, resamples: int, random: np.random.Generator) -> list[Array]:
-    """Samples each game's runs (runs,) with replacement: (resamples, runs)."""
+    """Samples the runs of each game, (runs,), with replacement, to (resamples, runs)."""
     samples = []
     for runs in scores:
         indices = random.integers(len(runs), size=(resamples, len(runs)))
@@ -133,5 +133,5 @@ def _game_means(scores: Scores) -> Array:
 
 
 def _compared(ours: Array, theirs: Array) -> Array:
-    """Returns (..., runs, runs): 1 where ours is better, 0.5 for equal ones, 0 where theirs is."""
+    """Returns 1 where our run is better, 0.5 for a tie and 0 otherwise, (..., runs, runs)."""
     return (np.sign(ours[..., :, np.newaxis] - theirs[..., np.newaxis, :]) + 1) / 2

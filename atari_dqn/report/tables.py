@@ -1,4 +1,4 @@
-"""Tables of results: one for each protocol, never two protocols in one."""
+"""Tables of results, one for each protocol, because protocols are not comparable."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +18,8 @@ from atari_dqn.games.published_scores import (
 from atari_dqn.report import statistics
 from atari_dqn.report.results import TRAINING, Result
 
-# Ids decide the first two for a single game, recipes the last; they do not divide protocols.
+# Conditions that may differ within a table: the first two belong to a game's id, the last to a
+# recipe.
 OF_THE_GAME = ("actions", "frame skip")
 OF_THE_RECIPE = "exploration"
 DOPAMINE_EXPLORATION = "epsilon 0.01"
@@ -34,7 +35,7 @@ DOPAMINE_AGENTS = ("DQN", "Rainbow", "IQN")
 
 
 class Interval(NamedTuple):
-    """Bounds between which a statistic lies with a confidence of 95 %."""
+    """A 95 % confidence interval."""
 
     low: float
     high: float
@@ -46,30 +47,30 @@ class RecipeScore:
 
     runs: int
     mean: float
-    interval: Interval | None  # of the mean; None for a single run
+    interval: Interval | None  # interval of the mean, or None for a single run
     min: float
     max: float
-    human_normalised: float | None  # of the mean; None where no scores of the game are published
-    exploration: str  # of the training episodes; empty for evaluations
+    human_normalised: float | None  # of the mean, or None for a game without human scores
+    exploration: str  # exploration in training episodes; empty for evaluations
 
 
 @dataclass(frozen=True)
 class PublishedScore:
-    """A score to stand beside those of a table."""
+    """A published score, shown for comparison."""
 
     agent: str
     score: float
     protocol: str
-    same_protocol: bool  # as the table's, exploration included
+    same_protocol: bool  # whether protocol and exploration are those of the table
 
 
 @dataclass(frozen=True)
 class GameRow:
-    """The scores on one game."""
+    """The row of a game: its scores by recipe, and published scores."""
 
     game: str
     rom: str | None
-    conditions: dict[str, str]  # of the protocol, where they belong to the game
+    conditions: dict[str, str]  # the conditions that belong to the game
     scores: dict[str, RecipeScore]  # by recipe
     published: list[PublishedScore]
 
@@ -84,15 +85,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class RecipeStatistics:
-    """Statistics of a recipe's human-normalised scores over games."""
+    """Statistics over games of a recipe's human-normalized scores."""
 
-    runs: list[int]  # of each game
+    runs: list[int]  # number of runs of each game
     estimates: dict[str, Estimate]  # by the names in AGGREGATES
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A performance profile: share of the runs above each of the THRESHOLDS, with its interval."""
+    """A performance profile: the share of runs above each of THRESHOLDS, with its interval."""
 
     share: list[float]
     low: list[float]
@@ -101,7 +102,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Improvement:
-    """Probability that a run of one recipe is better than a run of another."""
+    """The probability that a run of one recipe is better than a run of another."""
 
     recipe: str
     over: str
@@ -111,11 +112,11 @@ class Improvement:
 
 @dataclass(frozen=True)
 class Overall:
-    """Recipes compared over the games that each of them has runs of."""
+    """A comparison of recipes over the games that all of them have in common."""
 
     games: list[str]
     recipes: dict[str, RecipeStatistics]
-    thresholds: list[float]  # of the profiles
+    thresholds: list[float]  # scores at which the profiles are known
     profiles: dict[str, Profile]  # by recipe
     improvements: list[Improvement]
 
@@ -126,7 +127,7 @@ class Table:
 
     measure: str
     protocol: str
-    conditions: dict[str, str]  # of the protocol
+    conditions: dict[str, str]  # the conditions that all games share
     steps: int  # agent steps of training
     runs: int
     recipes: list[str]
@@ -174,7 +175,7 @@ def _table(results: Sequence[Result]) -> Table:
 
 
 def _shared(result: Result) -> dict[str, str]:
-    """Returns the conditions that all runs of a table have in common."""
+    """Returns the conditions that all runs of a table share."""
     return {
         name: text
         for name, text in result.conditions.items()
@@ -216,7 +217,7 @@ def _recipe_score(rom: str | None, results: Sequence[Result]) -> RecipeScore:
 
 
 def _published(rom: str, results: Sequence[Result]) -> list[PublishedScore]:
-    """Returns published scores of a game, each with its protocol."""
+    """Returns the published scores of a game, each with its protocol."""
     if rom not in reference_scores():
         return []
     random, human = reference_scores()[rom]
@@ -229,7 +230,7 @@ def _published(rom: str, results: Sequence[Result]) -> list[PublishedScore]:
 
 
 def _dopamine_scores(rom: str, results: Sequence[Result]) -> list[PublishedScore]:
-    """Returns training scores of Dopamine after about as many frames."""
+    """Returns Dopamine's training scores at the nearest published number of frames."""
     result = results[0]
     millions = result.steps * _frame_skip(result) / 1e6
     nearest = min(DOPAMINE_MILLIONS, key=lambda published: abs(published - millions))
@@ -252,7 +253,7 @@ def _dopamine_scores(rom: str, results: Sequence[Result]) -> list[PublishedScore
 
 
 def _paper_scores(rom: str) -> list[PublishedScore]:
-    """Returns the scores of papers, of the best agent of a run."""
+    """Returns the scores of papers, which are those of the best agent of a run."""
     scores = at_200_million(rom)
     protocol = "no-op starts, best agent, 200 million frames"
     return [
@@ -263,28 +264,28 @@ def _paper_scores(rom: str) -> list[PublishedScore]:
 
 
 def _frame_skip(result: Result) -> float:
-    """Returns the emulator frames of an agent step; the middle where they are random."""
+    """Returns the emulator frames of an agent step, or their mean if they are random."""
     text = result.conditions.get("frame skip", "1").strip("[]")
     return float(np.mean([float(part) for part in text.split(",")]))
 
 
 def _overall(results: Sequence[Result], recipes: Sequence[str]) -> Overall | None:
-    """Compares recipes over the games that each has runs of and that have human scores."""
-    normalised: dict[tuple[str, str], list[float]] = {}
+    """Compares recipes over the games with human scores that all of them have runs of."""
+    normalized: dict[tuple[str, str], list[float]] = {}
     for result in results:
         score = human_normalised_score(result.rom, result.score)
         if score is not None:
-            normalised.setdefault((result.recipe, result.game), []).append(score)
+            normalized.setdefault((result.recipe, result.game), []).append(score)
     games = [
         game
-        for game in sorted({game for _, game in normalised})
-        if all((recipe, game) in normalised for recipe in recipes)
+        for game in sorted({game for _, game in normalized})
+        if all((recipe, game) in normalized for recipe in recipes)
     ]
     if not games:
         return None
     scores: dict[str, list[NDArray[np.float64]]] = {}
     for recipe in recipes:
-        scores[recipe] = [np.array(normalised[recipe, game]) for game in games]
+        scores[recipe] = [np.array(normalized[recipe, game]) for game in games]
     return Overall(
         games=games,
         recipes={recipe: _recipe_statistics(scores[recipe]) for recipe in recipes},

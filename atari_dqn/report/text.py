@@ -1,4 +1,4 @@
-"""A report as text."""
+"""A report as plain text."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ from atari_dqn.report.tables import GameRow, Interval, Overall, RecipeScore, Tab
 
 
 def as_text(tables: Sequence[Table]) -> str:
-    """Returns the tables for a terminal."""
+    """Returns the tables as text for a terminal."""
     texts = [_table(table) for table in tables]
     if len(tables) > 1:
         texts.append(
-            f"{len(tables)} tables, because protocols or lengths differ; "
-            "scores compare only within a table."
+            f"{len(tables)} tables, because protocols or lengths differ. "
+            "Compare scores only within a table."
         )
     return "\n\n".join(texts)
 
 
 def title(table: Table) -> str:
-    """Returns what a table's scores are."""
+    """Returns the title of a table: what its scores are, and of how many runs."""
     measure = "Evaluations"
     if table.measure == TRAINING:
         measure = f"Training scores of the last {LAST_PART:.0%}"
@@ -27,7 +27,7 @@ def title(table: Table) -> str:
 
 
 def describe_conditions(conditions: dict[str, str]) -> str:
-    """Returns the rest of a protocol, in a line."""
+    """Returns the conditions of a protocol without its name, on one line."""
     parts = []
     for name, text in conditions.items():
         if name == "protocol" or text in ("false", "{}"):
@@ -37,13 +37,13 @@ def describe_conditions(conditions: dict[str, str]) -> str:
 
 
 def footnotes(table: Table) -> list[str]:
-    """Returns the protocols of the published scores beside a table's own."""
+    """Returns the protocols of a table's published scores, as its footnotes."""
     protocols = [published.protocol for game in table.games for published in game.published]
     return list(dict.fromkeys(protocols))
 
 
 def spread(score: RecipeScore) -> str:
-    """Returns how many runs a mean is of, and how far they lie apart."""
+    """Returns the interval of a mean, the number of its runs and their range."""
     if score.interval is None:
         return " (one run)"
     low, high = score.interval
@@ -52,7 +52,7 @@ def spread(score: RecipeScore) -> str:
 
 
 def exploring(score: RecipeScore) -> str:
-    """Returns how training episodes explored; nothing for evaluations, whose protocol has it."""
+    """Returns the exploration in training episodes; empty for evaluations."""
     return f"; {score.exploration}" if score.exploration else ""
 
 
@@ -72,7 +72,7 @@ def _game(game: GameRow, notes: Sequence[str]) -> list[str]:
     for recipe, score in game.scores.items():
         human = ""
         if score.human_normalised is not None:
-            human = f", human-normalised {score.human_normalised:.3f}"
+            human = f", human-normalized {score.human_normalised:.3f}"
         lines.append(f"  {recipe:<22} {score.mean:>10.1f}{spread(score)}{human}{exploring(score)}")
     for published in game.published:
         note = "this protocol"
@@ -85,7 +85,7 @@ def _game(game: GameRow, notes: Sequence[str]) -> list[str]:
 def _overall(overall: Overall) -> list[str]:
     names = ", ".join(overall.games)
     count = "1 game" if len(overall.games) == 1 else f"{len(overall.games)} games"
-    lines = ["", f"Human-normalised, over {count} ({names}); 95 % stratified bootstrap intervals"]
+    lines = ["", f"Human-normalized, over {count} ({names}); 95 % stratified bootstrap intervals"]
     for recipe, numbers in overall.recipes.items():
         texts = [
             f"{name} {estimate.value:.3f} {_bounds(estimate.interval, 3)}"

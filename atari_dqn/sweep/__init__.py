@@ -1,1 +1,1 @@
-"""Many runs on Ray: all of a grid, or a search for the best."""
+"""Many runs on Ray: every combination of a grid, or a search for the best settings."""

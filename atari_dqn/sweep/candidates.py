@@ -1,7 +1,6 @@
-"""The candidates of a search, and how they are compared: pure functions, without Ray.
+"""The candidates of a search and how they are compared, as pure functions without Ray.
 
-Candidates are sampled at random, the same ones each time, so that a search that was stopped finds
-its runs again.
+Candidates are sampled with a fixed seed, so that a search that was stopped finds its runs again.
 """
 
 from collections.abc import Sequence
@@ -18,17 +17,17 @@ from atari_dqn.runs.curves import METRICS, read_series
 from atari_dqn.sweep.plan import Plan, Range, Run
 from atari_dqn.sweep.status import Status
 
-# One candidate in REDUCTION goes on to REDUCTION times the steps: after a ninth, and after a third.
+# At each rung, one candidate in REDUCTION continues, to REDUCTION times the steps.
 REDUCTION = 3
 RUNGS = 3
 ATTEMPTS = 100
 
 
 def sample_candidates(plan: Plan, number: int) -> list[dict[str, Any]]:
-    """Samples candidates: for each setting one of its values, or a number from its range.
+    """Samples candidates: for each setting, one of its values or a number from its range.
 
     Returns:
-        The number of candidates that was requested, no two the same; fewer where there are no more.
+        Different candidates: the requested number, or fewer if not enough exist.
     """
     random = np.random.default_rng(0)
     candidates: list[dict[str, Any]] = []
@@ -42,7 +41,7 @@ def sample_candidates(plan: Plan, number: int) -> list[dict[str, Any]]:
 
 
 def _sample(name: str, values: list[Any] | Range, random: np.random.Generator) -> Any:
-    """Samples one of several values, or a number with four digits from a range."""
+    """Samples one of several values, or a number with four significant digits from a range."""
     if not isinstance(values, Range):
         return values[random.integers(len(values))]
     if values.log:
@@ -51,7 +50,7 @@ def _sample(name: str, values: list[Any] | Range, random: np.random.Generator) -
         sample = random.uniform(values.low, values.high)
     number = float(f"{sample:.4g}")
     is_whole = isinstance(values.low, int) and isinstance(values.high, int)
-    if is_integer_setting(name):  # bounds such as 1e3 and 1e5 are whole numbers there
+    if is_integer_setting(name):  # here, bounds such as 1e3 are whole numbers
         is_whole = float(values.low).is_integer() and float(values.high).is_integer()
     return round(number) if is_whole else number
 
@@ -68,12 +67,12 @@ def rungs(total_steps: int) -> list[int]:
 def score_at(run: Run, steps: int) -> float:
     """Returns the mean score of a run's last 100 training episodes at a rung.
 
-    It is human-normalized for games that have such scores, and minus infinity before the first
-    episode has ended.
+    It is human-normalized for games with human scores, and minus infinity until an episode has
+    ended.
     """
     try:
         scores = read_series(Path(run.directory), METRICS, "score")
-    except UserError:  # a run whose score nobody can read is not among the best
+    except UserError:  # a run with unreadable scores is not among the best
         return float("-inf")
     until_rung = scores.values[scores.steps <= steps]
     if not len(until_rung) or np.isnan(until_rung[-1]):
@@ -82,22 +81,22 @@ def score_at(run: Run, steps: int) -> float:
 
 
 def _comparable(run: Run, score: float) -> float:
-    """Returns a score, human-normalized for games that have such scores."""
+    """Returns a score, human-normalized for games with human scores."""
     normalized = human_normalised_score(identify(run.game).rom, score)
     return score if normalized is None else normalized
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    """Raises a UserError where the scores of a candidate's games cannot be averaged."""
+    """Raises a UserError if the scores of a candidate's games cannot be averaged."""
     games = {run.game for run in runs}
     without = [game for game in games if human_normalised_score(identify(game).rom, 0.0) is None]
     if len(games) > 1 and without:
-        wanted = "a search over several games wants human-normalised scores"
+        wanted = "a search over several games needs human-normalized scores"
         raise UserError(f"{wanted}; there are none for {without[0]}")
 
 
 def best_of(statuses: Sequence[Status]) -> tuple[str, float] | None:
-    """Returns recipe and mean evaluation of the best candidate; None if none was evaluated."""
+    """Returns the best candidate's recipe and mean evaluation, or None if none was evaluated."""
     scores_by_recipe: dict[str, list[float]] = {}
     for status in statuses:
         if EVALUATION in status.scores:

@@ -1,4 +1,4 @@
-"""Every run of a sweep, to its end."""
+"""Trains every run of a sweep to its end."""
 
 import logging
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ def run_all(groups: Sequence[Sequence[Run]], resources: Resources, out: Path) ->
     """Trains the runs that are not finished yet, until all are done or the user stops them.
 
     Args:
-        groups: the runs.
-        resources: what each run takes of the cluster.
-        out: the folder of the sweep.
+        groups: the runs, in groups.
+        resources: resources of each run.
+        out: directory of the sweep.
 
     Returns:
         The status of each run.
@@ -36,7 +36,7 @@ def run_all(groups: Sequence[Sequence[Run]], resources: Resources, out: Path) ->
             _update(runner, statuses)
             board.show(every)
             if stop.requested and not is_stopping:
-                logger.info("stopping: each run ends its step and saves")
+                logger.info("stopping: each run finishes its step and saves")
                 runner.stop()
                 is_stopping = True
         board.show(every)
@@ -44,11 +44,11 @@ def run_all(groups: Sequence[Sequence[Run]], resources: Resources, out: Path) ->
 
 
 def _update(runner: Runner, statuses: dict[str, Status]) -> None:
-    """Waits a moment for runs that end, and reads how far all of them are.
+    """Waits a moment for runs to end, and updates the status of every run.
 
     Args:
-        runner: trains them.
-        statuses: by the directories of the runs.
+        runner: trains the runs.
+        statuses: the status of each run, by its directory.
     """
     for run, outcome in runner.ended(SECONDS_BETWEEN_LOOKS):
         status = statuses[run.directory]

@@ -1,4 +1,4 @@
-"""The runs of a sweep: games times recipes times settings times seeds, each checked."""
+"""The plan of a sweep and its runs: all combinations of games, recipes, settings and seeds."""
 
 import itertools
 import os
@@ -23,17 +23,17 @@ from atari_dqn.games.ids import identify, reference_scores, single_player_roms
 from atari_dqn.games.published_scores import atari_100k
 from atari_dqn.runs.directory import game_directory
 
-# Aitchison et al. 2023, "Atari-5": five games whose scores predict the median over 57 best.
+# Aitchison et al. 2023, "Atari-5": the five games whose scores best predict the median over 57.
 ATARI_5 = ("battle_zone", "double_dunk", "name_this_game", "phoenix", "qbert")
 GROUPS = ("atari5", "atari26", "atari57", "all")
-# Seeds, or candidates, in a sweep.
+# Largest number of seeds or candidates of a sweep.
 MOST = 10_000
-# Of a range: more than any setting can be.
+# Largest bound of a range: larger than any setting can be.
 LARGEST_BOUND = 10**18
 
 
 class State(StrEnum):
-    """How far a run of a sweep is; a search drops runs that are not among the best."""
+    """The state of a run of a sweep; a search drops runs that are not among the best."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -45,11 +45,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Resources:
-    """What each run takes of a cluster.
+    """The resources of a cluster that each run uses.
 
     Attributes:
         cpus: number of CPUs.
-        gpus: number of GPUs; may be a fraction.
+        gpus: number of GPUs, which may be a fraction.
         at_a_time: number of runs that the cluster has room for.
     """
 
@@ -62,9 +62,9 @@ class Range(BaseModel):
     """An interval from which a search samples the values of a setting.
 
     Attributes:
-        low: smallest value; if it and the largest are whole numbers, all samples are.
-        high: largest value.
-        log: whether the logarithm is uniform, instead of the value.
+        low: smallest value.
+        high: largest value. If both bounds are whole numbers, all samples are.
+        log: whether the logarithm of the value is uniform, instead of the value.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -77,24 +77,25 @@ class Range(BaseModel):
     def _is_a_range(self) -> "Range":
         if self.high <= self.low or (self.log and self.low <= 0):
             raise ValueError(
-                "a range wants a high above its low, and for its logarithm both above 0"
+                "a range needs a high above its low, and both above 0 for its logarithm"
             )
         return self
 
 
 class Plan(BaseModel):
-    """A sweep as a TOML file holds it.
+    """The plan of a sweep, which can be written as a TOML file.
 
     Attributes:
         games: environment ids, bare names, or groups of games (``GROUPS``).
-        seeds: seeds of the runs; a number N means 1 to N.
-        configs: recipes, by name or TOML file; empty: the default recipe of each game.
-        protocol: protocol of all runs; None: the default protocol of each game.
-        total_steps: agent steps of each run; None: those of the recipe.
-        settings: by ``section.key``: the values to try, each with each; or, in a search, a range.
-        episodes: episodes of the evaluation at the end of each run; None: those of the protocol;
-            0: no evaluation.
-        search: number of candidates to sample from the settings; None: all combinations are run.
+        seeds: seeds of the runs. A single number N means 1 to N.
+        configs: recipes, by name or TOML file. If empty, each game has its default recipe.
+        protocol: protocol of all runs, or None for each game's default protocol.
+        total_steps: agent steps of each run, or None for the recipe's number.
+        settings: the values to try, by ``section.key``, in every combination. In a search, a
+            setting may have a range instead.
+        episodes: number of episodes of the evaluation at the end of each run, or None for the
+            protocol's number. With 0, there is no evaluation.
+        search: number of candidates to sample from the settings, or None to run all combinations.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -130,7 +131,8 @@ class Variant(NamedTuple):
     """A recipe with the settings that a sweep gives it.
 
     Attributes:
-        recipe: its name, or the file that was written for it; None: the game's default recipe.
+        recipe: name of the recipe, or the file that was written for it, or None for the game's
+            default recipe.
         overrides: values by ``section.key``.
     """
 
@@ -139,12 +141,12 @@ class Variant(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of a sweep, as plain data that can be sent to another machine.
+    """A run of a sweep, as plain data that can be sent to another machine.
 
     Attributes:
         game: environment id.
         recipe: name, or absolute path of a TOML file.
-        protocol: name or absolute path of a TOML file; None: the game's default protocol.
+        protocol: name or absolute path of a TOML file, or None for the game's default protocol.
         seed: seed of the run.
         total_steps: agent steps.
         overrides: values by ``section.key``.
@@ -165,15 +167,15 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Game and directory, such as ``pong/default-seed1``."""
+        """The run's directory below the sweep's, such as ``pong/default-seed1``."""
         return "/".join(Path(self.directory).parts[-2:])
 
 
 def read_plan(path: Path) -> dict[str, Any]:
-    """Returns the tables of a plan's file.
+    """Returns the tables of a plan file.
 
     Raises:
-        UserError: it is missing or not TOML.
+        UserError: the file is missing or is not TOML.
     """
     if not os.path.lexists(path):
         raise UserError(f"there is no plan '{path}'")
@@ -181,10 +183,10 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 
 def make_plan(tables: Mapping[str, Any]) -> Plan:
-    """Returns a plan of tables that were read or typed.
+    """Returns the plan that tables of a file or of the command line describe.
 
     Raises:
-        UserError: something in them is unknown or out of range.
+        UserError: an entry is unknown, or its value is out of range.
     """
     try:
         return Plan.model_validate(dict(tables))
@@ -193,23 +195,23 @@ def make_plan(tables: Mapping[str, Any]) -> Plan:
 
 
 def _describe_invalid(error: ValidationError) -> str:
-    """Returns the first thing that is wrong with a plan, in words."""
+    """Returns a message about the first error in a plan."""
     complaints = error.errors()
-    # Of what is neither a list nor a range, the last complaint is that about a range.
+    # For a value that is neither a list nor a range, the last error is the one about a range.
     first = complaints[-1 if complaints[0]["loc"][0] == "settings" else 0]
     name = ".".join(str(part) for part in first["loc"][:2])
     if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
         known = list(Plan.model_fields)
         return f"a plan has {', '.join(known)}, not '{name}'{nearest(name, known)}"
     if first["type"] == "missing" and name == "games":
-        return "a sweep wants games: --games pong,breakout, or a plan's file with such a list"
+        return "a sweep needs games: --games pong,breakout, or a plan file with such a list"
     value = shorten(repr(first["input"]))
     reason = first["msg"].removeprefix("Value error, ")
     return f"the sweep's {name} = {value}: {reason}"
 
 
 def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
-    """Reads ``key=v1,v2`` or ``key=low..high[:log]``.
+    """Parses ``key=v1,v2`` or ``key=low..high[:log]``.
 
     >>> parse_choices("agent.n_step=1,3")
     ('agent.n_step', [1, 3])
@@ -217,13 +219,13 @@ def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
     ('optimizer.learning_rate', {'low': 1e-05, 'high': 0.001, 'log': True})
 
     Raises:
-        UserError: it has another form.
+        UserError: the text has another form.
     """
     name, _, values = text.partition("=")
     option = f"--set {shorten(text)}"
     if not name or not values:
         forms = "section.key=VALUE,VALUE or, in a search, section.key=LOW..HIGH[:log]"
-        raise UserError(f"{option}: wanted is {forms}")
+        raise UserError(f"{option}: give {forms}")
     name = name.replace("-", "_")
     bounds, colon, log = values.partition(":")
     low, dots, high = bounds.partition("..")
@@ -236,12 +238,12 @@ def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
         return name, {"low": smallest, "high": largest, "log": bool(colon)}
     try:
         return name, tomllib.loads(f"values = [{values}]")["values"]
-    except (ValueError, RecursionError):  # bare words
+    except (ValueError, RecursionError):  # words without quotes
         return name, [parse_value(value) for value in values.split(",")]
 
 
 def games_of(names: Sequence[str]) -> list[str]:
-    """Returns environment ids: groups of games replaced by their members, each game once.
+    """Returns the environment ids of games, each once, with groups replaced by their games.
 
     Raises:
         UserError: a name is unknown.
@@ -260,27 +262,26 @@ def combinations(plan: Plan) -> list[dict[str, Any]]:
     """Returns every combination of the values to try.
 
     Raises:
-        UserError: there is a range among them.
+        UserError: a setting has a range.
     """
     for name, values in plan.settings.items():
         if isinstance(values, Range):
-            reason = f"{name} is a range, which is for a search (--search N)"
-            raise UserError(f"{reason}; a sweep wants values with commas")
+            reason = f"{name} is a range, which needs a search (--search N)"
+            raise UserError(f"{reason}; a sweep needs values separated by commas")
     lists = [values for values in plan.settings.values() if not isinstance(values, Range)]
     return [dict(zip(plan.settings, values, strict=True)) for values in itertools.product(*lists)]
 
 
 def make_runs(plan: Plan, settings: Sequence[Mapping[str, Any]], out: Path) -> list[list[Run]]:
-    """Returns the runs of a plan, for each of several combinations of settings.
+    """Returns the runs of a plan, in one group for each combination of settings.
 
-    Settings that differ from run to run make a recipe with a name of its own, which is written into
-    ``out/recipes``, so that whatever reads the runs can tell them apart, and whoever likes one can
-    train with it.
+    A combination that differs between runs becomes a recipe with its own name, written into
+    ``out/recipes``. Its name tells the runs apart, and its file can be used to train again.
 
     Args:
-        plan: the sweep.
-        settings: the combinations: values by ``section.key``.
-        out: the folder of the sweep.
+        plan: plan of the sweep.
+        settings: the combinations, each with values by ``section.key``.
+        out: directory of the sweep.
 
     Raises:
         UserError: a game, recipe or setting is unknown, or a value is out of bounds.
@@ -298,7 +299,7 @@ def make_runs(plan: Plan, settings: Sequence[Mapping[str, Any]], out: Path) -> l
 
 
 def _variant(plan: Plan, recipe: str | None, values: Mapping[str, Any], folder: Path) -> Variant:
-    """Returns a recipe with some settings, and writes its file where they differ between runs."""
+    """Returns a recipe with settings, and writes its file if they differ between runs."""
     differing = {name: value for name, value in values.items() if plan.settings[name] != [value]}
     if not differing:
         return Variant(recipe, dict(values))
@@ -320,7 +321,7 @@ def _variant(plan: Plan, recipe: str | None, values: Mapping[str, Any], folder: 
 
 
 def _label(name: str, value: Any) -> str:
-    """Returns a setting's key and value, with nothing that the name of a file should not have."""
+    """Returns a setting's key and value, without characters that do not belong in a file name."""
     short = f"{value:.4g}" if isinstance(value, float) else str(value)
     return f"{name.rpartition('.')[2]}={re.sub(r'[^A-Za-z0-9.+-]+', '_', short)}"
 
@@ -347,5 +348,5 @@ def _runs(plan: Plan, game: str, variant: Variant, out: Path) -> list[Run]:
 
 
 def _absolute(name: str) -> str:
-    """Returns the absolute path of a TOML file; any other name stays as it is."""
+    """Returns the absolute path of a TOML file, or any other name unchanged."""
     return str(Path(name).resolve()) if name.endswith(".toml") else name

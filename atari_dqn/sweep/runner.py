@@ -1,4 +1,4 @@
-"""Gives runs to Ray's workers, again where a worker or its machine died, until each has ended."""
+"""Trains runs in Ray's workers, and restarts a run if its worker or machine dies."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,26 +8,26 @@ from atari_dqn.runs import checkpoint
 from atari_dqn.sweep.plan import Resources, Run, State
 from atari_dqn.sweep.worker import Outcome, Worker, perform
 
-# A run that brings its worker down each time, as one that wants more memory than there is, must not
-# do so for ever.
+# A run that crashes its worker every time, for example by exhausting the memory, is given up after
+# this number of attempts.
 DEATHS_WITHOUT_PROGRESS = 3
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def steps_saved(run: Run) -> int:
-    """Returns the agent steps of the newest checkpoint that a run can go on from, or 0."""
+    """Returns the agent steps of the newest checkpoint that a run can continue from, or 0."""
     saved = checkpoint.to_continue_from(Path(run.directory))
     return checkpoint.step_of(saved) if saved else 0
 
 
 class Runner:
-    """Trains runs as Ray tasks, each in a worker process of its own.
+    """Trains runs as Ray tasks, each in its own worker process.
 
-    TensorFlow's thread counts can be set only once in a process.
+    Runs do not share a process, because TensorFlow's thread counts can be set only once in one.
 
     Args:
-        resources: what each run takes; it has as many threads as CPUs, where its settings do not
-            name another number.
+        resources: resources of each run. It gets one thread per CPU, unless its settings name
+            another number.
         evaluate: whether complete runs are evaluated.
     """
 
@@ -37,10 +37,10 @@ class Runner:
         self._ray = ray
         self._cpus = resources.cpus
         self._evaluate = evaluate
-        # Wherever there is room, also for what a candidate of Ray Tune has to run, which would else
-        # want it in one place.
+        # Runs go wherever there is room. Without this, the runs of a Ray Tune candidate would all
+        # have to fit into the placement group of that candidate.
         anywhere = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(None)  # type: ignore[arg-type]
-        # Deaths are counted and answered here, where it is known whether a run gets anywhere.
+        # Ray does not retry. This class does, because it knows whether a run makes progress.
         self._task = ray.remote(
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
@@ -52,7 +52,7 @@ class Runner:
         self._deaths: dict[str, list[int]] = {}
 
     def submit(self, run: Run) -> None:
-        """Has a run trained, as soon as there is room for it."""
+        """Queues a run, which is trained as soon as there is room for it."""
         attempt = len(self._deaths.get(run.directory, []))
         reference = self._task.remote(run, attempt, self._cpus, self._evaluate)
         self._running[reference] = run
@@ -66,12 +66,12 @@ class Runner:
         return len(self._deaths.get(run.directory, []))
 
     def ended(self, seconds: float) -> Iterator[tuple[Run, Outcome]]:
-        """Waits for runs to end, and yields those that did.
+        """Waits for runs to end, and yields the ones that did.
 
-        A run that lost its worker begins again at its newest checkpoint.
+        A run that lost its worker is queued again and continues from its newest checkpoint.
 
         Args:
-            seconds: to wait at most.
+            seconds: longest time to wait.
         """
         done, _ = self._ray.wait(
             list(self._running), num_returns=len(self._running), timeout=seconds
@@ -85,12 +85,12 @@ class Runner:
                 yield run, outcome
 
     def stop(self) -> None:
-        """Asks all runs to save and end; those that have no worker yet never get one."""
+        """Asks all runs to save and end; runs that have no worker yet do not start."""
         for reference in self._running:
             self._ray.cancel(reference)
 
     def _outcome(self, reference: Any, run: Run) -> Outcome | None:
-        """Returns how a run ended; None: its worker died, and it is worth another one."""
+        """Returns how a run ended, or None if its worker died and the run should be retried."""
         errors = self._ray.exceptions
         try:
             outcome: Outcome = self._ray.get(reference)

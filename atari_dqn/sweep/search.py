@@ -1,7 +1,7 @@
-"""A search over settings, in which only the best candidates get all their steps (Ray Tune).
+"""A search over settings on Ray Tune, in which only the best candidates train to the end.
 
-Successive halving in which nobody waits for the others (Li et al. 2020, "A System for Massively
-Parallel Hyperparameter Tuning", Algorithm 2).
+The method is asynchronous successive halving (Li et al. 2020, "A System for Massively Parallel
+Hyperparameter Tuning", Algorithm 2).
 """
 
 import logging
@@ -21,7 +21,7 @@ from atari_dqn.sweep.plan import Resources, Run, State
 from atari_dqn.sweep.runner import SECONDS_BETWEEN_LOOKS, Runner, steps_saved
 from atari_dqn.sweep.status import Board, Status
 
-# Ray Tune prints nothing, leaves Ctrl-C to us, and decides on each rung before the next begins.
+# Ray Tune prints nothing, does not handle Ctrl-C, and decides after each rung.
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -32,12 +32,12 @@ STOP = "stop"
 
 
 def search(candidates: Sequence[Sequence[Run]], resources: Resources, out: Path) -> list[Status]:
-    """Trains candidates, the best of them to the end.
+    """Trains all candidates for a while, and the best of them to the end.
 
     Args:
-        candidates: the runs of each, with all their steps.
-        resources: what each run takes of the cluster.
-        out: the folder of the search.
+        candidates: the runs of each candidate, with all their steps.
+        resources: resources of each run.
+        out: directory of the search.
 
     Returns:
         The status of each run.
@@ -47,7 +47,7 @@ def search(candidates: Sequence[Sequence[Run]], resources: Resources, out: Path)
         logging.getLogger(name).setLevel(logging.ERROR)
     stop_file = out.resolve() / STOP
     stop_file.unlink(missing_ok=True)
-    # What a search that was stopped knows is in its runs.
+    # A search continues from the files of its runs, so those of Ray Tune can go.
     shutil.rmtree(out / "tune", ignore_errors=True)
     statuses = [Status(run) for runs in candidates for run in runs]
     with StopOnSignals() as stop, Board(out / "results.csv") as board:
@@ -64,7 +64,7 @@ def _tuner(
     stop_file: Path,
     follower: "Follower",
 ) -> tune.Tuner:
-    """Returns what trains the candidates; it keeps its files beside the stop file."""
+    """Returns the tuner that trains the candidates; its files are beside the stop file."""
     milestones = rungs(candidates[0][0].total_steps)
     parameters = {
         "milestones": milestones,
@@ -81,8 +81,8 @@ def _tuner(
     )
     candidates_at_a_time = max(resources.at_a_time // len(candidates[0]), 1)
     return tune.Tuner(
-        # A candidate only waits for its runs, so it takes no CPU from them; Ray Tune wants it to
-        # take something.
+        # A candidate only waits for its runs, so it must not take a CPU from them. Ray Tune
+        # requires some resource, so it takes one byte of memory.
         tune.with_resources(train_candidate, {"cpu": 0, "memory": 1}),
         param_space=parameters,
         tune_config=tune.TuneConfig(
@@ -102,12 +102,12 @@ def _tuner(
 
 
 def train_candidate(config: dict[str, Any]) -> None:
-    """Trains a candidate's runs to one rung after the other, while they are among the best.
+    """Trains a candidate's runs from rung to rung, as long as they are among the best.
 
-    Ray Tune calls it for each candidate.
+    Ray Tune calls this function for each candidate.
 
     Args:
-        config: the parameters that ``_tuner`` gave to Ray Tune.
+        config: the parameters that ``_tuner`` passes to Ray Tune.
     """
     stop_file = Path(config["stop_file"])
     resources = Resources(config["cpus"], config["gpus"], at_a_time=len(config["runs"]))
@@ -140,13 +140,13 @@ def _finish(runner: Runner, stop_file: Path) -> None:
 
 
 class Follower(tune.Callback):  # type: ignore[misc]
-    """Follows the trials of Ray Tune: it shows the status of their runs, and stops them on request.
+    """Shows the status of the runs in Ray Tune's trials, and stops them on request.
 
     Args:
-        statuses: of all runs.
-        board: shows them.
+        statuses: status of each run.
+        board: shows the statuses.
         stopping: returns whether the user has requested a stop.
-        stop_file: whose existence is the trials' sign to stop.
+        stop_file: file whose existence makes the trials stop.
     """
 
     def __init__(
@@ -162,11 +162,11 @@ class Follower(tune.Callback):  # type: ignore[misc]
         self._stop_file = stop_file
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns nothing: Ray Tune stores callbacks, but a search that goes on makes a new one."""
+        """Returns nothing: Ray Tune stores callbacks, but a continued search makes a new one."""
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Updates and shows the status of all runs; Ray Tune has looked at its trials."""
+        """Updates and shows the status of all runs, after Ray Tune has processed its trials."""
         stopping = self._stopping()
         unfinished = State.STOPPED if stopping else State.DROPPED
         trial_status = {
@@ -179,7 +179,7 @@ class Follower(tune.Callback):  # type: ignore[misc]
             self._stop_file.touch()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Notes the reason why a candidate has failed."""
+        """Stores the reason why a candidate failed."""
         reason = ""
         if trial.error_file:
             text = Path(trial.error_file).read_text(encoding="utf-8")
@@ -191,12 +191,12 @@ class Follower(tune.Callback):  # type: ignore[misc]
 
 
 def _look(status: Status, trial: str, unfinished: State) -> None:
-    """Reads how far a run has come, or how it was left when its trial ended.
+    """Updates the status of a run from its files and from the state of its trial.
 
     Args:
-        status: of the run.
-        trial: Ray Tune's word for the state of its trial.
-        unfinished: state of a run whose trial has ended before all its steps.
+        status: status of the run.
+        trial: Ray Tune's name for the state of the trial.
+        unfinished: state of a run whose trial ended before the run was complete.
     """
     if status.state in (State.WAITING, State.RUNNING):
         status.look()

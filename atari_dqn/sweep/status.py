@@ -1,4 +1,4 @@
-"""The status of a sweep's runs, read from their directories; a table of all of them."""
+"""The status of a sweep's runs, read from their directories and shown as a table."""
 
 import csv
 import io
@@ -37,23 +37,24 @@ COLUMNS = (
     "deaths",
 )
 SECONDS_BETWEEN_LINES = 60.0
-# On a terminal: those that run come first, and what is left out is counted.
+# Rows of the table on a terminal; its caption counts all runs.
 ROWS_SHOWN = 24
 
 
 @dataclass
 class Status:
-    """How far a run is.
+    """The status of a run.
 
     Attributes:
         run: the run.
-        state: its state.
+        state: state of the run.
         why: reason of a failure.
-        steps: agent steps that it has logged.
-        scores: by measure: training (mean of the last 100 episodes while it runs) and evaluation.
-        speed: agent steps a second.
-        machine: the machine it runs on.
-        deaths: how often it lost its worker.
+        steps: logged agent steps.
+        scores: scores by measure: training and evaluation. While the run trains, the training
+            score is the mean of its last 100 episodes.
+        speed: agent steps per second.
+        machine: machine that the run is on.
+        deaths: number of workers that the run has lost.
     """
 
     run: Run
@@ -66,14 +67,14 @@ class Status:
     deaths: int = 0
 
     def look(self) -> None:
-        """Reads how far a run has come that is not done."""
+        """Updates the status of a run that is not done from its files."""
         directory = Path(self.run.directory)
         if self.state == State.DONE:
             return
         try:
             worker = read_json(directory / WORKER)
             row = read_latest_metrics(directory)
-        except UserError:  # it has not begun, or somebody else wrote these files
+        except UserError:  # it has not started, or its files are foreign
             return
         if not isinstance(worker, dict):
             return
@@ -87,7 +88,7 @@ class Status:
             self.scores = {TRAINING: row["score"]} if "score" in row else {}
 
     def settle(self) -> None:
-        """Reads the scores of a complete run; ``DONE`` if nothing of it is missing."""
+        """Reads the final scores of a run; its state becomes ``DONE`` if they are complete."""
         directory = Path(self.run.directory)
         try:
             results, _ = read_results([directory], Path(self.run.videos))
@@ -106,7 +107,7 @@ class Status:
             self.scores = complete
 
     def row(self) -> dict[str, str]:
-        """Returns a row of the table: texts by the names in ``COLUMNS``."""
+        """Returns the row of the run, as text by the names in ``COLUMNS``."""
         speed = ""
         remaining = ""
         if self.speed and self.state == State.RUNNING:
@@ -131,7 +132,7 @@ class Status:
 
 
 def as_csv(statuses: Sequence[Status]) -> str:
-    """Returns all runs as a table, a row for each."""
+    """Returns the status of all runs as CSV, with one row for each run."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -140,10 +141,12 @@ def as_csv(statuses: Sequence[Status]) -> str:
 
 
 class Board:
-    """Shows the status of runs: a table that is redrawn on a terminal, lines elsewhere; and a CSV.
+    """Shows the status of runs, and writes it as CSV.
+
+    A terminal shows a table that is redrawn. Elsewhere, lines are logged.
 
     Args:
-        path: of the CSV file.
+        path: path of the CSV file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -166,7 +169,7 @@ class Board:
             self._live.stop()
 
     def show(self, statuses: Sequence[Status]) -> None:
-        """Shows and writes what has changed."""
+        """Shows the status of runs and writes the CSV file."""
         write_whole(self._path, as_csv(statuses).encode())
         if self._live:
             self._live.update(_table(statuses), refresh=True)
@@ -194,7 +197,7 @@ def _line(status: Status) -> str:
 
 
 def _table(statuses: Sequence[Status]) -> "Table":
-    """Returns the status of runs as a table for a terminal, those that are running first."""
+    """Returns the status of runs as a table for a terminal, running ones first."""
     from rich.table import Table
     from rich.text import Text
 

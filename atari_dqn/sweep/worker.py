@@ -1,4 +1,4 @@
-"""One run of a sweep, in a worker process: trained to its end and evaluated, or a piece further."""
+"""Trains one run of a sweep in a worker process, and evaluates it if requested."""
 
 import io
 import json
@@ -28,11 +28,11 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 
 class Outcome(NamedTuple):
-    """How a run left its worker.
+    """The outcome of a run in its worker.
 
     Attributes:
-        state: ``DONE``, ``STOPPED`` (on request, and saved) or ``FAILED``.
-        why: reason of a failure, in one line.
+        state: ``DONE``, ``STOPPED`` (saved on request) or ``FAILED``.
+        why: reason of a failure, on one line.
     """
 
     state: State
@@ -44,8 +44,8 @@ class Worker(NamedTuple):
 
     Attributes:
         node: name of the machine.
-        attempt: number of workers that the run has lost before.
-        threads: number of threads of the run, where its settings name none.
+        attempt: number of workers that the run has already lost.
+        threads: number of threads of the run, unless its settings name one.
     """
 
     node: str
@@ -54,14 +54,14 @@ class Worker(NamedTuple):
 
 
 def perform(run: Run, worker: Worker, *, evaluate: bool) -> Outcome:
-    """Trains a run from wherever it is to its end, and evaluates it.
+    """Starts or continues a run, trains it to its end, and evaluates it.
 
-    Its messages go to a log in its directory.
+    Messages go to a log in the directory of the run.
 
     Args:
-        run: what to train.
+        run: the run.
         worker: this process.
-        evaluate: whether it is evaluated when it is complete.
+        evaluate: whether to evaluate the run when it is complete.
     """
     directory = Path(run.directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def perform(run: Run, worker: Worker, *, evaluate: bool) -> Outcome:
             reason = one_line(str(error))
             logger.error(reason)
             return Outcome(State.FAILED, reason)
-        except KeyboardInterrupt:  # anywhere but in training, which ends by itself
+        except KeyboardInterrupt:  # outside training, which handles it itself
             return Outcome(State.STOPPED)
         except Exception as error:
             logger.exception("the run failed")
@@ -88,7 +88,7 @@ def perform(run: Run, worker: Worker, *, evaluate: bool) -> Outcome:
 
 
 def _train(run: Run, threads: int, *, evaluate: bool) -> Outcome:
-    """Trains a run and evaluates it, and logs what came out."""
+    """Trains and evaluates a run, and logs the results."""
     outcome = start_or_continue(_run_request(run, threads))
     logger.info(outcome.describe())
     if outcome.state is RunState.INTERRUPTED:
@@ -114,7 +114,7 @@ def _run_request(run: Run, threads: int) -> RunRequest:
 
 
 def _wait_until_free(directory: Path) -> None:
-    """Waits while another worker, whose machine was given up, is still at the run."""
+    """Waits while another worker, which Ray considers lost, still holds the run."""
     while is_held(directory):
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
@@ -126,7 +126,7 @@ def _write_worker(directory: Path, worker: Worker) -> None:
 
 @contextmanager
 def _logged(file: BinaryIO) -> Iterator[None]:
-    """Has all messages and all that is printed go to a file, line by line."""
+    """Redirects all messages and printed output to a file, line by line."""
     log = io.TextIOWrapper(file, "utf-8", line_buffering=True)
     with log, redirect_stdout(log), redirect_stderr(log), log_to_standard_error():
         yield

@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RANDOM = "random"
-# Settings of the environment on which a network depends, whatever the protocol.
+# Settings of the environment that a network depends on; a protocol does not change them.
 NETWORK_INPUTS = ("time_feature", "rescale", "kwargs")
-# Seconds by which a file may be shorter than its episode without a remark.
+# Seconds by which a file may be shorter than its episode before this is reported.
 LONGEST_SILENT_CUT = 0.1
 
 
 @dataclass(frozen=True)
 class PlayerRequest:
-    """A checkpoint that is to play.
+    """A request to play with a checkpoint.
 
     Attributes:
         checkpoint: a run's directory, or one checkpoint in it.
-        game: another id of the same game; None: that of the checkpoint.
-        protocol: name or file of another protocol; None: that of the checkpoint.
+        game: another id of the same game, or None for the checkpoint's own.
+        protocol: name or file of another protocol, or None for the checkpoint's own.
     """
 
     checkpoint: Path
@@ -50,12 +50,12 @@ class PlayerRequest:
 
 @dataclass(frozen=True)
 class Player:
-    """An agent from a checkpoint, and the settings it plays under.
+    """An agent from a checkpoint, with the settings it plays under.
 
     Attributes:
-        path: its checkpoint.
-        agent: the agent.
-        config: settings of game, protocol and network.
+        path: path of the checkpoint.
+        agent: the agent that the checkpoint contains.
+        config: settings of its game, protocol and network.
     """
 
     path: Path
@@ -64,26 +64,27 @@ class Player:
 
     @property
     def run(self) -> str:
-        """Name of its run."""
+        """Name of the run that the checkpoint belongs to."""
         return self.path.resolve().parent.name
 
     @property
     def step(self) -> int:
-        """Agent steps it was trained for."""
+        """Agent steps for which the agent was trained."""
         return checkpoint.step_of(self.path)
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """An evaluation, and how it is recorded.
+    """A request for an evaluation and its recordings.
 
     Attributes:
         videos: directory of all recordings.
-        seed: of the episodes and of the random actions.
-        episodes: number of episodes; None: that of the protocol.
-        epsilon: probability of a random action; None: that of the protocol.
-        scale: pixels of a recording for each pixel of the screen; None: as ``write_recording``.
-        annotated: whether the median episode is recorded with the agent's values, too.
+        seed: seed of the episodes and of the random actions.
+        episodes: number of episodes, or None for the protocol's number.
+        epsilon: probability of a random action, or None for the protocol's.
+        scale: side of a screen pixel in a recording, in pixels, or None for the default of
+            ``write_recording``.
+        annotated: whether to record the median episode a second time, with the agent's values.
     """
 
     videos: Path
@@ -96,13 +97,13 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class ScoredPlayer:
-    """The result of an evaluation, before anything of it is written.
+    """The result of an evaluation that has not been written yet.
 
     Attributes:
         result: scores and episodes.
-        origin: who played.
-        name: who played, in words.
-        directory: where its recordings go.
+        origin: the run and checkpoint that played.
+        name: description of the player for people.
+        directory: directory of its recordings.
     """
 
     result: "Evaluation"
@@ -111,7 +112,7 @@ class ScoredPlayer:
     directory: Path
 
     def describe(self) -> str:
-        """Returns the result in words, on several lines."""
+        """Returns a description of the result, on several lines."""
         from atari_dqn.evaluation.describe import describe
 
         return describe(self.result, self.name, self.origin.recipe)
@@ -119,12 +120,12 @@ class ScoredPlayer:
 
 @dataclass(frozen=True)
 class RecordedEpisode:
-    """An episode that was recorded.
+    """A recorded episode of an evaluation.
 
     Attributes:
-        rank: which episode of the evaluation it is.
-        paths: the files.
-        described: the JSON beside them.
+        rank: rank of the episode: median, best or worst.
+        paths: paths of the GIF and MP4 files.
+        described: content of the JSON file beside them.
     """
 
     rank: "Rank"
@@ -132,7 +133,7 @@ class RecordedEpisode:
     described: "EpisodeFile"
 
     def describe(self) -> str:
-        """Returns the files and what they show, on one line."""
+        """Returns the names of the files and the score and length of the episode, on one line."""
         files = f"{self.paths[0].with_suffix('')}." + ", .".join(
             path.suffix.removeprefix(".") for path in self.paths
         )
@@ -147,10 +148,10 @@ class RecordedEpisode:
 
 
 def load_player(request: PlayerRequest) -> Player:
-    """Loads a checkpoint to play under its own settings, or those of another id or protocol.
+    """Loads a checkpoint, to play under its own settings or under another id or protocol.
 
     Raises:
-        UserError: it is damaged, or the game or the protocol is not one that it can play.
+        UserError: the checkpoint is damaged, or cannot play the game under the protocol.
     """
     path = checkpoint.find(request.checkpoint)
     config = read_config(path / CONFIG)
@@ -166,16 +167,16 @@ def load_player(request: PlayerRequest) -> Player:
 
 
 def transferred_config(path: Path, stored: Config, game: str, protocol: str | None) -> Config:
-    """Returns a checkpoint's settings under another id of its game, or under another protocol.
+    """Returns the settings of a checkpoint for another id of its game or another protocol.
 
     Args:
-        path: of the checkpoint.
-        stored: its settings.
+        path: path of the checkpoint.
+        stored: settings of the checkpoint.
         game: id to play.
-        protocol: protocol to play under; None: that of the checkpoint.
+        protocol: protocol to play under, or None for the checkpoint's own.
 
     Raises:
-        UserError: the id is of another game.
+        UserError: the id belongs to another game.
     """
     overrides: dict[str, Any] = {"network.torso": stored.network.torso}
     if identify(game).rom is None:
@@ -198,7 +199,7 @@ def transferred_config(path: Path, stored: Config, game: str, protocol: str | No
 
 
 def evaluate_player(player: Player, request: EvaluationRequest) -> ScoredPlayer:
-    """Scores an agent under the protocol of its settings."""
+    """Evaluates an agent under the protocol of its settings."""
     from atari_dqn.evaluation.evaluate import evaluate
     from atari_dqn.recording.episode_file import Origin
 
@@ -219,7 +220,7 @@ def evaluate_player(player: Player, request: EvaluationRequest) -> ScoredPlayer:
 
 
 def evaluate_random(settings: SettingsRequest, request: EvaluationRequest) -> ScoredPlayer:
-    """Scores uniformly random actions."""
+    """Evaluates uniformly random actions."""
     from atari_dqn.evaluation.evaluate import evaluate
     from atari_dqn.recording.episode_file import RANDOM_PLAY
 
@@ -239,14 +240,14 @@ def evaluate_random(settings: SettingsRequest, request: EvaluationRequest) -> Sc
 
 
 def first_action(observations: "NDArray[Any]") -> "NDArray[Any]":
-    """A policy that always chooses action 0; for play in which every action is random."""
+    """Returns action 0 for every observation: a policy for play with only random actions."""
     import numpy as np
 
     return np.zeros(len(observations), np.int32)
 
 
 def evaluate_checkpoint(player: PlayerRequest, request: EvaluationRequest) -> Iterator[str]:
-    """Evaluates a checkpoint, writes and records the result, and yields it line by line."""
+    """Evaluates a checkpoint, writes and records the result, and yields lines that describe it."""
     loaded = load_player(player)
     scored = evaluate_player(loaded, request)
     annotated = loaded.agent if request.annotated else None
@@ -256,13 +257,13 @@ def evaluate_checkpoint(player: PlayerRequest, request: EvaluationRequest) -> It
 def write_and_describe(
     scored: ScoredPlayer, scale: int | None = None, annotated: "Agent | None" = None
 ) -> Iterator[str]:
-    """Writes and records a result, and yields lines about it as they come.
+    """Writes and records a result, and yields lines that describe it along the way.
 
     Args:
         scored: the result.
-        scale: pixels of a recording for each pixel of the screen.
-        annotated: the agent with whose values the median episode is recorded once more; None: it
-            is not.
+        scale: side of a screen pixel in a recording, in pixels.
+        annotated: the agent whose values a second recording of the median episode shows, or None
+            for no such recording.
     """
     yield scored.describe()
     path = write_result(scored)
@@ -277,7 +278,7 @@ def write_and_describe(
 
 
 def write_result(scored: ScoredPlayer) -> Path:
-    """Writes the result of an evaluation as JSON, and returns its path."""
+    """Writes the result of an evaluation as JSON and returns the path of the file."""
     from atari_dqn.recording.episode_file import evaluation_json, evaluation_stem
 
     result = scored.result
@@ -292,14 +293,15 @@ def write_result(scored: ScoredPlayer) -> Path:
 def record_ranked_episodes(
     scored: ScoredPlayer, scale: int | None = None, annotation: "Show | None" = None
 ) -> Iterator[RecordedEpisode]:
-    """Records the median, best and worst episode, and yields each as it is done.
+    """Records the median, best and worst episode, and yields each one when its files are written.
 
-    An episode that cannot be recorded is a warning: the score is known all the same.
+    An episode that cannot be recorded causes a warning only, since the score is valid without it.
 
     Args:
         scored: the result of an evaluation.
-        scale: pixels of a recording for each pixel of the screen.
-        annotation: how the median episode is recorded once more; None: it is not.
+        scale: side of a screen pixel in a recording, in pixels.
+        annotation: how a second recording of the median episode is drawn, or None for no second
+            recording.
     """
     from atari_dqn.recording.episode_file import EvaluatedEpisode, conditions_of
     from atari_dqn.recording.render import Rendering, record_ranked
@@ -315,7 +317,7 @@ def record_ranked_episodes(
         rendering = Rendering(scale, show)
         try:
             described, paths = record_ranked(scored.directory, episode, name, rendering)
-        except (Exception, SystemExit) as error:  # an environment of the user's may do anything
+        except (Exception, SystemExit) as error:  # a user's own environment may raise anything
             reason = describe_failure(error)
             logger.warning(f"the {rank} episode is not recorded: {reason}")
             continue
@@ -323,16 +325,16 @@ def record_ranked_episodes(
 
 
 def _check_fits(player: Player) -> None:
-    """Raises a UserError for a game whose actions or observations the agent does not know."""
+    """Raises a UserError for a game whose actions or observations differ from the agent's."""
     from atari_dqn.environments.environments import make_games
 
     agent = player.agent
     config = player.config
     games = make_games(config.spec, config.environment, 1, config.evaluation.frame_cap)
     for name, known, present in (
-        ("actions", len(agent.action_names), len(games.action_names)),
-        ("observations", agent.observation_shape, games.observation_shape),
+        ("number of actions", len(agent.action_names), len(games.action_names)),
+        ("observation shape", agent.observation_shape, games.observation_shape),
     ):
         if known != present:
             there = f"{config.game} under protocol '{config.protocol}' has {present}"
-            raise UserError(f"'{player.path}' knows {name} {known}; {there}")
+            raise UserError(f"'{player.path}': the {name} is {known}, but {there}")

@@ -1,4 +1,4 @@
-"""Releasing an agent: what it takes to play it, how it was trained, and how well it plays."""
+"""Releasing an agent: its weights, how it was trained, and how well it plays."""
 
 import json
 from collections.abc import Callable
@@ -32,22 +32,22 @@ from atari_dqn.runs.directory import CONFIG
 
 CURVES = ("episodes.csv", "metrics.csv")
 CARD = "README.md"
-# Settings that have a variable of make of their own.
+# Settings that have their own variable in make.
 VARIABLES = {"machine.seed": "SEED", "training.total_steps": "STEPS"}
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What is released.
+    """The checkpoint to release, with the files of its run.
 
     Attributes:
-        path: the checkpoint.
-        stored: its content, without the replay memory.
-        config: the settings of its run.
-        settings_text: the same as they lie in the checkpoint.
-        curves: the run's logs until the checkpoint, by their names.
+        path: path of the checkpoint.
+        stored: content of the checkpoint, without the replay memory.
+        config: settings of the run.
+        settings_text: the settings file in the checkpoint, byte for byte.
+        curves: content of the run's logs up to the checkpoint, by file name.
         starts: circumstances of each start of the run.
-        notes: what the released checkpoint notes.
+        notes: notes for the released checkpoint.
         seconds: wall time of the training.
     """
 
@@ -63,7 +63,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What to know of an agent before it is used or quoted.
+    """The model card of a released agent.
 
     Attributes:
         out: directory of the released agent.
@@ -71,7 +71,7 @@ class ModelCard:
         step: agent steps of its training.
         seconds: wall time of its training.
         config: settings of its training.
-        result: its evaluation.
+        result: evaluation of the released weights.
         starts: circumstances of each start of its training.
     """
 
@@ -84,7 +84,7 @@ class ModelCard:
     starts: list[dict[str, Any]]
 
     def to_markdown(self) -> str:
-        """Returns score, protocol, command, commit, machine and time as a page."""
+        """Returns the card as Markdown: score, protocol, command, commit, machine and time."""
         out = self.out.as_posix()
         curves = ", ".join(f"[{name}]({name})" for name in CURVES)
         rows = [f"| {name} | {value} |" for name, value in self._rows().items()]
@@ -92,7 +92,7 @@ class ModelCard:
             [
                 f"# {self.config.game}",
                 "",
-                f"Its own evaluation, of the weights as they are stored: `make eval CKPT={out}`",
+                f"Evaluation of the released weights: `make eval CKPT={out}`",
                 "",
                 "```",
                 describe(
@@ -104,13 +104,13 @@ class ModelCard:
                 "| --- | --- |",
                 *rows,
                 "",
-                f"Learning curve: {curves}. Its median episode: `{self.gif.as_posix()}`.",
+                f"Learning curve: {curves}. Median episode: `{self.gif.as_posix()}`.",
                 "",
             ]
         )
 
     def _rows(self) -> dict[str, object]:
-        """Returns the rows of the table, by their titles."""
+        """Returns the rows of the card's table, by their titles."""
         config = self.config
         commits = dict.fromkeys(str(start.get("commit") or "unknown") for start in self.starts)
         machines = dict.fromkeys(
@@ -126,7 +126,7 @@ class ModelCard:
             "machine": "; ".join(machines),
             "commit": ", ".join(f"`{commit}`" for commit in commits),
             "packages": self._packages(),
-            "weights": "rounded to 16 bits (the score is theirs)",
+            "weights": "rounded to 16 bits; the score is that of the rounded weights",
         }
 
     def _wall_time(self) -> str:
@@ -134,11 +134,11 @@ class ModelCard:
         starts = "starts" if count > 1 else "start"
         duration = timedelta(seconds=round(self.seconds))
         rate = self.step / max(self.seconds, 1e-9)
-        speed = f"{rate:.0f} agent steps a second, evaluations and recordings included"
+        speed = f"{rate:.0f} agent steps a second, including evaluations and recordings"
         return f"{duration} in {count} {starts} ({speed})"
 
     def _packages(self) -> str:
-        """Returns the versions of packages, and of Python, at the last start."""
+        """Returns the versions of packages and of Python at the last start."""
         last = self.starts[-1] if self.starts else {}
         packages = last.get("packages")
         versions = packages if isinstance(packages, dict) else {}
@@ -150,15 +150,16 @@ class ModelCard:
 def release(
     source: str | Path, out: str | Path, gif: str | Path, seed: int, episodes: int | None
 ) -> Evaluation:
-    """Writes an agent without what it takes to train on, evaluates and records it.
+    """Writes an agent without its training state, evaluates it and records an episode.
 
     Args:
         source: a checkpoint in the directory of its run.
-        out: the directory to make, laid out as that of a run: settings, learning curves, one
-            checkpoint with weights of 16 bits; and the evaluation as JSON, and a model card.
-        gif: the recording of the median episode, with a JSON beside it.
+        out: directory to create. It has the layout of a run directory: settings, learning curves
+            and one checkpoint with 16-bit weights. It also contains the evaluation as JSON and
+            the model card.
+        gif: path for the recording of the median episode; a JSON file is written beside it.
         seed: seed of the evaluation.
-        episodes: episodes of the evaluation; None: those of the protocol.
+        episodes: number of episodes of the evaluation, or None for the protocol's number.
 
     Raises:
         UserError: ``out`` exists already, or the checkpoint is damaged or no longer in the
@@ -167,7 +168,7 @@ def release(
     out = Path(out)
     gif = Path(gif)
     if out.exists():
-        raise UserError(f"there is '{out}' already: choose another name, or delete it first")
+        raise UserError(f"'{out}' exists already: choose another name, or delete it first")
     read = _read_source(Path(source))
     out.parent.mkdir(parents=True, exist_ok=True)
     check_beside(gif)
@@ -202,7 +203,7 @@ def _read_source(path: Path) -> _Source:
     config = read_config(path / CONFIG)
     missing = [name for name in (*CURVES, CIRCUMSTANCES) if not (run / name).is_file()]
     if missing:
-        advice = "a checkpoint is released from the directory of its run"
+        advice = "release a checkpoint from the directory of its run"
         raise UserError(f"'{run}' lacks {', '.join(missing)}: {advice}")
     starts = read_starts(run / CIRCUMSTANCES)
     logs = {name: read_bytes(run / name, LARGEST_LOG) for name in CURVES}
@@ -217,7 +218,7 @@ def _read_source(path: Path) -> _Source:
 
 
 def _write_agent(source: _Source, directory: Path) -> Path:
-    """Writes settings, learning curves and a compact checkpoint; returns the checkpoint's path."""
+    """Writes settings, learning curves and a compact checkpoint, and returns the latter's path."""
     settings: dict[str, Callable[[Path], object]] = {
         CONFIG: lambda path: write_whole(path, source.settings_text),
     }
@@ -231,10 +232,10 @@ def _write_agent(source: _Source, directory: Path) -> Path:
 
 
 def training_command(config: Config) -> str:
-    """Returns the command that trains with these settings; all but thread counts are named.
+    """Returns the command that trains with these settings, except for the thread counts.
 
     Raises:
-        UserError: the recipe or the protocol was a file of the user's.
+        UserError: the recipe or the protocol is not one of this package's own.
     """
     kwargs = config.environment.kwargs
     overrides = {"environment.kwargs": kwargs} if kwargs else None
@@ -263,7 +264,7 @@ def training_command(config: Config) -> str:
 
 
 def _in_toml(value: Any) -> str:
-    """Returns a value as the command line reads it, without spaces.
+    """Returns a value in the notation of the command line, without spaces.
 
     >>> _in_toml({"size": 3, "walls": [True, False]})
     '{size=3,walls=[true,false]}'

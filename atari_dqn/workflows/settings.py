@@ -1,4 +1,4 @@
-"""The settings that a job requests, and what they resolve to."""
+"""The settings that a command or a sweep requests, and all settings that follow from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from atari_dqn.runs.directory import game_directory
 
 @dataclass(frozen=True)
 class ResolvedSettings:
-    """All settings of a job.
+    """All settings of a run or an evaluation.
 
     Attributes:
         config: every setting with its value.
-        notes: messages for the user about what overrides what.
-        requested: names of the settings that the request named itself: ``section.key``,
-            ``recipe`` and ``protocol``.
+        notes: messages for the user about settings that override others.
+        requested: names of the settings that the request contains: ``section.key``, ``recipe``
+            and ``protocol``.
     """
 
     config: Config
@@ -28,13 +28,13 @@ class ResolvedSettings:
 
 @dataclass(frozen=True)
 class SettingsRequest:
-    """The settings that a job requests; all others have their defaults.
+    """The requested settings; all others have their defaults.
 
     Attributes:
         game: environment id or bare name of a game.
-        recipe: name or TOML file of a recipe; None: the default recipe of the game.
-        protocol: name or TOML file of a protocol; None: the default protocol of the game.
-        overrides: values by ``section.key``; they override recipe and protocol.
+        recipe: name or TOML file of a recipe, or None for the game's default recipe.
+        protocol: name or TOML file of a protocol, or None for the game's default protocol.
+        overrides: values by ``section.key``, which override recipe and protocol.
     """
 
     game: str
@@ -45,11 +45,11 @@ class SettingsRequest:
     def resolve(
         self, kwargs: Mapping[str, Any] | None = None, *, learns: bool = True
     ) -> ResolvedSettings:
-        """Returns all settings of the job.
+        """Returns all settings that follow from the request.
 
         Args:
-            kwargs: arguments of the environment, for a request that names none.
-            learns: whether a network will be trained; without one, any recipe suits any game.
+            kwargs: arguments of the environment if the request contains none.
+            learns: whether a network is trained. Without a network, any recipe suits any game.
 
         Raises:
             UserError: a setting is unknown or out of range, or does not suit the game.
@@ -73,5 +73,5 @@ def start_tensorflow(config: Config) -> None:
 
 
 def video_directory(videos: Path, config: Config, run: str) -> Path:
-    """Returns the directory of a run's recordings."""
+    """Returns the directory of the recordings of a run."""
     return game_directory(videos, config.game) / run

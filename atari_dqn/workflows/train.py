@@ -1,4 +1,4 @@
-"""Training a run: started, or continued from its newest checkpoint."""
+"""Training a run: starting it, or continuing it from its newest checkpoint."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -34,16 +34,16 @@ STORAGES = {"memory": "raw in memory", "compressed": "packed in memory", "disk":
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A run to start or to continue.
+    """A request to start or continue a run.
 
     Attributes:
-        settings: the settings that are requested for it.
+        settings: the requested settings.
         root: directory of all runs.
         videos: directory of all recordings.
-        run: name or path of the run's directory, or ``last``; None: a new run.
-        init_from: checkpoint of another run, whose weights a new run begins with.
-        address: of the Ray cluster for a run with actors; None: this machine alone.
-        show_progress: whether a progress bar, or a line now and then, is shown.
+        run: name or path of the run's directory, or ``last``, or None for a new run.
+        init_from: checkpoint of another run whose weights a new run starts with.
+        address: address of the Ray cluster for a run with actors, or None for this machine alone.
+        show_progress: whether to show a progress bar, or a line from time to time.
     """
 
     settings: SettingsRequest
@@ -56,26 +56,26 @@ class RunRequest:
 
 
 class RunState(Enum):
-    """How a run was left."""
+    """The state of a run when its process ends."""
 
     COMPLETE = auto()
-    COMPLETE_BEFORE = auto()  # it had all its steps already, and nothing was done
+    COMPLETE_BEFORE = auto()  # all its steps were done before; nothing was trained
     INTERRUPTED = auto()  # it was stopped on request, and saved
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What has become of a run.
+    """The outcome of training a run.
 
     Attributes:
-        state: how it was left.
-        directory: of the run.
-        config: its settings.
+        state: state of the run.
+        directory: directory of the run.
+        config: settings of the run.
         steps: agent steps so far.
-        checkpoint: its newest checkpoint; None where it was interrupted.
-        seconds: wall time of all its starts.
-        mean_score: of the last 100 training episodes; None: none has ended yet.
-        shares: share of each part of the work in the wall time.
+        checkpoint: newest checkpoint, or None if the run was interrupted.
+        seconds: wall time of all starts of the run.
+        mean_score: mean score of the last 100 training episodes, or None if none has ended yet.
+        shares: share of the wall time that each part of the work takes.
     """
 
     state: RunState
@@ -88,7 +88,7 @@ class RunOutcome:
     shares: dict[str, float] | None = None
 
     def describe(self) -> str:
-        """Returns the outcome in words, on one line or several."""
+        """Returns a description of the outcome, on one line or several."""
         if self.state is RunState.COMPLETE_BEFORE:
             advice = "a larger number of steps extends it"
             return f"{self.directory} is complete: {self.steps} agent steps; {advice}"
@@ -122,14 +122,14 @@ class RunOutcome:
 
 @dataclass(frozen=True)
 class _Job:
-    """A run whose directory is held, and all that its training needs.
+    """A run whose directory is locked, with everything that its training needs.
 
     Attributes:
         config: settings of the run.
-        directory: of the run.
+        directory: directory of the run.
         videos: directory of the run's recordings.
-        stored: checkpoint to continue from; None: a new run.
-        init_from: checkpoint whose weights a new run begins with.
+        stored: checkpoint to continue from, or None for a new run.
+        init_from: checkpoint whose weights a new run starts with.
         show_progress: as in ``RunRequest``.
     """
 
@@ -148,11 +148,10 @@ def start_or_continue(
 
     Args:
         request: the run.
-        report: is called with the outcome as soon as it is known; ending Ray takes longer.
+        report: called with the outcome as soon as it is known, because ending Ray takes longer.
 
     Raises:
-        UserError: the request contradicts itself or the run, or something could not be read or
-            written.
+        UserError: the request contradicts itself or the run, or a file cannot be read or written.
     """
     settings = _resolve(request)
     chosen = choose(request.root, settings.config, request.run)
@@ -180,10 +179,10 @@ def start_or_continue(
 
 
 def newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
-    """Returns the newest of a run's checkpoints that it can continue from; None if it has none.
+    """Returns the newest checkpoint that a run can continue from, or None if it has no checkpoint.
 
     Raises:
-        UserError: all are damaged or hold no more than an agent.
+        UserError: every checkpoint is damaged or contains only an agent.
     """
     for path in reversed(saved):
         try:
@@ -193,27 +192,27 @@ def newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
         except UserError as error:
             if path == saved[0]:
                 raise
-            logger.warning("%s; the checkpoint before it is used", error)
+            logger.warning("%s; the previous checkpoint is used", error)
     return None
 
 
 def check_resumable(stored: checkpoint.Checkpoint) -> None:
-    """Raises a UserError for a checkpoint that holds only an agent."""
+    """Raises a UserError for a checkpoint that contains only an agent."""
     if stored.agent_only or "counters" not in stored.arrays:
-        advice = "INIT_FROM= (--init-from) begins another run with its weights"
+        advice = "INIT_FROM= (--init-from) starts another run with its weights"
         raise UserError(
-            f"'{stored.path}' holds an agent and nothing to continue its run with; {advice}"
+            f"'{stored.path}' contains an agent, but no training state to continue from; {advice}"
         )
 
 
 def _resolve(request: RunRequest) -> ResolvedSettings:
-    """Returns the settings of a new run, with what depends on this machine."""
+    """Returns the settings of a new run, including those that depend on this machine."""
     game = identify(request.settings.game).id
     kwargs = stored_arguments(request.root, game, request.run)
     settings = request.settings.resolve(kwargs)
     config = for_this_machine(settings.config)
     if request.address and not config.machine.actors:
-        raise UserError("--address is of the Ray cluster that actors run on: it wants --actors N")
+        raise UserError("--address is the Ray cluster for actors: it needs --actors N")
     return replace(settings, config=config)
 
 
@@ -223,10 +222,10 @@ def _continued_settings(
     directory: Path,
     stored: checkpoint.Checkpoint,
 ) -> ResolvedSettings:
-    """Returns the settings of a run that is continued: its own, and what may change of them."""
+    """Returns the settings of a continued run: its own, with the requested changes."""
     if request.init_from:
-        advice = "so --init-from comes too late; choose another run directory"
-        raise UserError(f"'{directory}' has begun already, {advice}")
+        advice = "so --init-from does not apply; choose another run directory"
+        raise UserError(f"'{directory}' already has a checkpoint, {advice}")
     own, notes = own_config(directory, stored.path)
     config = merge(own, settings.config, set(settings.requested))
     shipped = settings.config
@@ -275,7 +274,7 @@ def _unfinished_notes(game_directory: Path) -> list[str]:
 
 @contextmanager
 def _ray_for_actors(config: Config, address: str | None) -> Iterator[None]:
-    """Context with a Ray cluster, for a run with actors."""
+    """Connects to a Ray cluster for a run with actors; does nothing for other runs."""
     if not config.machine.actors:
         yield
         return
@@ -329,16 +328,16 @@ def _make_training(job: _Job) -> "Training":
 
 
 def _copy_weights(training: "Training", origin: Path) -> None:
-    """Begins with the weights of another run."""
+    """Copies the weights of another run into a new one."""
     from atari_dqn.agent.pretrained import load_agent, start_from
 
     has_same_actions = start_from(training.agent, load_agent(origin))
-    reservation = "" if has_same_actions else "; the output layers start anew: the actions differ"
+    reservation = "" if has_same_actions else "; the actions differ, so the output layers are new"
     logger.info(f"weights from {origin}{reservation}")
 
 
 def _restore(training: "Training", job: _Job) -> None:
-    """Restores a run from its checkpoint, or clears the logs of one that has none."""
+    """Restores a run from its checkpoint, or clears the logs of a run without one."""
     from atari_dqn.training.logs import cut_logs
 
     if job.stored is None:
@@ -348,5 +347,5 @@ def _restore(training: "Training", job: _Job) -> None:
     logger.info(f"continuing at step {training.steps}")
     if not is_exact:
         logger.warning(
-            "the running episodes could not be repeated exactly; they go on from where they came to"
+            "the running episodes could not be repeated exactly; they continue from where they are"
         )

@@ -29,7 +29,7 @@ BAD_WORDS = [
         ["train", "--game", "pong", "--actors", "3"],
         "training.environments = 16 cannot be divided equally among 3 actors",
     ),
-    (["train", "--game", "pong", "--address", "auto"], "it wants --actors N"),
+    (["train", "--game", "pong", "--address", "auto"], "it needs --actors N"),
     (["train", "--game", "BrekoutDeterministic-v4"], "did you mean 'BreakoutDeterministic-v4'?"),
     (
         ["train", "--game", "BreakoutDeterministic-v7"],
@@ -40,7 +40,7 @@ BAD_WORDS = [
     (["train", "--game", GAME, "--agent.gamma", "2"], "agent.gamma = 2"),
     (["train", "--game", GAME, "--agent.gamma", "high"], "agent.gamma = 'high'"),
     (["train", "--game", GAME, "--agent.n_step", "2.5"], "agent.n_step = 2.5"),
-    (["train", "--game", GAME, "--agent.gamma"], "--agent.gamma wants a value"),
+    (["train", "--game", GAME, "--agent.gamma"], "--agent.gamma needs a value"),
     (["train", "--game", GAME, "--network.torso", "natur"], "did you mean 'nature'?"),
     (["train", "--game", GAME, "--config", "natur"], "did you mean 'nature'?"),
     (["train", "--game", GAME, "--protocol", "dopmine"], "did you mean 'dopamine'?"),
@@ -70,10 +70,10 @@ BAD_WORDS = [
     (["eval", "nowhere", "--epsilon", "2"], "'2' is not a probability"),
     (["eval", "nowhere", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
     (["record", "nowhere", "--out", "episode.avi"], "must end in .gif or .mp4"),
-    (["record", "--out", "a.gif"], "wants a checkpoint or --replay"),
+    (["record", "--out", "a.gif"], "needs either a checkpoint or --replay"),
     (
         ["record", "nowhere", "--out", "a.gif", "--replay", "b.json"],
-        "wants a checkpoint or --replay",
+        "needs either a checkpoint or --replay",
     ),
     (
         ["record", "--replay", "nowhere.json", "--out", "a.gif"],
@@ -81,11 +81,11 @@ BAD_WORDS = [
     ),
     (
         ["record", "--replay", "b.json", "--out", "a.gif", "--seed", "2"],
-        "--seed is for a checkpoint",
+        "--seed needs a checkpoint",
     ),
     (
         ["record", "--replay", "b.json", "--out", "a.gif", "--annotated"],
-        "--annotated wants a checkpoint",
+        "--annotated needs a checkpoint",
     ),
     (
         ["record", "nowhere", "--out", "a.gif", "--scale", "5"],
@@ -102,7 +102,10 @@ BAD_WORDS = [
 
 BAD_CHECKPOINTS = [
     (["eval", "{run}", "--game", "Pong"], "plays BreakoutDeterministic-v4, not Pong"),
-    (["eval", "{run}", "--game", "breakout", "--protocol", "machado"], "knows actions 4"),
+    (
+        ["eval", "{run}", "--game", "breakout", "--protocol", "machado"],
+        "the number of actions is 4, but",
+    ),
     (["eval", "{run}", "--protocol", "dopamine"], "contradicts"),
     (["eval", "{empty}"], "no complete checkpoint in"),
     (["eval", "{truncated}"], "damaged checkpoint: "),
@@ -112,7 +115,7 @@ BAD_CHECKPOINTS = [
     (["record", "{run}", "--out", "{file}/episode.gif"], "is no directory"),
     (
         ["export", "{run}", "--out", "agent.h5"],
-        "wanted is NAME.keras, NAME.onnx, or a name without a dot",
+        "give NAME.keras, NAME.onnx, or a name without a dot",
     ),
     (["export", "nowhere", "--out", "agent.keras"], "nowhere"),
     (["export", "{run}"], "--out"),
@@ -128,7 +131,10 @@ BAD_CHECKPOINTS = [
         ["train", "--game", GAME, "--run-dir", "{run}", "--agent.gamma", "0.5"],
         "has agent.gamma = 0.99, so it cannot continue",
     ),
-    (["train", "--game", GAME, "--run-dir", "{run}", "--init-from", "{run}"], "has begun already"),
+    (
+        ["train", "--game", GAME, "--run-dir", "{run}", "--init-from", "{run}"],
+        "already has a checkpoint",
+    ),
     (
         ["train", "--game", "Pong", "--run-dir", "{run}"],
         "this run plays BreakoutDeterministic-v4, not Pong",

@@ -72,9 +72,9 @@ def test_all_that_is_promised_is_there_and_small(released: Path) -> None:
         (["release", "checkpoints/released/small", "--out", "other"], "lacks run.json"),
         (
             ["train", "--game", GAME, "--run-dir", "checkpoints/released/small"],
-            "nothing to continue its run with",
+            "no training state to continue from",
         ),
-        (["digest", "checkpoints/released/small"], "nothing to continue its run with"),
+        (["digest", "checkpoints/released/small"], "no training state to continue from"),
     ],
 )
 def test_what_a_released_agent_is_not_for_is_said_in_one_line(

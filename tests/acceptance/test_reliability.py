@@ -68,7 +68,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
         assert said == "", "a checkpoint without a manifest was never complete"
     else:
         assert f"damaged checkpoint: {run_directory / name} is" in said
-        assert "the checkpoint before it is used" in said
+        assert "the previous checkpoint is used" in said
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -105,7 +105,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_ends_the_sam
         )
         digests.append(run("digest", f"checkpoints/{GAME}/first", cwd=user).stdout)
     assert re.search(
-        r"damaged checkpoint: .*manifest.json is .*; the checkpoint before it is used",
+        r"damaged checkpoint: .*manifest.json is .*; the previous checkpoint is used",
         answer.stderr,
     )
     assert "continuing at step 960" in answer.stderr

@@ -249,8 +249,8 @@ def test_ctrl_c_saves_every_run_and_the_folder_says_how_to_go_on(tmp_path: Path)
     )  # as a terminal does: to everything that was started from it
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
-    assert "stopping: each run ends its step and saves" in errors
-    assert "to go on: atari-dqn sweep --out s" in errors
+    assert "stopping: each run finishes its step and saves" in errors
+    assert "to continue: atari-dqn sweep --out s" in errors
     assert sorted(row["state"] for row in table(out).values()) == ["stopped", "stopped", "stopped"]
     assert len(list(out.glob("*/*/step-*"))) == 2, "the third had not begun"
     # A shorter plan, so that it soon ends: what is beyond it is complete.

@@ -174,7 +174,7 @@ def test_closed_standard_output_is_one_line(tmp_path: Path) -> None:
         process = started([*COMMAND, *words], tmp_path, **options)
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 2
-        assert errors == "error: standard output is closed; /dev/null would do\n"
+        assert errors == "error: standard output is closed; redirect it to /dev/null\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -332,7 +332,7 @@ def test_a_port_without_a_server_and_a_port_that_is_taken_are_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["gallery", "--videos", str(tmp_path), "--port", "1234"]) == 2
-    assert "--port is for --live" in capsys.readouterr().err
+    assert "--port needs --live" in capsys.readouterr().err
     with Server(tmp_path, 0) as server:
         taken = str(server.server_port)
         assert (

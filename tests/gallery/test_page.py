@@ -317,7 +317,7 @@ def test_other_protocols_and_gifs_side_by_side_say_so(page: Page) -> None:
     page.locator(".card", has_text="11").last.scroll_into_view_if_needed()
     page.locator(".card .score", has_text="11").click()
     expect(page.locator("#stage-hint")).to_contain_text(
-        "A GIF cannot be kept in step: both were started together"
+        "GIFs cannot be synchronized. Both started together"
     )
     expect(page.locator("#slots img")).to_have_attribute(
         "alt", re.compile(r"dueling-seed1, after 200,000 .* score 11$")
@@ -340,7 +340,7 @@ def test_filters_narrow_what_is_shown(shared: Page) -> None:
     expect(shared.locator("#results tbody tr")).to_have_count(1)
     shared.locator("#filter-min").fill("10000")
     shared.locator("#filter-max").fill("")
-    expect(shared.locator("#loading")).to_have_text("No run passes the filters.")
+    expect(shared.locator("#loading")).to_have_text("No run matches the filters.")
     shared.locator("#filter-clear").click()
     expect(shared.locator(".game:visible")).to_have_count(2)
 

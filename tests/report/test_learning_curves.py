@@ -121,7 +121,7 @@ def test_what_is_no_run_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plot", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"error: '{tmp_path}' is no run: it has no episodes.csv\n"
+    assert capsys.readouterr().err == f"error: '{tmp_path}' is not a run: it has no episodes.csv\n"
     with pytest.raises(UserError, match="no episode has ended"):
         plot_runs([write_run(tmp_path / "empty", [])], tmp_path / "curves")
     (tmp_path / "file").write_text("", encoding="utf-8")

@@ -115,7 +115,7 @@ def test_a_run_that_goes_on_has_no_training_score_yet(tmp_path: Path) -> None:
     (running / "metrics.csv").write_text("steps,score\n600,0\n")
     found, notes = read_results([tmp_path], tmp_path / "videos")
     assert [part.run for part in found] == ["done"]
-    assert notes == [f"'{running}' has not come to its end yet: its training score is left out"]
+    assert notes == [f"'{running}' is not complete yet: its training score is left out"]
 
 
 def test_a_run_whose_last_part_ended_no_episode_has_no_training_score(tmp_path: Path) -> None:
@@ -284,7 +284,8 @@ def test_the_command(
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("nothing", "there is no 'nothing'"), ("empty", "holds no complete run")]
+    ("name", "message"),
+    [("nothing", "there is no 'nothing'"), ("empty", "contains no complete run")],
 )
 def test_nothing_to_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str

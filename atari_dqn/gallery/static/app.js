@@ -1,5 +1,5 @@
 "use strict";
-// The beginning, the filters, the keyboard, and newer data where a run is followed.
+// The start of the page, its filters, its keyboard shortcuts, and live updates.
 (() => {
   const { el, byId, text, player } = Gallery;
   const SECONDS_BETWEEN_LOOKS = 2;
@@ -14,7 +14,7 @@
     const count = model.recordings.filter(Gallery.passes.recording).length;
     byId("filter-clear").hidden = !filtering;
     byId("filter-result").textContent = filtering ? `${text.whole(count)} of ${text.count(model.recordings.length, "recording")}` : "";
-    const nothing = model.runs.length === 0 ? "Nothing has been recorded yet. This page fills itself as soon as a run has written something." : "No run passes the filters.";
+    const nothing = model.runs.length === 0 ? "Nothing has been recorded yet. The page updates as soon as a run writes something." : "No run matches the filters.";
     byId("loading").textContent = nothing;
     byId("loading").hidden = model.runs.some(Gallery.passes.run);
   };
@@ -32,7 +32,7 @@
     showViews();
   };
 
-  /** On a wide screen the player begins with the best of the game that has most to show. */
+  /** On a wide screen, the player starts with the best recording of the game with the most recordings. */
   const showFirst = () => {
     const [game] = [...model.games].sort((a, b) => count(b) - count(a));
     const [best] = model.recordings.filter((one) => one.run.game === game?.id).sort((a, b) => Boolean(b.mp4) - Boolean(a.mp4) || b.score - a.score);
@@ -52,7 +52,7 @@
     if (first && wide.matches) showFirst();
   };
 
-  // --- newer data
+  // --- live updates
 
   const follow = () => {
     let seen = null;
@@ -124,7 +124,7 @@
     byId("open-settings").addEventListener("click", () => Gallery.settings.open());
     for (const name of ["help", "settings"]) {
       byId(`close-${name}`).addEventListener("click", () => byId(name).close());
-      // A click beside a sheet closes it.
+      // A click outside a sheet closes it.
       byId(name).addEventListener("click", (event) => event.target === byId(name) && byId(name).close());
     }
     Gallery.settings.listen();
@@ -132,7 +132,7 @@
   };
 
   if (!window.galleryData) {
-    byId("loading").textContent = "The folder “gallery” beside this page is missing: send or move both together.";
+    byId("loading").textContent = "The folder “gallery” next to this page is missing. Move or send the two together.";
     return;
   }
   listen();

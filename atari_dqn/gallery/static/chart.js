@@ -1,8 +1,8 @@
 "use strict";
-// Learning curves, drawn by Plotly once they come into view; it is loaded after the page has been painted.
+// Learning curves. Plotly is loaded after the first paint, and draws a chart when it comes into view.
 (() => {
   const { el, text } = Gallery;
-  const MOST_MARKS = 200; // recordings drawn on one curve; all are in the row below it
+  const MOST_MARKS = 200; // recordings drawn on one curve; the row below it has all
   const waiting = new Set();
   let library = null;
 
@@ -18,19 +18,19 @@
   const evenly = (list, most) => (list.length <= most ? list : Array.from({ length: most }, (_, place) => list[Math.round((place * (list.length - 1)) / (most - 1))]));
 
   const lines = (run) => {
-    const colour = variable(`--series-${run.colour}`);
+    const color = variable(`--series-${run.color}`);
     const common = { name: "", showlegend: false, meta: run.key };
     const traces = [];
     if (run.curve?.steps.length) {
       const { steps, score, epsilon } = run.curve;
-      const said = epsilon.map((value) => (value === null ? "" : `<br>epsilon ${value}`));
+      const epsilonTexts = epsilon.map((value) => (value === null ? "" : `<br>epsilon ${value}`));
       traces.push({
         ...common,
         x: steps,
         y: score,
-        customdata: said,
+        customdata: epsilonTexts,
         mode: "lines",
-        line: { color: colour, width: 2, dash: run.dash },
+        line: { color: color, width: 2, dash: run.dash },
         hovertemplate: "%{meta[1]}<br>step %{x:,}<br>score %{y:.4~g}%{customdata}",
         meta: [run.key, escaped(run.name)],
       });
@@ -41,9 +41,9 @@
         x: run.means.steps,
         y: run.means.mean,
         mode: "lines",
-        line: { color: colour, width: 1, dash: "dot" },
+        line: { color: color, width: 1, dash: "dot" },
         opacity: 0.8,
-        hovertemplate: "%{meta[1]}<br>step %{x:,}<br>mean of a short evaluation %{y:.4~g}",
+        hovertemplate: "%{meta[1]}<br>step %{x:,}<br>mean of an evaluation in training %{y:.4~g}",
         meta: [run.key, escaped(run.name)],
       });
     }
@@ -56,7 +56,7 @@
         customdata: shown.map((one) => `${one.rank ? `${one.rank} ` : ""}episode, epsilon ${escaped(one.conditions.epsilon)}`),
         ids: shown.map((one) => one.id),
         mode: "markers",
-        marker: { color: variable("--surface"), size: 8, line: { color: colour, width: 2 } },
+        marker: { color: variable("--surface"), size: 8, line: { color: color, width: 2 } },
         hovertemplate: "%{meta[1]}<br>step %{x:,}<br>score %{y:.4~g}, recorded<br>%{customdata}",
         meta: [run.key, escaped(run.name)],
       });
@@ -64,7 +64,7 @@
     return traces;
   };
 
-  // Plotly reads a few tags in texts.
+  // Plotly interprets some HTML tags in text.
   const escaped = (name) => name.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
   const chosenMarks = (runs) => {
@@ -73,13 +73,13 @@
       x: chosen.map((one) => one.steps),
       y: chosen.map((one) => one.score),
       mode: "markers",
-      marker: { color: chosen.map((one) => variable(`--series-${one.run.colour}`)), size: 14, line: { color: variable("--ink"), width: 2 } },
+      marker: { color: chosen.map((one) => variable(`--series-${one.run.color}`)), size: 14, line: { color: variable("--ink"), width: 2 } },
       hoverinfo: "skip",
       showlegend: false,
     };
   };
 
-  /** Room for the lines of reference: they have no points of their own. */
+  /** Invisible points that make room for the reference lines, which do not affect the axis range. */
   const room = (shapes) => ({
     x: shapes.map(() => 0),
     y: shapes.map((shape) => shape.y0),
@@ -104,7 +104,7 @@
     });
     const scores = runs.flatMap((run) => [...(run.curve?.score ?? []), ...run.recordings.map((one) => one.score)]);
     const highest = scores.reduce((high, score) => Math.max(high, score), -Infinity);
-    // A human's score far above the curves would press them flat.
+    // A human score far above the curves would flatten them.
     const shapes = game.reference
       ? [reference(game.reference[0], "random"), ...(highest > game.reference[1] * 0.5 ? [reference(game.reference[1], "human")] : [])]
       : [];
@@ -139,7 +139,7 @@
     try {
       await loadLibrary();
     } catch {
-      chart.place.replaceChildren(el("p", { class: "empty" }, "The curves need gallery/plotly.min.js, which is missing."));
+      chart.place.replaceChildren(el("p", { class: "empty" }, "The learning curves need gallery/plotly.min.js, which is missing."));
       return;
     }
     const look = layout(game, runs);
@@ -169,13 +169,13 @@
 
   const charts = new Set();
   waiting.add("first paint");
-  /** From now on curves are drawn. */
+  /** Starts drawing charts. */
   Gallery.startCharts = () => {
     waiting.clear();
     for (const chart of charts) if (chart.near) redraw(chart);
   };
 
-  /** A place for the curves of a game's runs. */
+  /** Creates a chart for the runs of a game. */
   Gallery.chart = () => {
     const place = el("div", { class: "chart", role: "img" });
     const chart = { place, game: null, runs: [], near: false, stale: true, drawn: false };
@@ -188,9 +188,9 @@
         Object.assign(chart, { game, runs });
         const names = runs.map((run) => {
           const score = run.curve?.score.at(-1);
-          return `${run.name}${score === undefined ? "" : `, ${text.number(score)} at last`}`;
+          return `${run.name}${score === undefined ? "" : `, ${text.number(score)} at the end`}`;
         });
-        place.setAttribute("aria-label", `Learning curves, score by agent steps: ${names.join("; ") || "none shown"}. The recordings follow as pictures.`);
+        place.setAttribute("aria-label", `Learning curves, score by agent steps: ${names.join("; ") || "none shown"}. The recordings follow below.`);
         redraw(chart);
       },
     };

@@ -1,11 +1,11 @@
 "use strict";
-// One clock for several videos: the longest leads, and the others follow it.
+// A clock that synchronizes videos: the longest one leads, and the others follow.
 (() => {
-  const SEEK_BEYOND = 0.2; // seconds of drift; less is made up for by a slightly other speed
+  const SEEK_BEYOND = 0.2; // seconds of drift; a smaller drift is corrected by the playback rate
 
   /**
-   * @param videos - says which videos there are now.
-   * @param changed - is called with the time in seconds whenever there is something new to show.
+   * @param videos - returns the current videos.
+   * @param changed - called with the time in seconds after every change.
    */
   Gallery.clock = (videos, changed) => {
     const clock = { playing: false, rate: 1 };
@@ -56,7 +56,7 @@
       for (const video of videos()) video.playbackRate = rate;
     };
 
-    /** A video that has just been loaded goes where the others are. */
+    /** Moves a video that has just been loaded to the time of the others. */
     clock.join = (video) => {
       const leader = clock.leader();
       if (leader && leader !== video) video.currentTime = Math.min(leader.currentTime, video.duration);
@@ -65,7 +65,7 @@
       changed(clock.now());
     };
 
-    /** Videos that were moved within the page have stopped. */
+    /** Restarts videos, which stop when they are moved within the page. */
     clock.resume = () => clock.playing && videos().forEach(start);
 
     const tick = () => {

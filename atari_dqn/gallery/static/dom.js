@@ -1,10 +1,10 @@
 "use strict";
-// Elements and texts. Whatever comes from data goes in as text, never as markup.
+// Elements and texts. Data is inserted as text, never as markup.
 window.Gallery = {};
 
 Gallery.byId = (id) => document.getElementById(id);
 
-/** An element with attributes, listeners ("onclick": function) and children; strings become text. */
+/** Creates an element with attributes, listeners ("onclick": function) and children; strings become text. */
 Gallery.el = (tag, attributes = {}, ...children) => {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -19,7 +19,7 @@ Gallery.el = (tag, attributes = {}, ...children) => {
 Gallery.text = {
   number: (value) => value.toLocaleString("en", { maximumFractionDigits: 2 }).replace("-", "\u2212"),
   whole: (value) => value.toLocaleString("en", { maximumFractionDigits: 0 }),
-  /** 250000 as 250k. */
+  /** Formats 250000 as 250k. */
   short: (value) => value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 }).replace("K", "k"),
   clock: (seconds) => {
     const whole = Math.floor(seconds + 1e-6);
@@ -28,10 +28,10 @@ Gallery.text = {
   count: (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`,
 };
 
-/** A path in the folder as an address that a browser reads the same way. */
+/** Encodes a path below the videos as a URL. */
 Gallery.address = (path) => path.split("/").map(encodeURIComponent).join("/");
 
-/** The children, but only where they are others than before: so nothing flickers and nothing loses its place. */
+/** Replaces the children only if the signature changes, so that nothing flickers or loses its scroll position. */
 Gallery.show = (parent, signature, children) => {
   if (parent.dataset.shown === signature) return false;
   parent.dataset.shown = signature;

@@ -1,5 +1,5 @@
 "use strict";
-// One section for each game: its curves, which runs are shown, and each run's recordings in the order of its training.
+// A section for each game: its learning curves, a legend to show or hide runs, and each run's recordings in training order.
 (() => {
   const { el, text } = Gallery;
   const PAGE = 48; // recordings added to a row at a time
@@ -26,13 +26,13 @@
     );
     const second = el(
       "button",
-      { type: "button", class: "beside", tabindex: "-1", "aria-label": `Put beside: ${Gallery.describe(one)}`, title: "Put beside the one that is shown (c)", onclick: () => Gallery.player.beside(one) },
+      { type: "button", class: "beside", tabindex: "-1", "aria-label": `Compare: ${Gallery.describe(one)}`, title: "Show beside the current recording (c)", onclick: () => Gallery.player.beside(one) },
       "+",
     );
     return el("li", {}, main, second);
   };
 
-  /** A row that grows as it is scrolled, so that thousands of recordings cost what is looked at. */
+  /** A row that grows while it is scrolled, so that thousands of recordings cost only the visible ones. */
   const row = (run) => {
     const end = el("li", { class: "row-end", "aria-hidden": "true" });
     const list = el("ol", { class: "row" }, end);
@@ -87,12 +87,12 @@
         end.hidden = count >= all.length;
         if (count < PAGE) more();
         list.scrollLeft = before;
-        list.setAttribute("aria-label", `Recordings of run ${run.name}, in the order of its training`);
+        list.setAttribute("aria-label", `Recordings of run ${run.name}, in training order`);
       },
     };
   };
 
-  /** A line from the first step to the last with a dot for each recording. */
+  /** A line from the first to the last step, with a dot for each recording. */
   const timeline = () => {
     const NS = "http://www.w3.org/2000/svg";
     const drawing = document.createElementNS(NS, "svg");
@@ -116,7 +116,7 @@
         end = Math.max(run.curve?.steps.at(-1) ?? 0, shown.at(-1)?.steps ?? 0, 1);
         path.setAttribute("d", [...new Set(shown.map((one) => Math.round((1000 * one.steps) / end)))].map((x) => `M${x} 5h0`).join(""));
         last.textContent = text.short(end);
-        track.hidden = !shown.at(-1)?.steps; // random play has no training behind it
+        track.hidden = !shown.at(-1)?.steps; // random play has no training
       },
     };
   };
@@ -135,7 +135,7 @@
       update: (newer) => {
         view.run = newer;
         const shown = newer.recordings.filter(Gallery.passes.recording);
-        article.style.setProperty("--series", `var(--series-${newer.colour})`);
+        article.style.setProperty("--series", `var(--series-${newer.color})`);
         title.replaceChildren(el("span", { class: "swatch", "data-dash": newer.dash }), newer.name);
         const scores = newer.curve?.score ?? [];
         about.textContent = [
@@ -150,8 +150,8 @@
         cards.list.hidden = shown.length === 0;
         nothing.hidden = shown.length > 0;
         nothing.textContent = newer.recordings.length
-          ? "None of its recordings pass the filters."
-          : "No recording yet: make eval CKPT=… writes one, and training does at every evaluation.";
+          ? "No recording of this run matches the filters."
+          : "No recording yet. “make eval CKPT=…” writes some, and so does every evaluation during training.";
       },
     };
     return view;
@@ -166,7 +166,7 @@
         {
           type: "button",
           class: "legend",
-          style: `--series: var(--series-${run.colour})`,
+          style: `--series: var(--series-${run.color})`,
           "aria-pressed": String(!Gallery.state.hidden.has(run.key)),
           title: "Show or hide",
           onclick: ({ currentTarget }) => {
@@ -181,7 +181,7 @@
       ),
     );
 
-  /** Says so where curves that are drawn together were not played under the same conditions. */
+  /** Warns about runs in one chart that were trained under different conditions. */
   const protocolNote = (runs) => {
     const conditions = runs.filter((run) => run.curve?.steps.length).map(Gallery.trainedUnder).filter(Boolean);
     const apart = new Map();
@@ -208,9 +208,9 @@
       const parts = [text.count(passing.length, "run"), text.count(passing.reduce((sum, run) => sum + run.recordings.filter(Gallery.passes.recording).length, 0), "recording")];
       if (newer.reference) parts.push(`random play ${text.number(newer.reference[0])}`, `human ${text.number(newer.reference[1])}`);
       about.textContent = parts.join(" · ");
-      Gallery.show(legend, JSON.stringify(passing.map((run) => [run.key, run.colour])), () => passing.map((run) => legendEntry(run, () => update(root.game))));
+      Gallery.show(legend, JSON.stringify(passing.map((run) => [run.key, run.color])), () => passing.map((run) => legendEntry(run, () => update(root.game))));
       panel.classList.toggle("no-curve", !passing.some((run) => run.curve?.steps.length || run.recordings.length));
-      const recorded = passing.some((run) => run.recordings.length) ? " Circles: recorded episodes. A click plays the recording nearest in step." : "";
+      const recorded = passing.some((run) => run.recordings.length) ? " Circles: recorded episodes. Click to play the nearest recording." : "";
       reading.textContent = `Lines: mean score of the last 100 training episodes.${recorded}`;
       legend.hidden = passing.length < 2;
       note.textContent = protocolNote(shown);
@@ -224,7 +224,7 @@
     return { root, update };
   };
 
-  /** Brings the sections up to date. */
+  /** Updates the sections. */
   Gallery.showGames = (model) => {
     for (const game of model.games) {
       if (!sections.has(game.id)) sections.set(game.id, section(game, sections.size));

@@ -1,5 +1,5 @@
 "use strict";
-// Still pictures of recordings, loaded when they come into view and let go when they leave it.
+// Thumbnails of recordings, loaded when they come into view and released when they leave it.
 (() => {
   const { el, address } = Gallery;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -13,7 +13,7 @@
     frame.replaceChildren(video);
   };
 
-  // A GIF would play by itself; its first picture does not.
+  // A canvas shows the first frame only, because a GIF image would play.
   const loadGif = (frame, one) => {
     const image = new Image();
     image.onload = () => {
@@ -58,7 +58,7 @@
     return frame;
   };
 
-  /** Lets a still picture move, or stand still again. */
+  /** Starts or stops the animation of a thumbnail. */
   Gallery.enliven = (frame, moving) => {
     const [picture] = frame.children;
     if (calm.matches || !picture) return;
@@ -72,7 +72,7 @@
     }
   };
 
-  /** Lets go of what has left the page. */
+  /** Releases the thumbnails of an element that leaves the page. */
   Gallery.forgetStills = (parent) => {
     for (const frame of parent.querySelectorAll(".still")) {
       observer.unobserve(frame);

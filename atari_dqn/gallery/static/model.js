@@ -1,16 +1,16 @@
 "use strict";
-// The data with its references resolved, what the filters let through, and the questions that views ask.
+// The data with resolved references, the filters, and functions that views share.
 (() => {
-  const COLOURS = 8;
+  const COLORS = 8;
   const DASHES = ["solid", "dash", "dot", "dashdot"];
-  // What does not change a training score although it is a setting of the environment.
+  // Settings of the environment that do not change a training score.
   const BESIDE = new Set(["environment.life_loss_ends_future"]);
 
   Gallery.read = (data) => {
     const runs = data.runs.map((run) => ({ ...run, key: `${run.game}/${run.name}`, recordings: [], evaluations: [], means: run.evaluations }));
     const games = data.games.map((game) => ({ ...game, runs: runs.filter((run) => run.game === game.id) }));
     for (const game of games) {
-      game.runs.forEach((run, place) => Object.assign(run, { colour: place % COLOURS, dash: DASHES[Math.floor(place / COLOURS) % DASHES.length] }));
+      game.runs.forEach((run, place) => Object.assign(run, { color: place % COLORS, dash: DASHES[Math.floor(place / COLORS) % DASHES.length] }));
     }
     const protocols = data.protocols;
     const resolve = (part) => ({ ...part, run: runs[part.run], conditions: protocols[part.protocol] });
@@ -45,7 +45,7 @@
     },
   };
 
-  /** The recording nearest in step; of several of one step the median one. They are in the order of their steps. */
+  /** Returns the recording nearest to a step, and the median one of several at the same step. */
   Gallery.nearest = (recordings, steps) => {
     let best = null;
     const rank = (one) => Math.abs(one.steps - steps) * 8 + (one.rank === "median" ? 0 : 2) + (one.annotated ? 1 : 0);
@@ -53,13 +53,13 @@
     return best;
   };
 
-  /** What two protocols disagree in, as [name, left, right]. */
+  /** Returns the differences of two protocols, as [name, left, right]. */
   Gallery.differences = (left, right) =>
     [...new Set([...Object.keys(left), ...Object.keys(right)])]
       .filter((name) => left[name] !== right[name])
       .map((name) => [name, left[name] ?? "not set", right[name] ?? "not set"]);
 
-  /** The conditions under which a run was trained, or null where its settings are gone. */
+  /** Returns the conditions under which a run was trained, or null if its settings are gone. */
   Gallery.trainedUnder = (run) => {
     if (!run.settings) return null;
     const names = Object.keys(run.settings).filter((name) => name.startsWith("environment.") && !BESIDE.has(name));

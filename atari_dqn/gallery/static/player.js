@@ -1,9 +1,9 @@
 "use strict";
-// The player: one recording, or two kept in step by one clock.
+// The player: one recording, or two that a clock synchronizes.
 (() => {
   const { el, byId, text, address } = Gallery;
   const SKIP_SECONDS = 2;
-  const STEP_SECONDS = 4 / 60; // of a game with the usual frame skip
+  const STEP_SECONDS = 4 / 60; // an agent step at the usual frame skip of 4
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   const slots = ["left", "right"].map((side) => ({ side, one: null, media: null, figure: null }));
@@ -32,7 +32,7 @@
       if (slot.media !== video) return;
       slot.media = one.gif
         ? el("img", { alt: label, src: address(one.gif[0]) })
-        : el("p", { class: "no-media" }, "This browser cannot play the file, or it is gone.");
+        : el("p", { class: "no-media" }, "The file is missing, or this browser cannot play it.");
       video.replaceWith(slot.media);
       showAll();
     });
@@ -40,7 +40,7 @@
     return video;
   };
 
-  /** A GIF has no clock: all that can be done is to begin anew, together. */
+  /** Restarts all GIFs together, which is the only way to synchronize them. */
   const restartGifs = () => {
     for (const { media, one } of open()) if (media instanceof HTMLImageElement) media.src = `${address(one.gif[0])}?${Date.now()}`;
   };
@@ -55,7 +55,7 @@
     byId("speed").value = String(rate);
   };
 
-  // --- what is chosen
+  // --- selection
 
   const put = (place, one) => {
     const slot = slots[place];
@@ -73,7 +73,7 @@
     showAll();
     if (clock.playing) clock.play();
   };
-  /** Shows a recording beside the one that is there. */
+  /** Shows a recording beside the current one. */
   const beside = (one) => {
     player.comparing = true;
     player.active = slots[0].one && slots[0].one !== one ? 1 : 0;
@@ -116,15 +116,15 @@
     const { one } = slot;
     const active = place === player.active;
     if (!one) {
-      const hint = player.comparing ? "Choose what to put beside it: a point of a curve, or a picture." : "Choose a point of a curve, or a picture in a row.";
+      const hint = player.comparing ? "Choose a second recording: click a point of a curve or a thumbnail." : "Click a point of a curve or a thumbnail.";
       return el("figure", { class: "slot empty-slot", "data-active": String(active && player.comparing) }, el("div", { class: "screen" }, el("p", {}, hint)));
     }
     const caption = [
-      el("span", { class: "swatch", style: `--series: var(--series-${one.run.colour})` }),
+      el("span", { class: "swatch", style: `--series: var(--series-${one.run.color})` }),
       el("span", { class: "score" }, text.number(one.score)),
       el("span", { class: "quiet" }, `at ${text.short(one.steps)} steps${one.rank ? `, ${one.rank}` : ""}`),
     ];
-    const pick = el("button", { type: "button", class: "pick-side", "aria-pressed": String(active), onclick: () => activate(place) }, `Choose for the ${slot.side}`);
+    const pick = el("button", { type: "button", class: "pick-side", "aria-pressed": String(active), onclick: () => activate(place) }, `Select the ${slot.side} side`);
     return el(
       "figure",
       { class: "slot", "data-active": String(active && player.comparing) },
@@ -159,8 +159,8 @@
     const [left, right] = open().map((slot) => slot.one);
     const found = [];
     const gifs = open().filter(({ media }) => media instanceof HTMLImageElement).length;
-    if (gifs && left && right) found.push("A GIF cannot be kept in step: both were started together; “from the beginning” does so again.");
-    else if (gifs) found.push("A GIF plays by itself: it can be restarted, not paused.");
+    if (gifs && left && right) found.push("GIFs cannot be synchronized. Both started together, and “Restart” starts them together again.");
+    else if (gifs) found.push("A GIF can be restarted, but not paused.");
     for (const { one, media } of open()) {
       const [, seconds] = (media instanceof HTMLImageElement ? one?.gif : one?.mp4) ?? [];
       if (one && seconds < one.seconds - 0.5) found.push(`The file shows the first ${text.clock(seconds)} of ${text.clock(one.seconds)}.`);
@@ -174,7 +174,7 @@
     if (!one) return byId("facts").replaceChildren();
     const { protocol, epsilon } = one.conditions;
     const files = ["mp4", "gif"].filter((kind) => one[kind]).map((kind) => el("a", { href: address(one[kind][0]), target: "_blank", rel: "noopener" }, kind.toUpperCase()));
-    const names = { evaluation: "evaluation", training: "short evaluation in training", random: "random play", record: "recorded by hand" };
+    const names = { evaluation: "evaluation", training: "evaluation during training", random: "random play", record: "single recording" };
     return byId("facts").replaceChildren(
       el(
         "dl",
@@ -200,9 +200,9 @@
     byId("earlier").disabled = place <= 0;
     byId("later").disabled = place < 0 || place >= line.length - 1;
     if (!current()) return;
-    const said = `step ${text.whole(current().steps)}`;
-    byId("training-step").textContent = `${said} · ${Math.max(place, 0) + 1} of ${line.length}`;
-    slider.setAttribute("aria-valuetext", `${said}, score ${text.number(current().score)}`);
+    const label = `step ${text.whole(current().steps)}`;
+    byId("training-step").textContent = `${label} · ${Math.max(place, 0) + 1} of ${line.length}`;
+    slider.setAttribute("aria-valuetext", `${label}, score ${text.number(current().score)}`);
   };
 
   const showTime = (now = clock.now()) => {
@@ -224,9 +224,9 @@
 
   const showAll = () => {
     showSlots();
-    for (const [id, said] of [["stage-note", warning()], ["stage-hint", hint()]]) {
-      byId(id).hidden = !said;
-      byId(id).textContent = said;
+    for (const [id, message] of [["stage-note", warning()], ["stage-hint", hint()]]) {
+      byId(id).hidden = !message;
+      byId(id).textContent = message;
     }
     byId("compare").setAttribute("aria-pressed", String(player.comparing));
     showFacts();
@@ -235,7 +235,7 @@
     document.dispatchEvent(new Event("chosen"));
   };
 
-  /** Goes on with newer data. */
+  /** Updates the player with newer data. */
   const refresh = (newer) => {
     model = newer;
     slots.forEach((slot) => {

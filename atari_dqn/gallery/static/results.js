@@ -11,7 +11,7 @@
     ["Mean ± SE", (one) => [el("strong", {}, text.number(one.mean)), margin(one)], "figure"],
     ["Median", (one) => text.number(one.median), "figure"],
     ["Range", (one) => `${text.number(one.min)} to ${text.number(one.max)}`, "figure"],
-    ["Human-normalised", (one) => (one.human_normalised === null ? "–" : one.human_normalised.toFixed(2)), "figure"],
+    ["Human-normalized", (one) => (one.human_normalised === null ? "–" : one.human_normalised.toFixed(2)), "figure"],
     ["Seed", (one) => String(one.seed), "figure"],
     ["", (one) => watch(one)],
   ];
@@ -24,10 +24,10 @@
 
   const conditions = (protocol, first) => {
     const apart = Gallery.differences(first, protocol).filter(([name]) => !["protocol", "epsilon", "frame cap"].includes(name));
-    const said = [`Protocol ${protocol.protocol}`, `epsilon ${protocol.epsilon}`, `cap ${text.whole(Number(protocol["frame cap"]))} frames`];
-    said.push(...apart.slice(0, 3).map(([name, , value]) => `${name} ${value}`));
+    const parts = [`Protocol ${protocol.protocol}`, `epsilon ${protocol.epsilon}`, `cap ${text.whole(Number(protocol["frame cap"]))} frames`];
+    parts.push(...apart.slice(0, 3).map(([name, , value]) => `${name} ${value}`));
     const list = Object.entries(protocol).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)));
-    return el("details", {}, el("summary", {}, said.join(", ")), el("dl", { class: "facts" }, list));
+    return el("details", {}, el("summary", {}, parts.join(", ")), el("dl", { class: "facts" }, list));
   };
 
   const table = (game, rows) => {
@@ -48,14 +48,14 @@
     return el("div", { class: "panel" }, el("h3", {}, game.id), protocols.length > 1 && el("p", { class: "note" }, warning), parts);
   };
 
-  /** Brings the tables up to date. */
+  /** Updates the tables. */
   Gallery.showResults = (model) => {
     const passing = model.evaluations.filter(Gallery.passes.evaluation);
     byId("results").hidden = model.evaluations.length === 0;
     const signature = JSON.stringify(passing.map((one) => [one.run.key, one.steps, one.mean, one.seed, one.protocol, one.run.recordings.length]));
     Gallery.show(byId("results-tables"), signature, () => {
       const blocks = model.games.map((game) => [game, passing.filter((one) => one.run.game === game.id)]).filter(([, rows]) => rows.length);
-      return blocks.length ? blocks.map(([game, rows]) => block(model, game, rows)) : [el("p", { class: "quiet" }, "No evaluation passes the filters.")];
+      return blocks.length ? blocks.map(([game, rows]) => block(model, game, rows)) : [el("p", { class: "quiet" }, "No evaluation matches the filters.")];
     });
   };
 })();

@@ -1,5 +1,5 @@
 "use strict";
-// A run's settings, and what differs between two.
+// The settings of a run, or the differences between two runs.
 (() => {
   const { el, byId } = Gallery;
   let runs = [];
@@ -18,7 +18,7 @@
   const chosen = (id) => runs.find((run) => run.key === byId(id).value);
   const update = () => {
     const [left, right] = [chosen("settings-a"), chosen("settings-b")];
-    const content = left ? table(left, right, byId("settings-differ").checked) : el("p", { class: "empty" }, "No run's settings are here: they are in config.toml of a run below checkpoints.");
+    const content = left ? table(left, right, byId("settings-differ").checked) : el("p", { class: "empty" }, "No run has settings here. They come from config.toml in the directory of a run.");
     byId("settings-table").replaceChildren(content);
     byId("settings-differ").closest("label").hidden = !right;
   };
@@ -33,10 +33,10 @@
     refresh: (model) => {
       runs = model.runs.filter((run) => run.settings);
       fill(byId("settings-a"), []);
-      fill(byId("settings-b"), [el("option", { value: "" }, "no other")]);
+      fill(byId("settings-b"), [el("option", { value: "" }, "none")]);
       if (byId("settings").open) update();
     },
-    /** Opens the sheet at a run, beside the one that is shown last. */
+    /** Opens the sheet for a run, compared with the run that was chosen last. */
     open: (run = null) => {
       if (run) byId("settings-a").value = run.key;
       if (byId("settings-b").value === byId("settings-a").value) byId("settings-b").value = "";

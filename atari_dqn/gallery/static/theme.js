@@ -1,5 +1,5 @@
 "use strict";
-// Light or dark as chosen before, or else as the system is.
+// The light or dark theme: the stored choice, or else that of the system.
 (() => {
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -19,7 +19,7 @@
     try {
       localStorage.setItem("gallery-theme", root.dataset.chosen);
     } catch {
-      // Where nothing may be stored, the choice lasts as long as the page.
+      // If nothing can be stored, the choice lasts as long as the page.
     }
     apply();
   };
