@@ -401,7 +401,7 @@ class ExplorationSettings(Section):
     )
     spread: float = setting(
         0.0,
-        "environment i of N uses epsilon ** (1 + spread * i / (N - 1)); 0 means one epsilon for all",
+        "environment i of N uses epsilon ** (1 + spread * i / (N - 1)); 0 means the same for all",
         source="Horgan et al. 2018, section 4 (alpha)",
         ge=0,
         le=LARGEST,
