@@ -363,7 +363,7 @@ class OptimizerSettings(Section):
 
 
 class ExplorationSettings(Section):
-    """How training chooses actions after the warm-up."""
+    """The choice of actions in training, after the warm-up."""
 
     policy: Literal["greedy", "boltzmann"] = setting(
         "greedy",

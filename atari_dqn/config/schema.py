@@ -47,7 +47,7 @@ def _is_plain(value: Any) -> bool:
 
 
 class EnvironmentSettings(Section):
-    """What the agent observes and what its actions do; the environment id decides some of it."""
+    """The agent's observations and actions; the environment id decides some of these settings."""
 
     frame_skip: int | list[int] = setting(
         4,
@@ -153,7 +153,7 @@ class EnvironmentSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """How a trained agent is scored."""
+    """The evaluation of a trained agent."""
 
     episodes: int = setting(
         30,
@@ -171,7 +171,7 @@ class EvaluationSettings(Section):
 
 
 class TrainingSettings(Section):
-    """How long a run lasts, and how often it updates, logs, evaluates and saves."""
+    """The length of a run, and the periods of updates, logs, evaluations and checkpoints."""
 
     total_steps: int = setting(
         1_000_000, "length of the run", unit="agent steps", ge=1, le=MOST_STEPS
@@ -224,7 +224,7 @@ class TrainingSettings(Section):
 
 
 class RecordingSettings(Section):
-    """How episodes are recorded."""
+    """The recording of episodes."""
 
     max_seconds: int = setting(
         120, "game time after which a GIF is cut off", unit="seconds", ge=1, le=86_400
