@@ -653,7 +653,7 @@ def test_arrays_that_are_not_as_they_were_written_are_a_damaged_checkpoint(
         if not array.size or (kind == "missing" and name == "memory/priorities"):
             continue  # nothing can be wrong with nothing; without priorities they count no more
         with pytest.raises(
-            UserError, match=r"damaged checkpoint: |a checkpoint of another network: "
+            UserError, match=r"damaged checkpoint: |the checkpoint is of a different network: "
         ) as error:
             training.restore(stored._replace(arrays=arrays))  # type: ignore[arg-type]
         assert len(str(error.value).splitlines()) == 1

@@ -235,7 +235,7 @@ def fails(error: Exception) -> Any:
         (lambda render_mode=None: object(), "cannot be made .*: TypeError: .*gymnasium.Env"),
         (
             type("Spaceless", (Plain,), {"observation_space": None}),
-            "has no observation_space of Gymnasium's: None",
+            "has no valid Gymnasium observation_space: None",
         ),
     ],
 )
@@ -447,8 +447,8 @@ def test_fractions_of_bytes_are_rounded() -> None:
         (np.full((40, 40), 256, np.int64), "numbers from 256 to 256; its space promises"),
         (np.full((40, 40), np.nan, np.float32), "numbers from nan to nan"),
         (np.full((40, 40), np.inf, np.float32), "numbers from inf to inf"),
-        (np.zeros((40, 40, 4), np.uint8), r"shape \(40, 40, 4\); its space says \(40, 40\)"),
-        (np.zeros(1600, np.uint8), r"shape \(1600,\); its space says \(40, 40\)"),
+        (np.zeros((40, 40, 4), np.uint8), r"shape \(40, 40, 4\); its space has \(40, 40\)"),
+        (np.zeros(1600, np.uint8), r"shape \(1600,\); its space has \(40, 40\)"),
     ],
 )
 def test_a_picture_that_breaks_its_spaces_promise_is_refused(

@@ -198,9 +198,9 @@ def test_a_policy_may_return_a_list_or_whole_numbers_of_any_type(policy: Any) ->
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        (lambda seen: np.full(len(seen), 17), "no action 17: there are"),
-        (lambda seen: np.full(len(seen), -1), "no action -1: there are"),
-        (lambda seen: np.full(len(seen), 0.7), "type float64; wanted are 1 whole numbers"),
+        (lambda seen: np.full(len(seen), 17), "no action 17: actions go from"),
+        (lambda seen: np.full(len(seen), -1), "no action -1: actions go from"),
+        (lambda seen: np.full(len(seen), 0.7), "type float64; expected 1 whole numbers"),
         (lambda seen: 1, r"actions of shape \(\)"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The agent: acting, the target, the loss and the gradient step."""
+"""The agent: acting, the TD target, the loss and the gradient step."""

@@ -1,6 +1,6 @@
-"""The agent: an online network, a target network for the TD targets, and an optimizer.
+"""The agent: an online network, a target network and an optimizer.
 
-What one gradient step does is in ``update.py``.
+``update.py`` contains the gradient step.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,28 +30,28 @@ from atari_dqn.networks.q_network import Interface, QNetwork, build_network
 from atari_dqn.replay.batch import Batch
 from atari_dqn.runs.checkpoint import array
 
-# Several updates in one call of the graph overlap where they can, and start only once; the graph
-# grows with their number.
+# Updates in one call of the graph. They share the overhead of the call, and parts of them run in
+# parallel. The graph grows with their number.
 UPDATES_TOGETHER = 8
 
-# Dabney et al. 2018 (IQN) act on the mean of 32 random quantiles; evenly spaced ones make an
-# agent's choice repeatable.
+# Dabney et al. 2018 (IQN) act on the mean of 32 random quantiles. Here they are evenly spaced, so
+# that the agent's actions are reproducible.
 EVALUATION_SAMPLES = 32
 
 
 class Agent:
-    """Deep Q-learning (Mnih et al. 2015, Algorithm 1); its variants are settings.
+    """A deep Q-learning agent (Mnih et al. 2015, Algorithm 1), whose settings select variants.
 
     Args:
         config: the agent, network and optimizer settings, and the seed of the initial weights.
-        observation_shape: (stack, height, width), or of vectors (stack, n).
-        action_names: names of the actions to choose from, by their index.
+        observation_shape: (stack, height, width) of pictures, or (stack, n) of vectors.
+        action_names: names of the available actions, by index.
 
     Attributes:
-        online: the network that learns.
-        target: the network that values the next state.
-        acting: the one of the two that chooses actions.
-        updates: gradient steps so far.
+        online: the online network, which is trained.
+        target: the target network, which evaluates the next state.
+        acting: the acting network: one of these two.
+        updates: number of gradient steps so far.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Agent:
         self.gradient_step = GradientStep(config, self.online, self.target, self.optimizer)
         self.return_model = self.gradient_step.return_model
         self.updates = 0
-        self._noisy_passes = 0  # calls of ``explore`` so far, where the network has noise
+        self._noisy_passes = 0  # calls of ``explore`` so far with a noisy network
         self._state_before_building: dict[str, NDArray[Any]] | None = None
         self._make_graphs(pictures)
 
     def _build(self, name: str, precision: str, *seeds: int) -> keras.Model:
-        """Builds a network of the settings, whose weights depend on the given seeds too."""
+        """Builds a network from the settings; its initial weights depend on all given seeds."""
         shape = (*self.observation_shape[1:], self.observation_shape[0])
         all_seeds = (self.config.machine.seed, *seeds)
         dtype = observation_dtype(self.observation_shape).__name__
@@ -91,8 +91,8 @@ class Agent:
         shape = [None, *self.observation_shape[1:], self.observation_shape[0]]
         observations = tf.TensorSpec(shape, observation_dtype(self.observation_shape).__name__)
         count = tf.TensorSpec([], tf.int32)
-        # Networks of vectors are so small that starting each operation would take longer than
-        # computing it: they are compiled.
+        # Networks for vectors are compiled, because they are so small that starting each operation
+        # would take longer than computing it.
         compiled = not pictures
         self._values = Graph(self._compute_values, compiled, [observations])
         noisy = Graph(lambda inputs: self._compute_values(*inputs), False, [(observations, count)])
@@ -105,10 +105,10 @@ class Agent:
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Returns Q-values (N, actions) of observations (N, *observation_shape).
 
-        Pictures are bytes, vectors numbers of any type.
+        Pictures must be bytes; vectors may be numbers of any type.
 
         Raises:
-            UserError: they have another shape or type.
+            UserError: the observations have the wrong shape or type.
         """
         checked = self._checked(observations)
         if not len(checked):
@@ -120,7 +120,7 @@ class Agent:
         return np.asarray(np.argmax(self.values(observations), axis=-1), np.int32)
 
     def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
-        """Acts as ``act`` does, with new noise each time where the network has noise.
+        """Returns actions as ``act`` does, with new noise in each call if the network is noisy.
 
         Fortunato et al. 2018, section 3.1.
         """
@@ -133,10 +133,10 @@ class Agent:
         return np.asarray(np.argmax(values, axis=-1), np.int32)
 
     def _checked(self, observations: Any) -> NDArray[Any]:
-        """Returns observations as the network takes them.
+        """Returns the observations in the type that the network expects.
 
         Raises:
-            UserError: they have another shape or type; the message names what is wanted.
+            UserError: they have the wrong shape or type; the message names the right one.
         """
         given = np.asarray(observations)
         shape = self.observation_shape
@@ -145,31 +145,31 @@ class Agent:
         right_type = given.dtype == dtype or (vectors and given.dtype.kind in "iuf")
         if right_type and given.shape[1:] == shape and given.ndim:
             if vectors and np.isnan(given).any():
-                raise UserError("observations hold NaN, for which no action has a value")
+                raise UserError("observations contain NaN, for which the Q-values are undefined")
             return given.astype(dtype, copy=False)
-        wanted = ", ".join(["N", *map(str, shape)])
+        expected = ", ".join(["N", *map(str, shape)])
         hint = ""
         if given.shape == shape:
             hint = "; a single observation needs a batch axis: observations[np.newaxis]"
         elif not vectors and given.shape[-3:] == (*shape[1:], shape[0]):
-            hint = "; the stack comes before the rows: np.moveaxis(observations, -1, -3)"
+            hint = "; the stack axis comes before the rows: np.moveaxis(observations, -1, -3)"
         elif not right_type and not vectors:
-            hint = "; pictures are bytes from 0 to 255, as the environments show them"
+            hint = "; pictures are bytes from 0 to 255, as the environments return them"
         numbers = "numbers" if vectors else dtype.__name__
         found = f"observations of shape {given.shape} and type {given.dtype}"
-        raise UserError(f"{found}; wanted: ({wanted}), {numbers}{hint}")
+        raise UserError(f"{found}; expected: ({expected}), {numbers}{hint}")
 
     def center(self, mean: NDArray[np.float32]) -> None:
-        """Subtracts the mean picture (height, width) from every frame from now on."""
+        """Sets the mean frame (height, width) that the networks subtract from every frame."""
         for network in (self.online, self.target):
             network.center(mean)
 
     def update(self, batch: Batch, count: int = 1) -> tuple[UpdateMetrics, NDArray[np.float32]]:
-        """Takes gradient steps, and syncs the target network and resets weights as they come due.
+        """Makes gradient steps, and updates the target network and resets weights when due.
 
         Args:
             batch: ``count`` times B transitions, B for each step.
-            count: number of steps.
+            count: number of gradient steps.
 
         Returns:
             The metrics of each step, and the priorities (count * B,) of the transitions.
@@ -193,7 +193,7 @@ class Agent:
         return UpdateMetrics.joined(metrics), np.concatenate(priorities)
 
     def _compute_steps(self, batches: Batch, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Takes steps one after another; returns metrics (fields, count) and priorities."""
+        """Makes ``count`` gradient steps; returns metrics (fields, count) and priorities."""
         fields = [tf.split(field, count) for field in batches]
         steps = [self.gradient_step(Batch(*batch)) for batch in zip(*fields, strict=True)]
         metrics = tf.stack([step_metrics for step_metrics, _ in steps], axis=1)
@@ -208,13 +208,13 @@ class Agent:
         return self.return_model.values(self.acting_outputs(observations, key))
 
     def acting_outputs(self, observations: tf.Tensor, key: tf.Tensor | None = None) -> tf.Tensor:
-        """Returns the outputs (B, A, K) of the network that acts.
+        """Returns the outputs (B, A, K) of the acting network.
 
         Args:
             observations: (B, *frame_shape, stack).
-            key: (2,) for the noise, where the network has any; None for none.
+            key: (2,) random key of the noise in a noisy network. Without a key there is no noise.
         """
-        # In float32: the best two actions often differ by less than bfloat16 can tell.
+        # In float32, because the Q-values of the two best actions often round to the same bfloat16.
         outputs, _ = self.gradient_step.outputs(
             self.acting, observations, key, EVALUATION_SAMPLES, exact=True
         )
@@ -222,33 +222,33 @@ class Agent:
 
     @property
     def target_sync(self) -> TargetSync:
-        """When the target network follows the online network."""
+        """When the target network is updated from the online network."""
         return self.gradient_step.target_sync
 
     @property
     def _period_of_sync(self) -> int:
-        """Updates between copies of the target network; 0 where updates do not decide that."""
+        """Updates between updates of the target network; 0 unless ``PERIODICALLY``."""
         periodic = self.target_sync is TargetSync.PERIODICALLY
         return self.settings.target_period_updates if periodic else 0
 
     @property
     def _periods_between_calls(self) -> list[int]:
-        """Updates after which a call of the graph must end, so that weights can be changed."""
+        """Periods, in updates, at whose ends a call of the graph must end to change weights."""
         periods = (self._period_of_sync, self.settings.reset_period_updates)
         return [period for period in periods if period > 0]
 
     def _is_due(self, period: int) -> bool:
-        """Returns whether a period of updates has just ended; 0 never ends."""
+        """Returns whether a period of updates has just ended; a period of 0 never ends."""
         return period > 0 and self.updates % period == 0
 
     def calls(self, updates: int, count: int) -> Iterator[int]:
-        """Divides updates among calls of the graph, and yields how many each call makes.
+        """Divides updates among calls of the graph, and yields the number in each call.
 
-        A call ends where the target network is copied or weights are reset.
+        A call ends where the target network is updated or weights are reset.
 
         Args:
-            updates: made before.
-            count: to divide.
+            updates: number of updates made before.
+            count: number of updates to divide.
         """
         periods = self._periods_between_calls
         end = updates + count
@@ -259,20 +259,20 @@ class Agent:
             yield together
 
     def changes_acting(self, count: int) -> bool:
-        """Returns whether the next ``count`` updates change the network that acts."""
+        """Returns whether the next ``count`` updates change the acting network."""
         if self.acting is self.online or self.target_sync is TargetSync.EVERY_UPDATE:
             return True
         periods = self._periods_between_calls
         return any(self.updates % period + count >= period for period in periods)
 
     def graph_builder(self, counts: Sequence[int]) -> Callable[[], None]:
-        """Returns a function that builds graphs, by making updates whose outcome it undoes.
+        """Returns a function that builds the graphs by making updates and undoing them.
 
-        It may run in another thread. From now on until it has returned, ``arrays`` and
-        ``acting_model`` hold what they do now.
+        It may run in another thread. From this call until the function has returned, ``arrays``
+        and ``acting_model`` return the current state.
 
         Args:
-            counts: numbers of updates in a call of the graph.
+            counts: numbers of updates in a call of the graph; each has its own graph.
         """
         state = {name: np.array(values) for name, values in self.arrays().items()}
         self._state_before_building = state
@@ -288,7 +288,7 @@ class Agent:
         return build
 
     def acting_model(self) -> keras.Model:
-        """Returns the acting network as a Keras model, a copy while graphs are being built."""
+        """Returns the acting network as a Keras model, or a copy while graphs are being built."""
         state = self._state_before_building
         if state is None:
             return self.acting.weights
@@ -310,11 +310,11 @@ class Agent:
         return Batch(*(as_tensor(field) for field in batch))
 
     def sync_target(self) -> None:
-        """Copies the online network to the target network, or moves it by the rate tau."""
+        """Moves the target network toward the online network at the update rate tau."""
         self._follow()
 
     def reset(self) -> None:
-        """Reinitializes the head, and shrinks and perturbs the torso.
+        """Re-initializes the head, and shrinks and perturbs the torso.
 
         Schwarzer et al. 2023, "BBF", section 3.
         """
@@ -322,11 +322,11 @@ class Agent:
         self.online.shrink_and_perturb(fresh, self.settings.reset_keep, HEAD_LAYERS)
         self.target.follow(self.online)
         for variable in self.optimizer.variables:
-            if len(variable.shape):  # the moments; its counters and rates have none
+            if len(variable.shape):  # the moments; counters and rates are scalars
                 variable.assign(tf.zeros_like(variable))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns everything that the next update depends on; also while graphs are being built."""
+        """Returns the agent's state. This is safe while graphs are being built."""
         state = self._state_before_building
         if state is not None:
             return dict(state)
@@ -338,25 +338,25 @@ class Agent:
         return arrays
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over what ``arrays`` returned of an agent with the same settings.
+        """Restores the state that ``arrays`` returned for an agent with the same settings.
 
         Raises:
-            UserError: they are of an agent with another network.
+            UserError: the arrays belong to a different network.
             KeyError: a counter is missing.
-            ValueError: an array is of another kind than its variable.
+            ValueError: an array has a different type than its variable.
         """
-        # By owner and number: Keras numbers the names of nameless layers differently in each
-        # process.
+        # Arrays are matched by owner and number, because the names that Keras generates for layers
+        # differ between processes.
         stored = {_owner_and_number(name): values for name, values in arrays.items()}
         variables = {_owner_and_number(name): item for name, item in self._variables().items()}
         for key, variable in variables.items():
             shape = stored[key].shape if key in stored else "missing"
-            wanted = tuple(variable.shape)
-            if shape != wanted:
-                reason = f"{variable.path} is {shape}, wanted {wanted}"
-                raise UserError(f"a checkpoint of another network: {reason}")
+            expected = tuple(variable.shape)
+            if shape != expected:
+                reason = f"{variable.path} is {shape}, expected {expected}"
+                raise UserError(f"the checkpoint is of a different network: {reason}")
             dtype = np.asarray(variable).dtype
-            array({variable.path: stored[key]}, variable.path, wanted, dtype)
+            array({variable.path: stored[key]}, variable.path, expected, dtype)
         updates = int(array(arrays, "updates", (), np.int64))
         noisy_passes = int(array(arrays, "explorations", (), np.int64))
         for key, variable in variables.items():
@@ -380,5 +380,5 @@ class Agent:
 
 
 def _owner_and_number(name: str) -> tuple[str, ...]:
-    """Returns the part of an array's name that is the same in every process."""
+    """Returns the parts of an array's name that are the same in every process."""
     return tuple(name.split("/")[:2])

@@ -4,15 +4,15 @@ from atari_dqn.backend.tensorflow_backend import tf
 
 
 def random_shift(frames: tf.Tensor, pixels: int, key: tf.Tensor) -> tf.Tensor:
-    """Shifts each observation at random, vertically and horizontally, repeating its edge.
+    """Shifts each observation at random, vertically and horizontally, and repeats its edge pixels.
 
-    The frames of a stack move together. Kostrikov et al. 2021, "Image Augmentation Is All You
+    All frames of a stack shift together. Kostrikov et al. 2021, "Image Augmentation Is All You
     Need", section 3.1, with 4 pixels.
 
     Args:
-        frames: (B, height, width, stack).
-        pixels: largest shift.
-        key: (2,) key of the random numbers.
+        frames: (B, height, width, stack) observations.
+        pixels: largest shift in each direction.
+        key: (2,) random key.
 
     >>> frames = tf.reshape(tf.range(4), (1, 2, 2, 1))
     >>> bool(tf.reduce_all(random_shift(frames, 0, tf.constant([1, 2])) == frames))

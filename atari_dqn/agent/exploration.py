@@ -1,4 +1,4 @@
-"""How actions are chosen while learning: schedules, and policies that explore."""
+"""Exploration: schedules of epsilon, and policies that choose actions in training."""
 
 import math
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from atari_dqn.runs.random_state import generator_from_array, generator_to_array
 
 
 def linear_schedule(step: int, start: float, end: float, begin: int, duration: int) -> float:
-    """Returns the value of a schedule that goes linearly from ``start`` to ``end``.
+    """Returns the value of a linear schedule from ``start`` to ``end``.
 
     Args:
-        step: now.
-        start: value up to the step ``begin``.
-        end: value from the step ``begin + duration`` on.
-        begin: step.
-        duration: number of steps.
+        step: the current step.
+        start: value until step ``begin``.
+        end: value from step ``begin + duration`` on.
+        begin: first step of the schedule.
+        duration: number of steps of the schedule.
 
     >>> [linear_schedule(step, 1.0, 0.5, begin=10, duration=100) for step in (0, 10, 60, 110, 1000)]
     [1.0, 1.0, 0.75, 0.5, 0.5]
@@ -35,9 +35,9 @@ def epsilon_at(settings: ExplorationSettings, steps: int, episodes: int) -> floa
     """Returns the probability of a random action.
 
     Args:
-        settings: the schedule.
+        settings: the exploration settings.
         steps: agent steps since the warm-up.
-        episodes: finished episodes of the run, those of the warm-up included.
+        episodes: finished episodes in the run, including the warm-up.
 
     >>> settings = ExplorationSettings(schedule="episodes", epsilon_end=0.01, episode_factor=0.5)
     >>> [epsilon_at(settings, steps=0, episodes=count) for count in (0, 1, 2, 100)]
@@ -59,8 +59,8 @@ def spread(epsilon: float, count: int, exponent: float) -> NDArray[np.float64]:
     Horgan et al. 2018, section 4.
 
     Args:
-        epsilon: of the first environment.
-        count: N.
+        epsilon: epsilon of the first environment.
+        count: N, the number of environments.
         exponent: the last environment has ``epsilon ** (1 + exponent)``.
 
     >>> spread(0.1, count=3, exponent=2.0).round(4).tolist()
@@ -78,14 +78,14 @@ def boltzmann(
 
     Args:
         values: (N, actions) Q-values.
-        temperature: above 0; towards 0 the best action is taken.
-        random: generator, advanced by N numbers.
+        temperature: above 0; close to 0 the policy is greedy.
+        random: random generator, which is advanced by N numbers.
     """
     weights = np.exp((values - values.max(axis=1, keepdims=True)).astype(np.float64) / temperature)
     bounds = np.cumsum(weights, axis=1)
     position = random.random(len(values)) * bounds[:, -1]
-    drawn: NDArray[np.int32] = (position[:, np.newaxis] >= bounds).sum(axis=1).astype(np.int32)
-    return drawn
+    actions: NDArray[np.int32] = (position[:, np.newaxis] >= bounds).sum(axis=1).astype(np.int32)
+    return actions
 
 
 def epsilon_greedy(
@@ -96,14 +96,15 @@ def epsilon_greedy(
 ) -> NDArray[np.int32]:
     """Returns actions (N,), each replaced by a random one with probability epsilon.
 
-    Mnih et al. 2015, Algorithm 1. How far the generator advances does not depend on epsilon or on
-    the greedy actions.
+    Mnih et al. 2015, Algorithm 1. The generator advances by the same amount for any epsilon and any
+    greedy actions.
 
     Args:
         greedy: (N,) action of highest value in each environment.
-        epsilon: probability of a random action, 0 to 1, for all or (N,) for each.
+        epsilon: probability of a random action, from 0 to 1; one number, or (N,) for each
+            environment.
         num_actions: number of actions.
-        random: generator, advanced by N numbers of each kind.
+        random: random generator, which is advanced by N floats and N integers.
     """
     explore = random.random(len(greedy)) < epsilon
     uniform = random.integers(num_actions, size=len(greedy), dtype=np.int32)
@@ -111,18 +112,18 @@ def epsilon_greedy(
 
 
 class Policy(Protocol):
-    """The part of an agent that supplies values and greedy actions."""
+    """The part of an agent that exploration uses."""
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Returns Q-values (N, actions)."""
 
     def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
-        """Returns actions of highest value (N,), under noise if the network has any."""
+        """Returns the greedy actions (N,), with noise if the network is noisy."""
 
 
 @dataclass(frozen=True)
 class EnvironmentSlice:
-    """Consecutive environments among all of a run, each of which may have its own epsilon."""
+    """A range of consecutive environments among all environments of a run."""
 
     first: int
     count: int
@@ -130,17 +131,17 @@ class EnvironmentSlice:
 
     @classmethod
     def all(cls, count: int) -> "EnvironmentSlice":
-        """Returns the slice of all environments."""
+        """Returns the slice of all ``count`` environments."""
         return cls(0, count, count)
 
 
 class Explorer:
-    """Chooses the actions of several environments while the agent learns.
+    """Chooses the actions of several environments in training.
 
     Args:
-        settings: the policy, and the schedule of its epsilon.
-        warmup_steps: agent steps with uniformly random actions; the schedule starts after them.
-        environments: those to choose for.
+        settings: the policy and its schedule of epsilon.
+        warmup_steps: agent steps with uniformly random actions, before the schedule starts.
+        environments: the environments to choose actions for.
         num_actions: number of actions.
         seed: seed of the random numbers.
     """
@@ -166,10 +167,10 @@ class Explorer:
         """Returns actions (N,) for the observations (N, *observation_shape) of N environments.
 
         Args:
-            agent: whose values or actions are explored around.
-            observation: what the environments show.
-            steps: agent steps of the run so far.
-            episodes: finished episodes of the run so far.
+            agent: the agent that supplies Q-values and greedy actions.
+            observation: the current observations.
+            steps: agent steps in the run so far.
+            episodes: finished episodes in the run so far.
         """
         count = self.environments.count
         if steps < self.warmup_steps:
@@ -192,23 +193,23 @@ class Explorer:
         return epsilon_greedy(preferred, epsilon, self.num_actions, self._random)
 
     def epsilon(self, steps: int, episodes: int) -> float:
-        """Returns the probability of a random action; of the first environment, where they differ.
+        """Returns the probability of a random action in the first environment.
 
         Args:
-            steps: agent steps of the run so far.
-            episodes: finished episodes of the run so far.
+            steps: agent steps in the run so far.
+            episodes: finished episodes in the run so far.
         """
         return epsilon_at(self.settings, max(steps - self.warmup_steps, 0), episodes)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the state of the random numbers."""
+        """Returns the state of the random generator."""
         return {"random": generator_to_array(self._random)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over what ``arrays`` returned.
+        """Restores the state that ``arrays`` returned.
 
         Raises:
             KeyError: an array is missing.
-            ValueError: an array is not a state of random numbers.
+            ValueError: an array is not a valid state of the generator.
         """
         generator_from_array(self._random, arrays["random"])

@@ -1,4 +1,4 @@
-"""A trained network for other programs: Keras's own layers alone, from frames to Q-values."""
+"""Exports trained networks for other programs, with built-in Keras layers only."""
 
 import logging
 import zipfile
@@ -19,27 +19,26 @@ from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.networks.heads import FractionEmbedding, NoisyDense
 from atari_dqn.networks.torsos import ByteConvolution, SpectralConvolution, StridedConvolution
 
-# Of Q-values that are computed in another order, as a part of the largest.
+# Tolerated difference between Q-values, relative to the largest, from another order of operations.
 ROUNDING = 1e-3
 
 
 def export_network(agent: Agent, out: str | Path, observations: NDArray[Any]) -> float:
-    """Writes the acting network for other programs, and compares what the file answers.
+    """Writes the acting network for other programs, and checks the Q-values of the result.
 
-    It maps ``frames`` (B, height, width, stack), bytes, to Q-values (B, actions), as
-    ``save_network`` says.
+    The network maps ``frames`` (B, height, width, stack), as bytes, to Q-values (B, actions).
 
     Args:
         agent: the agent whose network is written.
-        out: what to write: a Keras file, ONNX (``.onnx``), or without an ending the folder of a
-            TensorFlow SavedModel.
-        observations: (N, *observation_shape) to compare on.
+        out: path of a Keras file (``.keras``), an ONNX file (``.onnx``), or a TensorFlow SavedModel
+            directory (no suffix).
+        observations: (N, *observation_shape) observations for the check.
 
     Returns:
         The largest difference between the Q-values of the file and of the agent.
 
     Raises:
-        RuntimeError: they differ by more than rounding. Nothing is written then.
+        RuntimeError: the difference is larger than rounding. Nothing is written in this case.
     """
     out = Path(out)
     frames = stacks_last(observations)
@@ -53,11 +52,11 @@ def export_network(agent: Agent, out: str | Path, observations: NDArray[Any]) ->
             answers = _save_onnx(agent, made, frames)
         else:
             stock_network(agent).export(made, format="tf_saved_model", verbose=False)
-            loaded = tf.saved_model.load(made)  # its function does not keep its weights alive
+            loaded = tf.saved_model.load(made)  # ``serve`` alone does not keep the weights alive
             answers = loaded.serve(frames).numpy()
         difference = float(np.abs(answers - expected).max())
         if not difference <= ROUNDING * max(float(np.abs(expected).max()), 1.0):
-            what = f"what was written to '{out}'"
+            what = f"the network exported to '{out}'"
             raise RuntimeError(f"{what} differs from the agent by {difference:g}")
         made.replace(out)
     return difference
@@ -68,7 +67,7 @@ def _save_onnx(agent: Agent, path: Path, frames: NDArray[Any]) -> NDArray[Any]:
     import onnxruntime
 
     network = stock_network(agent)
-    network(frames[:1])  # Keras refuses to export what was never called
+    network(frames[:1])  # Keras cannot export a network that was never called
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     network.export(path, format="onnx", verbose=False)
     model = onnx.load(path)
@@ -87,8 +86,8 @@ def _save_onnx(agent: Agent, path: Path, frames: NDArray[Any]) -> NDArray[Any]:
 def save_network(agent: Agent, path: Path) -> None:
     """Writes the acting network as a ``.keras`` file, which Keras opens without this package.
 
-    It maps frames (B, height, width, stack), bytes, to the Q-values (B, actions) that
-    ``Agent.values`` returns, in float32.
+    The network maps frames (B, height, width, stack), as bytes, to the float32 Q-values
+    (B, actions) that ``Agent.values`` returns.
     """
     with keras_defaults(), _zip_dates():
         stock_network(agent).save(path)
@@ -96,9 +95,9 @@ def save_network(agent: Agent, path: Path) -> None:
 
 @contextmanager
 def _zip_dates() -> Iterator[None]:
-    """Context in which the parts of a zip file are dated 1980 where the clock is behind that.
+    """Dates the members of a zip file 1980 if the clock is earlier, as a clock never set is.
 
-    A clock that was never set is, and zip has no older dates.
+    Zip files cannot store earlier dates.
     """
     make = zipfile.ZipInfo.__init__
     first = (1980, 1, 1, 0, 0, 0)
@@ -114,7 +113,7 @@ def _zip_dates() -> Iterator[None]:
 
 
 def stock_network(agent: Agent) -> keras.Model:
-    """Returns the acting network, without noise, made of Keras's own layers."""
+    """Returns the acting network, without noise, rebuilt from built-in Keras layers."""
     made: list[tuple[keras.layers.Layer, list[Any]]] = []
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -124,7 +123,7 @@ def stock_network(agent: Agent) -> keras.Model:
     def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
         replaced = isinstance(layer, keras.Sequential | keras.layers.Dense)
         if replaced and isinstance(arguments[0], list):
-            return layer(arguments[0][0])  # beside the features were noise or fractions
+            return layer(arguments[0][0])  # the other input was noise or fractions
         options.pop("training", None)
         return layer(*arguments, **options)
 
@@ -147,7 +146,7 @@ def stock_network(agent: Agent) -> keras.Model:
 
 
 def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
-    """Returns a layer of Keras's own that computes the same, and its weights."""
+    """Returns an equivalent built-in Keras layer and its weights."""
     if isinstance(layer, ByteConvolution):
         plain = keras.layers.Conv2D.from_config(layer.get_config())
         offset = 0.0 if layer.mean is None else -layer.scale * np.asarray(layer.mean[0])
@@ -163,8 +162,8 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
         dense = keras.layers.Dense(layer.units, layer.activation, name=layer.name)
         return dense, [np.asarray(layer.kernel), np.asarray(layer.bias)]
     if isinstance(layer, FractionEmbedding):
-        # At fixed fractions the embedding is a table, and multiplying by it a convolution of each
-        # feature by itself.
+        # At fixed fractions the embedding is a constant table. Multiplying by it is a depthwise
+        # convolution.
         table = np.asarray(layer.weights_of(fixed_fractions(EVALUATION_SAMPLES)))[0]
         fractions, features = table.shape
         steps = [
@@ -174,6 +173,6 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
             keras.layers.Permute((2, 1)),
         ]
         return keras.Sequential(steps, name=layer.name), [table.T[np.newaxis]]
-    # A bare operation has no weights.
+    # A plain Keras operation has no weights.
     weights = layer.get_weights() if isinstance(layer, keras.layers.Layer) else []
     return type(layer).from_config(layer.get_config()), weights

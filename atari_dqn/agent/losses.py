@@ -1,4 +1,4 @@
-"""Temporal-difference targets and losses: pure functions of tensors, in float32.
+"""TD targets and losses, as pure functions of float32 tensors.
 
 ``B`` is the batch size, ``A`` the number of actions, ``K`` the number of outputs for each action:
 one Q-value, or the atoms or quantiles of a distribution of returns.
@@ -35,7 +35,7 @@ def squared(error: tf.Tensor) -> tf.Tensor:
 def select(outputs: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
     """Returns the outputs (B, ...) of the actions (B,) that were taken, out of (B, A, ...).
 
-    It is a one-hot sum: the gradient of a gather is slow where sums must have a fixed order.
+    This is a one-hot sum, because the gradient of ``tf.gather`` is slow under op determinism.
 
     >>> select(tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([1, 0])).numpy().tolist()
     [2.0, 3.0]
@@ -47,7 +47,7 @@ def select(outputs: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
 
 
 def greedy_policy(values: tf.Tensor) -> tf.Tensor:
-    """Returns probabilities (B, A) of the policy that takes the best of the values (B, A).
+    """Returns the probabilities (B, A) of the policy that is greedy in Q-values (B, A).
 
     >>> greedy_policy(tf.constant([[5.0, 9.0, 7.0]])).numpy().tolist()
     [[0.0, 1.0, 0.0]]
@@ -69,17 +69,17 @@ def scaled_log_policy(values: tf.Tensor, temperature: float) -> tf.Tensor:
 def munchausen_reward(
     reward: tf.Tensor, log_policy: tf.Tensor, action: tf.Tensor, alpha: float, lowest: float
 ) -> tf.Tensor:
-    """Returns the reward plus a bonus for the actions that the policy prefers already, (B,).
+    """Returns the reward plus a bonus for actions that the policy prefers, (B,).
 
-    The bonus is alpha * temperature * log pi(a|s), clipped below: Vieillard et al. 2020, equation
-    2, and section 4 for the clipping.
+    The bonus is alpha * temperature * log pi(a|s), clipped from below (Vieillard et al. 2020,
+    equation 2; section 4 for the clipping).
 
     Args:
-        reward: (B,).
-        log_policy: (B, A) temperature * log pi of the observation acted on.
-        action: (B,) taken.
+        reward: (B,) rewards.
+        log_policy: (B, A) temperature * log pi in the state where the action was taken.
+        action: (B,) actions that were taken.
         alpha: weight of the bonus.
-        lowest: lowest value of temperature * log pi.
+        lowest: lower bound of temperature * log pi.
 
     >>> log_policy = tf.constant([[-0.2, -5.0]] * 2)
     >>> action = tf.constant([0, 1])
@@ -95,10 +95,10 @@ def returns(
     """Returns samples r + discount * (z(s', a) + bonus(a)) of the return for each next action.
 
     Args:
-        reward: (B,) rewards, for n steps already summed.
-        discount: (B,) gamma, gamma^n, or 0 where the future is worth nothing.
-        next_outputs: (B, A, K) or (1, 1, K) what each next action may return.
-        bonus: (B, A) what choosing the action adds: 0, or the entropy of a soft policy,
+        reward: (B,) rewards; n-step rewards are already summed.
+        discount: (B,) gamma^n, or 0 where the target does not bootstrap.
+        next_outputs: (B, A, K) or (1, 1, K) samples of the return of each next action.
+        bonus: (B, A) bonus of each next action: 0, or for a soft policy its entropy term
             -temperature * log pi(a|s').
 
     Returns:
@@ -113,20 +113,20 @@ def returns(
 
 
 def expected_target(policy: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
-    """Returns the target (B, K): ``returns`` averaged over the next action; without a gradient.
+    """Returns the target (B, K): ``returns`` averaged over the next action, without a gradient.
 
-    The policy decides which algorithm it is:
+    The policy decides which algorithm this is:
 
     * greedy in the target network's values: Q-learning (Mnih et al. 2015, Algorithm 1);
-    * greedy in the online network's: Double DQN (van Hasselt et al. 2016, equation 4);
+    * greedy in the online network's values: Double DQN (van Hasselt et al. 2016, equation 4);
     * soft, with its entropy as bonus: Munchausen DQN (Vieillard et al. 2020, equation 2).
 
     Args:
         policy: (B, A) probabilities of the next action.
-        samples: (B, A, K) of ``returns``.
+        samples: (B, A, K) result of ``returns``.
 
-    The online network prefers action 0, which the target network values at 5; its own maximum, 9,
-    is not taken:
+    In this example of Double DQN the online network prefers action 0. The target network gives it
+    the value 5, so the target network's maximum of 9 is not used:
 
     >>> values = tf.constant([[[5.0], [9.0]]])
     >>> samples = returns(tf.constant([1.0]), tf.constant([0.5]), values, tf.zeros((1, 2)))
@@ -139,16 +139,16 @@ def expected_target(policy: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
 def project(samples: tf.Tensor, probabilities: tf.Tensor, support: tf.Tensor) -> tf.Tensor:
     """Returns a distribution projected onto the atoms of a support, (B, K).
 
-    The probability of each sample goes to the two atoms beside it, that of a sample outside to the
-    nearest. The mean is preserved where all samples lie inside. Bellemare et al. 2017, "A
-    Distributional Perspective on Reinforcement Learning", equation 7 and Algorithm 1.
+    The probability of each sample is divided between the two adjacent atoms. Samples outside the
+    support go to its nearest end. The mean is preserved if all samples lie inside. Bellemare et al.
+    2017, "A Distributional Perspective on Reinforcement Learning", equation 7 and Algorithm 1.
 
     Args:
         samples: (B, M) returns.
         probabilities: (B, M) probabilities of the samples.
-        support: (K,) returns of the atoms, equally spaced.
+        support: (K,) returns at the atoms, equally spaced.
 
-    A quarter of the way from 0 to 1, and beyond the end:
+    One sample lies a quarter of the way from 0 to 1, the other beyond the end:
 
     >>> probabilities = tf.constant([[0.5, 0.5]])
     >>> support = tf.constant([0.0, 1.0, 2.0])
@@ -164,16 +164,16 @@ def project(samples: tf.Tensor, probabilities: tf.Tensor, support: tf.Tensor) ->
 def categorical_target(
     policy: tf.Tensor, samples: tf.Tensor, probabilities: tf.Tensor, support: tf.Tensor
 ) -> tf.Tensor:
-    """Returns the target distribution (B, K) over a support; without a gradient.
+    """Returns the target distribution (B, K) over a support, without a gradient.
 
-    It is the mixture over the next action, projected. Bellemare et al. 2017, Algorithm 1, has a
-    greedy policy.
+    It is the mixture over next actions, projected onto the support. The policy in Bellemare et al.
+    2017, Algorithm 1, is greedy.
 
     Args:
         policy: (B, A) probabilities of the next action.
-        samples: (B, A, K) of ``returns``, made of the support.
+        samples: (B, A, K) result of ``returns`` for the support.
         probabilities: (B, A, K) probabilities of the atoms for each next action.
-        support: (K,) returns of the atoms.
+        support: (K,) returns at the atoms.
 
     >>> support = tf.constant([0.0, 1.0, 2.0])
     >>> next_returns = support[None, None, :]
@@ -191,13 +191,13 @@ def categorical_target(
 def divergence(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Returns the Kullback-Leibler divergence (B,) from a target distribution (B, K).
 
-    Its gradient is that of the cross-entropy in Bellemare et al. 2017, Algorithm 1. But it is 0
-    where the prediction is right, even if the return is uncertain, so that it can be a priority:
-    Hessel et al. 2018, section 4.
+    Its gradient equals that of the cross-entropy in Bellemare et al. 2017, Algorithm 1. Unlike the
+    cross-entropy, it is 0 for a correct prediction even if the return is uncertain. It can
+    therefore be used as a priority (Hessel et al. 2018, section 4).
 
     Args:
-        logits: (B, K) predicted.
-        target: (B, K) probabilities.
+        logits: (B, K) predicted logits.
+        target: (B, K) target probabilities.
 
     >>> target = tf.constant([[0.25, 0.75], [0.5, 0.5]])
     >>> divergence(tf.constant([[0.0, 0.0]] * 2), target).numpy().round(4)
@@ -212,20 +212,20 @@ def quantile_huber(
 ) -> tf.Tensor:
     """Returns the quantile Huber loss (B,).
 
-    It is summed over the predicted quantiles and averaged over the target's samples. The loss of
-    each u = target - quantile is |fraction - 1{u < 0}| * huber(u) / delta. Dabney et al. 2018,
-    "Distributional Reinforcement Learning with Quantile Regression", equation 10 and Algorithm 1,
-    and "Implicit Quantile Networks for Distributional Reinforcement Learning", equation 3, which
-    divides by delta.
+    It is summed over the predicted quantiles and averaged over the target's samples. Each error
+    u = target - quantile has the loss |fraction - 1{u < 0}| * huber(u) / delta. Dabney et al. 2018,
+    "Distributional Reinforcement Learning with Quantile Regression", equation 10 and Algorithm 1.
+    The division by delta is from Dabney et al. 2018, "Implicit Quantile Networks for Distributional
+    Reinforcement Learning", equation 3.
 
     Args:
         quantiles: (B, N) predictions.
-        fractions: (B, N) or (1, N) their fractions, in 0..1.
+        fractions: (B, N) or (1, N) fractions of the quantiles, from 0 to 1.
         target: (B, M) samples of the target.
         delta: the papers' kappa.
 
-    A prediction 1 above the target costs the quantile at 0.9 a tenth of its Huber loss, and that at
-    0.1 nine tenths:
+    If the prediction is too high by 1, the quantile at 0.9 has a tenth of the Huber loss, and the
+    quantile at 0.1 has nine tenths:
 
     >>> prediction = tf.constant([[3.0]])
     >>> target = tf.constant([[2.0]])

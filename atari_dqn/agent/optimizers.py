@@ -1,7 +1,7 @@
-"""Gradient descent with one fused kernel for each variable, behind Keras's optimizer interface.
+"""Optimizers that update each variable with one fused kernel, behind Keras's interface.
 
-Keras applies Adam as a dozen element-wise passes over every weight; TensorFlow has the same update
-as a single kernel.
+Keras's own Adam makes a dozen element-wise passes over every weight. TensorFlow has a single kernel
+for the same update.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from atari_dqn.config.learning_schema import OptimizerSettings
 
 
 class DecaysWeights:
-    """Weight decay with a schedule of its own, in one pass over a variable.
+    """Decoupled weight decay with its own schedule, in one pass over each variable.
 
     Loshchilov and Hutter 2019, algorithm 2.
     """
@@ -28,18 +28,18 @@ class DecaysWeights:
         factor = 1 - self.learning_rate * decay
         for variable in variables:
             if self._use_weight_decay(variable):
-                # The product becomes the variable: nothing is copied.
+                # The variable takes over the product without a copy.
                 variable.value.assign(variable.value * factor)
 
 
 class FusedAdam(DecaysWeights, keras.optimizers.Adam):
-    """Adam, with epsilon added to the root of the uncorrected second moment.
+    """Adam with epsilon added to the root of the second moment before bias correction.
 
     Kingma and Ba 2015, section 2, last paragraph.
 
     Attributes:
-        restart_period: updates after which the moments are set to zero, and their bias correction
-            has to begin again; 0: never.
+        restart_period: updates after which the bias correction starts again, because the caller
+            resets the moments to zero; 0 means never.
     """
 
     restart_period = 0
@@ -68,14 +68,14 @@ class FusedAdam(DecaysWeights, keras.optimizers.Adam):
 
 
 class FusedCenteredRMSprop(DecaysWeights, keras.optimizers.RMSprop):
-    """RMSprop divided by the root of the centered second moment plus epsilon, without momentum.
+    """Centered RMSprop without momentum, the optimizer of Mnih et al. 2015.
 
-    Graves 2013, "Generating Sequences With Recurrent Neural Networks", equations 38 to 40; what
-    Mnih et al. 2015 use.
+    The gradient is divided by the square root of the sum of the centered second moment and epsilon.
+    Graves 2013, "Generating Sequences With Recurrent Neural Networks", equations 38 to 40.
     """
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Makes the moving averages, and the momentum slot that the kernel needs in any case."""
+        """Creates the moving averages, and the momentum slot that the kernel requires."""
         if not self.built:
             super().build(variables)
             self._momentums = self.add_optimizer_variables(variables, "momentum")
@@ -101,12 +101,12 @@ class FusedCenteredRMSprop(DecaysWeights, keras.optimizers.RMSprop):
 def make_optimizer(
     settings: OptimizerSettings, variables: Sequence[keras.Variable], restart_period: int = 0
 ) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that the settings name.
+    """Returns the optimizer that the settings select.
 
     Args:
         settings: optimizer settings.
-        variables: what it updates; the first is the first layer's kernel.
-        restart_period: updates after which whoever owns it sets its moments to zero; 0: never.
+        variables: the variables to update; the first one is the first layer's kernel.
+        restart_period: updates after which the caller resets the moments to zero; 0 means never.
     """
     with keras_defaults():
         return _make_optimizer(settings, variables, restart_period)
@@ -125,7 +125,7 @@ def _make_optimizer(
             rate, rho=settings.decay, momentum=0.0, centered=True, **options
         )
     optimizer.decay_schedule = _schedule(settings.weight_decay, settings.weight_decay_end, settings)
-    if settings.weight_decay:  # of kernels: biases and scales are not to decay
+    if settings.weight_decay:  # only kernels decay, not biases and scales
         first = [] if settings.weight_decay_first else variables[:1]
         optimizer.exclude_from_weight_decay(first, ["bias", "gamma", "beta", "_scale"])
     optimizer.build(variables)
@@ -133,7 +133,7 @@ def _make_optimizer(
 
 
 def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
-    """Returns a number, or Keras's schedule from it to another."""
+    """Returns a constant, or a Keras schedule from one value to another."""
     if not (settings.decay_updates and start):
         return start
     if settings.decay_shape == "cosine":
@@ -144,15 +144,15 @@ def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
 def clip_by_global_norm(
     gradients: list[tf.Tensor], limit: float
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Scales gradients down together so that their global norm is at most ``limit``; 0: never.
+    """Scales gradients down so that their global norm is at most ``limit``; 0 means no limit.
 
     Returns:
-        The gradients, and their norm before.
+        The gradients, and their global norm before scaling.
     """
     norm = tf.linalg.global_norm(gradients)
     if limit == 0:
         return gradients, norm
-    # Multiplying by one is a pass over every weight's gradient too.
+    # The condition avoids a pass over all gradients that would multiply them by one.
     clipped = tf.cond(
         norm > limit,
         lambda: [gradient * (limit / norm) for gradient in gradients],

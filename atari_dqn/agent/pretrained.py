@@ -1,4 +1,4 @@
-"""Trained agents: loaded from a checkpoint, and as the beginning of another run."""
+"""Loading trained agents from checkpoints, and initializing new agents with their weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,18 +13,18 @@ from atari_dqn.errors import UserError
 from atari_dqn.networks.heads import OUTPUT_LAYERS
 from atari_dqn.runs import checkpoint
 
-# The note of a checkpoint that holds no more than it takes to play.
+# The note that marks a checkpoint with no more than the acting network.
 RELEASED = "released"
 
 
 def load_agent(path: str | Path) -> Agent:
-    """Loads a trained agent, ready to act; ``config`` holds the settings it was trained with.
+    """Loads a trained agent, which is ready to act and has its training settings in ``config``.
 
     Args:
-        path: a run's directory (then its newest checkpoint) or one checkpoint in it.
+        path: a run's directory, which means its newest checkpoint, or one checkpoint in it.
 
     Raises:
-        UserError: there is none, it is damaged, or its weights are not finite.
+        UserError: there is no checkpoint, it is damaged, or its weights are not finite.
     """
     stored = checkpoint.load(Path(path), shared=False)
     config = read_config(stored.path / checkpoint.CONFIG)
@@ -39,19 +39,19 @@ def load_agent(path: str | Path) -> Agent:
 
 
 def _check_finite(arrays: checkpoint.Arrays, path: Path) -> None:
-    """Raises a UserError for weights that are NaN or infinite, with which no agent can choose."""
+    """Raises a UserError if weights are NaN or infinite."""
     for name, values in arrays.items():
         is_weight = name.startswith(("online/", "target/")) and values.dtype.kind == "f"
         if is_weight and not np.isfinite(values).all():
             what = "NaN" if np.isnan(values).any() else "infinite"
             reason = f"some of its weights are {what}"
-            raise UserError(f"'{path}' holds no agent that can play: {reason}")
+            raise UserError(f"the agent in '{path}' cannot play: {reason}")
 
 
 def compact_arrays(agent: Agent) -> dict[str, NDArray[np.float16]]:
-    """Returns the weights of the acting network, rounded to 16 bits.
+    """Returns the weights of the acting network, rounded to float16.
 
-    Of these 11 are of precision, which is more than networks are trained in.
+    Its 11 bits of precision are more than the 8 of bfloat16, in which networks may compute.
     """
     weights = _acting_weights(agent)
     return {f"agent/{name}": np.asarray(weight, np.float16) for name, weight in weights.items()}
@@ -60,7 +60,7 @@ def compact_arrays(agent: Agent) -> dict[str, NDArray[np.float16]]:
 def _with_untrained_state(
     agent: Agent, compact: Mapping[str, NDArray[Any]], stored: checkpoint.Checkpoint
 ) -> dict[str, NDArray[Any]]:
-    """Returns compact weights for both networks, and all else as an untrained agent has it.
+    """Returns compact weights for both networks, and the state of an untrained agent otherwise.
 
     Raises:
         UserError: weights are missing.
@@ -83,20 +83,20 @@ def _with_untrained_state(
 def _acting_weights(agent: Agent) -> dict[str, Any]:
     """Returns the variables of the acting network by number.
 
-    Keras's names for nameless layers differ between processes.
+    The names that Keras generates for layers differ between processes.
     """
     variables = agent.acting.weights.variables
     return {f"online/{number:02d}": variable for number, variable in enumerate(variables)}
 
 
 def start_from(agent: Agent, other: Agent) -> bool:
-    """Gives an untrained agent another agent's weights to begin with.
+    """Initializes an untrained agent with the weights of another agent.
 
-    Where the actions have other names, the output layers keep their own random weights: features
-    are useful in another game too, values are not.
+    If the action names differ, the output layers keep their random weights, because features
+    transfer to another game but Q-values do not.
 
     Returns:
-        Whether the output layers were taken over as well.
+        Whether the output layers were copied too.
 
     Raises:
         UserError: the networks differ in more than their outputs.
@@ -106,7 +106,7 @@ def start_from(agent: Agent, other: Agent) -> bool:
     for name, value in ours.items():
         if theirs[name] != value:
             difference = f"its {name} is {theirs[name]}, this run's {value}"
-            raise UserError(f"weights of another network: {difference}")
+            raise UserError(f"the weights are of a different network: {difference}")
     same_actions = agent.action_names == other.action_names
     layers = zip(agent.online.weights.layers, other.acting.weights.layers, strict=True)
     for layer, trained in layers:

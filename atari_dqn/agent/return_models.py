@@ -1,8 +1,7 @@
-"""What a network's outputs say about returns, and how they are learned.
+"""Return models: how a network's outputs represent returns, and the loss that trains them.
 
-One model for each value of ``network.returns``: ``mean``, ``categorical``, and ``quantile`` or
-``implicit``, which are learned alike. ``B`` is the batch size, ``A`` the number of actions, ``K``
-the number of outputs for each action.
+There is one model for each value of ``network.returns``; ``quantile`` and ``implicit`` share one.
+``B`` is the batch size, ``A`` the number of actions, ``K`` the number of outputs for each action.
 """
 
 from collections.abc import Callable
@@ -16,13 +15,13 @@ from atari_dqn.config.schema import Config
 
 
 class ReturnModel(Protocol):
-    """How outputs (B, A, K) are read as returns, and learned."""
+    """Interprets outputs (B, A, K) as returns, and computes their targets and losses."""
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Returns the Q-values (B, A) of outputs (B, A, K)."""
 
     def distribution(self, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the returns that outputs describe and their probabilities, both (B, A, K)."""
+        """Returns possible returns and their probabilities, both (B, A, K)."""
 
     def target(
         self,
@@ -34,14 +33,15 @@ class ReturnModel(Protocol):
     ) -> tf.Tensor:
         """Returns samples of y = r + discount * sum_a policy(a) * (z(s', a) + bonus(a)), (B, M).
 
-        For a categorical distribution it is that of y, projected onto the atoms, (B, K).
+        The categorical model returns the distribution of y instead, projected onto the atoms,
+        (B, K).
 
         Args:
             policy: (B, A) probabilities of the next action.
-            reward: (B,) rewards, for n-step returns already summed.
-            discount: (B,) gamma^n, or 0 where the next state has no value.
+            reward: (B,) rewards; n-step rewards are already summed.
+            discount: (B,) gamma^n, or 0 where the target does not bootstrap.
             next_outputs: (B, A, M) outputs z of the target network for the next state.
-            bonus: (B, A) what choosing each action adds, such as the entropy of a soft policy.
+            bonus: (B, A) bonus of each next action, such as the entropy of a soft policy.
         """
 
     def mean(self, target: tf.Tensor) -> tf.Tensor:
@@ -52,8 +52,8 @@ class ReturnModel(Protocol):
 
         Args:
             outputs: (B, K) outputs.
-            fractions: (B, K) or (1, K) fractions of the distribution that the outputs stand for;
-                only quantiles have a use for them.
+            fractions: (B, K) or (1, K) fractions of the distribution at which the outputs are
+                quantiles; other models ignore them.
             target: (B, M) target.
         """
 
@@ -89,13 +89,13 @@ class MeanModel(_Samples):
     """One output for each action: its Q-value (Mnih et al. 2015).
 
     Attributes:
-        error_loss: from TD errors (B,) to losses (B,): Huber's or half the square.
+        error_loss: maps TD errors (B,) to losses (B,): the Huber loss or half the square.
     """
 
     error_loss: Callable[[tf.Tensor], tf.Tensor]
 
     def loss(self, outputs: tf.Tensor, fractions: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        """Returns the loss (B,) of the TD error; the fractions are not used."""
+        """Returns the loss (B,) of the TD error; ``fractions`` is not used."""
         return self.error_loss((target - outputs)[:, 0])
 
 
@@ -104,7 +104,7 @@ class QuantileModel(_Samples):
     """K quantiles of the return (Dabney et al. 2018), at fixed or at sampled fractions.
 
     Attributes:
-        delta: error at which the loss turns from quadratic to linear.
+        delta: error at which the loss changes from quadratic to linear.
     """
 
     delta: float
@@ -116,10 +116,10 @@ class QuantileModel(_Samples):
 
 @dataclass(frozen=True)
 class CategoricalModel:
-    """Logits of K atoms of the return (Bellemare et al. 2017).
+    """A categorical distribution of the return over K atoms (Bellemare et al. 2017).
 
     Attributes:
-        support: (K,) returns of the atoms.
+        support: (K,) returns at the atoms.
     """
 
     support: tf.Tensor
@@ -150,12 +150,12 @@ class CategoricalModel:
         return tf.linalg.matvec(target, self.support)
 
     def loss(self, outputs: tf.Tensor, fractions: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        """Returns the divergence (B,) from the target distribution; fractions are not used."""
+        """Returns the divergence (B,) from the target distribution; ``fractions`` is not used."""
         return losses.divergence(outputs, target)
 
 
 def make_return_model(config: Config) -> ReturnModel:
-    """Returns the model of ``network.returns``, with the loss that the settings name."""
+    """Returns the model that ``network.returns`` selects, with the loss from the settings."""
     delta = config.agent.huber_delta
     if config.network.returns == "categorical":
         return CategoricalModel(support(config))
@@ -167,13 +167,13 @@ def make_return_model(config: Config) -> ReturnModel:
 
 
 def support(config: Config) -> tf.Tensor:
-    """Returns the atoms (K,) of a categorical distribution: Bellemare et al. 2017, section 4."""
+    """Returns the atoms (K,) of the categorical distribution (Bellemare et al. 2017, section 4)."""
     lowest = config.agent.lowest_return
     return tf.linspace(lowest, config.agent.highest_return, config.network.atoms)
 
 
 def fixed_fractions(count: int) -> tf.Tensor:
-    """Returns midpoints (1, N) of N equal parts of 0..1: Dabney et al. 2018, lemma 2.
+    """Returns the midpoints (1, N) of N equal parts of 0..1 (Dabney et al. 2018, lemma 2).
 
     >>> fixed_fractions(4).numpy().tolist()
     [[0.125, 0.375, 0.625, 0.875]]

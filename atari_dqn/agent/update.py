@@ -1,6 +1,6 @@
-"""One gradient step: the target, the loss, the gradient (Mnih et al. 2015, Algorithm 1).
+"""One gradient step: the TD target, the loss and the gradient (Mnih et al. 2015, Algorithm 1).
 
-Read downwards: ``GradientStep.__call__`` is the algorithm, and its steps are the methods below.
+``GradientStep.__call__`` is the algorithm. The methods below it are its steps, in order.
 ``B`` is the batch size, ``A`` the number of actions, ``K`` the number of outputs for each action.
 """
 
@@ -20,22 +20,22 @@ from atari_dqn.replay.batch import Batch
 
 
 class RandomStream(IntEnum):
-    """What random numbers are for.
+    """Streams of random numbers, named after their purpose.
 
-    A key is made of the seed, the stream and a count. So each pass of each update has numbers of
-    its own, and a checkpoint has no state of theirs to keep.
+    A key combines the seed, the stream and a count. Each pass of each update therefore has its own
+    random numbers, and checkpoints need no state for them.
     """
 
     ACTING = 0
     ONLINE = 1
     TARGET = 2
-    SECOND_PASS = 3  # of the online network in Double DQN, of the target network in Munchausen DQN
+    SECOND_PASS = 3  # online network in Double DQN, target network in Munchausen DQN
     SHIFT = 4
     NEXT_SHIFT = 5
 
 
 class TargetSync(Enum):
-    """When the target network follows the online network."""
+    """When the target network is updated from the online network."""
 
     EVERY_EPISODE = "at the end of each episode"
     EVERY_UPDATE = "after each update"
@@ -43,7 +43,7 @@ class TargetSync(Enum):
 
     @classmethod
     def of(cls, period: int) -> "TargetSync":
-        """Returns what ``agent.target_period_updates`` means.
+        """Returns the meaning of ``agent.target_period_updates``.
 
         >>> TargetSync.of(0).name, TargetSync.of(1).name, TargetSync.of(2000).name
         ('EVERY_EPISODE', 'EVERY_UPDATE', 'PERIODICALLY')
@@ -54,21 +54,21 @@ class TargetSync(Enum):
 
 
 class NextPolicy(NamedTuple):
-    """The policy in the next state, and what it adds to reward and value."""
+    """The policy in the next state, with the reward and the bonus that go with it."""
 
     policy: tf.Tensor  # (B, A) probability of each next action
-    reward: tf.Tensor  # (B,) with what the policy adds to it
+    reward: tf.Tensor  # (B,) including any Munchausen bonus
     bonus: tf.Tensor  # (B, A) added to the value of each next action
 
 
 class GradientStep:
-    """One gradient step of the online network on a batch.
+    """A gradient step of the online network on a batch.
 
     Args:
         config: the agent, network and optimizer settings, and the seed.
-        online: the network that learns.
-        target: the network that values the next state.
-        optimizer: of the online network's weights.
+        online: the online network, which is trained.
+        target: the target network, which evaluates the next state.
+        optimizer: the optimizer of the online network's weights.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class GradientStep:
             self.next_policy = self.next_policy_greedy
 
     def __call__(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
-        """Takes the step; returns its metrics and the priorities (B,) of the transitions."""
+        """Makes the step; returns its metrics and the priorities (B,) of the transitions."""
         batch = self.augment(batch)
         target = self.td_target(batch)
         with tf.GradientTape() as tape:
@@ -113,7 +113,7 @@ class GradientStep:
         return metrics, self.priority(td_error, losses)
 
     def augment(self, batch: Batch) -> Batch:
-        """Returns the batch with its pictures shifted at random, where the settings do so."""
+        """Returns the batch, with its pictures shifted at random if the settings ask for it."""
         pixels = self.settings.random_shift
         if not pixels:
             return batch
@@ -127,18 +127,24 @@ class GradientStep:
     def td_target(self, batch: Batch) -> tf.Tensor:
         """Returns y = r + discount * sum_a policy(a) * (z_target(s', a) + bonus(a)), (B, M).
 
-        M is ``agent.target_samples`` where ``network.returns`` is "implicit", else K.
+        M is ``agent.target_samples`` if ``network.returns`` is "implicit", else K.
         """
         next_outputs = self.target_outputs(batch.next_observation, RandomStream.TARGET)
         policy, reward, bonus = self.next_policy(batch, self.return_model.values(next_outputs))
         return self.return_model.target(policy, reward, batch.discount, next_outputs, bonus)
 
     def next_policy_greedy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
-        """Takes the action of highest target value (B, A): Mnih et al. 2015, Algorithm 1."""
+        """Returns the policy that is greedy in the target network's Q-values (B, A).
+
+        Mnih et al. 2015, Algorithm 1.
+        """
         return NextPolicy(greedy_policy(next_values), batch.reward, tf.zeros_like(next_values))
 
     def next_policy_double(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
-        """Takes the action of highest online value: van Hasselt et al. 2016, equation 4."""
+        """Returns the policy that is greedy in the online network's Q-values.
+
+        van Hasselt et al. 2016, equation 4.
+        """
         samples = self.settings.target_samples
         key = self.key(RandomStream.SECOND_PASS)
         outputs, _ = self.outputs(self.online, batch.next_observation, key, samples)
@@ -146,7 +152,10 @@ class GradientStep:
         return NextPolicy(policy, batch.reward, tf.zeros_like(next_values))
 
     def next_policy_munchausen(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
-        """Takes a soft policy, and rewards what it prefers: Vieillard et al. 2020, equation 2."""
+        """Returns the soft policy, with a reward for the actions that it prefers.
+
+        Vieillard et al. 2020, equation 2.
+        """
         settings = self.settings
         outputs = self.target_outputs(batch.observation, RandomStream.SECOND_PASS)
         log_policy = scaled_log_policy(self.return_model.values(outputs), settings.temperature)
@@ -174,26 +183,26 @@ class GradientStep:
         return clip_by_global_norm(gradient, self.config.optimizer.clip_norm)
 
     def td_error(self, values: tf.Tensor, batch: Batch, target: tf.Tensor) -> tf.Tensor:
-        """Returns |y - Q(s, a)| (B,), of the means where returns have a distribution."""
+        """Returns |y - Q(s, a)| (B,), computed from the means of distributions of returns."""
         return tf.abs(self.return_model.mean(target) - select(values, batch.action))
 
     def priority(self, td_error: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
-        """Returns what prioritized replay samples by, (B,), before its exponent.
+        """Returns the priorities (B,) for prioritized replay, before its exponent.
 
-        That is the TD error (Schaul et al. 2016, section 3.3), or where returns have a
-        distribution the loss (Hessel et al. 2018, section 4).
+        The priority is the TD error (Schaul et al. 2016, section 3.3). If the network predicts a
+        distribution of returns, it is the loss (Hessel et al. 2018, section 4).
         """
         return td_error if self.config.network.returns == "mean" else losses
 
     def priorities(self, batch: Batch) -> tf.Tensor:
-        """Returns the priorities (B,) of a batch, without augmentation; nothing is learned."""
+        """Returns the priorities (B,) of a batch without augmentation, and changes no weights."""
         target = self.td_target(batch)
         outputs, losses = self.transition_losses(batch, target)
         td_error = self.td_error(self.return_model.values(outputs), batch, target)
         return self.priority(td_error, losses)
 
     def target_outputs(self, observation: tf.Tensor, stream: RandomStream) -> tf.Tensor:
-        """Returns the target network's outputs (B, A, K) of observations."""
+        """Returns the target network's outputs (B, A, K) for observations."""
         samples = self.settings.target_samples
         outputs, _ = self.outputs(self.target, observation, self.key(stream), samples)
         return outputs
@@ -206,18 +215,18 @@ class GradientStep:
         samples: int,
         exact: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns a network's outputs, and the fractions that they stand for.
+        """Returns a network's outputs and their fractions of the distribution of returns.
 
         Args:
             network: the online or the target network.
             observation: (B, *frame_shape, stack).
-            key: (2,) for the noise and the fractions of this pass; with None there is no noise,
-                and the fractions divide 0..1 evenly.
-            samples: K, where ``network.returns`` is "implicit".
+            key: (2,) random key of the noise and the fractions in this pass. Without a key there is
+                no noise, and the fractions are evenly spaced.
+            samples: K, if ``network.returns`` is "implicit".
             exact: whether to compute in float32.
 
         Returns:
-            Outputs (B, A, K), and fractions (B, K) or (1, K) of the distribution of returns.
+            Outputs (B, A, K) and fractions (B, K) or (1, K).
         """
         settings = self.config.network
         implicit = settings.returns == "implicit"
@@ -235,11 +244,11 @@ class GradientStep:
         return network(inputs, training=key is not None, exact=exact), fractions
 
     def key(self, stream: RandomStream, count: tf.Tensor | None = None) -> tf.Tensor:
-        """Returns a key (2,) for random numbers, different for each stream and count.
+        """Returns a random key (2,), which differs for each stream and count.
 
         Args:
-            stream: what the numbers are for.
-            count: of earlier uses of the stream; None is the number of updates so far.
+            stream: the purpose of the random numbers.
+            count: number of earlier uses of the stream; by default, the number of updates so far.
         """
         if count is None:
             count = tf.cast(self.optimizer.iterations, tf.int32)

@@ -1,1 +1,1 @@
-"""Every setting with type, bounds, unit and source; where its value comes from."""
+"""The settings: their types, bounds, units and sources, and how their values are resolved."""

@@ -1,4 +1,4 @@
-"""Every setting in words: as a TOML file with comments, and as a page."""
+"""Descriptions of all settings, as a commented TOML file and as a Markdown page."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -11,10 +11,11 @@ from atari_dqn.config.schema import PROTOCOL_SECTIONS, RECIPE_SECTIONS, SECTIONS
 
 INTRODUCTION = (
     "# Settings\n\n"
-    "Made from the schema by `make docs`. Any setting can be given on the command line "
-    "(`--section.key VALUE`; with make,\n"
-    '`ARGS="--section.key VALUE"`) or in a TOML file of your own '
-    "(`CONFIG=my.toml`, `PROTOCOL=my.toml`). The values are those of\n"
+    "This page lists every setting. You can change each of them on the command line "
+    "(`--section.key VALUE`;\n"
+    'with make, `ARGS="--section.key VALUE"`) or in a TOML file of your own '
+    "(`CONFIG=my.toml`,\n"
+    "`PROTOCOL=my.toml`). `make docs` generates the page from the schema. The values are those of\n"
 )
 
 _TYPES: dict[Any, str] = {
@@ -30,7 +31,7 @@ _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 class Row(NamedTuple):
-    """One setting; ``value`` as TOML writes it."""
+    """One setting, with its value as TOML writes it."""
 
     key: str
     value: str
@@ -41,7 +42,7 @@ class Row(NamedTuple):
 
 
 def as_toml(config: Config) -> str:
-    """Returns the settings of a run as a TOML file with a comment on each."""
+    """Returns the settings of a run as a TOML file with a comment for each setting."""
     blocks = []
     for section in SECTIONS:
         lines = [f"[{section}]"]
@@ -53,12 +54,12 @@ def as_toml(config: Config) -> str:
 
 
 def as_markdown(config: Config) -> str:
-    """Returns the settings of a run as a page of tables."""
+    """Returns the settings of a run as a Markdown page with a table for each section."""
     names = f"recipe `{config.versioned_recipe}` and protocol `{config.protocol}`"
     lines = [f"{INTRODUCTION}{config.game} with {names}."]
     for section, settings in SECTIONS.items():
         summary = (settings.__doc__ or "").splitlines()[0]
-        lines += ["", f"## {section}", "", f"{summary} Set in {_owner(section)}.", ""]
+        lines += ["", f"## {section}", "", f"{summary} Set {_owner(section)}.", ""]
         lines.append("| setting | value | allowed | unit | meaning | source |")
         lines.append("| --- | --- | --- | --- | --- | --- |")
         for row in _rows(config, section):
@@ -72,8 +73,8 @@ def as_markdown(config: Config) -> str:
 def _owner(section: str) -> str:
     """Returns where the settings of a section are set."""
     if section in PROTOCOL_SECTIONS:
-        return "protocols"
-    return "recipes" if section in RECIPE_SECTIONS else "the command line"
+        return "in protocols"
+    return "in recipes" if section in RECIPE_SECTIONS else "on the command line"
 
 
 def _rows(config: Config, section: str) -> Iterator[Row]:
@@ -86,7 +87,7 @@ def _rows(config: Config, section: str) -> Iterator[Row]:
 
 def _as_toml_value(value: Any) -> str:
     """Returns a value as TOML writes it, on one line."""
-    # In a list of one, so that a table is written on the same line.
+    # tomli_w writes a table on one line only if it is inside a list.
     document = tomli_w.dumps({"value": [value]}, multiline_strings=False)
     words = document.partition(" = ")[2].split()
     return " ".join(words).removeprefix("[ ").removesuffix(", ]")

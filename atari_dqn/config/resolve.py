@@ -1,9 +1,14 @@
-"""Where a run's settings come from.
+"""Resolves the settings of a run from four sources.
 
-Four places, later ones winning: a recipe (``configs/NAME.toml``, what is learned how), a protocol
-(``configs/protocols/NAME.toml``, the environment and how it is evaluated), the environment id, and
-the command line. A recipe may set something of the environment too, such as a time feature; only a
-protocol that was requested by name wins over that.
+Later sources override earlier ones:
+
+1. a recipe (``configs/NAME.toml``): the algorithm, the network and the optimizer;
+2. a protocol (``configs/protocols/NAME.toml``): the environment and its evaluation;
+3. the environment id;
+4. the command line.
+
+A recipe may also set properties of the environment, such as a time feature. These override the
+default protocol, but not a protocol that the user names.
 """
 
 import math
@@ -29,20 +34,20 @@ DEFAULT_RECIPE = "default"
 DEFAULT_PROTOCOL = "tutorial"
 VECTOR_PROTOCOL = "classic"
 PICTURE_TORSOS = ("nature", "impala")
-# Agent steps of an evaluation episode where the environment has no limit: a greedy policy may go
-# round in circles for ever.
+# Cap in agent steps of evaluation episodes if the environment has no time limit. Without it, a
+# greedy policy could loop forever.
 ENDLESS_CAP = 10_000
 
-# Settings by section and key, as a TOML file has them.
+# Settings by section and key, as in a TOML file.
 Tables = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A recipe or a protocol that was read.
+    """The contents of a recipe or a protocol.
 
     Attributes:
-        name: of a shipped one, or a TOML file.
+        name: name of a shipped recipe or protocol, or the path of a TOML file.
         tables: its settings.
         version: number of a recipe's version; None: it has none.
     """
@@ -59,15 +64,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """The places that a run's settings come from, not yet merged.
+    """The sources of a run's settings, before they are merged.
 
     Attributes:
         spec: the game that the environment id means.
-        kwargs: arguments of the environment.
-        recipe: what is learned how.
-        protocol: the environment and how it is evaluated.
-        protocol_is_requested: whether the user named it; it wins over the recipe then.
-        overrides: settings of the command line by ``section.key``.
+        kwargs: keyword arguments of the environment.
+        recipe: the recipe.
+        protocol: the protocol.
+        protocol_is_requested: whether the user named the protocol, which then overrides the recipe.
+        overrides: settings from the command line, by ``section.key``.
     """
 
     spec: GameSpec
@@ -82,7 +87,7 @@ def read_config(path: str | Path) -> Config:
     """Reads the resolved settings that ``Config.to_toml`` wrote.
 
     Raises:
-        UserError: the file is missing, is no TOML or holds something that is no setting.
+        UserError: the file is missing, is not TOML, or holds an unknown or invalid setting.
     """
     return _validated(read_toml(Path(path)), str(path))
 
@@ -97,22 +102,22 @@ def load_config(
     """Resolves the settings of a run.
 
     Args:
-        game: environment id or bare game name; an environment that is no Atari game is made once,
-            with its arguments.
-        recipe: name of a shipped recipe, or a TOML file; None is the one named after the task, or
-            else ``default``.
-        protocol: name of a shipped protocol, or a TOML file; None is ``tutorial``, or ``classic``
-            for vectors, which give way to the recipe and the id.
-        overrides: ``{"section.key": value}`` from the command line; they win over everything and
-            are noted. Numbers and arrays of NumPy, tuples and paths will do.
-        learns: whether a network will learn; without one, any recipe suits any environment.
+        game: environment id or bare game name. An environment that is not an Atari game is created
+            once, with its keyword arguments.
+        recipe: name of a shipped recipe, or path of a TOML file. None selects the recipe named
+            after the task, or else ``default``.
+        protocol: name of a shipped protocol, or path of a TOML file. None selects ``tutorial``, or
+            ``classic`` for vectors; the recipe and the id override these.
+        overrides: ``{"section.key": value}`` from the command line, which override everything else.
+            NumPy numbers and arrays, tuples and paths are accepted.
+        learns: whether a network will be trained. Otherwise any recipe fits any environment.
 
     Returns:
-        The settings, and notes for the user on what won over what.
+        The settings, and notes for the user, such as on settings that override the id.
 
     Raises:
-        UserError: something unknown or out of range, the named protocol contradicts the id, or the
-            recipe does not suit it.
+        UserError: a name is unknown, a value is out of range, the named protocol contradicts the
+            id, or the recipe does not fit the environment.
     """
     sources = _read_sources(game, recipe, protocol, overrides or {})
     tables = _merged_files(sources)
@@ -139,7 +144,7 @@ def _read_sources(
     protocol: str | Path | None,
     overrides: Mapping[str, Any],
 ) -> Sources:
-    """Reads recipe and protocol, and finds out what the environment id means."""
+    """Reads the recipe and the protocol, and resolves the environment id."""
     plain_overrides = {name: _plain(value) for name, value in overrides.items()}
     for name in plain_overrides:
         _section_and_key(name)
@@ -158,7 +163,7 @@ def _read_sources(
 
 
 def _usual_protocol(spec: GameSpec) -> Source:
-    """Reads the protocol of games for which the user names none."""
+    """Returns the protocol of a game for which the user names none."""
     name = VECTOR_PROTOCOL if spec.vectors else DEFAULT_PROTOCOL
     return Source(name, _protocol_tables(name))
 
@@ -166,7 +171,7 @@ def _usual_protocol(spec: GameSpec) -> Source:
 def _kwargs(
     recipe: Source, protocol: Source | None, overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Returns the arguments of an environment, before there is a Config to hold them."""
+    """Returns the validated keyword arguments of an environment, before a Config exists."""
     kwargs: Any = recipe.tables.get("environment", {}).get("kwargs", {})
     if protocol is not None:
         kwargs = protocol.tables.get("environment", {}).get("kwargs", kwargs)
@@ -176,7 +181,7 @@ def _kwargs(
 
 
 def _merged_files(sources: Sources) -> Tables:
-    """Returns the settings of recipe and protocol; of both, a protocol wins only if requested."""
+    """Merges recipe and protocol; only a requested protocol overrides the recipe."""
     lower = sources.protocol.tables
     higher = sources.recipe.tables
     if sources.protocol_is_requested:
@@ -187,7 +192,7 @@ def _merged_files(sources: Sources) -> Tables:
 
 
 def _fixed_by_id(spec: GameSpec) -> dict[str, Any]:
-    """Returns the environment settings that an id decides, with lists as TOML has them."""
+    """Returns the environment settings that an id decides, with lists instead of tuples."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in spec.fixed().items()
@@ -217,7 +222,7 @@ def _set_what_the_id_decides(tables: Tables, sources: Sources) -> None:
 
 
 def _cap_endless_evaluations(tables: Tables, sources: Sources) -> None:
-    """Caps evaluation episodes of environments without a limit, unless recipe or protocol does."""
+    """Caps evaluation episodes if the environment has no limit and no TOML file sets one."""
     files = [sources.recipe]
     if sources.protocol_is_requested and sources.protocol.name.endswith(".toml"):
         files.append(sources.protocol)
@@ -235,20 +240,20 @@ def _set_overrides(tables: Tables, sources: Sources) -> None:
 
 
 def _notes(game: str, sources: Sources) -> list[str]:
-    """Returns notes on an id that means a newer one, and on overrides that win over the id."""
+    """Returns notes about an id that Gymnasium has replaced, and about overrides of the id."""
     spec = sources.spec
     notes = []
     if spec.rom is None and game != spec.id:
-        notes.append(f"{game} is {spec.id} today")
+        notes.append(f"{game} is now {spec.id}")
     fixed = {f"environment.{key}": value for key, value in _fixed_by_id(spec).items()}
     for name, value in sources.overrides.items():
         if name in fixed and fixed[name] != value:
-            notes.append(f"--{name} {value} wins over {spec.id}, which means {fixed[name]}")
+            notes.append(f"--{name} {value} overrides {spec.id}, which sets {fixed[name]}")
     return notes
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value as TOML could hold it, with NumPy's numbers, tuples and paths converted."""
+    """Converts NumPy values, tuples and paths to values that TOML can hold."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Path):
@@ -261,7 +266,7 @@ def _plain(value: Any) -> Any:
 
 
 def default_recipe(spec: GameSpec) -> str:
-    """Returns the recipe that is named after a task, or else that for all games."""
+    """Returns the recipe that is named after the task, or else the default recipe."""
     own = recipe_name(spec.id)
     return own if (config_directory() / f"{own}.toml").is_file() else DEFAULT_RECIPE
 
@@ -270,7 +275,7 @@ def read_recipe(recipe: str) -> Source:
     """Returns the settings and the version in the TOML file of a recipe.
 
     Raises:
-        UserError: there is no such recipe, or it sets something that recipes may not set.
+        UserError: the recipe does not exist, or sets something that recipes must not set.
     """
     path = _find(recipe, "", "recipe")
     tables = read_toml(path)
@@ -283,39 +288,39 @@ def read_recipe(recipe: str) -> Source:
 
 
 def _check_has_a_network(config: Config, spec: GameSpec) -> None:
-    """Raises a UserError where the network is not for what this game shows."""
+    """Raises a UserError if the network cannot process the observations of this game."""
     if spec.vectors and config.network.torso in PICTURE_TORSOS:
         recipes = {path.stem: read_toml(path) for path in config_directory().glob("*.toml")}
         suitable = sorted(
             name for name, tables in recipes.items() if tables["network"].get("torso") == "mlp"
         )
         raise UserError(
-            f"{spec.id} shows vectors, and torso '{config.network.torso}' of recipe "
-            f"'{config.recipe}' sees pictures: choose a recipe for vectors with --config "
+            f"{spec.id} shows vectors, but torso '{config.network.torso}' of recipe "
+            f"'{config.recipe}' needs pictures: choose a recipe for vectors with --config "
             f"(make: CONFIG=), such as {', '.join(suitable)}"
         )
     if spec.vectors and config.agent.random_shift:
         setting = f"agent.random_shift = {config.agent.random_shift}"
-        raise UserError(f"{setting} shifts pictures; {spec.id} shows vectors")
+        raise UserError(f"{setting} shifts pictures, but {spec.id} shows vectors")
 
 
 def _check_suits(config: Config, spec: GameSpec) -> None:
-    """Raises a UserError for settings that this game has no use for."""
+    """Raises a UserError for settings that do not apply to this game."""
     for name in ("kwargs", "time_feature", "rescale"):
         if spec.rom and (value := getattr(config.environment, name)):
             setting = f"environment.{name} = {shorten(str(value))}"
-            raise UserError(f"{setting} is not for Atari games, as {spec.id} is")
+            raise UserError(f"{setting} does not apply to Atari games such as {spec.id}")
 
 
 def config_directory() -> Path:
-    """Returns the directory of the shipped recipes: in a package, or beside it in a checkout."""
+    """Returns the directory of the shipped recipes, in the package or next to it in a checkout."""
     package = Path(__file__).parent.parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
 
 
 def parse_value(text: str) -> Any:
-    """Reads a command-line value as TOML would, a bare word as a string.
+    """Parses a command-line value as TOML, and a bare word as a string.
 
     >>> parse_value("1e-4"), parse_value("true"), parse_value("adam")
     (0.0001, True, 'adam')
@@ -323,7 +328,7 @@ def parse_value(text: str) -> Any:
     try:
         tables = tomllib.loads(f"value = {text}")
         check_numbers(tables)
-    except (ValueError, RecursionError):  # no TOML, thousands of digits, or thousands of brackets
+    except (ValueError, RecursionError):  # not TOML, or thousands of digits or brackets
         return text
     return tables["value"] if len(tables) == 1 else text
 
@@ -355,7 +360,7 @@ def _check_tables(path: Path, tables: Tables, allowed: tuple[str, ...], kind: st
     for section, table in tables.items():
         if section not in allowed or not isinstance(table, dict):
             raise UserError(
-                f"{path}: a {kind} has the tables {', '.join(allowed)}, "
+                f"{path}: a {kind} may have the tables {', '.join(allowed)}, "
                 f"not '{section}'{nearest(section, allowed)}"
             )
         known = list(SECTIONS[section].model_fields)
@@ -369,10 +374,10 @@ def _check_known(known: list[str], key: str, complaint: str) -> None:
 
 
 def _section_and_key(name: str) -> tuple[str, str]:
-    """Returns the two parts of a setting's name, ``section.key``.
+    """Splits a setting's name ``section.key`` into its two parts.
 
     Raises:
-        UserError: there is no such setting.
+        UserError: the setting does not exist.
     """
     section, _, key = name.partition(".")
     if section not in SECTIONS or key not in SECTIONS[section].model_fields:
@@ -383,7 +388,7 @@ def _section_and_key(name: str) -> tuple[str, str]:
 
 
 def is_integer_setting(name: str) -> bool:
-    """Returns whether a setting, such as ``agent.n_step``, is one or several whole numbers."""
+    """Returns whether a setting, such as ``agent.n_step``, holds one or more whole numbers."""
     section, _, key = name.partition(".")
     field = SECTIONS[section].model_fields.get(key) if section in SECTIONS else None
     return field is not None and _has_integers(field.annotation)
@@ -410,16 +415,16 @@ def _validated(tables: dict[str, Any], where: str) -> Config:
 
 
 def _given(tables: Any, location: Sequence[int | str]) -> Any:
-    """Returns the value at the location of an error, before numbers were converted."""
+    """Returns the value at the location of an error, as it was before the conversion."""
     value = tables
-    for part in location:  # pydantic puts names of types between them, which lead nowhere
+    for part in location:  # pydantic also inserts names of types, which are not keys
         with suppress(KeyError, IndexError, TypeError):
             value = value[part]
     return value
 
 
 def _numbers_as_meant(tables: dict[str, Any]) -> dict[str, Any]:
-    """Converts 1 to 1.0 and 1e6 to 1000000 where strict validation would refuse them."""
+    """Converts 1 to 1.0 and 1e6 to 1000000 where strict validation would reject them."""
     result: dict[str, Any] = {}
     for section, table in tables.items():
         result[section] = table
@@ -445,7 +450,7 @@ def _number_as_meant(name: str, value: Any) -> Any:
 def _as_float(value: int) -> float:
     try:
         return float(value)
-    except OverflowError:  # refused later, like infinity
+    except OverflowError:  # rejected later, like infinity
         return math.inf if value > 0 else -math.inf
 
 

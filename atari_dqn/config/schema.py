@@ -1,4 +1,4 @@
-"""Every setting of a run: typed, validated, with its unit and its source."""
+"""The settings of a run, each with its type, bounds, unit and source."""
 
 import math
 from typing import Any, Literal
@@ -22,14 +22,14 @@ from atari_dqn.errors import shorten
 from atari_dqn.games.ids import GameSpec, identify, resolve
 
 CAP = (
-    "{} episodes are truncated here (108,000: 30 minutes); "
+    "{} episodes are truncated after this many frames (108,000 are 30 minutes); "
     "a fixed frame skip rounds it up to whole agent steps"
 )
 MOST_FRAMES_SKIPPED = 60
 
 
 def _is_finite(value: Any) -> bool:
-    """Returns whether a value is neither infinity nor NaN, nor a table or list that holds such."""
+    """Returns whether a value, or everything in a table or list, is neither infinite nor NaN."""
     if isinstance(value, dict):
         return all(_is_finite(entry) for entry in value.values())
     if isinstance(value, list | tuple):
@@ -38,7 +38,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Returns whether JSON can hold a value: a number, a text, or a table or list of such."""
+    """Returns whether JSON can hold a value: a number, a string, or a table or list of these."""
     if isinstance(value, dict):
         return all(_is_plain(entry) for entry in value.values())
     if isinstance(value, list | tuple):
@@ -47,52 +47,55 @@ def _is_plain(value: Any) -> bool:
 
 
 class EnvironmentSettings(Section):
-    """What the agent sees of the game and what its actions do; the id wins over the protocol."""
+    """The agent's observations and actions; the environment id decides some of these settings."""
 
     frame_skip: int | list[int] = setting(
         4,
-        "how long an action is repeated; two numbers: sampled uniformly between them",
+        "frames for which an action is repeated; "
+        "two numbers are the bounds of a random frame skip, both included",
         unit="frames",
         source=NATURE,
     )
     sticky_probability: float = setting(
         0.0,
-        "probability that the emulator repeats the last action",
+        "probability that the emulator repeats the previous action",
         source="Machado et al. 2018, section 5",
         ge=0,
         lt=1,
     )
     max_pool: bool = setting(
         True,
-        "observe the pixel-wise maximum of the last two frames, not the last alone",
+        "observe the pixel-wise maximum of the last two frames instead of the last frame",
         source="Mnih et al. 2015, Methods",
     )
     full_actions: bool = setting(
-        False, "offer all 18 actions, not the game's minimal set", source="Machado et al. 2018"
+        False,
+        "offer all 18 actions instead of the game's minimal set",
+        source="Machado et al. 2018",
     )
     noop_max: int = setting(
         30,
-        "an episode starts with fewer than this many no-ops; 0 or 1: none",
+        "an episode starts with a random number of no-ops below this; 0 and 1 mean none",
         unit="frames",
         source=NATURE,
         ge=0,
         le=1000,
     )
     fire_at_reset: bool = setting(
-        False, "press FIRE once as an episode starts, where the game has it"
+        False, "press FIRE once at the start of an episode, if the game has this action"
     )
     fire_after_life_loss: bool = setting(
-        False, "replace the first action after a lost life by FIRE, where the game has it"
+        False, "replace the first action after a lost life with FIRE, if the game has it"
     )
     life_loss_ends_future: bool = setting(
         False,
-        "a lost life has discount 0 in training; the game goes on",
+        "in training, losing a life gives discount 0; the game continues",
         source="Mnih et al. 2015, Methods",
     )
     frame_cap: int = setting(108_000, CAP.format("training"), unit="frames", ge=1, lt=2**31)
     height: int = setting(
         84,
-        "rows of an observation",
+        "height of an observation",
         unit="pixels",
         source="Mnih et al. 2015, Methods",
         ge=36,
@@ -100,27 +103,27 @@ class EnvironmentSettings(Section):
     )
     width: int = setting(
         84,
-        "columns of an observation",
+        "width of an observation",
         unit="pixels",
         source="Mnih et al. 2015, Methods",
         ge=36,
         le=160,
     )
     stack: int = setting(
-        4, "frames (or vectors) in an observation, the newest last", source=NATURE, ge=1, le=16
+        4, "frames (or vectors) in an observation, newest last", source=NATURE, ge=1, le=16
     )
     time_feature: bool = setting(
         False,
-        "vectors: one more number, the part of the episode's limit that is used up",
+        "vectors: append the fraction of the episode's time limit that has elapsed",
         source="Pardo et al. 2018",
     )
     rescale: bool = setting(
         False,
-        "vectors: numbers that have bounds are mapped from these to -1..1",
+        "vectors: rescale numbers that have bounds to -1..1",
         source="LeCun et al. 1998, Efficient BackProp, section 4.3",
     )
     kwargs: dict[str, Any] = setting(
-        {}, "keyword arguments of an environment of Gymnasium, such as {gravity = -5.0}"
+        {}, "keyword arguments of a Gymnasium environment, such as {gravity = -5.0}"
     )
 
     @model_validator(mode="after")
@@ -131,7 +134,7 @@ class EnvironmentSettings(Section):
                 return self
         raise ValueError(
             f"frame_skip = {shorten(str(skip))}: a number of frames from 1 to "
-            f"{MOST_FRAMES_SKIPPED}, or two in order"
+            f"{MOST_FRAMES_SKIPPED}, or two in ascending order"
         )
 
     @model_validator(mode="after")
@@ -142,19 +145,19 @@ class EnvironmentSettings(Section):
                     f"kwargs.{shorten(name)} = {shorten(str(value))}: numbers must be finite"
                 )
             if not _is_plain(value):
-                allowed = "numbers, texts, and lists and tables of these"
+                allowed = "numbers, strings, and lists and tables of these"
                 raise ValueError(
-                    f"kwargs.{shorten(name)} = {shorten(str(value))}: wanted are {allowed}"
+                    f"kwargs.{shorten(name)} = {shorten(str(value))}: allowed are {allowed}"
                 )
         return self
 
 
 class EvaluationSettings(Section):
-    """How a trained agent is scored."""
+    """The evaluation of a trained agent."""
 
     episodes: int = setting(
         30,
-        "episodes of an evaluation",
+        "number of episodes in an evaluation",
         unit="episodes",
         source="Mnih et al. 2015, Methods",
         ge=1,
@@ -164,53 +167,56 @@ class EvaluationSettings(Section):
         0.05, "probability of a random action", source="Mnih et al. 2015, Methods", ge=0, le=1
     )
     frame_cap: int = setting(108_000, CAP.format("evaluation"), unit="frames", ge=1, lt=2**31)
-    environments: int = setting(10, "games played side by side", ge=1, le=256)
+    environments: int = setting(10, "games played in parallel", ge=1, le=256)
 
 
 class TrainingSettings(Section):
-    """How long a run lasts and what happens when."""
+    """The length of a run, and the periods of updates, logs, evaluations and checkpoints."""
 
     total_steps: int = setting(
         1_000_000, "length of the run", unit="agent steps", ge=1, le=MOST_STEPS
     )
-    environments: int = setting(16, "games stepped side by side", ge=1, le=1024)
+    environments: int = setting(16, "games stepped in parallel", ge=1, le=1024)
     warmup_steps: int = setting(
         20_000,
-        "random actions collected before the first update",
+        "steps with random actions before the first update",
         unit="agent steps",
         source="Hessel et al. 2018, table 1",
         ge=0,
         le=MOST_STEPS,
     )
     update_period: int = setting(
-        4, "an update is made every N steps", unit="agent steps", source=NATURE, ge=1, le=MOST_STEPS
+        4, "make one update every N steps", unit="agent steps", source=NATURE, ge=1, le=MOST_STEPS
     )
     log_period: int = setting(
-        2_000, "a row of metrics every N steps", unit="agent steps", ge=1, le=MOST_STEPS
+        2_000, "log a row of metrics every N steps", unit="agent steps", ge=1, le=MOST_STEPS
     )
     evaluation_period: int = setting(
         100_000,
-        "a short evaluation, with a recording, every N steps and at the end; 0: never",
+        "run a short evaluation and record it every N steps and at the end; 0 turns it off",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
     )
     evaluation_episodes: int = setting(
-        5, "episodes of a short evaluation", unit="episodes", ge=1, le=MOST_EPISODES
+        5, "number of episodes in a short evaluation", unit="episodes", ge=1, le=MOST_EPISODES
     )
     checkpoint_period: int = setting(
         100_000,
-        "a checkpoint every N steps; 0: only at the end",
+        "save a checkpoint every N steps; 0 saves only at the end",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
     )
     keep_checkpoints: int = setting(
-        2, "newest checkpoints kept, beside the one with the best evaluation", ge=1, le=10**6
+        2,
+        "newest checkpoints to keep, in addition to the one with the best evaluation",
+        ge=1,
+        le=10**6,
     )
     keep_period: int = setting(
         0,
-        "every N steps a checkpoint whose agent is kept for good; 0: none",
+        "never delete the agents of checkpoints at multiples of N steps; 0 turns this off",
         unit="agent steps",
         ge=0,
         le=MOST_STEPS,
@@ -218,53 +224,56 @@ class TrainingSettings(Section):
 
 
 class RecordingSettings(Section):
-    """How episodes are recorded."""
+    """The recording of episodes."""
 
     max_seconds: int = setting(
-        120, "a GIF is cut after this much game time", unit="seconds", ge=1, le=86_400
+        120, "game time after which a GIF is cut off", unit="seconds", ge=1, le=86_400
     )
     max_mp4_seconds: int = setting(
-        1_800, "an MP4 is cut after this much game time", unit="seconds", ge=1, le=86_400
+        1_800, "game time after which an MP4 is cut off", unit="seconds", ge=1, le=86_400
     )
 
 
 class MachineSettings(Section):
-    """What belongs to this machine and this run rather than to the recipe."""
+    """Settings of the machine and of one run, which no recipe contains."""
 
-    seed: int = setting(1, "seed of every random number of the run", ge=0, lt=2**31)
+    seed: int = setting(1, "seed of all random numbers in the run", ge=0, lt=2**31)
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        "of an update's computation; acting, the weights that learn, targets and loss are float32 "
-        "always; auto: bfloat16 where pictures are seen, there is no GPU, and the processor has "
-        "fast units for it",
+        "precision in which an update computes; acting, stored weights, targets and losses are "
+        "always float32; auto means bfloat16 if observations are pictures, there is no GPU, and "
+        "the processor has fast bfloat16 units",
     )
     actors: int = setting(
         0,
-        "processes that step the environments, on Ray; 0: the learner does",
+        "Ray processes that step the environments; with 0 the learner steps them itself",
         source="Horgan et al. 2018, section 3",
         ge=0,
         le=1024,
     )
     environment_threads: int = setting(
-        0, "threads that step the emulators; 0: one for each core", ge=0, le=1024
+        0, "threads that step the emulators; 0 means one per core", ge=0, le=1024
     )
     intra_op_threads: int = setting(
         0,
-        "TensorFlow's threads inside one operation; 0: one for each core, in batches of up to 64 "
-        "for each two",
+        "TensorFlow's threads within one operation; 0 means one per core, "
+        "or half as many for batches of up to 64",
         ge=0,
         le=1024,
     )
     inter_op_threads: int = setting(
-        0, "TensorFlow's operations at a time; 0: one for each core", ge=0, le=1024
+        0, "TensorFlow operations that run at once; 0 means one per core", ge=0, le=1024
     )
     trace_updates: int = setting(
-        0, "updates to trace for TensorBoard's profiler, once 100 are done; 0: none", ge=0, le=1000
+        0,
+        "updates to trace for TensorBoard's profiler, after the first 100; 0 traces none",
+        ge=0,
+        le=1000,
     )
 
 
 class Config(Section):
-    """All settings of one run, resolved."""
+    """All resolved settings of one run."""
 
     game: str = Field(description="environment id")
     recipe: str = Field("default", description="name of the recipe")
@@ -299,16 +308,16 @@ class Config(Section):
 
     @property
     def spec(self) -> GameSpec:
-        """The game that the id means; a Gymnasium environment is made once to see what it shows."""
+        """The game that the id means. A Gymnasium environment is created once to inspect it."""
         return resolve(self.game, self.environment.kwargs)
 
     @property
     def rom(self) -> str | None:
-        """The game's name in ale-py, or None if it is not an Atari game; no game is made."""
+        """The game's name in ale-py, or None if it is not an Atari game. No game is created."""
         return identify(self.game).rom
 
     def to_toml(self) -> str:
-        """The resolved settings as a TOML file that ``config.read_config`` reads back."""
+        """Returns the resolved settings as a TOML file, which ``read_config`` reads back."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 

@@ -1,1 +1,1 @@
-"""Games stepped side by side, and the preprocessing of their frames."""
+"""Environments that step several games in parallel, and the preprocessing of frames."""

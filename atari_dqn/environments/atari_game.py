@@ -1,7 +1,7 @@
-"""The readable reference of an Atari game.
+"""The reference implementation of an Atari game, written to be read.
 
-It serves the ids that choose their frame skip at random. The tests compare ale-py's C++ path with
-it: with the same seed and the same actions both give the same bytes.
+It is used for ids with a random frame skip. Tests compare ale-py's C++ path with it: for the same
+seed and the same actions, both return the same bytes.
 """
 
 import ale_py
@@ -18,12 +18,12 @@ class ReferenceGame:
 
     Args:
         rom: snake_case name of the game.
-        settings: frame skip, sticky actions and the rest.
-        frame_cap: an episode is truncated after so many frames, no-ops not counted; with a fixed
-            frame skip rounded up to whole agent steps.
+        settings: environment settings, such as frame skip and sticky actions.
+        frame_cap: number of frames, without no-ops, after which an episode is truncated. A fixed
+            frame skip rounds it up to whole agent steps.
 
     Attributes:
-        raw_frames: None, or a list that gathers every frame of the emulator as an RGB image.
+        raw_frames: None, or a list that collects every frame of the emulator as an RGB image.
     """
 
     screens_per_second = 60.0
@@ -35,7 +35,7 @@ class ReferenceGame:
         self._ale.setFloat("repeat_action_probability", settings.sticky_probability)
         path = roms.get_rom_path(rom)
         if path is None:
-            raise ValueError(f"'{rom}' is no game of ale-py")
+            raise ValueError(f"ale-py has no game '{rom}'")
         self._rom_path = path
         self._ale.loadROM(self._rom_path)
         self._settings = settings
@@ -51,7 +51,7 @@ class ReferenceGame:
         self.action_names = tuple(action.name for action in self._actions)
 
     def reset(self, seed: int) -> tuple[Image, int]:
-        """Starts the episode of a seed (0 to 2**31 - 1); returns its observation and the lives."""
+        """Starts an episode from a seed (0 to 2**31 - 1); returns the observation and the lives."""
         self._ale.setInt("random_seed", seed)
         self._ale.loadROM(self._rom_path)
         self._ale.reset_game()
@@ -70,7 +70,7 @@ class ReferenceGame:
         return self._observe(), self._ale.lives()
 
     def step(self, action: int) -> Outcome:
-        """Repeats an action (its index) for the frame skip."""
+        """Repeats the action with this index for the frame skip, and returns the outcome."""
         low, high = self._skip_bounds
         skip = low if low == high else int(self._skips.integers(low, high, endpoint=True))
         reward = 0.0
@@ -92,7 +92,7 @@ class ReferenceGame:
         return Outcome(self._observe(), reward, terminated, truncated, self._ale.lives(), frames)
 
     def screen(self) -> Image:
-        """Returns the emulator's screen as it is, (rows, 160, 3), in its own colors."""
+        """Returns the emulator's screen as an RGB image (rows, 160, 3)."""
         screen: Image = self._ale.getScreenRGB()
         return screen
 
@@ -105,10 +105,10 @@ class ReferenceGame:
 
 
 def _noops(seed: int, noop_max: int) -> int:
-    """Returns how many no-ops start the episode of a seed: 0 to noop_max - 1.
+    """Returns the number of no-ops, from 0 to noop_max - 1, that start an episode.
 
-    The C++ path takes them from std::mt19937 with libstdc++'s multiply-and-shift, whose rejected
-    numbers (one in 10**8 here) are not imitated.
+    The C++ path uses std::mt19937 and multiply-and-shift from libstdc++. Its rejection of one
+    number in 10**8 is not imitated here.
     """
     generator = np.random.RandomState(seed)
     return (int(generator.randint(0, 2**32, dtype=np.uint64)) * noop_max) >> 32

@@ -1,9 +1,8 @@
-"""Games stepped side by side behind one interface: reset, send, recv.
+"""Environments that step several games in parallel, with the methods reset, send and recv.
 
-Seeds are a function of the run's seed, the environment and a number that counts up, set by
-resetting that one environment right after its terminal step. So no filler row exists, no
-observation crosses an episode's end, and any episode can be played again from a seed and the
-actions since.
+An environment is reset right after its terminal step, so there are no filler rows and no
+observation spans two episodes. Seeds are a function of the run's seed, the environment and a
+counter. Any episode can be replayed from its seed and the actions since then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,13 +22,13 @@ from atari_dqn.runs.checkpoint import array
 
 
 def make_game(spec: GameSpec, settings: EnvironmentSettings, frame_cap: int) -> Game:
-    """Makes one game that can show its screen, and plays as those of ``make_games`` do.
+    """Creates one game, which behaves like those of ``make_games`` and can also show its screen.
 
     Args:
-        spec: which game.
-        settings: frame skip, sticky actions and the rest.
-        frame_cap: emulator frames after which episodes are truncated (an environment that is not an
-            Atari game: steps).
+        spec: the game.
+        settings: environment settings, such as frame skip and sticky actions.
+        frame_cap: emulator frames after which episodes are truncated. For other environments than
+            Atari games, these are steps.
     """
     if spec.rom is None:
         return GymnasiumGame(spec.id, settings, frame_cap, render=True)
@@ -39,14 +38,14 @@ def make_game(spec: GameSpec, settings: EnvironmentSettings, frame_cap: int) -> 
 def make_games(
     spec: GameSpec, settings: EnvironmentSettings, num_envs: int, frame_cap: int, threads: int = 0
 ) -> VectorGame:
-    """Makes copies of a game, on the fastest path that can serve these settings.
+    """Creates copies of a game, on the fastest path that supports the settings.
 
     Args:
-        spec: which game.
-        settings: frame skip, sticky actions and the rest.
+        spec: the game.
+        settings: environment settings, such as frame skip and sticky actions.
         num_envs: number of copies.
         frame_cap: as for ``make_game``.
-        threads: emulator threads; 0 is one for each core.
+        threads: number of emulator threads; 0 means one per core.
     """
     if spec.rom is None:
         return SerialGames(
@@ -58,18 +57,20 @@ def make_games(
 
 
 class Step(NamedTuple):
-    """What N environments answer to one action each.
+    """The result of one step of N environments.
 
     Attributes:
-        observation: where the action led, (N, *observation_shape); of an ended episode: its last.
-        reward: raw, unclipped, (N,).
-        discount: 0 where the future is worth nothing, else 1, (N,); truncation leaves 1.
-        ended: whether the episode is over, (N,).
-        truncated: whether it is over because of the frame cap, (N,).
-        frames: emulator frames that the step took, (N,).
-        seed: the one that the episode, or an episode before it, was started with, (N,).
-        current: what to act on next, (N, *observation_shape); the new episode's first observation
-            where one ended.
+        observation: (N, *observation_shape) observations after the step; where an episode has
+            ended, its last.
+        reward: (N,) unclipped rewards.
+        discount: (N,) 0 after termination, and after a lost life if it ends the return; else 1,
+            also after truncation.
+        ended: (N,) whether the episode has ended.
+        truncated: (N,) whether the frame cap has ended it.
+        frames: (N,) number of emulator frames in the step.
+        seed: (N,) last seed that the environment was given, in this episode or an earlier one.
+        current: (N, *observation_shape) observations to act on next; where an episode has ended,
+            the first of the next episode.
     """
 
     observation: NDArray[Any]
@@ -83,15 +84,14 @@ class Step(NamedTuple):
 
 
 class Environments:
-    """N games with seeded episodes, lost lives as discounts, and FIRE as the protocol presses it.
+    """N games with reproducible episodes, in which the protocol's rules for lives and FIRE apply.
 
     Args:
         games: the emulators.
-        settings: what a lost life means and whether FIRE is pressed after it.
-        seed: of the run; with the environment's index and a number that counts up it gives the
-            seeds of the episodes.
-        seed_steps: an environment is reseeded at the first end of an episode after this many agent
-            steps; 0: at every end.
+        settings: the meaning of a lost life, and whether FIRE is pressed after it.
+        seed: seed of the run, from which the seeds of the episodes follow.
+        seed_steps: number of agent steps after which an environment is reseeded, at the next end of
+            an episode; 0 reseeds at every end.
     """
 
     def __init__(
@@ -108,20 +108,24 @@ class Environments:
         self.action_names = games.action_names
         self.observation_shape = games.observation_shape
         self.seeds = np.zeros(self.count, np.int32)
-        self._seed_numbers = np.zeros(self.count, np.int64)  # seeds that each has had so far
+        self._seed_numbers = np.zeros(self.count, np.int64)  # number of seeds used so far
         self._lives = np.zeros(self.count, np.int32)
         self._life_lost = np.zeros(self.count, np.bool_)
-        self._actions: list[list[int]] = [[] for _ in range(self.count)]  # since the seed
+        self._actions: list[list[int]] = [
+            [] for _ in range(self.count)
+        ]  # actions since the last seed
 
     def reset(self) -> NDArray[Any]:
-        """Starts a new episode everywhere; returns the observations (N, *observation_shape)."""
+        """Starts new episodes in all environments; returns observations (N, *observation_shape)."""
         return self._start_episodes(np.ones(self.count, np.bool_))
 
     def send(self, actions: NDArray[np.integer[Any]] | Sequence[int]) -> NDArray[np.int32]:
-        """Starts a step and returns at once with the actions that are really executed.
+        """Starts a step, and returns immediately with the actions (N,) that are executed.
+
+        They differ from ``actions`` where FIRE is pressed after a lost life.
 
         Raises:
-            UserError: they are not one index of ``action_names`` for each environment.
+            UserError: ``actions`` is not one index of ``action_names`` for each environment.
         """
         executed = checked_actions(actions, self.count, len(self.action_names))
         if self._settings.fire_after_life_loss and self._fire is not None:
@@ -132,7 +136,7 @@ class Environments:
         return executed
 
     def recv(self) -> Step:
-        """Waits for the step that was sent, then starts a new episode wherever one ended."""
+        """Waits for the step, and starts a new episode wherever one has ended."""
         observation, reward, terminated, truncated, lives, frames = self._games.recv()
         ended = terminated | truncated
         self._life_lost = (lives < self._lives) & ~ended
@@ -146,7 +150,7 @@ class Environments:
         return Step(observation, reward, discount, ended, truncated, frames, seeds, current)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the seeds, the actions since, and which lost lives have not had their effect."""
+        """Returns the state: the seeds, the actions since then, and lives just lost."""
         return {
             "seeds": self.seeds,
             "seedings": self._seed_numbers,
@@ -156,10 +160,10 @@ class Environments:
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Replays everything since the seeds; returns the observations to act on next.
+        """Replays all actions since the seeds; returns the observations to act on next.
 
-        All games step at once, so those with fewer steps begin later: whatever they do before is
-        discarded when they are seeded.
+        All games step together. Games with fewer actions are seeded later, which discards their
+        steps until then.
 
         Raises:
             KeyError: an array is missing.
@@ -187,7 +191,7 @@ class Environments:
                 same_seeds = np.full(replayed.sum(), -1, np.int32)
                 observation, lives = self._games.reset(replayed, same_seeds)
             if not self._seed_steps and ended.any():
-                # Either its turn comes later, or its seed does not decide when it ends.
+                # Either the game is seeded later, or its seed does not determine when it ends.
                 observation, lives = self._games.reset(ended, self.seeds[ended])
                 for env in np.flatnonzero(replayed):
                     first = len(recorded[env]) - remaining + 1
@@ -200,7 +204,7 @@ class Environments:
         return observation
 
     def validated(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Returns arrays that ``restore`` can take over, before anything is played.
+        """Checks and returns the arrays for ``restore``, before any game is played.
 
         Raises:
             KeyError: an array is missing.
@@ -217,9 +221,9 @@ class Environments:
         lengths = valid["lengths"]
         actions = valid["actions"]
         if (lengths < 0).any() or (lengths > len(actions)).any() or lengths.sum() != len(actions):
-            raise ValueError("the episodes are not as long as their actions")
+            raise ValueError("the lengths of the episodes differ from their actions")
         if (actions >= len(self.action_names)).any() or (valid["seedings"] < 0).any():
-            raise ValueError("an action or a seed is none of the game's")
+            raise ValueError("an action or a number of seeds is out of range")
         return valid
 
     def _start_episodes(self, mask: NDArray[np.bool_]) -> NDArray[Any]:
@@ -237,14 +241,14 @@ class Environments:
 def _actions_before_the_end(
     recorded: Sequence[NDArray[np.int32]], remaining: int
 ) -> NDArray[np.int32]:
-    """Returns each environment's action when ``remaining`` are left; 0 where it has fewer."""
+    """Returns each environment's action with ``remaining`` actions left, or 0 if it has fewer."""
     return np.array(
         [actions[-remaining] if remaining <= len(actions) else 0 for actions in recorded], np.int32
     )
 
 
 def seed_of(run_seed: int, environment: int, number: int) -> int:
-    """Returns one of an environment's seeds, 0 to 2**31 - 1 (the emulator takes signed 32 bits).
+    """Returns a seed for an environment, 0 to 2**31 - 1 (a signed 32-bit number for the emulator).
 
     >>> seed_of(1, 0, 0) == seed_of(1, 0, 0) != seed_of(1, 0, 1)
     True

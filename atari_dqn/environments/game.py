@@ -1,4 +1,4 @@
-"""The interface of one game, whatever plays it."""
+"""The interface of a single game."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -9,15 +9,15 @@ Image = NDArray[np.uint8]
 
 
 class Outcome(NamedTuple):
-    """What one agent step did to one game.
+    """The result of one agent step in one game.
 
     Attributes:
-        observation: where the action led; of an ended episode: its last.
-        reward: raw, unclipped.
+        observation: observation after the step, which may be the last of the episode.
+        reward: unclipped reward.
         terminated: whether the game ended the episode.
         truncated: whether the frame cap ended it.
-        lives: that remain.
-        frames: emulator frames that the step took.
+        lives: number of lives left.
+        frames: number of emulator frames in the step.
     """
 
     observation: NDArray[Any]
@@ -29,20 +29,22 @@ class Outcome(NamedTuple):
 
 
 class Game(Protocol):
-    """One game, preprocessed, that can show its screen."""
+    """A preprocessed game that can show its screen."""
 
     action_names: tuple[str, ...]
-    observation_shape: tuple[int, ...]  # (stack, height, width), or of vectors (stack, n)
-    screens_per_second: float  # of game time, if every frame is shown
+    observation_shape: tuple[
+        int, ...
+    ]  # (stack, height, width) of pictures, or (stack, n) of vectors
+    screens_per_second: float  # frame rate at which all frames show the game in real time
 
     def reset(self, seed: int) -> tuple[NDArray[Any], int]:
-        """Starts the episode of a seed (0 to 2**31 - 1); returns an observation and the lives."""
+        """Starts an episode from a seed (0 to 2**31 - 1); returns the observation and the lives."""
         ...
 
     def step(self, action: int) -> Outcome:
-        """Takes the action of this index."""
+        """Executes the action with this index, and returns the outcome."""
         ...
 
     def screen(self) -> Image:
-        """Returns what a player sees, (rows, columns, 3), RGB."""
+        """Returns the screen that a player sees, as an RGB image (rows, columns, 3)."""
         ...

@@ -1,4 +1,4 @@
-"""Any Gymnasium environment with discrete actions, behind the interface of an Atari game."""
+"""Gymnasium environments with discrete actions, behind the interface of a game."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from atari_dqn.errors import UserError, describe_failure
 from atari_dqn.games import gymnasium_tasks
 from atari_dqn.games.ids import AS_IT_IS
 
-# An action of a recorded episode is stored as one byte.
+# Recorded episodes store an action in one byte.
 MOST_ACTIONS = 256
 USUAL_SCREENS_PER_SECOND = 30.0
 LARGEST_REWARD = float(np.finfo(np.float32).max)
@@ -26,22 +26,24 @@ RGB_CHANNELS = 3
 
 
 class GymnasiumGame:
-    """A registered environment: stacks of gray, resized pictures, or of numbers in a row.
+    """A Gymnasium environment whose observations are stacks of gray pictures or of vectors.
+
+    Observations must be pictures of bytes, (rows, columns) or (rows, columns, 1 or 3), or belong to
+    a space that Gymnasium can flatten to a vector. Actions must be ``Discrete``. The number of
+    lives is read from ``info["lives"]`` if present.
 
     Args:
-        name: the id, as registered with Gymnasium. Observations must be bytes, (rows, columns) or
-            (rows, columns, 1 or 3), or of a space that Gymnasium can write as numbers in a row, and
-            actions ``Discrete``. ``info["lives"]`` is read where it is given.
+        name: id registered with Gymnasium.
         settings: size and stack of the observations, and the environment's keyword arguments. The
-            environment itself is stepped as it is, so frame skip, sticky actions, no-ops and FIRE
-            belong into it.
-        frame_cap: an episode is truncated after so many steps.
-        render: whether ``screen`` shows what the environment renders, where it can; otherwise it
-            shows what is observed, a vector as a bar for each number.
-        index: of this copy among those that are stepped side by side; errors name it.
+            environment is stepped without changes; frame skip, sticky actions, no-ops and FIRE must
+            be part of it.
+        frame_cap: number of steps after which an episode is truncated.
+        render: whether ``screen`` shows what the environment renders, if it can. Otherwise
+            ``screen`` shows the observation, with a bar for each number of a vector.
+        index: index of this copy in error messages.
 
     Raises:
-        UserError: the environment or the settings are of another kind.
+        UserError: the environment or a setting is not supported.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class GymnasiumGame:
     ) -> None:
         for setting, value in AS_IT_IS.items():
             if (requested := getattr(settings, setting)) != value:
-                reason = f"is for Atari games; {name} is stepped as it is"
+                reason = f"is only for Atari games; {name} is stepped without changes"
                 raise UserError(f"environment.{setting} = {requested} {reason}")
         self._name = name
         self._index = index
@@ -67,12 +69,10 @@ class GymnasiumGame:
         actions = gymnasium_tasks.action_space(self._env, name)
         if not isinstance(actions, gymnasium.spaces.Discrete):
             raise UserError(
-                f"{name} takes {actions}; Q-learning chooses among a number of actions: Discrete(n)"
+                f"{name} takes {actions}; Q-learning needs a fixed set of actions: Discrete(n)"
             )
         if actions.n > MOST_ACTIONS:
-            raise UserError(
-                f"{name} has {actions.n} actions; at most {MOST_ACTIONS} can be chosen among"
-            )
+            raise UserError(f"{name} has {actions.n} actions; at most {MOST_ACTIONS} are supported")
         self._first_action = int(actions.start)
         self.action_names = _action_names(self._env, int(actions.n))
         self._settings = settings
@@ -81,18 +81,18 @@ class GymnasiumGame:
         self.observation_shape = (settings.stack, *shape)
 
     def _make_observer(self, name: str) -> tuple[Callable[[Any], NDArray[Any]], tuple[int, ...]]:
-        """Returns a function from what is observed to the newest part of a stack, and its shape."""
+        """Returns a function from a raw observation to a frame or vector, and its shape."""
         space = gymnasium_tasks.observation_space(self._env, name)
         if gymnasium_tasks.shows_pictures(space):
             for setting in ("time_feature", "rescale"):
                 if getattr(self._settings, setting):
                     raise UserError(
-                        f"environment.{setting} = true is for vectors; {name} shows pictures"
+                        f"environment.{setting} = true is only for vectors; {name} shows pictures"
                     )
             return self._see_picture, (self._settings.height, self._settings.width)
         if not gymnasium_tasks.is_vector(space):
-            wanted = "numbers in a row, or pictures: bytes, (rows, columns) or (rows, columns, 3)"
-            raise UserError(f"{name} shows {space}; wanted are {wanted}")
+            expected = "a vector, or a picture of bytes, (rows, columns) or (rows, columns, 3)"
+            raise UserError(f"{name} shows {space}; expected {expected}")
         if self._settings.time_feature:
             self._add_time_feature(name)
         size = gymnasium.spaces.flatdim(self._env.observation_space)
@@ -103,14 +103,14 @@ class GymnasiumGame:
     def _add_time_feature(self, name: str) -> None:
         if self._env.spec.max_episode_steps is None:
             raise UserError(
-                f"environment.time_feature = true: the episodes of {name} have no limit"
+                f"environment.time_feature = true: the episodes of {name} have no time limit"
             )
         self._env = gymnasium.wrappers.TimeAwareObservation(
             self._env, flatten=True, normalize_time=True
         )
 
     def _make_vector_observer(self, size: int) -> Callable[[Any], NDArray[np.float32]]:
-        """Returns a function from what is observed to a vector (size,)."""
+        """Returns a function from a raw observation to a vector (size,)."""
         space: Any = self._env.observation_space
         middle: Any = np.float32(0)
         half: Any = np.float32(1)
@@ -125,7 +125,7 @@ class GymnasiumGame:
                 )
             vector = np.asarray((numbers - middle) / half, np.float32)
             if not np.isfinite(vector).all():
-                raise self._fault("the observation holds NaN or an infinite number")
+                raise self._fault("the observation contains NaN or an infinite number")
             return vector
 
         return see
@@ -141,7 +141,7 @@ class GymnasiumGame:
             return self._observe(), _lives(info)
         except UserError:
             raise
-        except (Exception, SystemExit) as error:  # whatever an environment of the user's does
+        except (Exception, SystemExit) as error:  # custom environments may raise anything
             raise self._fault(describe_failure(error)) from error
 
     def step(self, action: int) -> Outcome:
@@ -151,7 +151,7 @@ class GymnasiumGame:
             return self._step(action)
         except UserError:
             raise
-        except (Exception, SystemExit) as error:  # whatever an environment of the user's does
+        except (Exception, SystemExit) as error:  # custom environments may raise anything
             raise self._fault(describe_failure(error)) from error
 
     def _step(self, action: int) -> Outcome:
@@ -159,7 +159,9 @@ class GymnasiumGame:
         self._observed, reward, terminated, truncated, info = step
         reward = float(reward if isinstance(reward, float) else np.asarray(reward).item())
         if not abs(reward) <= LARGEST_REWARD:
-            raise self._fault(f"the reward is {reward}; wanted is a number that float32 can hold")
+            raise self._fault(
+                f"the reward is {reward}; expected a number that float32 can represent"
+            )
         truncated = (truncated or self._elapsed >= self._frame_cap) and not terminated
         return Outcome(self._observe(), reward, bool(terminated), bool(truncated), _lives(info), 1)
 
@@ -175,7 +177,7 @@ class GymnasiumGame:
     def _render(self) -> Image | None:
         try:
             picture = self._env.render()
-        except (Exception, SystemExit):  # what was played is worth showing anyway
+        except (Exception, SystemExit):  # the episode can still be shown by its observations
             self._renders = False
             return None
         return self._screens.as_rgb(picture)
@@ -191,27 +193,27 @@ class GymnasiumGame:
         return resize(gray, self._settings.height, self._settings.width)
 
     def _as_bytes(self, observed: NDArray[Any]) -> Image:
-        """Returns an observed picture as bytes (rows, columns, 1 or 3), as its space promises."""
+        """Returns a raw picture as bytes (rows, columns, 1 or 3), after checking it."""
         shape = observed.shape
         if observed.ndim not in (2, 3) or shape[2:] not in ((), (1,), (3,)) or not observed.size:
-            promised = f"its space says {self._env.observation_space.shape}"
-            raise self._fault(f"the observation has the shape {shape}; {promised}")
+            promised = f"its space has {self._env.observation_space.shape}"
+            raise self._fault(f"the observation has shape {shape}; {promised}")
         picture = observed.reshape(*shape[:2], -1)
         if observed.dtype == np.uint8:
             return picture
         if observed.dtype.kind not in "biuf":
             kind = f"of type {observed.dtype}"
-            raise self._fault(f"the observation is {kind}; wanted are bytes 0..255")
+            raise self._fault(f"the observation is {kind}; expected bytes 0..255")
         promised = "its space promises bytes 0..255"
         low = float(observed.min())
         high = float(observed.max())
-        if not (low >= 0 and high <= LARGEST_BYTE):  # NaN is neither
+        if not (low >= 0 and high <= LARGEST_BYTE):  # this also catches NaN
             numbers = f"numbers from {low:g} to {high:g}"
-            raise self._fault(f"the observation holds {numbers}; {promised}")
+            raise self._fault(f"the observation contains {numbers}; {promised}")
         if observed.dtype.kind == "f":
             rounded = np.rint(picture)
             if high <= 1 and (rounded != picture).any():
-                raise self._fault(f"the observation holds fractions from 0 to 1; {promised}")
+                raise self._fault(f"the observation contains fractions from 0 to 1; {promised}")
             picture = rounded
         return picture.astype(np.uint8)
 
@@ -227,7 +229,7 @@ def _metadata(env: Any) -> Mapping[str, Any]:
 
 
 def _screens_per_second(env: Any) -> float:
-    """Returns the rate that an environment names, or the usual one where that is not a rate."""
+    """Returns the frame rate from an environment's metadata, or 30 if that is invalid."""
     try:
         rate = float(_metadata(env).get("render_fps"))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -236,14 +238,15 @@ def _screens_per_second(env: Any) -> float:
 
 
 def _action_names(env: Any, count: int) -> tuple[str, ...]:
-    """Returns the names that an environment gives its actions, or numbers if they do not fit.
+    """Returns the environment's names of its actions, or numbers if the names do not fit.
 
-    A wrapper that removes some of the actions keeps the names of all; a user's may be anything.
+    A wrapper that removes actions may still return all names, and a custom environment may return
+    anything.
     """
     numbers = tuple(str(action) for action in range(count))
     try:
         meanings = env.get_wrapper_attr("get_action_meanings")()
-    except Exception:  # an environment of the user's; AttributeError where it names none
+    except Exception:  # AttributeError without names; custom environments may raise anything
         return numbers
     if not isinstance(meanings, list | tuple | np.ndarray):
         return numbers
@@ -253,7 +256,7 @@ def _action_names(env: Any, count: int) -> tuple[str, ...]:
 
 
 def _lives(info: Any) -> int:
-    """Returns the remaining lives by an environment's info; 0 where it has none."""
+    """Returns the number of lives left from an environment's info, or 0 if it has none."""
     if not isinstance(info, Mapping):
         return 0
     try:
@@ -263,7 +266,7 @@ def _lives(info: Any) -> int:
 
 
 def bars(vector: NDArray[np.float32]) -> Image:
-    """Returns a vector (n,) as a picture (32, 16 n) of bars, black far below 0, white far above.
+    """Returns a picture (32, 16 n) of a vector (n,), with bars from black (low) to white (high).
 
     >>> bars(np.array([-9.0, 0.0, 9.0], np.float32))[0, ::16].tolist()
     [0, 127, 255]

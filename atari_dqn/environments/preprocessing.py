@@ -1,4 +1,4 @@
-"""Frame preprocessing, written to be read: what the network sees of the emulator's screen.
+"""Frame preprocessing, from the emulator's screen to the observation. It is written to be read.
 
 One agent step with frame skip 4, max-pooling and a stack of 4 (Mnih et al. 2015, Methods):
 
@@ -9,10 +9,11 @@ One agent step with frame skip 4, max-pooling and a stack of 4 (Mnih et al. 2015
     84x84 area                  f1               f2               f3               f4
     observation      0 0 0 f0   0 0 f0 f1        0 f0 f1 f2       f0 f1 f2 f3      f1 f2 f3 f4
 
-``f0`` is the screen after the reset; a stack begins with zeros (black). Without max-pooling f1 is
-frame 4 alone. The step that ends an episode takes no screen of its own: without max-pooling its
-observation shows the frame before once more, as in ale-py's C++ path. Nothing is learned from it
-after a game over.
+``f0`` is the screen after the reset. A stack is initially filled with zeros (black). Without
+max-pooling, f1 is frame 4 alone.
+
+The step that ends an episode takes no new screen, as in ale-py's C++ path. Without max-pooling, its
+observation repeats the previous frame. The learner does not use this observation after a game over.
 """
 
 import numpy as np
@@ -24,7 +25,7 @@ from atari_dqn.environments.game import Image
 def grayscale(rgb: Image) -> Image:
     """Returns the luminance of an RGB image (height, width, 3), rounded to a byte.
 
-    0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), as in the emulator's own table of gray values.
+    It is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), as in the emulator's table of gray values.
 
     >>> grayscale(np.array([[[255, 255, 255], [255, 0, 0]]], np.uint8))
     array([[255,  76]], dtype=uint8)
@@ -36,7 +37,7 @@ def grayscale(rgb: Image) -> Image:
 def max_pool(newer: Image, older: Image) -> Image:
     """Returns the pixel-wise maximum of two frames.
 
-    Sprites that the game draws only in every other frame stay visible.
+    It keeps sprites visible that the game draws only in every other frame.
 
     >>> max_pool(np.array([[3, 0]], np.uint8), np.array([[1, 2]], np.uint8))
     array([[3, 2]], dtype=uint8)
@@ -45,7 +46,7 @@ def max_pool(newer: Image, older: Image) -> Image:
 
 
 def resize(frame: Image, height: int, width: int) -> Image:
-    """Returns a frame shrunk by averaging areas (OpenCV's INTER_AREA), or a copy of that size."""
+    """Returns a frame resized by area averaging (INTER_AREA), or a copy if the size is the same."""
     if frame.shape == (height, width):
         return frame.copy()
     resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)

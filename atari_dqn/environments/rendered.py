@@ -1,4 +1,4 @@
-"""What an environment renders, whatever that is, as pictures of one type and size."""
+"""Converts whatever an environment renders to RGB pictures of one size."""
 
 from typing import Any
 
@@ -13,25 +13,25 @@ COLOR_AXES = 3  # (rows, columns, channels)
 
 
 class Screens:
-    """Makes RGB pictures of one size out of those that an environment renders in an episode."""
+    """Converts the pictures that an environment renders in an episode to RGB of one size."""
 
     def __init__(self) -> None:
         self._size: tuple[int, int] | None = None
-        self._white = 1.0  # of floats: 1, until a larger one shows that they go to 255
+        self._white = 1.0  # white in float pictures: 1, or 255 once a value above 1 has occurred
 
     def as_rgb(self, rendered: Any) -> Image | None:
-        """Returns a rendered picture as bytes (rows, columns, 3); None if it is not a picture.
+        """Returns a rendered picture as bytes (rows, columns, 3), or None for other objects.
 
         Args:
-            rendered: (rows, columns) or (rows, columns, 1, 3 or 4) of any numbers, or a list of
-                such, of which the last counts.
+            rendered: (rows, columns) or (rows, columns, 1, 3 or 4) numbers of any type, or a list
+                of such pictures, of which the last one counts.
         """
         is_list = isinstance(rendered, list | tuple) and len(rendered) > 0
         if is_list and isinstance(rendered[-1], np.ndarray):
             rendered = rendered[-1]
         try:
             picture = np.asarray(rendered)
-        except ValueError:  # lists in a list, of different lengths
+        except ValueError:  # nested lists of different lengths
             return None
         if picture.dtype.kind not in "biuf" or not picture.size:
             return None
@@ -42,7 +42,7 @@ class Screens:
         return _rgb(self._as_bytes(picture[:, :, :3]))
 
     def of_one_size(self, picture: Image) -> Image:
-        """Returns a new picture (rows, columns, 3) of the size that the first one had."""
+        """Returns a copy of a picture (rows, columns, 3) in the size of the first picture."""
         picture = _rgb(picture.reshape(*picture.shape[:2], -1))
         if self._size is None:
             self._size = (picture.shape[0], picture.shape[1])

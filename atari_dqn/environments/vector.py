@@ -1,4 +1,4 @@
-"""Copies of a game behind one interface: ale-py's C++ vector environment, or games in turn."""
+"""Copies of a game behind one interface: ale-py's C++ vector environment, or single games."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -16,15 +16,16 @@ from atari_dqn.errors import UserError
 
 
 class Transitions(NamedTuple):
-    """One step of N games, as the emulators answer.
+    """The result of one step of N games.
 
     Attributes:
-        observation: (N, *observation_shape); of an ended episode: its last.
-        reward: raw, unclipped, (N,).
-        terminated: whether the game ended the episode, (N,).
-        truncated: whether the frame cap ended it, (N,).
-        lives: that remain, (N,); 0 where the episode ended.
-        frames: emulator frames that the step took, (N,).
+        observation: (N, *observation_shape) observations after the step; where an episode has
+            ended, its last.
+        reward: (N,) unclipped rewards.
+        terminated: (N,) whether the game ended the episode.
+        truncated: (N,) whether the frame cap ended it.
+        lives: (N,) number of lives left; 0 where the episode has ended.
+        frames: (N,) number of emulator frames in the step.
     """
 
     observation: NDArray[Any]
@@ -40,41 +41,41 @@ class VectorGame(Protocol):
 
     @property
     def num_envs(self) -> int:
-        """N."""
+        """The number of copies, N."""
         ...
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """Name of each action, by its index."""
+        """The name of each action, by index."""
         ...
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        """(stack, height, width), or of vectors (stack, n)."""
+        """(stack, height, width) of pictures, or (stack, n) of vectors."""
         ...
 
     @property
     def seed_steps(self) -> int:
-        """Agent steps that one seed serves in training, where seeding is slow; 0: an episode."""
+        """Agent steps for which training uses one seed if seeding is slow; 0 means one episode."""
         ...
 
     def reset(
         self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]
     ) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        """Starts new episodes where the mask is set (everywhere at first), one seed for each.
+        """Starts new episodes where the mask is set; returns observations and lives of all N.
 
-        A seed of -1 continues the random numbers of the last one. It is only for games with
-        ``seed_steps``, and only where an episode has just ended. Returns the observations and lives
-        of all N.
+        The first call must set the mask everywhere. There is one seed for each new episode. A seed
+        of -1 continues the previous random numbers. It is allowed only for games with
+        ``seed_steps``, and only where an episode has just ended.
         """
         ...
 
     def send(self, actions: NDArray[np.int32]) -> None:
-        """Starts a step and returns at once; unknown actions raise a UserError."""
+        """Starts a step and returns immediately; invalid actions raise a UserError."""
         ...
 
     def recv(self) -> Transitions:
-        """Waits for the step that was sent."""
+        """Waits for the step and returns its result."""
         ...
 
 
@@ -82,21 +83,21 @@ def checked_actions(actions: Any, count: int, num_actions: int) -> NDArray[np.in
     """Returns the actions of N games as int32 (N,).
 
     Raises:
-        UserError: they are not N whole numbers from 0 to ``num_actions`` - 1. The C++ threads would
-            wait for ever for a game that was given another.
+        UserError: they are not N whole numbers from 0 to ``num_actions`` - 1. With other numbers,
+            the C++ threads would wait forever.
     """
     array = np.asarray(actions)
     if array.shape != (count,) or array.dtype.kind not in "iu":
-        expected = f"wanted are {count} whole numbers, shape ({count},)"
+        expected = f"expected {count} whole numbers, shape ({count},)"
         raise UserError(f"actions of shape {array.shape} and type {array.dtype}; {expected}")
     if array.min() < 0 or array.max() >= num_actions:
         wrong = array[(array < 0) | (array >= num_actions)][0]
-        raise UserError(f"there is no action {wrong}: there are {num_actions}, counted from 0")
+        raise UserError(f"there is no action {wrong}: actions go from 0 to {num_actions - 1}")
     return array.astype(np.int32, copy=False)
 
 
 class CppGames:
-    """ale-py's C++ vector environment: emulation and preprocessing in its own threads."""
+    """ale-py's C++ vector environment, which emulates and preprocesses in its own threads."""
 
     def __init__(
         self,
@@ -107,7 +108,7 @@ class CppGames:
         threads: int = 0,
     ) -> None:
         if not isinstance(settings.frame_skip, int):
-            raise ValueError("the C++ path has no random frame skip")
+            raise ValueError("the C++ path does not support a random frame skip")
         self._games = AtariVectorEnv(
             rom,
             num_envs,
@@ -122,17 +123,17 @@ class CppGames:
             maxpool=settings.max_pool,
             noop_max=settings.noop_max,
             use_fire_reset=settings.fire_at_reset,
-            # Episodic life would reset the whole game at each lost life; rewards are clipped where
-            # they are learned from.
+            # Episodic life would reset the whole game at each lost life. Rewards are clipped later,
+            # before learning.
             episodic_life=False,
             reward_clipping=False,
-            # So the next episode begins in the thread that ended one, beside the steps of the
-            # others.
+            # With this mode, the thread that ends an episode also starts the next one, while other
+            # games step.
             autoreset_mode=AutoresetMode.SAME_STEP,
         )
         self.num_envs = num_envs
-        # Seeding loads the ROM again, which takes as long as 400 steps; but a continued run replays
-        # all since the seeds.
+        # Seeding loads the ROM again, which takes as long as 400 steps. But a resumed run must
+        # replay all steps since the seeds.
         self.seed_steps = int(np.clip(64_000 // num_envs, 4_000, 16_000))
         self.action_names = tuple(action.name for action in self._games.ale.get_action_set())
         self.observation_shape = (settings.stack, settings.height, settings.width)
@@ -168,7 +169,7 @@ class CppGames:
             observation = observation.copy()
             observation[ended] = self._info["final_obs"][ended]
             lives = np.where(ended, np.int32(0), lives)
-            # Less those that started the next episode.
+            # Without the frames that started the next episode.
             frames -= np.where(ended, self._info["episode_frame_number"], 0)
         return Transitions(
             observation, reward.astype(np.float32), terminated, truncated, lives, frames
@@ -176,7 +177,7 @@ class CppGames:
 
 
 class SerialGames:
-    """Single games behind the same interface, stepped one after another."""
+    """Single games behind the same interface, which are stepped one after another."""
 
     seed_steps = 0
 

@@ -1,1 +1,1 @@
-"""From an environment id to its game, what Gymnasium knows of it, and published scores."""
+"""Environment ids, Gymnasium environments, and published scores."""

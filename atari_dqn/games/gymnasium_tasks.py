@@ -1,4 +1,4 @@
-"""Environments of Gymnasium beside Atari: what an id means, and what the environment shows."""
+"""Gymnasium environments other than Atari games: their ids and their observations."""
 
 import os
 import re
@@ -22,9 +22,9 @@ _VERSIONED = re.compile(r"(?P<name>.+)-v(?P<version>\d+)")
 
 
 def current(task: str) -> str:
-    """Returns the id that Gymnasium has today for an older version of one of its own tasks.
+    """Returns the current id for an old version of one of Gymnasium's own tasks.
 
-    A registered id means itself and is returned as it is, as is what has no newer version.
+    Registered ids, and ids without a newer version, are returned unchanged.
 
     >>> current("LunarLander-v2"), current("CartPole-v0"), current("MountainCar-v0")
     ('LunarLander-v3', 'CartPole-v0', 'MountainCar-v0')
@@ -36,13 +36,13 @@ def current(task: str) -> str:
     versions = [
         _version(task_id) for task_id in gymnasium.registry if _is_version_of(task_id, name)
     ]
-    # The next one: a version that the user registered beside Gymnasium's is a later one.
+    # The next version, because a still later one may have been registered by the user.
     later = [version for version in versions if version > int(parts["version"])]
     return f"{name}-v{min(later)}" if later else task
 
 
 def recipe_name(task: str) -> str:
-    """Returns the name of a recipe for a task.
+    """Returns the recipe name that belongs to a task.
 
     >>> recipe_name("MountainCar-v0"), recipe_name("ALE/Pong-v5")
     ('mountaincar', 'pong')
@@ -51,15 +51,15 @@ def recipe_name(task: str) -> str:
 
 
 def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
-    """Makes a registered environment.
+    """Creates a registered environment.
 
     Args:
-        task: the id, as registered with Gymnasium.
-        kwargs: arguments of the environment.
-        render: whether it is made to render pictures. One that refuses that is made without.
+        task: id registered with Gymnasium.
+        kwargs: keyword arguments of the environment.
+        render: whether to enable rendering, if the environment supports it.
 
     Raises:
-        UserError: it lacks a package, or its constructor fails with these keyword arguments.
+        UserError: a package is missing, or the constructor fails with these keyword arguments.
     """
     _leave_signals_and_displays_alone()
     if render:
@@ -70,23 +70,23 @@ def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
     except gymnasium.error.DependencyNotInstalled as error:
         reason = _first_line(error).split(",")[0]
         if "Box2D" in str(error):
-            reason += f"; 'make train GAME={task}' installs it by itself"
+            reason += f"; 'make train GAME={task}' installs it automatically"
         raise UserError(f"{task}: {reason}") from error
     except ImportError as error:
         reason = _type_and_first_line(error)
         raise UserError(f"{task} needs a package that does not load: {reason}") from error
-    except Exception as error:  # whatever an environment of the user's raises
+    except Exception as error:  # custom environments may raise anything
         arguments = f"environment.kwargs = {dict(kwargs)}"
         reason = _type_and_first_line(error)
         raise UserError(f"{task} cannot be made with {arguments}: {reason}") from error
     finally:
-        keep_messages()  # its module may have configured logging for itself
+        keep_messages()  # its module may have changed the logging configuration
 
 
 def _leave_signals_and_displays_alone() -> None:
-    """Has SDL, which draws Gymnasium's own tasks, take no signal and ask for no display.
+    """Keeps SDL, which renders Gymnasium's tasks, from handling signals and opening a display.
 
-    It would take SIGTERM, and complain on standard error where there is no display to be found.
+    Otherwise it would handle SIGTERM, and print errors if there is no display.
     """
     os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
@@ -96,10 +96,10 @@ def _leave_signals_and_displays_alone() -> None:
 def _create(spec: EnvSpec, kwargs: Mapping[str, Any]) -> Any:
     arguments: dict[str, Any] = {"disable_env_checker": True, **kwargs}
     try:
-        # Given the specification and not the id, Gymnasium does not warn of older versions.
+        # With a specification instead of an id, Gymnasium does not warn about old versions.
         return gymnasium.make(spec, **arguments)
     except gymnasium.error.InvalidMetadata:
-        # Gymnasium looks for metadata in what makes the environment, and refuses None.
+        # Gymnasium looks for metadata in the creator of the environment, and rejects None.
         creator: Any = spec.entry_point
         creator = creator if callable(creator) else load_env_creator(creator)
         return gymnasium.make(replace(spec, entry_point=partial(creator)), **arguments)
@@ -114,28 +114,28 @@ def _first_line(error: Exception) -> str:
 
 
 class Kind(NamedTuple):
-    """Properties of an environment that are known once it is made.
+    """Properties of an environment that are known after it is created.
 
     Attributes:
-        vectors: whether it shows what can be written as numbers in a row.
-        limit: steps after which its episodes are truncated; None: never.
+        vectors: whether its observations can be flattened to vectors.
+        limit: steps after which its episodes are truncated, or None without a limit.
     """
 
     vectors: bool
     limit: int | None
 
 
-# With the specification itself, so that no other can get its place in memory.
+# Holds each specification, so that no other object can get the same id().
 _kinds: dict[tuple[int, str], tuple[EnvSpec, Kind]] = {}
 
 
 def kind(task: str, kwargs: Mapping[str, Any]) -> Kind:
-    """Returns properties of an environment with these arguments.
+    """Returns the properties of an environment with these keyword arguments.
 
-    It is made once for each registration.
+    The environment is created once for each registration.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: the environment cannot be created.
     """
     spec = gymnasium.registry[task]
     key = id(spec), repr(kwargs)
@@ -149,7 +149,7 @@ def kind(task: str, kwargs: Mapping[str, Any]) -> Kind:
 
 
 def close(env: Any) -> None:
-    """Closes an environment, whatever it raises: nobody needs it any more."""
+    """Closes an environment that is no longer needed, and ignores errors."""
     with suppress(Exception):
         env.close()
 
@@ -175,14 +175,14 @@ def action_space(env: Any, task: str) -> Any:
 def _space(env: Any, name: str, task: str) -> Any:
     space = getattr(env, name, None)
     if not isinstance(space, gymnasium.spaces.Space):
-        raise UserError(f"{task} has no {name} of Gymnasium's: {space!r}")
+        raise UserError(f"{task} has no valid Gymnasium {name}: {space!r}")
     return space
 
 
 def shows_pictures(observations: Any) -> bool:
-    """Returns whether a space is of bytes, (rows, columns) or (rows, columns, 1 or 3).
+    """Returns whether a space holds pictures: bytes, (rows, columns) or (rows, columns, 1 or 3).
 
-    A space of other numbers whose bounds are 0 and 255 everywhere is of bytes, too.
+    Other numbers count as bytes if their bounds are 0 and 255 everywhere.
     """
     if not isinstance(observations, gymnasium.spaces.Box):
         return False
@@ -196,15 +196,15 @@ def shows_pictures(observations: Any) -> bool:
 
 
 def is_vector(observations: Any) -> bool:
-    """Returns whether a space's elements can be written as numbers in a row.
+    """Returns whether a space's elements can be flattened to vectors.
 
-    Arrays of two and more dimensions are not vectors.
+    Arrays with two or more dimensions do not count as vectors.
     """
     return bool(observations.is_np_flattenable) and len(observations.shape or ()) <= 1
 
 
 def bounds(observations: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns middle and half width (n,) between a vector's bounds; 0 and 1 where it has none.
+    """Returns center and half width (n,) of a vector's bounds, or 0 and 1 where it has none.
 
     >>> bounds(gymnasium.spaces.Box(np.float32([-1.5, 0.0]), np.float32([0.5, np.inf])))
     (array([-0.5,  0. ], dtype=float32), array([1., 1.], dtype=float32))

@@ -1,4 +1,4 @@
-"""From an environment id to the game it means, and from a score to a human-normalized score."""
+"""Maps environment ids to games, and scores to human-normalized scores."""
 
 import csv
 import re
@@ -15,10 +15,10 @@ from ale_py.registration import rom_id_to_name
 from atari_dqn.errors import UserError, nearest
 from atari_dqn.games import gymnasium_tasks
 
-# ale-py ships these only with their multi-player modes and registers no id for them.
+# ale-py has only multi-player modes of these games, and registers no ids for them.
 MULTI_PLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
 
-# The emulator's settings for an environment that is not an Atari game: it is stepped as it is.
+# Settings with which an environment that is not an Atari game is stepped without changes.
 AS_IT_IS: dict[str, Any] = {
     "frame_skip": 1,
     "sticky_probability": 0.0,
@@ -37,19 +37,20 @@ _ID = re.compile(
 
 @dataclass(frozen=True)
 class GameSpec:
-    """The game that an environment id means; None where the id leaves a choice to the protocol.
+    """The game that an environment id means.
+
+    A setting is None if the id leaves it to the protocol.
 
     Attributes:
         id: the id in its canonical spelling, or the bare game name.
-        rom: ale-py's snake_case name of the game; None for an environment of Gymnasium's registry
-            that is no Atari game.
-        frame_skip: emulator frames for each agent step, or the inclusive bounds of a random number
-            of them.
-        sticky_probability: probability that the emulator repeats the last action instead of the new
-            one.
+        rom: ale-py's snake_case name of the game, or None for environments that are not Atari
+            games.
+        frame_skip: emulator frames per agent step, or the inclusive bounds of a random number of
+            frames.
+        sticky_probability: probability that the emulator repeats the previous action.
         max_pool: whether an observation is the pixel-wise maximum of the last two frames.
         full_actions: whether all 18 actions are offered instead of the game's minimal set.
-        vectors: whether it shows numbers in a row and no pictures.
+        vectors: whether observations are vectors instead of pictures.
     """
 
     id: str
@@ -61,7 +62,7 @@ class GameSpec:
     vectors: bool = False
 
     def fixed(self) -> dict[str, Any]:
-        """Returns the environment settings that this id decides, by their names."""
+        """Returns the environment settings that this id decides, by name."""
         if self.rom is None:
             return dict(AS_IT_IS)
         names = ("frame_skip", "sticky_probability", "max_pool", "full_actions")
@@ -70,16 +71,16 @@ class GameSpec:
 
 @cache
 def single_player_roms() -> tuple[str, ...]:
-    """Returns the snake_case names of all games that one player can play, sorted."""
+    """Returns the snake_case names of all single-player games, sorted."""
     return tuple(sorted(set(roms.get_all_rom_ids()) - MULTI_PLAYER_ROMS))
 
 
 def resolve(game: str, kwargs: Mapping[str, Any] | None = None) -> GameSpec:
-    """Returns the game that an id means, and whether it shows vectors.
+    """Returns the game that an id means, including whether its observations are vectors.
 
     Args:
-        game: what ``identify`` accepts.
-        kwargs: arguments of a Gymnasium environment, which may decide what it shows.
+        game: an id that ``identify`` accepts.
+        kwargs: keyword arguments of a Gymnasium environment, which may change its observations.
 
     >>> resolve("SpaceInvadersDeterministic-v4")  # doctest: +NORMALIZE_WHITESPACE
     GameSpec(id='SpaceInvadersDeterministic-v4', rom='space_invaders', frame_skip=3,
@@ -88,8 +89,7 @@ def resolve(game: str, kwargs: Mapping[str, Any] | None = None) -> GameSpec:
     {}
 
     Raises:
-        UserError: the id names no game, or a version that the game never had; or the environment
-            cannot be made.
+        UserError: the id is unknown, or the environment cannot be created.
     """
     spec = identify(game)
     if spec.rom:
@@ -98,16 +98,16 @@ def resolve(game: str, kwargs: Mapping[str, Any] | None = None) -> GameSpec:
 
 
 def identify(game: str) -> GameSpec:
-    """Returns the game that an id means, without making it: ``vectors`` is left False.
+    """Returns the game that an id means, without creating it; ``vectors`` stays False.
 
-    Accepted are the bare name in either spelling (``breakout``, ``SpaceInvaders``,
-    ``space_invaders``), and for every single-player game ``XDeterministic-v0/-v4``,
-    ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``; besides, every other id that is
-    registered with Gymnasium. An id that is not registered and is an old version of a task that
-    Gymnasium brings along means today's.
+    Every single-player Atari game X has a bare name in either spelling (``breakout``,
+    ``SpaceInvaders``, ``space_invaders``) and the ids ``XDeterministic-v0/-v4``,
+    ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``. All other ids registered with Gymnasium
+    are accepted too. An old version of one of Gymnasium's own tasks, if it is not registered, means
+    the current version.
 
     Raises:
-        UserError: the id names no game, or a version that the game never had.
+        UserError: the id is unknown.
     """
     if is_task(game):
         return GameSpec(game, None)
@@ -118,20 +118,20 @@ def identify(game: str) -> GameSpec:
     if match is None or rom is None:
         known = single_player_roms()
         raise UserError(
-            f"unknown game '{game}': 'atari-dqn games' lists the {len(known)} that are known"
+            f"unknown game '{game}': 'atari-dqn games' lists all {len(known)} games"
             f"{nearest(game, [*all_ids(), *known])}"
         )
     spec = _variants(rom).get((match["ale"] or "", match["kind"] or "", match["version"] or ""))
     if spec is None:
         raise UserError(
-            f"unknown game id '{game}': {rom_id_to_name(rom)} is known as "
+            f"unknown game id '{game}': the ids of {rom_id_to_name(rom)} are "
             f"{', '.join(ids_of(rom))}{nearest(game, ids_of(rom))}"
         )
     return spec
 
 
 def is_task(game: str) -> bool:
-    """Returns whether an id is registered with Gymnasium and is not one of an Atari game."""
+    """Returns whether an id is registered with Gymnasium and is not an Atari game."""
     return game in gymnasium.registry and game not in _known_ids()
 
 
@@ -155,7 +155,7 @@ def _variants(rom: str) -> dict[tuple[str, str, str], GameSpec]:
     deterministic_skip = 3 if rom == "space_invaders" else 4
     kinds: tuple[tuple[str, int | tuple[int, int], bool], ...] = (
         ("Deterministic", deterministic_skip, False),
-        # Its users skip and pool in their own pipeline, and this id means the result.
+        # This id means the usual pipeline of its users, which skip and pool frames themselves.
         ("NoFrameskip", 4, True),
         ("", (2, 4), False),
     )
@@ -180,10 +180,10 @@ def _rom_by_squeezed_name() -> dict[str, str]:
 
 
 def register_deterministic_ids() -> None:
-    """Registers the ``*Deterministic-v0/-v4`` ids that ale-py no longer has, as they were.
+    """Registers the ``*Deterministic-v0/-v4`` ids, which ale-py no longer has.
 
-    They skip a fixed number of frames, show the last one without max-pooling, and end at 108,000
-    frames.
+    These environments skip a fixed number of frames, return the last one without max-pooling, and
+    end at 108,000 frames.
     """
     for rom in single_player_roms():
         for spec in _variants(rom).values():
@@ -203,9 +203,9 @@ def register_deterministic_ids() -> None:
 
 @cache
 def reference_scores() -> dict[str, tuple[float, float]]:
-    """Returns the mean (random, human) score of 57 games by rom name.
+    """Returns the mean (random, human) scores of 57 games by rom name.
 
-    They are those of dqn_zoo's atari_data.py, with the human column of arXiv 1511.06581.
+    They are from dqn_zoo's atari_data.py, with the human scores of arXiv 1511.06581.
     """
     path = files("atari_dqn.games").joinpath("data/atari_human_random.csv")
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
@@ -213,10 +213,10 @@ def reference_scores() -> dict[str, tuple[float, float]]:
 
 
 def human_normalised_score(rom: str | None, score: float) -> float | None:
-    """Returns 0 for random and 1 for human play; None for a game without reference scores.
+    """Returns the human-normalized score, (score - random) / (human - random).
 
-    (score - random) / (human - random), van Hasselt et al. 2016, "Deep Reinforcement Learning with
-    Double Q-learning".
+    It is 0 for random play, 1 for human play, and None for a game without reference scores. van
+    Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning".
 
     >>> round(human_normalised_score("breakout", 30.5), 3)
     1.0

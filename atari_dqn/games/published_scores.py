@@ -1,6 +1,6 @@
-"""Published scores: of Dopamine, of papers at 200 million frames, of Atari 100k.
+"""Published scores of Dopamine, of papers at 200 million frames, and of Atari 100k.
 
-``data/README.md`` names their sources.
+``data/README.md`` lists the sources.
 """
 
 import csv
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from atari_dqn.errors import UserError, nearest
 
-# Training scores: sticky actions with probability 0.25, epsilon 0.01, an episode ends with the
-# game.
+# The protocol of these training scores: sticky actions with probability 0.25, epsilon 0.01, and an
+# episode that ends with the game.
 DOPAMINE_PROTOCOL = "dopamine"
-# Columns of Dopamine's table, by the millions of emulator frames after which they were scored.
+# Columns of Dopamine's table, by millions of emulator frames.
 DOPAMINE_MILLIONS = {10: "10M", 40: "40M", 50: "50M", 100: "100M", 200: "200M(last5it)"}
 
 
 class Normalized(NamedTuple):
-    """Human-normalized scores of every run, by game.
+    """Human-normalized scores of all runs, by game.
 
     Attributes:
-        games: G rom names.
-        scores: of each game (runs,).
+        games: the rom names.
+        scores: for each game, the scores (runs,).
     """
 
     games: tuple[str, ...]
@@ -33,7 +33,7 @@ class Normalized(NamedTuple):
 
 
 def dopamine(rom: str, millions: int, network: str = "CNN") -> dict[str, float]:
-    """Returns the mean training score of each of Dopamine's agents on a game, if it has the game.
+    """Returns the mean training score of each Dopamine agent on a game, or no scores.
 
     Args:
         rom: ale-py's name of the game.
@@ -41,19 +41,19 @@ def dopamine(rom: str, millions: int, network: str = "CNN") -> dict[str, float]:
         network: ``CNN`` (the Nature torso, rerun in JAX), ``Impala``, or ``legacy``.
 
     Raises:
-        UserError: it has no such number of frames or network.
+        UserError: there are no scores for this number of frames or this network.
 
     >>> dopamine("breakout", 10)["IQN"]
     79.13
     """
     if millions not in DOPAMINE_MILLIONS:
         known = ", ".join(map(str, DOPAMINE_MILLIONS))
-        raise UserError(f"Dopamine's scores are of {known} million frames, not of {millions}")
+        raise UserError(f"Dopamine has scores for {known} million frames, not for {millions}")
     networks = sorted({row["net"] for row in _table("dopamine_baselines")})
     if network not in networks:
         known = ", ".join(networks)
         hint = nearest(network, networks)
-        raise UserError(f"Dopamine's networks are {known}, not '{network}'{hint}")
+        raise UserError(f"Dopamine has scores for the networks {known}, not for '{network}'{hint}")
     column = DOPAMINE_MILLIONS[millions]
     return {
         row["agent"]: float(row[column])
@@ -65,7 +65,7 @@ def dopamine(rom: str, millions: int, network: str = "CNN") -> dict[str, float]:
 def at_200_million(rom: str) -> dict[str, float]:
     """Returns each agent's published score, by ``paper:agent``, after 200 million frames.
 
-    Episodes begin with no-ops; the scores are mostly of the best agent.
+    Episodes start with no-ops. Most scores are evaluations of the best agent.
 
     >>> round(at_200_million("pong")["rainbow:rainbow"], 1)
     20.9
@@ -81,15 +81,15 @@ def at_200_million(rom: str) -> dict[str, float]:
 def atari_100k(agent: str) -> Normalized:
     """Returns every published run of an agent after 100,000 agent steps.
 
-    Scores are normalized by the random and human scores of the same table.
+    Scores are normalized by the random and human scores of the same source.
 
     Raises:
-        UserError: there are no runs of it.
+        UserError: there are no published runs of this agent.
     """
     agents = sorted({row["agent"] for row in _table("atari100k_runs")})
     if agent not in agents:
         hint = nearest(agent, agents)
-        raise UserError(f"there are runs of {', '.join(agents)}, not of '{agent}'{hint}")
+        raise UserError(f"published runs exist for {', '.join(agents)}, not for '{agent}'{hint}")
     bounds = {
         row["game"]: (float(row["random"]), float(row["human"]))
         for row in _table("atari100k_published")

@@ -1,1 +1,1 @@
-"""The Q-network: a torso that sees, and a head that values."""
+"""The Q-network, which consists of a torso and a head."""

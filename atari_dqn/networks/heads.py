@@ -1,4 +1,4 @@
-"""Network heads: from features to K outputs for each action."""
+"""Network heads, which map features to K outputs for each action."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,31 +10,31 @@ from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.learning_schema import NetworkSettings
 from atari_dqn.networks.torsos import initializer, normalized
 
-# The layers whose outputs are values.
+# The layers that output Q-values, values or advantages.
 OUTPUT_LAYERS = ("q_values", "value", "advantage")
 
-# Those above the features.
+# All layers after the torso.
 HEAD_LAYERS = ("fraction_embedding", "hidden", "value_hidden", "advantage_hidden", *OUTPUT_LAYERS)
 
 # Dabney et al. 2018, "Implicit Quantile Networks for Distributional Reinforcement Learning",
-# equation 4
+# equation 4.
 COSINES = 64
 
 
 class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
     """A dense layer with factorized Gaussian noise on its weights.
 
-    A key decides the noise, which the batch shares. With ``training`` off it is a dense layer of
-    the mean weights. Fortunato et al. 2018, "Noisy Networks for Exploration", equations 9 to 11;
-    initialized as in section 3.2.
+    The noise depends only on a key, and is the same for the whole batch. Without ``training``, this
+    is an ordinary dense layer with the mean weights. Fortunato et al. 2018, "Noisy Networks for
+    Exploration", equations 9 to 11, with the initialization of section 3.2.
 
     Args:
-        units: outputs.
+        units: number of outputs.
         sigma: initial scale of the noise, the paper's sigma_0.
-        number: of this layer, so that no two layers share their noise.
-        seed: of the initial weights.
-        activation: of the output.
-        options: of every layer.
+        number: number of this layer, which gives each layer its own noise.
+        seed: seed of the initial weights.
+        activation: activation function of the outputs.
+        options: options of every Keras layer.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
         self.activation = keras.activations.get(activation)
 
     def build(self, shapes: list[tuple[int | None, ...]]) -> None:
-        """Makes means and scales of kernel and bias."""
+        """Creates the means and noise scales of kernel and bias."""
         inputs = int(shapes[0][-1] or 0)
         bound = inputs**-0.5
         kernel_means = keras.initializers.RandomUniform(-bound, bound, self.seed)
@@ -71,8 +71,8 @@ class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
         features, key = inputs
         outputs = keras.ops.matmul(features, self.kernel) + self.bias
         if training:
-            # The noise of the kernel is an outer product, so it is two products with vectors around
-            # one with a matrix.
+            # The kernel's noise is an outer product. It can therefore be applied as factors of the
+            # inputs and the outputs.
             inputs_noise = self._noise(key, 0, self.kernel.shape[0])
             outputs_noise = self._noise(key, 1, self.kernel.shape[1])
             scaled = keras.ops.matmul(features * inputs_noise, self.kernel_scale) + self.bias_scale
@@ -80,7 +80,7 @@ class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
         return self.activation(outputs)
 
     def _noise(self, key: Any, side: int, size: int) -> Any:
-        """Returns noise (size,) for the inputs (side 0) or outputs (side 1): equation 10."""
+        """Returns noise (size,) for the inputs (side 0) or the outputs (side 1), equation 10."""
         own_key = tf.random.experimental.stateless_fold_in(key, 2 * self.number + side)
         normal = tf.random.stateless_normal((size,), own_key)
         noise = keras.ops.sign(normal) * keras.ops.sqrt(keras.ops.abs(normal))
@@ -88,20 +88,20 @@ class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
 
 
 class FractionEmbedding(keras.layers.Layer):  # type: ignore[misc]
-    """Weights features by the requested fraction of the return's distribution.
+    """Multiplies features by an embedding of a fraction f of the distribution of returns.
 
-    phi_j(f) = relu(sum_i cos(pi i f) w_ij + b_j): Dabney et al. 2018, "Implicit Quantile Networks",
-    equation 4, with i from 1.
+    The embedding is phi_j(f) = relu(sum_i cos(pi i f) w_ij + b_j), with i starting at 1 (Dabney et
+    al. 2018, "Implicit Quantile Networks", equation 4).
     """
 
     def __init__(self, seed: int, **options: Any) -> None:
-        # Rounded to bfloat16 before the cosines, a fraction would be off by up to 1/512, and 64 pi
-        # times that is 0.4.
+        # Rounding a fraction to bfloat16 would change it by up to 1/512, which changes the argument
+        # of the last cosine by 0.4.
         super().__init__(autocast=False, **options)
         self.seed = seed
 
     def build(self, shapes: list[tuple[int | None, ...]]) -> None:
-        """Makes the weights that embed the cosines."""
+        """Creates the dense layer for the cosines."""
         self.embed = keras.layers.Dense(
             int(shapes[0][-1] or 0),
             "relu",
@@ -117,20 +117,20 @@ class FractionEmbedding(keras.layers.Layer):  # type: ignore[misc]
         return features[:, None, :] * self.weights_of(fractions)
 
     def weights_of(self, fractions: Any) -> Any:
-        """Maps fractions (B, N) to weights of features (B, N, n)."""
+        """Maps fractions (B, N) to factors (B, N, n) of the features."""
         frequencies = np.pi * np.arange(1, COSINES + 1, dtype=np.float32)
         angles = frequencies * keras.ops.cast(fractions, "float32")[:, :, None]
         return self.embed(keras.ops.cast(keras.ops.cos(angles), self.compute_dtype))
 
 
 class Head:
-    """Builds the layers above the features.
+    """Builds the layers after the torso.
 
     Args:
-        settings: which head, how wide, and how returns are represented.
-        num_actions: A.
-        seeds: for the initializers.
-        noise: key (2,) of this pass's noise, or None where layers have none.
+        settings: network settings: the head, its width, and the representation of returns.
+        num_actions: A, the number of actions.
+        seeds: seeds for the initializers.
+        noise: random key (2,) of the noise, or None for layers without noise.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Head:
     def __call__(
         self, features: keras.KerasTensor, fractions: keras.KerasTensor | None
     ) -> keras.KerasTensor:
-        """Builds outputs (B, A, K), float32, on features (B, n) and perhaps fractions (B, N)."""
+        """Builds float32 outputs (B, A, K) from features (B, n) and optional fractions (B, N)."""
         if fractions is not None:
             embedding = FractionEmbedding(next(self.seeds), name="fraction_embedding")
             features = embedding([features, fractions])
@@ -157,8 +157,8 @@ class Head:
             return self._stream(features, self.num_actions, "hidden", "q_values")
         value = self._stream(features, 1, "value_hidden", "value")
         advantage = self._stream(features, self.num_actions, "advantage_hidden", "advantage")
-        # Wang et al. 2016, equation 9; for each atom or quantile by itself: Hessel et al. 2018,
-        # section 3.
+        # Wang et al. 2016, equation 9, applied to each atom or quantile separately (Hessel et al.
+        # 2018, section 3).
         mean = keras.ops.mean(advantage, axis=1, keepdims=True)
         subtract = keras.layers.Subtract(name="centred_advantage", dtype="float32")
         centered = subtract([advantage, mean])
@@ -167,7 +167,7 @@ class Head:
     def _stream(
         self, features: keras.KerasTensor, rows: int, hidden: str, output: str
     ) -> keras.KerasTensor:
-        """Builds one hidden layer, if any, and ``rows`` rows of K outputs: (B, rows, K)."""
+        """Builds an optional hidden layer and ``rows`` rows of K outputs, (B, rows, K)."""
         settings = self.settings
         if settings.hidden_units:
             activation = None if settings.layer_norm else "relu"
@@ -177,7 +177,7 @@ class Head:
             if settings.layer_norm:
                 features = normalized(features, hidden)
         options = {"name": f"{output}_by_action", "dtype": "float32"}
-        if settings.returns == "implicit":  # K is the number of fractions, which each pass chooses
+        if settings.returns == "implicit":  # K is the number of fractions in this pass
             outputs = self._dense(rows, features, name=output, dtype="float32")
             return keras.layers.Permute((2, 1), **options)(outputs)
         atoms = 1 if settings.returns == "mean" else settings.atoms

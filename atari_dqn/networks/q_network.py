@@ -1,4 +1,4 @@
-"""The Q-network: a torso from observations to features, and a head from these to values."""
+"""The Q-network: a torso maps observations to features, and a head maps these to outputs."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from atari_dqn.networks.torsos import ByteConvolution, make_torso
 
 @dataclass(frozen=True)
 class Interface:
-    """What a network is given, and for how many actions it answers.
+    """The inputs and outputs of a network.
 
     Attributes:
-        observation_shape: of one observation, frames last, (height, width, stack) or (n, stack).
-        num_actions: A.
-        dtype: of an observation.
+        observation_shape: shape of an observation, (height, width, stack) or (n, stack).
+        num_actions: A, the number of actions.
+        dtype: type of an observation.
     """
 
     observation_shape: tuple[int, ...]
@@ -34,23 +34,27 @@ def build_network(
     name: str,
     precision: str = "float32",
 ) -> keras.Model:
-    """Builds a Keras functional model.
+    """Builds a Q-network as a Keras functional model.
 
-    Its input is a dictionary: ``frames`` (B, *observation_shape); ``fractions`` (B, N), where it
-    estimates the return at given fractions of its distribution; ``noise``, a key (2,), where its
-    layers have noise in training. Its output is (B, A, K), float32: Q-values (K = 1), logits of the
-    atoms of a categorical distribution, or quantiles of the return.
+    Its input is a dictionary:
+
+    * ``frames`` (B, *observation_shape);
+    * ``fractions`` (B, N) of the distribution of returns, for implicit quantiles only;
+    * ``noise``, a random key (2,), for noisy networks only.
+
+    Its float32 output (B, A, K) contains Q-values (K = 1), logits of the atoms of a categorical
+    distribution, or quantiles of the return.
 
     Args:
-        settings: torso, width, head, and how returns are represented.
-        interface: observations and actions.
-        seed: of the initial weights.
-        name: shown in the summary.
-        precision: of weights and computation, "float32" or "bfloat16"; the layers that output
-            values are always float32.
+        settings: network settings.
+        interface: the inputs and outputs.
+        seed: seed of the initial weights.
+        name: name of the model.
+        precision: precision of weights and computation, "float32" or "bfloat16". The output layers
+            are always float32.
     """
-    # A seed of its own for each layer: with a shared one, layers of one shape would start out as
-    # copies.
+    # Each layer has its own seed. With a shared seed, layers of equal shape would start with equal
+    # weights.
     seeds = (int(part) for part in np.random.SeedSequence(seed).generate_state(1024))
     with keras_defaults():
         frames = keras.Input(interface.observation_shape, dtype=interface.dtype, name="frames")
@@ -67,15 +71,15 @@ def build_network(
 
 
 class QNetwork:
-    """A network's weights in float32, and the network that computes with them, perhaps rounded.
+    """A network with float32 weights, and a copy that computes in a lower precision if requested.
 
-    The weights that learn stay float32, or steps below their rounding would be lost: Micikevicius
-    et al. 2018, section 3.1.
+    The trained weights stay float32, because small updates would otherwise be lost in rounding
+    (Micikevicius et al. 2018, section 3.1).
 
     Args:
-        precision: of the computation.
-        build: makes a network of a name in a precision.
-        name: of both.
+        build: function that builds a network from a name and a precision.
+        name: name of both networks.
+        precision: precision of the computation.
     """
 
     def __init__(self, build: Callable[[str, str], keras.Model], name: str, precision: str) -> None:
@@ -84,23 +88,23 @@ class QNetwork:
         self.round()
 
     def __call__(self, inputs: dict[str, Any], training: bool, exact: bool = False) -> Any:
-        """Returns outputs (B, A, K) in float32; with ``exact`` they are computed in it, too."""
+        """Returns float32 outputs (B, A, K), which are also computed in float32 if ``exact``."""
         network = self.weights if exact else self.computing
         return network(inputs, training=training)
 
     def round(self) -> None:
-        """Copies the weights, rounded, into the network that computes."""
+        """Copies the weights to the computing network, rounded to its precision."""
         if self.computing is not self.weights:
             for weight, copy in zip(self.weights.variables, self.computing.variables, strict=True):
                 copy.assign(keras.ops.cast(weight, copy.dtype))
 
     @property
     def centers_frames(self) -> bool:
-        """Whether the mean picture is subtracted from every frame."""
+        """Whether the network subtracts a mean frame from every frame."""
         return bool(self._means())
 
     def center(self, mean: Any) -> None:
-        """Sets the mean picture (height, width) that is subtracted from every frame."""
+        """Sets the mean frame (height, width) that is subtracted from every frame."""
         for variable in self._means():
             variable.assign(mean[np.newaxis, :, :, np.newaxis])
         self.round()
@@ -112,14 +116,14 @@ class QNetwork:
     def shrink_and_perturb(
         self, fresh: keras.Model, keep: float, reinitialized: Collection[str]
     ) -> None:
-        """Replaces the weights by keep * weight + (1 - keep) * fresh weight.
+        """Replaces each weight by keep * weight + (1 - keep) * fresh weight.
 
         Ash and Adams 2020, "On Warm-Starting Neural Network Training", section 4.
 
         Args:
-            fresh: a network of the same layers, just initialized.
-            keep: the paper's lambda, 0 to 1.
-            reinitialized: names of layers that take all of their weights from ``fresh``.
+            fresh: a newly initialized network with the same layers.
+            keep: the paper's lambda, from 0 to 1.
+            reinitialized: names of the layers that take all weights from ``fresh``.
         """
         for layer, new in zip(self.weights.layers, fresh.layers, strict=True):
             share = 0.0 if layer.name in reinitialized else keep
@@ -128,7 +132,7 @@ class QNetwork:
         self.round()
 
     def follow(self, other: "QNetwork", rate: float = 1.0) -> None:
-        """Moves the weights towards another network's at an update rate (tau); 1 copies them."""
+        """Moves the weights toward another network's at an update rate (tau); 1 copies them."""
         for own, target in zip(self.weights.variables, other.weights.variables, strict=True):
             own.assign(target if rate == 1 else own + rate * (target - own))
         self.round()

@@ -1,4 +1,4 @@
-"""Network torsos: from observations to features."""
+"""Network torsos, which map observations to features."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 from atari_dqn.backend.keras_backend import keras
 from atari_dqn.config.learning_schema import TORSO_NAMES, NetworkSettings
 
-# From observations (B, ..., stack) and a stream of seeds for initializers to features (B, n).
+# Maps observations (B, ..., stack) and a stream of seeds for initializers to features (B, n).
 Torso = Callable[[keras.KerasTensor, Iterator[int]], keras.KerasTensor]
 
 PIXELS = 1 / 255
@@ -17,20 +17,20 @@ SQUARINGS = 6
 
 
 class StridedConvolution(keras.layers.Conv2D):  # type: ignore[misc]
-    """A convolution that takes the pixels of a stride as channels of one pixel.
+    """A convolution that treats the pixels of one stride as channels of a single pixel.
 
-    It does where strides divide the widths of kernel and features. These are the same numbers in
-    the same order, so nothing is moved, and the units that multiply matrices are better filled.
+    It does so along the width, if the stride divides the widths of the kernel and the features. The
+    numbers stay in the same order, so this needs no copy, and it uses matrix units better.
     """
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Makes kernel and bias for features of a shape (B, height, width, channels)."""
+        """Creates kernel and bias for features of a shape (B, height, width, channels)."""
         super().build(shape)
         across = self.strides[1]
         divides = self.padding == "valid" and not (
             self.kernel_size[1] % across or shape[2] % across
         )
-        self.joined = across if divides else 1  # pixels that are one
+        self.joined = across if divides else 1  # pixels treated as one
 
     def call(self, features: Any) -> Any:
         """Maps features (B, height, width, channels) to features (B, rows, columns, filters)."""
@@ -49,19 +49,21 @@ class StridedConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 
     def activated(self, features: Any, bias: Any) -> Any:
         """Returns the activation of features with a bias."""
-        # The gradient of this addition, unlike that of +, needs no pass of its own.
+        # Unlike +, the gradient of this addition needs no extra pass.
         return self.activation(keras.ops.add(features, bias))
 
 
 class ByteConvolution(StridedConvolution):
-    """A convolution of scaled bytes: it scales the kernel, which has fewer numbers.
+    """A convolution of scaled bytes.
+
+    It scales the kernel instead of the input, because the kernel is smaller. It subtracts the mean
+    frame by subtracting the frame's features from the bias.
 
     Args:
-        arguments: of a convolution.
-        white: what 255 is scaled to; 0 stays 0.
-        centered: whether the mean picture is subtracted from each frame, too: its features are
-            subtracted from the bias. The picture is 0 until it is set.
-        options: of a convolution.
+        arguments: positional arguments of a convolution.
+        white: input scale, the value of a byte of 255; 0 stays 0.
+        centered: whether to subtract a mean frame, which is 0 until it is set.
+        options: keyword arguments of a convolution.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class ByteConvolution(StridedConvolution):
         super().__init__(*arguments, **{**options, "dtype": "float32"})
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Makes kernel and bias, and the mean picture (1, height, width, 1)."""
+        """Creates kernel and bias, and the mean frame (1, height, width, 1)."""
         super().build(shape)
         if self._centered:
             mean_shape = (1, *shape[1:3], 1)
@@ -88,7 +90,9 @@ class ByteConvolution(StridedConvolution):
         kernel = self.kernel * self.scale
         bias = self.bias
         if self.mean is not None:
-            frames_kernel = keras.ops.sum(kernel, axis=2, keepdims=True)  # the mean is of one frame
+            frames_kernel = keras.ops.sum(
+                kernel, axis=2, keepdims=True
+            )  # every frame of a stack has the same mean
             bias = bias - keras.ops.conv(self.mean, frames_kernel, self.strides, self.padding)
         frames = keras.ops.cast(frames, self._precision)
         kernel = keras.ops.cast(kernel, self._precision)
@@ -97,11 +101,11 @@ class ByteConvolution(StridedConvolution):
 
 
 class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
-    """A convolution whose kernel is divided by its largest singular value, as a matrix.
+    """A convolution whose kernel is divided by its largest singular value.
 
-    The matrix is (inputs, filters): Miyato et al. 2018, "Spectral Normalization for Generative
-    Adversarial Networks", section 2.1. They remember the singular vector from one step to the next;
-    here it is computed each time, so that the layer has no state but its weights.
+    The kernel is seen as a matrix (inputs, filters): Miyato et al. 2018, "Spectral Normalization
+    for Generative Adversarial Networks", section 2.1. They keep the singular vector between steps.
+    Here it is computed each time, so that the layer has no state except its weights.
     """
 
     def call(self, features: Any) -> Any:
@@ -111,11 +115,11 @@ class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
         return self.activation(keras.ops.add(convolved, self.bias))
 
     def normalized_kernel(self) -> Any:
-        """Returns the kernel that is computed with, float32."""
+        """Returns the normalized kernel in float32."""
         kernel = keras.ops.cast(self.kernel, "float32")
         matrix = keras.ops.reshape(kernel, (-1, self.filters))
         power = keras.ops.stop_gradient(keras.ops.matmul(keras.ops.transpose(matrix), matrix))
-        for _ in range(SQUARINGS):  # power iteration, 64 steps at once
+        for _ in range(SQUARINGS):  # 64 steps of power iteration at once
             power = keras.ops.matmul(power, power)
             power = power / keras.ops.trace(power)
         singular = keras.ops.matmul(power, keras.ops.ones((self.filters, 1), "float32"))
@@ -126,7 +130,7 @@ class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 def nature_torso(
     frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings
 ) -> keras.KerasTensor:
-    """Builds the convolutions of Mnih et al. 2015, Methods, on bytes times ``contrast`` / 255."""
+    """Builds the convolutions of Mnih et al. 2015, Methods, for bytes times ``contrast`` / 255."""
     features = frames
     kind = _first_kind(settings)
     sizes = zip(settings.nature_channels, NATURE_KERNELS, NATURE_STRIDES, strict=True)
@@ -152,9 +156,9 @@ def impala_torso(
 ) -> keras.KerasTensor:
     """Builds the residual network of Espeholt et al. 2018, "IMPALA", figure 3 (right).
 
-    Bytes are scaled by ``contrast`` / 255. A first convolution may have a stride: its kernel is
-    then twice as wide as that. With spectral norm the residual blocks' convolutions have it:
-    Gogianu et al. 2021, "Spectral Normalisation for Deep Reinforcement Learning".
+    Bytes are scaled by ``contrast`` / 255. If the first convolution has a stride, its kernel is
+    twice as wide as the stride. Spectral normalization applies to the residual blocks (Gogianu et
+    al. 2021, "Spectral Normalisation for Deep Reinforcement Learning").
     """
     features = frames
     inner = SpectralConvolution if settings.spectral_norm else keras.layers.Conv2D
@@ -174,7 +178,7 @@ def impala_torso(
 def mlp_torso(
     observations: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings
 ) -> keras.KerasTensor:
-    """Builds dense layers on observations as they are or, where these are bytes, scaled to 0..1."""
+    """Builds dense layers; observations are scaled to 0..1 if they are bytes."""
     features = observations
     if observations.dtype == "uint8":
         features = keras.layers.Rescaling(PIXELS, name="scale")(features)
@@ -201,42 +205,42 @@ CUSTOM: dict[str, Torso] = {}
 
 
 def register_torso(name: str, torso: Torso) -> None:
-    """Registers a torso of your own as ``network.torso = NAME``.
+    """Registers your own torso as ``network.torso = NAME``.
 
-    That is needed in every process that trains or loads such an agent.
+    Call this in every process that trains or loads an agent with the torso.
 
     Args:
         name: value of the setting ``network.torso``.
-        torso: a function from frames (B, height, width, stack), bytes, and an endless stream of
-            seeds to features (B, n), built of Keras's own layers; the frames are best scaled by a
-            ``Rescaling`` layer first.
+        torso: a function that maps frames (B, height, width, stack), as bytes, and an endless
+            stream of seeds to features (B, n). It is built from Keras's own layers, and should
+            begin with a ``Rescaling`` layer.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is already taken.
     """
     if name in TORSO_NAMES:
-        raise ValueError(f"there is a torso '{name}' already")
+        raise ValueError(f"a torso named '{name}' already exists")
     CUSTOM[name] = torso
     TORSO_NAMES.append(name)
 
 
 def make_torso(settings: NetworkSettings) -> Torso:
-    """Returns the torso that the settings name."""
+    """Returns the torso that the settings select."""
     if settings.torso in BUILT_IN:
         return partial(BUILT_IN[settings.torso], settings=settings)
     return CUSTOM[settings.torso]
 
 
 def initializer(seeds: Iterator[int]) -> keras.initializers.Initializer:
-    """Returns the next layer's initializer: He et al. 2015, for layers followed by ReLU.
+    """Returns the initializer of the next layer (He et al. 2015), for layers followed by ReLU.
 
-    With it the signal of a ball two pixels wide reaches the last layer undiminished.
+    It preserves the scale of the signal up to the last layer, even that of a ball two pixels wide.
     """
     return keras.initializers.HeUniform(seed=next(seeds))
 
 
 def normalized(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Builds ReLU of layer-normalized features (Ba et al. 2016, "Layer Normalization")."""
+    """Builds layer normalization followed by ReLU (Ba et al. 2016, "Layer Normalization")."""
     features = keras.layers.LayerNormalization(name=f"{name}_norm", dtype="float32")(features)
     return keras.layers.ReLU(name=f"{name}_relu")(features)
 
@@ -251,7 +255,7 @@ def _residual(
     seeds: Iterator[int],
     name: str,
 ) -> keras.KerasTensor:
-    """Builds a residual block of two convolutions, whose output is added to its input."""
+    """Builds a residual block of two convolutions."""
     inside = features
     channels = features.shape[-1]
     for part in (1, 2):
@@ -267,10 +271,10 @@ def _same(
     name: str,
     stride: int = 1,
 ) -> keras.layers.Layer:
-    """Builds a 3x3 convolution that keeps height and width, or divides them by its stride.
+    """Builds a 3x3 convolution that preserves height and width, or divides them by its stride.
 
-    With a stride the kernel is twice as wide as that. Its weights are such that residual sums do
-    not grow by much.
+    With a stride above 1, the kernel is twice as wide as the stride. The initializer keeps residual
+    sums from growing much.
     """
     return kind(
         channels,

@@ -1,1 +1,1 @@
-"""The replay memory: a ring of single frames, sampled uniformly or by priority."""
+"""The replay memory: rings of single frames, sampled uniformly or by priority."""

@@ -1,4 +1,4 @@
-"""What the learner gets."""
+"""Batches of transitions."""
 
 from typing import Any, NamedTuple
 
@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 
 class Batch(NamedTuple):
-    """B transitions; observations have their frames last, as convolutions want them.
+    """A batch of B transitions, with the stack as the last axis for convolutions.
 
     Attributes:
-        observation: (B, *frame_shape, stack).
-        action: what was executed, (B,).
-        reward: discounted sum over the 1 to n steps to the next observation, (B,).
-        discount: factor of the next observation's value in the target, (B,).
-        next_observation: (B, *frame_shape, stack).
-        weight: importance weight of the transition's loss, (B,); 1 under uniform sampling.
-        indices: of the transitions in the replay memory, (B,), for ``set_priorities``.
+        observation: (B, *frame_shape, stack) observations.
+        action: (B,) actions that were executed.
+        reward: (B,) discounted sums of the rewards in the 1 to n steps to the next observation.
+        discount: (B,) factors of the next observation's value in the TD target.
+        next_observation: (B, *frame_shape, stack) next observations.
+        weight: (B,) importance weights of the losses; 1 for uniform sampling.
+        indices: (B,) indices of the transitions in the replay memory, for ``set_priorities``.
     """
 
     observation: NDArray[Any]

@@ -1,4 +1,4 @@
-"""Blocks of consecutive frames, the unit in which frames are packed and written."""
+"""Blocks of consecutive frames, the unit in which frames are compressed and saved."""
 
 from typing import Any, NamedTuple
 
@@ -6,23 +6,23 @@ import lz4.block
 import numpy as np
 from numpy.typing import NDArray
 
-# Consecutive frames differ little, so they pack better together; 8 frames unpack in about 6
-# microseconds.
+# Consecutive frames are similar, so they compress better together. Decompressing 8 frames takes
+# about 6 microseconds.
 BLOCK = 8
 SIZE_BYTES = 4
-LARGEST_RATIO = 255  # of LZ4: no byte of a packed block stands for more
+LARGEST_RATIO = 255  # LZ4 cannot compress by a larger factor
 
 
 class Block(NamedTuple):
-    """Consecutive frames of one environment, packed."""
+    """A compressed block of one environment's consecutive frames."""
 
     env: int
-    number: int  # since the run began, from 0
+    number: int  # counted from 0 since the run started
     packed: bytes
 
 
 def blocks_in(rows: int) -> int:
-    """Returns the number of blocks in a ring of ``rows`` frames; the last may have fewer.
+    """Returns the number of blocks in a ring of ``rows`` frames; the last may be shorter.
 
     >>> blocks_in(16), blocks_in(17)
     (2, 3)
@@ -40,7 +40,7 @@ def block_length(number: int, rows: int) -> int:
 
 
 def full_blocks(added: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
-    """Returns the number of blocks that ``added`` frames filled, laps around the ring included.
+    """Returns the number of blocks that ``added`` frames have filled in all rounds of the ring.
 
     >>> full_blocks(np.array([7, 8, 17, 25]), rows=17)
     array([0, 1, 3, 4])
@@ -49,29 +49,30 @@ def full_blocks(added: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
 
 
 def pack(frames: NDArray[Any]) -> bytes:
-    """Returns an array's bytes, packed by LZ4."""
+    """Returns an array's bytes, compressed by LZ4."""
     packed: bytes = lz4.block.compress(np.ascontiguousarray(frames).data)
     return packed
 
 
 def unpack(packed: bytes, size: int | None = None) -> bytes:
-    """Returns the bytes that were packed.
+    """Returns the decompressed bytes of a block.
 
     Args:
-        packed: what ``pack`` returned.
-        size: of the bytes; None where it is not known.
+        packed: result of ``pack``.
+        size: expected number of bytes, or None if it is unknown.
 
     Raises:
-        ValueError: it is not such a block, or of another size. Nothing larger is ever allocated.
+        ValueError: this is not a valid block, or it has another size. The size is checked before
+            memory is allocated.
     """
-    # A block begins with its size, which anybody could have written.
+    # A block begins with its size, which is not to be trusted.
     claimed = int.from_bytes(packed[:SIZE_BYTES], "little")
     too_small = len(packed) <= SIZE_BYTES or claimed > LARGEST_RATIO * len(packed)
     if too_small or size not in (None, claimed):
-        expected = "" if size is None else f", and has to have {size}"
+        expected = "" if size is None else f", expected {size}"
         raise ValueError(f"a block of frames claims {claimed} bytes{expected}")
     try:
         frames: bytes = lz4.block.decompress(packed)
     except lz4.block.LZ4BlockError as error:
-        raise ValueError(f"a block of frames cannot be unpacked ({error})") from None
+        raise ValueError(f"a block of frames cannot be decompressed ({error})") from None
     return frames

@@ -1,4 +1,4 @@
-"""Making the replay memory that the settings describe."""
+"""Creates the replay memory from the settings."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from atari_dqn.replay.memory import ReplayMemory
 def make_memory(
     config: Config, num_envs: int, observation_shape: tuple[int, ...], directory: Path | None
 ) -> ReplayMemory:
-    """Makes the replay memory that the settings describe.
+    """Creates the replay memory that the settings describe.
 
     Args:
-        config: of the run.
+        config: settings of the run.
         num_envs: number of environments.
         observation_shape: (stack, *frame_shape).
-        directory: of the run, for the storage ``disk``.
+        directory: directory of the run, for the storage ``disk``.
     """
     stack, *frame_shape = observation_shape
     return ReplayMemory(

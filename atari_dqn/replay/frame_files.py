@@ -1,7 +1,7 @@
-"""Frames of the replay memory on disk: packed blocks, in files that are never changed.
+"""Files that save the replay memory's frames as compressed blocks, and never change.
 
-A checkpoint writes the blocks that were filled since the one before it, and names every file that
-its ring still needs.
+Each checkpoint writes the blocks filled since the previous checkpoint. It lists every file that its
+rings still need.
 """
 
 import hashlib
@@ -18,23 +18,23 @@ from atari_dqn.runs import checkpoint
 
 
 class FrameFiles:
-    """The files that hold the full blocks of a run's replay memory.
+    """The files with the full blocks of a run's replay memory.
 
     Args:
-        run_directory: of the run.
+        run_directory: directory of the run.
     """
 
     def __init__(self, run_directory: Path) -> None:
         self._run_directory = run_directory
         self.entries: dict[str, checkpoint.Entry] = {}  # oldest first
-        # Of each file, the number after its newest block of each environment.
+        # For each file and environment: the number of its newest block, plus 1.
         self._ends: dict[str, NDArray[np.int64]] = {}
 
     def write(self, name: str, memory: ReplayMemory) -> None:
-        """Writes the blocks that no file holds yet, and forgets files with no block in the memory.
+        """Writes the blocks that no file contains yet, and drops files with only old blocks.
 
         Raises:
-            UserError: the file could not be written.
+            UserError: the file cannot be written.
         """
         full = memory.full_blocks
         written = list(self._ends.values())[-1] if self._ends else np.zeros_like(full)
@@ -51,18 +51,18 @@ class FrameFiles:
             del self._ends[file]
 
     def ends(self) -> NDArray[np.int64]:
-        """Returns what ``restore`` needs beside the entries, (files, environments)."""
+        """Returns the block numbers that ``restore`` needs, (files, environments)."""
         return np.array(list(self._ends.values()), np.int64)
 
     def restore(self, entries: Mapping[str, checkpoint.Entry], ends: NDArray[np.int64]) -> None:
-        """Takes over the files that a checkpoint names.
+        """Restores the list of files from a checkpoint.
 
         Raises:
-            ValueError: their ends are those of other files.
+            ValueError: the numbers of files and of ends differ.
         """
         if len(ends) != len(entries):
-            named = f"it names {len(entries)} files of frames"
-            raise ValueError(f"{named}, and has the ends of {len(ends)}")
+            listed = f"it lists {len(entries)} files of frames"
+            raise ValueError(f"{listed}, but the ends of {len(ends)}")
         self.entries = dict(entries)
         self._ends = dict(zip(entries, ends, strict=True))
 
@@ -74,16 +74,16 @@ class FrameFiles:
     def digest(
         self, added: NDArray[np.int64], rows: int, frame_bytes: int | None = None
     ) -> NDArray[np.uint8]:
-        """Returns the SHA-256 of the full blocks in a ring, however they are spread over files.
+        """Returns the SHA-256 of the full blocks in all rings, however files divide them.
 
         Args:
-            added: frames that each environment has added since the run began.
-            rows: frames that the ring keeps of each environment.
-            frame_bytes: of a raw frame; None where it is not known.
+            added: number of frames that each environment has added since the run started.
+            rows: number of rows in each environment's ring.
+            frame_bytes: size of an uncompressed frame, or None if it is unknown.
 
         Raises:
-            KeyError: a block is in none of the files.
-            ValueError: a block is of another size.
+            KeyError: no file contains a block that is needed.
+            ValueError: a block has the wrong size.
         """
         blocks = blocks_in(rows)
         full = full_blocks(added, rows)
@@ -95,8 +95,8 @@ class FrameFiles:
                     raise KeyError(f"block {number} of environment {env}")
                 packed = stored[env, number]
                 if number == end - blocks:
-                    # The newest frames, which have not filled a block yet, have overwritten the
-                    # first of these.
+                    # The frames of the unfinished block have overwritten the first frames of this
+                    # block.
                     first = int(added[env]) % rows % BLOCK
                     length = block_length(number % blocks, rows)
                     frames = unpack(packed, frame_bytes and length * frame_bytes)
@@ -106,7 +106,7 @@ class FrameFiles:
 
 
 def write_blocks(file: Path, blocks: Iterable[Block]) -> None:
-    """Writes blocks as arrays that ``read_blocks`` reads: their bytes end to end, and an index."""
+    """Writes blocks to a file for ``read_blocks``, as concatenated bytes and an index."""
     blocks = list(blocks)
     rows = [(block.env, block.number, len(block.packed)) for block in blocks]
     index = np.array(rows, np.int64).reshape(-1, 3)
@@ -116,19 +116,19 @@ def write_blocks(file: Path, blocks: Iterable[Block]) -> None:
 
 
 def read_blocks(file: Path) -> Iterator[Block]:
-    """Yields the blocks of a file.
+    """Yields the blocks in a file.
 
     Raises:
-        UserError: it holds something else.
+        UserError: the file is damaged or has other contents.
     """
     stored = checkpoint.read_arrays(file)
     with checkpoint.restoring(file):
         index = checkpoint.array(stored, "index", (None, 3), np.int64)
         data = checkpoint.array(stored, "data", (None,), np.uint8)
         lengths = index[:, 2]
-        # Each length is compared by itself first, so that their sum cannot overflow.
+        # Each length is checked first, so that the sum cannot overflow.
         if (lengths < 0).any() or (lengths > len(data)).any() or lengths.sum() != len(data):
-            raise ValueError("the blocks are not as long as their index says")
+            raise ValueError("the lengths of the blocks differ from their index")
     start = 0
     for env, number, length in index.tolist():
         yield Block(env, number, data[start : start + length].tobytes())

@@ -1,6 +1,6 @@
-"""Where the replay memory keeps its frames: raw in memory, raw in a file, or packed in memory.
+"""Storage of the replay memory's frames: in memory, in a file, or compressed in memory.
 
-All three hold a ring of ``rows`` frames for each environment and give the same windows of
+Each kind holds a ring of ``rows`` frames for each environment. All kinds return the same windows of
 consecutive frames.
 """
 
@@ -21,14 +21,14 @@ Storage = Literal["memory", "compressed", "disk"]
 
 @dataclass(frozen=True)
 class RingLayout:
-    """How many frames of which kind the rings of a replay memory hold.
+    """The size of a replay memory's rings and of the frames in them.
 
     Attributes:
-        capacity: frames over all environments.
-        num_envs: N, each with an equal share.
-        window: consecutive frames in a sample.
-        frame_shape: of one frame.
-        dtype: of a frame.
+        capacity: number of frames, summed over all environments.
+        num_envs: N, the number of environments, which have equal shares.
+        window: number of consecutive frames in a sample.
+        frame_shape: shape of a frame.
+        dtype: type of a frame.
     """
 
     capacity: int
@@ -39,12 +39,12 @@ class RingLayout:
 
     @property
     def rows(self) -> int:
-        """Frames kept of each environment."""
+        """Number of frames in each environment's ring."""
         return self.capacity // self.num_envs
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one raw frame."""
+        """Size of an uncompressed frame in bytes."""
         return math.prod(self.frame_shape) * self.dtype.itemsize
 
 
@@ -54,53 +54,53 @@ class Frames(Protocol):
     def append(
         self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]
     ) -> None:
-        """Stores each environment's next frame, (len(envs), *frame_shape), in its row."""
+        """Stores the next frame of each environment, (len(envs), *frame_shape), in its row."""
         ...
 
     def window(self, env: int, first: int) -> list[NDArray[Any]]:
-        """Returns consecutive frames from a row on, to be read before the next frame is stored."""
+        """Returns the window that starts at a row; it is valid until the next ``append``."""
         ...
 
     def gather(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Returns the frames (*S, *frame_shape) in rows of environments, both of shape S."""
+        """Returns frames (*S, *frame_shape) by environment and row, both of shape S."""
         ...
 
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
-        """Returns the newest ``count`` frames, (count, *frame_shape), of a block not yet full."""
+        """Returns the ``count`` newest frames, (count, *frame_shape), of an unfinished block."""
         ...
 
     def block(self, env: int, number: int) -> bytes:
-        """Returns the packed frames from row ``number * BLOCK`` on; the last block may be short."""
+        """Returns the block from row ``number * BLOCK`` on; the last block may be shorter."""
         ...
 
     def set_block(self, env: int, number: int, packed: bytes) -> None:
-        """Stores what ``block`` returned.
+        """Stores a block that ``block`` returned.
 
         Raises:
-            ValueError: it is not a block of this ring.
+            ValueError: this is not a block of this ring.
         """
         ...
 
 
 class RawFrames:
-    """Frames as they are, in memory or in a file that is mapped into it.
+    """Uncompressed frames, in memory or in a memory-mapped file.
 
     Args:
-        layout: of the rings.
-        directory: where the file lies that holds the frames; None keeps them in memory. The file
-            has no name and goes with the process.
+        layout: the layout of the rings.
+        directory: directory of the file, which has no name and disappears with the process.
+            Without a directory, frames are stored in memory.
     """
 
     def __init__(self, layout: RingLayout, directory: Path | None = None) -> None:
-        # The first rows are mirrored behind the last: every window is one contiguous slice.
+        # The first rows are repeated after the last, so that every window is one contiguous slice.
         shape = (layout.num_envs, layout.rows + layout.window - 1, *layout.frame_shape)
         self._frames: NDArray[Any]
         if directory is None:
             self._frames = np.zeros(shape, layout.dtype)
         else:
             with tempfile.TemporaryFile(dir=directory) as file:
-                # A disk that fills up later would end the process at the first frame that it has no
-                # room for.
+                # Reserve the space now: if the disk filled up later, writing a frame would kill the
+                # process.
                 os.posix_fallocate(file.fileno(), 0, math.prod(shape) * layout.dtype.itemsize)
                 self._frames = np.memmap(file, layout.dtype, "r+", shape=shape)
         self._newest = np.full(layout.num_envs, -1)
@@ -144,16 +144,16 @@ class RawFrames:
 
 
 class PackedFrames:
-    """Frames in blocks of ``BLOCK`` consecutive ones, packed without loss (LZ4) once full.
+    """Frames in blocks of ``BLOCK``, which are compressed without loss (LZ4) once they are full.
 
     Args:
-        layout: of the rings.
+        layout: the layout of the rings.
     """
 
     def __init__(self, layout: RingLayout) -> None:
         count = blocks_in(layout.rows)
         self._blocks: list[list[bytes | None]] = [[None] * count for _ in range(layout.num_envs)]
-        # The block that is being filled; what it will replace in the ring can be read until then.
+        # The unfinished block. The block that it will replace can be read until it is full.
         self._filling = np.zeros((layout.num_envs, BLOCK, *layout.frame_shape), layout.dtype)
         self._newest = np.full(layout.num_envs, -1)
         self._rows = layout.rows
@@ -204,7 +204,7 @@ class PackedFrames:
 
     def set_block(self, env: int, number: int, packed: bytes) -> None:
         """See ``Frames``."""
-        self._unpacked(number, packed)  # what is no block is noticed now, not when it is sampled
+        self._unpacked(number, packed)  # checks the block now instead of when it is sampled
         self._blocks[env][number] = packed
 
     def _block_frames(self, env: int, number: int, within: int) -> NDArray[Any]:
@@ -223,12 +223,13 @@ class PackedFrames:
 
 @dataclass(frozen=True)
 class StackStarts:
-    """Where B windows of consecutive frames begin.
+    """The starts of B windows of consecutive frames.
 
     Attributes:
-        env: ring of each (B,).
-        first: row of each window's first frame (B,).
-        blank: frames at a window's beginning that lie before the episode's first, and stay 0 (B,).
+        env: (B,) environment of each window.
+        first: (B,) row of each window's first frame.
+        blank: (B,) number of frames at the start of each window that precede the episode, which
+            are replaced by 0.
     """
 
     env: NDArray[np.int64]
@@ -243,14 +244,14 @@ def gather_vector_stacks(
     offset: NDArray[np.int32] | int,
     out: NDArray[Any],
 ) -> None:
-    """Fills stacks with vectors, all at once: a loop would take longer than copying so few numbers.
+    """Fills stacks of vectors without a loop, which would take longer than copying the numbers.
 
     Args:
-        frames: where they are stored.
-        rows: of a ring.
-        starts: the windows.
-        offset: frames from a window's first to its stack's first, (B,) or one number.
-        out: the stacks that are filled, (B, n, stack).
+        frames: the stored frames.
+        rows: number of rows in a ring.
+        starts: the starts of the windows.
+        offset: frames between the start of a window and of its stack, (B,) or one number.
+        out: (B, n, stack) stacks to fill.
     """
     stack = out.shape[-1]
     step = np.broadcast_to(np.reshape(offset, (-1, 1)) + np.arange(stack), (len(out), stack))
@@ -261,7 +262,7 @@ def gather_vector_stacks(
 
 
 def make_frames(storage: Storage, layout: RingLayout, directory: Path) -> Frames:
-    """Makes the frames of a replay memory; ``directory`` is for the storage ``disk``."""
+    """Creates the frame storage of a replay memory; only ``disk`` uses the directory."""
     if storage == "compressed":
         return PackedFrames(layout)
     return RawFrames(layout, directory if storage == "disk" else None)

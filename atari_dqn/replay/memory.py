@@ -1,17 +1,18 @@
-"""A ring of single frames, from which stacks and n-step returns are built as they are sampled.
+"""The replay memory: rings of single frames.
 
-A frame is stored once, not once in each of the stacks and next-stacks that it belongs to: 7,056
-bytes a transition instead of 28,224 or 56,448.
+Stacks and n-step returns are built when a batch is sampled. Each frame is therefore stored only
+once, which takes 7,056 bytes per transition instead of 56,448 for two stacks.
 
-One ring for each environment, rows in order of time:
+Each environment has its own ring, with rows in order of time:
 
     row        0     1     2     3     4     5     6
-    frame      f0    f1    f2    f3    g0    g1    ...      f3 ended the episode, g0 starts the next
-    action     a0    a1    a2    -     b0    b1             taken at the frame; none at the last
-    reward     r1    r2    r3    -     r1    r2             what the action earned
-    discount   1     1     0|1   -     1     1              0 where the future was worth nothing
+    frame      f0    f1    f2    f3    g0    g1    ...      f3 ends an episode, g0 starts the next
+    action     a0    a1    a2    -     b0    b1             action at the frame; none at the last
+    reward     r1    r2    r3    -     r1    r2             reward of the action
+    discount   1     1     0|1   -     1     1              0 after termination or a lost life
 
-An episode of T steps takes T + 1 rows, so a truncated episode has the frame it bootstraps from.
+An episode of T steps takes T + 1 rows. A truncated episode therefore keeps the frame from which it
+bootstraps.
 """
 
 import tempfile
@@ -39,44 +40,45 @@ from atari_dqn.replay.priorities import Priorities
 from atari_dqn.runs.checkpoint import array
 from atari_dqn.runs.random_state import generator_from_array, generator_to_array
 
-# Rows of each environment that are checked first for one that may be sampled.
+# ``can_sample`` checks this many rows of each environment before it checks all of them.
 FIRST_CANDIDATES = 4
-# Rows since an episode's first are counted in a byte; a stack is shorter than that.
+# Largest number of rows since the start of an episode, counted in a byte. Stacks are shorter.
 LARGEST_AGE = 255
-# Frames whose mean is the mean picture.
+# Number of frames from which the mean frame is computed.
 MEAN_FRAMES = 2_000
-# The arrays of a checkpoint with the rows of every ring.
+# Names of the arrays in a checkpoint that hold the rows of all rings.
 RING_ARRAYS = ("action", "reward", "discount", "last", "age", "added")
 
 
 @dataclass(eq=False, repr=False)
 class ReplayMemory:
-    """Replay memory of several environments.
+    """A replay memory for several environments.
 
-    Which rows may be sampled: those that were acted on, have n rows after them, and, once the ring
-    is full, have the stack before them, which the oldest stack - 1 rows have partly lost. Rows near
-    an episode's end are sampled too: there the window stops at the last frame, with a discount of 0
-    after termination and gamma^m after m steps to a truncation.
+    A row can be sampled if it has an action and n rows after it. In a full ring it must also have
+    its whole stack, part of which is overwritten for the oldest stack - 1 rows.
+
+    A return near the end of an episode stops at the last frame. Its discount is then 0 after
+    termination, and gamma^m after m steps to a truncation.
 
     Args:
-        capacity: frames kept over all environments.
-        num_envs: environments, each with an equal share.
-        frame_shape: of one frame.
-        dtype: of a frame.
-        stack: frames in an observation.
-        n_step: rewards summed before bootstrapping (Sutton 1988).
-        gamma: discount of one step.
-        seed: of the sampling.
-        priority_exponent: how much more often transitions of a large TD error are sampled (Schaul
-            et al. 2016, equation 1, alpha); 0: all equally often.
-        importance_exponent: how far weights compensate for that at first (Schaul et al. 2016,
-            section 3.4, beta).
-        storage: where the frames are stored; ``choose_storage`` decides what "auto" means.
-        directory: where a file of frames would lie; None: the system's temporary directory.
+        capacity: number of frames stored, summed over all environments.
+        num_envs: number of environments, which have equal shares.
+        frame_shape: shape of a frame.
+        dtype: type of a frame.
+        stack: number of frames in an observation.
+        n_step: number of rewards summed before bootstrapping (Sutton 1988).
+        gamma: discount per step.
+        seed: seed for sampling.
+        priority_exponent: alpha of prioritized replay (Schaul et al. 2016, equation 1); 0 samples
+            uniformly.
+        importance_exponent: initial beta of the importance weights (Schaul et al. 2016, section
+            3.4).
+        storage: where frames are stored; ``choose_storage`` resolves "auto".
+        directory: directory for a file of frames; by default, the system's temporary directory.
 
     Raises:
-        UserError: the share of an environment is shorter than one sample, or it does not fit into
-            free memory.
+        UserError: the share of an environment is shorter than one sample, or the memory does not
+            fit into the free memory or disk space.
     """
 
     capacity: int
@@ -111,8 +113,8 @@ class ReplayMemory:
         self._reward = np.zeros(shape, np.float32)
         self._discount = np.zeros(shape, np.float32)
         self._last = np.zeros(shape, np.bool_)
-        self._age = np.zeros(shape, np.uint8)  # rows since the episode's first, at most 255
-        # Frames since the run began; the newest has row (added - 1) % rows.
+        self._age = np.zeros(shape, np.uint8)  # rows since the start of the episode, at most 255
+        # Frames added since the start of the run; the newest is in row (added - 1) % rows.
         self._added = np.zeros(self.num_envs, np.int64)
         self._all_envs = np.arange(self.num_envs)
         seeds = np.random.SeedSequence([self.seed, *b"replay"])
@@ -124,11 +126,11 @@ class ReplayMemory:
             )
 
     def _check_rows(self) -> None:
-        """Raises a UserError where the share of an environment is shorter than one sample."""
+        """Raises a UserError if the share of an environment is shorter than one sample."""
         needed = 2 * self._window
         if self.rows < needed:
             raise UserError(
-                f"replay.capacity = {self.capacity} leaves {self.rows} frames to each of "
+                f"replay.capacity = {self.capacity} leaves {self.rows} frames for each of "
                 f"{self.num_envs} environments; stacks of {self.stack} and {self.n_step}-step "
                 f"returns need at least {needed}"
             )
@@ -140,21 +142,21 @@ class ReplayMemory:
 
     @property
     def _size(self) -> NDArray[np.int64]:
-        """Frames held of each environment."""
+        """Number of frames stored for each environment."""
         return np.minimum(self._added, self.rows)
 
     def __len__(self) -> int:
-        """Number of frames held."""
+        """Returns the number of frames stored."""
         return int(self._size.sum())
 
     def start(self, frames: NDArray[Any], envs: NDArray[np.int64] | None = None) -> None:
         """Adds the first frames (E, *frame_shape) of new episodes.
 
-        An episode that is under way ends there, as if it had been truncated.
+        An unfinished episode of the same environment ends here, as if it had been truncated.
 
         Args:
-            frames: one of each environment.
-            envs: which environments (E,); None: all.
+            frames: one frame for each environment.
+            envs: (E,) indices of the environments; by default, all.
         """
         envs = self._all_envs if envs is None else envs
         begun = envs[self._added[envs] > 0]
@@ -171,16 +173,17 @@ class ReplayMemory:
         first_frame: NDArray[Any],
         envs: NDArray[np.int64] | None = None,
     ) -> None:
-        """Adds one step of environments ``envs`` (E,), or of all; the other arrays have E rows.
+        """Adds one step of E environments.
 
         Args:
-            action: what was executed.
-            reward: what it earned, clipped or not as the learner wants it.
-            discount: 0 where the future is worth nothing, else 1.
-            frame: the frame it led to.
-            ended: whether that was the episode's last.
-            first_frame: where it was, the first frame of the next episode; other rows are not read.
-            envs: which environments; None: all.
+            action: (E,) actions that were executed.
+            reward: (E,) rewards for learning, clipped if the settings say so.
+            discount: (E,) 0 after termination or a lost life, else 1.
+            frame: (E, *frame_shape) frames after the step.
+            ended: (E,) whether the episode has ended.
+            first_frame: (E, *frame_shape) first frame of the next episode, where one has ended;
+                other rows are not read.
+            envs: (E,) indices of the environments; by default, all.
         """
         envs = self._all_envs if envs is None else envs
         newest = (envs, self._newest[envs])
@@ -195,17 +198,17 @@ class ReplayMemory:
             self._append(ended_envs, first_frame[ended], age=np.zeros(len(ended_envs), np.uint8))
 
     def added(self, envs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Returns the frames that environments (E,) have added since the run began."""
+        """Returns the number of frames that environments (E,) have added since the run started."""
         return self._added[envs]
 
     def completed(
         self, envs: NDArray[np.int64], since: NDArray[np.int64]
     ) -> list[NDArray[np.int64]]:
-        """Returns the indices of the transitions that became complete, oldest first.
+        """Returns each environment's newly completed transitions by index, oldest first.
 
         Args:
-            envs: environments (E,).
-            since: number of frames that each had added before (E,).
+            envs: (E,) indices of the environments.
+            since: (E,) result of ``added`` before the new frames.
         """
         indices = []
         for env, before in zip(envs.tolist(), since.tolist(), strict=True):
@@ -227,7 +230,8 @@ class ReplayMemory:
         is_last = self._last[self._all_envs[:, np.newaxis], rows]
         if (exists & ~is_last).any():
             return True
-        # Episodes of no steps, one behind the other: so rare that every row may be checked.
+        # Only consecutive episodes without steps lead here. They are so rare that every row may be
+        # checked.
         candidates = zip(self._last, oldest.tolist(), counts.tolist(), strict=True)
         return any(
             not last[(start + np.arange(count)) % self.rows].all()
@@ -235,19 +239,19 @@ class ReplayMemory:
         )
 
     def sample(self, size: int, count: int = 1, progress: float = 0.0, share: float = 1.0) -> Batch:
-        """Samples transitions, with replacement, equally often or by their priorities.
+        """Samples transitions with replacement, uniformly or by priority.
 
         Args:
-            size: B.
-            count: of batches of B transitions, which are returned as one.
-            progress: of the weights' exponent on its way to 1, 0 to 1.
-            share: of each batch that is sampled by priority, if there are any, 0 to 1.
+            size: B, the number of transitions in a batch.
+            count: number of batches, which are returned as one.
+            progress: progress of the exponent beta from its initial value to 1, from 0 to 1.
+            share: share of each batch that is sampled by priority, from 0 to 1.
 
         Raises:
             ValueError: no transition is complete yet.
         """
         if size * count and not self.can_sample():
-            raise ValueError("there is nothing to sample: no transition is complete")
+            raise ValueError("there is nothing to sample yet: no transition is complete")
         by_priority = round(size * share) if self.priorities else 0
         env, row = self._sample_uniformly((size - by_priority) * count)
         if not (self.priorities and by_priority):
@@ -261,12 +265,12 @@ class ReplayMemory:
     def gather(self, env: NDArray[np.int64], row: NDArray[np.int64]) -> Batch:
         """Returns the transitions that start at the given rows, with weight 1.
 
-        The n-step return of row t and the discount of the value that it bootstraps from are
+        For row t, the n-step return and the discount of the next state's value are
 
             R = sum_k gamma^k d_t ... d_(t+k-1) r_(t+k),   discount = gamma^m d_t ... d_(t+m-1)
 
-        with the reward r and the discount d (0 or 1) of each row, k = 0 ... m - 1, and m = n, or
-        fewer where the episode ends before (Sutton 1988).
+        where r is the reward and d the discount (0 or 1) of each row, and k = 0 ... m - 1. Usually
+        m = n, but m is smaller if the episode ends earlier (Sutton 1988).
         """
         steps = np.arange(self.n_step)[:, np.newaxis]
         indices = env * self.rows + (row + steps) % self.rows  # (n, B)
@@ -288,16 +292,16 @@ class ReplayMemory:
         )
 
     def set_priorities(self, indices: NDArray[np.int64], td_errors: NDArray[np.float32]) -> None:
-        """Sets priorities of transitions, by ``Batch.indices`` (B,) and TD errors (B,)."""
+        """Sets the priorities of transitions ``Batch.indices`` (B,) from TD errors (B,)."""
         if self.priorities is not None:
             self.priorities.set(indices, td_errors)
 
     def drop_priorities(self) -> None:
-        """Samples uniformly from now on, and keeps priorities no longer."""
+        """Discards all priorities and samples uniformly from now on."""
         self.priorities = None
 
     def mean_frame(self) -> NDArray[np.float32]:
-        """Returns the mean (*frame_shape) of 2,000 of the frames held, evenly spaced."""
+        """Returns the mean (*frame_shape) of about 2,000 evenly spaced frames."""
         count = -(-MEAN_FRAMES // self.num_envs)
         rows = np.linspace(0, int(self._size.min()) - 1, count).astype(np.int64).tolist()
         frames = [self._frames.window(env, row)[0] for env in range(self.num_envs) for row in rows]
@@ -310,7 +314,7 @@ class ReplayMemory:
         return np.stack([window[-1] for window in windows])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns everything but the full blocks of frames, as ``restore`` takes it."""
+        """Returns the state for ``restore``, without the full blocks of frames."""
         arrays = {name: getattr(self, f"_{name}") for name in RING_ARRAYS}
         unfinished = enumerate(self._unfinished().tolist())
         arrays["tail"] = np.concatenate(
@@ -322,25 +326,25 @@ class ReplayMemory:
         return arrays
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], blocks: Iterable[Block]) -> None:
-        """Takes over the ``arrays`` and blocks of a memory of the same settings.
+        """Restores the ``arrays`` and blocks of a memory with the same settings.
 
         Blocks that are too old for the ring are ignored.
 
         Raises:
             KeyError: an array is missing.
-            ValueError: an array or a block does not fit such a memory.
+            ValueError: an array or a block does not fit this memory.
         """
         for name in RING_ARRAYS:
             own = getattr(self, f"_{name}")
             own[...] = array(arrays, name, own.shape, own.dtype)
         if (self._added < 0).any():
-            raise ValueError("a number of frames is below 0")
+            raise ValueError("a number of frames is negative")
         tail = array(arrays, "tail", (int(self._unfinished().sum()), *self.frame_shape), self.dtype)
         full = self.full_blocks
         for block in blocks:
             self._restore_block(block, full)
         self._restore_tail(tail)
-        if "priorities" not in arrays:  # uniform sampling, or ``replay.priority_steps`` are over
+        if "priorities" not in arrays:  # uniform sampling, or ``replay.priority_steps`` have passed
             self.priorities = None
         if self.priorities is not None:
             self.priorities.restore(arrays)
@@ -348,12 +352,12 @@ class ReplayMemory:
 
     def _restore_block(self, block: Block, full: NDArray[np.int64]) -> None:
         if not (0 <= block.env < self.num_envs and 0 <= block.number < full[block.env]):
-            raise ValueError(f"there can be no block {block.number} of environment {block.env}")
+            raise ValueError(f"block {block.number} of environment {block.env} cannot exist")
         if block.number >= full[block.env] - self.blocks:
             self._frames.set_block(block.env, block.number % self.blocks, block.packed)
 
     def _restore_tail(self, tail: NDArray[Any]) -> None:
-        """Stores the frames of unfinished blocks, environment by environment."""
+        """Stores the frames of unfinished blocks, one environment after another."""
         frames = iter(tail)
         for env, count in enumerate(self._unfinished().tolist()):
             end = int(self._newest[env]) + 1
@@ -362,31 +366,31 @@ class ReplayMemory:
 
     @property
     def blocks(self) -> int:
-        """Blocks of an environment's ring."""
+        """Number of blocks in an environment's ring."""
         return blocks_in(self.rows)
 
     @property
     def full_blocks(self) -> NDArray[np.int64]:
-        """Number of blocks (num_envs,) that each environment has filled since the run began."""
+        """Number of blocks (num_envs,) that each environment has filled since the run started."""
         return full_blocks(self._added, self.rows)
 
     def filled(self, since: NDArray[np.int64]) -> Iterator[Block]:
-        """Yields the full blocks numbered from ``since`` (num_envs,) on that are still held."""
+        """Yields the full blocks from number ``since`` (num_envs,) on that are still stored."""
         full = self.full_blocks
         for env, first in enumerate(np.maximum(since, full - self.blocks).tolist()):
             for number in range(first, int(full[env])):
                 yield Block(env, number, self._frames.block(env, number % self.blocks))
 
     def _unfinished(self) -> NDArray[np.int64]:
-        """Returns the number of frames in the block that each environment is filling."""
+        """Returns the number of frames in each environment's unfinished block."""
         return self._added % self.rows % BLOCK
 
     def _observations(
         self, env: NDArray[np.int64], row: NDArray[np.int64], offset: NDArray[np.int32]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Returns the stacks that end at the given rows, and those ``offset`` rows later.
+        """Returns the stacks that end at the given rows, and the stacks ``offset`` rows later.
 
-        Frames before an episode's first are blank.
+        Frames before the start of the episode are 0.
         """
         shape = (len(env), *self._blank.shape, self.stack)
         observation = aligned_empty(shape, self._blank.dtype)
@@ -407,7 +411,7 @@ class ReplayMemory:
         return observation, next_observation
 
     def _sample_uniformly(self, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns environments and rows (size,); an episode's last row is sampled once more."""
+        """Samples environments and rows (size,), and replaces the last rows of episodes."""
         ends = np.cumsum(self._sampleable())
         starts = np.concatenate([[0], ends])
         oldest = self._oldest()
@@ -423,11 +427,11 @@ class ReplayMemory:
         return env, row
 
     def _oldest(self) -> NDArray[np.int64]:
-        """Returns each environment's first row that may be sampled, before the modulo by rows."""
+        """Returns each environment's oldest row that can be sampled, not yet modulo ``rows``."""
         return np.where(self._size == self.rows, self._newest + self.stack, 0)
 
     def _sampleable(self) -> NDArray[np.int64]:
-        """Returns how many rows of each environment may be sampled, with the last of episodes."""
+        """Returns the number of rows that can be sampled, including last rows of episodes."""
         lost = np.where(self._size == self.rows, self.stack - 1, 0)
         return np.maximum(self._size - lost - self.n_step, 0)
 
@@ -445,9 +449,9 @@ class ReplayMemory:
     def _update_sampleable(
         self, priorities: Priorities, envs: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> None:
-        """Adds transitions that new frames complete, and removes those that lose frames."""
+        """Adds transitions that new frames complete, and removes those that they overwrite."""
         full = self._added[envs] >= self.rows
-        # The oldest rows, whose stacks reach back to the row that was overwritten.
+        # The oldest rows, whose stacks include the overwritten row.
         reaching = (rows[full] + np.arange(1, self.stack)[:, np.newaxis]) % self.rows
         overwritten = envs * self.rows + rows
         removed = np.concatenate([overwritten, (envs[full] * self.rows + reaching).ravel()])

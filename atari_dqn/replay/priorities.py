@@ -1,4 +1,4 @@
-"""Prioritized replay: the larger a transition's TD error, the more often it is sampled."""
+"""Prioritized replay, which samples transitions of large TD error more often."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ from atari_dqn.runs.checkpoint import array
 
 
 class PrioritySchedule(NamedTuple):
-    """What changes in prioritized replay while a run goes on.
+    """The scheduled values of prioritized replay.
 
     Attributes:
-        progress: of the weights' exponent beta on its way to 1, 0 to 1.
-        share: of a batch that is sampled by priority, 0 to 1.
+        progress: progress of the exponent beta from its initial value to 1, from 0 to 1.
+        share: share of a batch that is sampled by priority, from 0 to 1.
     """
 
     progress: float
@@ -24,7 +24,7 @@ class PrioritySchedule(NamedTuple):
 
 
 def priority_schedule(settings: ReplaySettings, steps: int) -> PrioritySchedule:
-    """Returns how far prioritized replay has come after some agent steps.
+    """Returns the scheduled values after a number of agent steps.
 
     >>> priority_schedule(ReplaySettings(importance_steps=100, priority_steps=40), 30)
     PrioritySchedule(progress=0.3, share=0.25)
@@ -34,18 +34,18 @@ def priority_schedule(settings: ReplaySettings, steps: int) -> PrioritySchedule:
 
 
 class Priorities:
-    """Proportional prioritization of transitions, each with an index.
+    """The priorities of transitions, with proportional sampling.
 
     Schaul et al. 2016, "Prioritized Experience Replay", section 3.3 and Algorithm 1.
 
     Args:
-        size: number of indices.
+        size: number of indices of transitions.
         exponent: the paper's alpha; a transition of priority p is sampled in proportion to
             p ** exponent.
-        importance_exponent: the paper's beta at first.
+        importance_exponent: initial value of the paper's beta.
     """
 
-    # The paper's epsilon: a transition whose TD error was 0 once is sampled again.
+    # The paper's epsilon, which lets transitions with a TD error of 0 be sampled again.
     LEAST = 1e-6
 
     def __init__(self, size: int, exponent: float, importance_exponent: float = 1.0) -> None:
@@ -53,12 +53,12 @@ class Priorities:
         self.importance_exponent = importance_exponent
         self._tree = SumTree(size)
         self._largest = 1.0
-        self._count = 0  # indices that can be sampled
+        self._count = 0  # number of indices that can be sampled
 
     def replace(self, removed: NDArray[np.int64], new: NDArray[np.int64]) -> None:
-        """Removes indices (G,) and adds those of new transitions (K,); all of them different.
+        """Removes indices (G,) and adds indices (K,) of new transitions. All must be different.
 
-        New ones get the largest priority so far, so that each is soon sampled once.
+        New transitions get the largest priority so far, so that each is soon sampled once.
         """
         indices = np.concatenate([removed, new])
         self._count += len(new) - int((self._tree.leaves[indices] > 0).sum())
@@ -67,10 +67,10 @@ class Priorities:
         self._tree.set(indices, leaves)
 
     def set(self, indices: NDArray[np.int64], td_errors: NDArray[np.floating[Any]]) -> None:
-        """Sets priorities by TD errors (B,), or by the losses of distributions.
+        """Sets the priorities of indices (B,) from TD errors or losses (B,).
 
-        Indices (B,) that were removed since they were sampled stay so; of one that is named twice,
-        the last counts.
+        Indices that were removed after sampling stay removed. If an index occurs twice, its last
+        value counts.
         """
         held = self._tree.leaves[indices] > 0
         priority = np.abs(td_errors[held]).astype(np.float64) + self.LEAST
@@ -82,15 +82,15 @@ class Priorities:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Returns indices (count, B) and their importance weights (count, B).
 
-        Each row has one index from each of B equal parts of the priorities' sum. The weights are
-        (N P) ** -beta, N indices of probability P, divided by the largest in their row: section
-        3.4.
+        Each row is stratified: it has one index from each of B equal parts of the priorities' sum.
+        An index of probability P among N has the weight (N P) ** -beta, divided by the largest in
+        its row (section 3.4).
 
         Args:
-            size: B.
-            count: of rows.
-            progress: of beta on its way from ``importance_exponent`` to 1, 0 to 1.
-            random: generator, advanced by count * B numbers.
+            size: B, the number of indices in a row.
+            count: number of rows.
+            progress: progress of beta from ``importance_exponent`` to 1, from 0 to 1.
+            random: random generator, which is advanced by count * B numbers.
         """
         beta = self.importance_exponent + progress * (1 - self.importance_exponent)
         position = (np.arange(size) + random.random((count, size))) * (self._tree.total / size)
@@ -99,15 +99,15 @@ class Priorities:
         return indices, (weight / weight.max(axis=1, keepdims=True)).astype(np.float32)
 
     def any(self) -> bool:
-        """Returns whether there is an index to sample."""
+        """Returns whether any index can be sampled."""
         return self._count > 0
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the state, as ``restore`` takes it."""
+        """Returns the state for ``restore``."""
         return {"priorities": self._tree.leaves.copy(), "largest_priority": np.array(self._largest)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over what ``arrays`` returned.
+        """Restores the state that ``arrays`` returned.
 
         Raises:
             KeyError: an array is missing.
@@ -116,7 +116,7 @@ class Priorities:
         priorities = array(arrays, "priorities", (self._tree.size,), np.float64)
         largest = float(array(arrays, "largest_priority", (), np.float64))
         if not (np.isfinite(priorities).all() and (priorities >= 0).all() and np.isfinite(largest)):
-            raise ValueError("a priority is not a number from 0 on")
+            raise ValueError("a priority is negative or not finite")
         self._tree.set_all(priorities)
         self._largest = largest
         self._count = int((priorities > 0).sum())

@@ -1,14 +1,14 @@
-"""Sampling in proportion to priorities, and changing them, in logarithmic time."""
+"""A sum tree, which samples by priority and updates priorities in logarithmic time."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class SumTree:
-    """A binary tree over non-negative numbers, whose nodes hold the sums of what is below them.
+    """A binary tree over non-negative numbers, in which each node is the sum of its children.
 
-    Every node is set to left plus right, never changed by a difference, so that a tree that is
-    rebuilt from its leaves is equal to the last bit. Schaul et al. 2016, "Prioritized Experience
+    Every node is computed as left + right, and never changed by a difference. A tree rebuilt from
+    its leaves is therefore identical to the last bit. Schaul et al. 2016, "Prioritized Experience
     Replay", appendix B.2.1.
 
     >>> tree = SumTree(4)
@@ -17,7 +17,7 @@ class SumTree:
     (4.0, [0, 2, 2])
 
     Args:
-        size: of the leaves, all 0 at first.
+        size: number of leaves, which are initially 0.
     """
 
     def __init__(self, size: int) -> None:
@@ -35,11 +35,11 @@ class SumTree:
 
     @property
     def leaves(self) -> NDArray[np.float64]:
-        """All leaves (size,), to be read."""
+        """All leaves (size,), which must not be modified."""
         return self._nodes[self._leaves : self._leaves + self.size]
 
     def set(self, index: NDArray[np.int64], value: NDArray[np.float64] | float) -> None:
-        """Sets leaves (K,); where one is named twice, the last value counts."""
+        """Sets leaves (K,). If an index occurs twice, its last value counts."""
         nodes = index + self._leaves
         self._nodes[nodes] = value
         for _ in range(self._levels):
@@ -48,7 +48,7 @@ class SumTree:
             self._nodes[nodes] = children[:, 0] + children[:, 1]
 
     def set_all(self, values: NDArray[np.float64]) -> None:
-        """Sets every leaf, (size,)."""
+        """Sets all leaves (size,)."""
         self._nodes[self._leaves : self._leaves + self.size] = values
         level = self._leaves // 2
         while level:
@@ -57,17 +57,16 @@ class SumTree:
             level //= 2
 
     def find(self, position: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Returns the leaves (K,) at positions (K,) of 0 <= position < total.
+        """Returns the indices (K,) of the leaves at positions (K,), 0 <= position < total.
 
-        Each leaf takes up as much room as its value. A leaf of 0 is never found as long as there is
-        another.
+        Each leaf covers an interval as long as its value. A leaf of 0 is only found if all are 0.
         """
         position = position.copy()
         nodes = np.ones(len(position), np.int64)
         for _ in range(self._levels):
             children = self._children.take(nodes, axis=0)
             left = children[:, 0]
-            # Rounding may leave a position a little beyond the sum of all that is above 0.
+            # Because of rounding, a position may be slightly beyond the sum of all positive leaves.
             goes_right = (position >= left) & (children[:, 1] > 0)
             position -= left * goes_right
             nodes += nodes + goes_right

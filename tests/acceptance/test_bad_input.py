@@ -33,7 +33,7 @@ BAD_WORDS = [
     (["train", "--game", "BrekoutDeterministic-v4"], "did you mean 'BreakoutDeterministic-v4'?"),
     (
         ["train", "--game", "BreakoutDeterministic-v7"],
-        "Breakout is known as Breakout, BreakoutDeterministic-v0,",
+        "the ids of Breakout are Breakout, BreakoutDeterministic-v0,",
     ),
     (["train", "--game", "os:system"], "unknown game 'os:system'"),
     (["train", "--game", GAME, "--agent.gama", "1"], "did you mean 'agent.gamma'?"),
@@ -53,9 +53,12 @@ BAD_WORDS = [
     (["train", "--game", "Acrobot-v1"], "choose a recipe for vectors"),
     (
         ["train", "--game", "Pendulum-v1", "--config", "cartpole"],
-        "chooses among a number of actions",
+        "needs a fixed set of actions",
     ),
-    (["train", "--game", "CartPole-v1", "--environment.frame_skip", "4"], "stepped as it is"),
+    (
+        ["train", "--game", "CartPole-v1", "--environment.frame_skip", "4"],
+        "stepped without changes",
+    ),
     (["train", "--game", GAME, "--root", "/proc/runs"], "cannot write to '/proc/runs/"),
     (["train", "--game", GAME, "--init-from", ""], "init-from is empty"),
     (["train", "--game", GAME, "--run-dir", ""], "run-dir is empty"),

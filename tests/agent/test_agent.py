@@ -313,7 +313,7 @@ def test_arrays_of_another_network_are_refused() -> None:
     arrays = Agent(config(network__hidden_units=8), SHAPE, ACTIONS).arrays()
     with pytest.raises(
         UserError,
-        match=r"a checkpoint of another network: \w+/kernel is \(\d+, 8\), wanted \(\d+, 16\)",
+        match=r"is of a different network: \w+/kernel is \(\d+, 8\), expected \(\d+, 16\)",
     ):
         agent.restore(arrays)
     with pytest.raises(UserError, match="is missing"):
@@ -398,24 +398,24 @@ BYTES = np.random.default_rng(0).integers(256, size=(3, *SHAPE), dtype=np.uint8)
     [
         (
             BYTES[0],
-            r"shape \(2, 36, 36\) and type uint8; wanted: \(N, 2, 36, 36\), uint8; "
+            r"shape \(2, 36, 36\) and type uint8; expected: \(N, 2, 36, 36\), uint8; "
             r"a single .* observations\[np.newaxis\]",
         ),
         (
             np.moveaxis(BYTES, 1, -1),
-            r"wanted: \(N, 2, 36, 36\), uint8; the stack comes before the rows: ",
+            r"expected: \(N, 2, 36, 36\), uint8; the stack axis comes before the rows: ",
         ),
         (
             BYTES / np.float32(255),
-            r"type float32; wanted: \(N, 2, 36, 36\), uint8; pictures are bytes from 0 to 255",
+            r"type float32; expected: \(N, 2, 36, 36\), uint8; pictures are bytes from 0 to 255",
         ),
-        (BYTES.astype(np.float64), "type float64; wanted: .*, uint8; pictures are bytes"),
-        (BYTES.astype(np.int64), "type int64; wanted: .*, uint8; pictures are bytes"),
-        (BYTES.astype(np.int8), "type int8; wanted"),
-        (BYTES.tolist(), "type int64; wanted"),
+        (BYTES.astype(np.float64), "type float64; expected: .*, uint8; pictures are bytes"),
+        (BYTES.astype(np.int64), "type int64; expected: .*, uint8; pictures are bytes"),
+        (BYTES.astype(np.int8), "type int8; expected"),
+        (BYTES.tolist(), "type int64; expected"),
         (
             BYTES[:, :, :30],
-            r"shape \(3, 2, 30, 36\) and type uint8; wanted: \(N, 2, 36, 36\), uint8$",
+            r"shape \(3, 2, 30, 36\) and type uint8; expected: \(N, 2, 36, 36\), uint8$",
         ),
         (BYTES[:, :1], r"shape \(3, 1, 36, 36\)"),
         (np.zeros((0, 2, 30, 36), np.uint8), r"shape \(0, 2, 30, 36\)"),
@@ -448,11 +448,14 @@ def test_vectors_may_be_numbers_of_any_type(dtype: type) -> None:
     [
         (
             np.zeros((2, 4)),
-            r"wanted: \(N, 2, 4\), numbers; a single observation needs a batch axis",
+            r"expected: \(N, 2, 4\), numbers; a single observation needs a batch axis",
         ),
-        (np.zeros((3, 4, 2)), r"shape \(3, 4, 2\) and type float64; wanted: \(N, 2, 4\), numbers$"),
-        (np.zeros((3, 2, 4), np.complex64), "type complex64; wanted"),
-        (np.full((3, 2, 4), np.nan), "hold NaN"),
+        (
+            np.zeros((3, 4, 2)),
+            r"shape \(3, 4, 2\) and type float64; expected: \(N, 2, 4\), numbers$",
+        ),
+        (np.zeros((3, 2, 4), np.complex64), "type complex64; expected"),
+        (np.full((3, 2, 4), np.nan), "contain NaN"),
     ],
 )
 def test_vectors_of_another_shape_and_what_is_no_number_are_refused(

@@ -137,7 +137,7 @@ def test_an_explicit_setting_wins_over_the_id_and_is_noted() -> None:
     )
     assert config.environment.sticky_probability == 0.25
     assert notes == [
-        "--environment.sticky_probability 0.25 wins over BreakoutDeterministic-v4, which means 0.0"
+        "--environment.sticky_probability 0.25 overrides BreakoutDeterministic-v4, which sets 0.0"
     ]
 
 
@@ -179,7 +179,7 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(
     [
         ("[agent]\ngama = 1.0", "unknown setting 'agent.gama'.*did you mean 'gamma'"),
         ("[agnt]\ngamma = 1.0", "not 'agnt'; did you mean 'agent'"),
-        ("[machine]\nseed = 2", "a recipe has the tables .*not 'machine'"),
+        ("[machine]\nseed = 2", "a recipe may have the tables .*not 'machine'"),
         ("[agent\n", "no valid TOML"),
     ],
 )

@@ -205,16 +205,16 @@ def test_a_seed_serves_several_episodes_and_all_of_them_play_again(
 
 
 WRONG_ACTIONS = [
-    ([0, 4], "no action 4: there are 4, counted from 0"),
-    ([0, 17], "no action 17: there are 4"),
-    ([-1, 0], "no action -1: there are 4"),
-    (np.array([0, 2**32], np.int64), "no action 4294967296: there are 4"),
-    ([0], r"actions of shape \(1,\) and type int64; wanted are 2 whole numbers, shape \(2,\)"),
+    ([0, 4], "no action 4: actions go from 0 to 3"),
+    ([0, 17], "no action 17: actions go from 0 to 3"),
+    ([-1, 0], "no action -1: actions go from 0 to 3"),
+    (np.array([0, 2**32], np.int64), "no action 4294967296: actions go from 0 to 3"),
+    ([0], r"actions of shape \(1,\) and type int64; expected 2 whole numbers, shape \(2,\)"),
     ([[0, 1]], r"actions of shape \(1, 2\)"),
     (1, r"actions of shape \(\) "),
-    ([0.0, 1.0], r"actions of shape \(2,\) and type float64; wanted are 2 whole numbers"),
-    ([True, False], "type bool; wanted are 2 whole numbers"),
-    ([None, None], "type object; wanted are 2 whole numbers"),
+    ([0.0, 1.0], r"actions of shape \(2,\) and type float64; expected 2 whole numbers"),
+    ([True, False], "type bool; expected 2 whole numbers"),
+    ([None, None], "type object; expected 2 whole numbers"),
 ]
 
 

@@ -131,29 +131,29 @@ def test_an_episode_of_the_vector_is_shown_again_as_it_is_rendered() -> None:
 @pytest.mark.parametrize(
     ("game_id", "overrides", "message"),
     [
-        ("WalkFour-v0", {}, "WalkFour-v0 shows Box.*wanted are numbers in a row, or pictures"),
+        ("WalkFour-v0", {}, "WalkFour-v0 shows Box.*expected a vector, or a picture"),
         (
             "WalkFractions-v0",
             {},
-            "WalkFractions-v0 shows Box.*wanted are numbers in a row, or pictures",
+            "WalkFractions-v0 shows Box.*expected a vector, or a picture",
         ),
         (
             "WalkRgb-v0",
             {"environment.time_feature": True},
-            "time_feature = true is for vectors; WalkRgb-v0 shows pictures",
+            "time_feature = true is only for vectors; WalkRgb-v0 shows pictures",
         ),
         (
             "WalkRgb-v0",
             {"environment.rescale": True},
-            "rescale = true is for vectors; WalkRgb-v0 shows pictures",
+            "rescale = true is only for vectors; WalkRgb-v0 shows pictures",
         ),
-        ("WalkContinuous-v0", {}, "takes Box.*chooses among a number of actions"),
+        ("WalkContinuous-v0", {}, "takes Box.*needs a fixed set of actions"),
         (
             "WalkRgb-v0",
             {"environment.frame_skip": 4},
-            "frame_skip = 4 is for Atari games; WalkRgb-v0 is stepped as it is",
+            "frame_skip = 4 is only for Atari games; WalkRgb-v0 is stepped without changes",
         ),
-        ("WalkRgb-v0", {"environment.noop_max": 30}, "noop_max = 30 is for Atari games"),
+        ("WalkRgb-v0", {"environment.noop_max": 30}, "noop_max = 30 is only for Atari games"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(

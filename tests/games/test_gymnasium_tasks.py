@@ -49,7 +49,7 @@ def test_a_task_is_read_as_vectors_and_gets_its_recipe_and_protocol() -> None:
 )
 def test_an_old_id_means_todays_and_says_so(old: str, today: str) -> None:
     config, notes = load_config(old, "cartpole")
-    assert (config.game, notes) == (today, [f"{old} is {today} today"])
+    assert (config.game, notes) == (today, [f"{old} is now {today}"])
 
 
 def test_a_task_without_a_recipe_of_its_own_asks_for_one() -> None:
@@ -64,9 +64,9 @@ def test_a_task_without_a_recipe_of_its_own_asks_for_one() -> None:
 @pytest.mark.parametrize(
     ("game", "changes", "complaint"),
     [
-        ("breakout", {"environment.time_feature": True}, "is not for Atari games"),
-        ("breakout", {"environment.rescale": True}, "is not for Atari games"),
-        ("breakout", {"environment.kwargs": {"mode": 1}}, "is not for Atari games"),
+        ("breakout", {"environment.time_feature": True}, "does not apply to Atari games"),
+        ("breakout", {"environment.rescale": True}, "does not apply to Atari games"),
+        ("breakout", {"environment.kwargs": {"mode": 1}}, "does not apply to Atari games"),
         ("CartPole-v1", {"agent.random_shift": 4}, "shifts pictures"),
         ("CartPole-v1", {"environment.frame_skip": 4}, None),
     ],
@@ -76,7 +76,7 @@ def test_what_a_game_has_no_use_for_is_refused(
 ) -> None:
     if complaint is None:
         assert load_config(game, overrides=changes)[1] == [
-            "--environment.frame_skip 4 wins over CartPole-v1, which means 1"
+            "--environment.frame_skip 4 overrides CartPole-v1, which sets 1"
         ]
     else:
         with pytest.raises(UserError, match=complaint):

@@ -36,11 +36,11 @@ def test_dopamine_has_scores_of_five_agents_on_55_games() -> None:
 
 
 def test_what_dopamine_does_not_have_is_said() -> None:
-    with pytest.raises(UserError, match="of 10, 40, 50, 100, 200 million frames, not of 20"):
+    with pytest.raises(UserError, match="for 10, 40, 50, 100, 200 million frames, not for 20"):
         dopamine("pong", 20)
     with pytest.raises(UserError, match="did you mean 'Impala'"):
         dopamine("pong", 10, network="impala")
-    with pytest.raises(UserError, match="not of 'SPRR'; did you mean 'SPR'"):
+    with pytest.raises(UserError, match="not for 'SPRR'; did you mean 'SPR'"):
         atari_100k("SPRR")
 
 

@@ -153,7 +153,7 @@ def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.Monkey
         name="online",
     )
     assert network.count_params() == 36 * 36 * 8 + 8 + 8 * 2 + 2
-    with pytest.raises(ValueError, match="there is a torso 'flat' already"):
+    with pytest.raises(ValueError, match="a torso named 'flat' already exists"):
         register_torso("flat", lambda frames, seeds: frames)
 
 

@@ -249,12 +249,12 @@ def test_the_same_seed_samples_the_same_and_another_seed_something_else() -> Non
         (
             "memory",
             1_500_000_000,
-            r"needs 7.07 GB, and 1.00 GB of memory are free.*--replay.capacity 141000",
+            r"needs 7.07 GB, but only 1.00 GB of memory are free.*--replay.capacity 141000",
         ),
         (
             "auto",
             900_000_000,
-            r"needs 0.90 GB, and 0.40 GB of memory are free.*--replay.capacity 446000",
+            r"needs 0.90 GB, but only 0.40 GB of memory are free.*--replay.capacity 446000",
         ),
     ],
 )
@@ -285,7 +285,7 @@ def test_a_disk_without_room_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(shutil, "disk_usage", lambda directory: SimpleNamespace(free=1_000_000_000))
     with pytest.raises(
         UserError,
-        match=r"needs 1.41 GB, and 0.50 GB are free on the disk of '.*--replay.capacity 70000",
+        match=r"needs 1.41 GB, but only 0.50 GB are free on the disk of '.*--replay.capacity 70000",
     ):
         ReplayMemory(
             200_000,
@@ -303,7 +303,7 @@ def test_a_disk_without_room_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_a_memory_shorter_than_its_windows_is_refused() -> None:
     with pytest.raises(
-        UserError, match=r"replay.capacity = 100 leaves 6 frames to each of 16 environments"
+        UserError, match=r"replay.capacity = 100 leaves 6 frames for each of 16 environments"
     ):
         ReplayMemory(100, 16, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1)
 
