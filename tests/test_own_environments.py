@@ -839,7 +839,7 @@ def test_whatever_goes_wrong_in_an_environment_is_one_line_and_its_traceback_is_
         training.run()
     if training.steps:
         assert "Traceback" in (tmp_path / "run" / "errors.log").read_text()
-        with pytest.raises(UserError, match="was ended in the middle of a step"):
+        with pytest.raises(UserError, match="was interrupted in the middle of a step"):
             training.run()
 
 
