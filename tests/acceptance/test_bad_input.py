@@ -92,7 +92,7 @@ BAD_WORDS = [
         "'5' is not a whole number from 1 to 4",
     ),
     (["frames", "--game", GAME, "--out", "a.jpg"], "must end in .png"),
-    (["frames", "--game", "CartPole-v1", "--out", "a.png"], "shows vectors"),
+    (["frames", "--game", "CartPole-v1", "--out", "a.png"], "has vectors as observations"),
     (
         ["frames", "--game", "breakout", "--out", "a.png", "--after", "5000"],
         "choose another seed, or a smaller --after",
