@@ -1,27 +1,28 @@
 """Deep Q-learning on Atari games from pixels: train, evaluate, and review what was learned.
 
-Importing the package registers the ``*Deterministic-v0/-v4`` environment ids with Gymnasium. Its
-public names are loaded when they are first used, so that importing it does not wait for TensorFlow.
-Nothing in it prints: its messages go to the logger ``atari_dqn``.
+Importing the package registers the ``*Deterministic-v0/-v4`` environment ids with Gymnasium. Public
+names are loaded on first use, so the import does not wait for TensorFlow. The package prints
+nothing: messages go to the logger ``atari_dqn``.
 
-Where to begin reading, from a frame to its gradient:
+Read the algorithm in this order, from a frame to its gradient:
 
     training/loop.py      one step: act, send, learn, receive, store
-    training/learner.py   the updates that run beside the environments, and what waits for what
+    training/learner.py   updates that run while the environments step, and their order
     agent/agent.py        the networks, and how actions are chosen
     agent/update.py       the target, the loss and the gradient step
     agent/losses.py       the equations, each with a worked example
 
-Around it lie:
+The other folders:
 
-    environments/   games side by side, and the preprocessing of their frames
-    replay/         the memory of what was played
-    networks/       from frames to values
-    config/         every setting
-    runs/           the files of a run
+    environments/   vectorized environments and frame preprocessing
+    replay/         the replay memory
+    networks/       the Q-networks
+    config/         all settings
+    runs/           run directories, checkpoints and logs
     evaluation/     scores
     recording/      videos
-    commands/       what is typed, on top of workflows/, which do whole jobs
+    commands/       the command line
+    workflows/      complete tasks, which commands and sweeps share
 """
 
 import logging
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from atari_dqn.bootstrap import answer_ctrl_c_while_importing, choose_keras_backend
 
-# First of all: what follows takes a second, in which a command may already be interrupted.
+# This comes first: the imports below take a second, and Ctrl-C must already work.
 answer_ctrl_c_while_importing()
 choose_keras_backend()
 

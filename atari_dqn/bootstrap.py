@@ -1,4 +1,4 @@
-"""What must be settled before anything large is imported: Ctrl-C, and the backend of Keras."""
+"""Handles Ctrl-C and chooses the backend of Keras, before any large package is imported."""
 
 import os
 import signal
@@ -6,25 +6,26 @@ import sys
 from types import FrameType
 
 COMMAND = "atari-dqn"
-INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended: 128 and the number of the signal
+INTERRUPTED = 130  # exit code after Ctrl-C: 128 plus the number of the signal
 
 
 def choose_keras_backend() -> None:
-    """Has Keras run on TensorFlow, whatever other projects have set, unless it is loaded already.
+    """Selects TensorFlow as the backend of Keras, unless Keras is already loaded.
 
-    Importing TensorFlow loads Keras, so this comes before that.
+    The setting of other projects is overridden. Importing TensorFlow loads Keras, so call this
+    first.
     """
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 def answer_ctrl_c_while_importing() -> None:
-    """Ends this process with one line on Ctrl-C, if it was started for a command of this package.
+    """Makes Ctrl-C end a command of this package with one line while it is still importing.
 
-    Nothing has been done yet that would have to be put in order. ``cli.main`` takes over from here.
-    In any other process nothing is changed.
+    At this point there is nothing to clean up. ``cli.main`` installs its own handlers later. Other
+    programs that import this package keep their handlers.
     """
-    # While Python looks for a module that it is to run with -m, the name of the program is "-m".
+    # While Python looks for the module of ``python -m``, the name of the program is "-m".
     program = sys.argv[0].rpartition(os.sep)[2] if sys.argv else ""
     if program not in (COMMAND, "-m"):
         return

@@ -1,7 +1,8 @@
-"""The process and its terminal: messages on standard error, and readers that go away.
+"""Messages on standard error, and what happens when nobody reads them any more.
 
-Results go to standard output, everything else to standard error. A reader of standard error that
-goes away, such as ``head`` or a terminal that is closed, is a request to stop, as Ctrl-C is.
+Results go to standard output. Everything else goes to standard error. When the reader of standard
+error disappears (``head`` has exited, a terminal was closed), that is a request to stop, like
+Ctrl-C.
 """
 
 import logging
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class StandardError:
-    """Whatever ``sys.stderr`` is at the moment, as a text stream that survives its reader.
+    """A text stream that writes to the current ``sys.stderr`` and never fails.
 
     Attributes:
-        reader_gone: whether writing has failed because nobody reads any more; what is written
-            from then on is lost.
+        reader_gone: whether writing has failed because nobody reads the stream any more. Later
+            text is discarded.
     """
 
     encoding = "utf-8"
@@ -32,17 +33,17 @@ class StandardError:
         self.reader_gone = False
 
     def write(self, text: str) -> int:
-        """Writes text if there is still somebody to read it; returns its length."""
+        """Writes text, or discards it if nobody reads the stream; returns its length."""
         self._try(lambda: sys.stderr.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Hands what was written to the operating system."""
+        """Flushes buffered text to the operating system."""
         self._try(lambda: sys.stderr.flush())
 
     def isatty(self) -> bool:
         """Returns whether standard error is a terminal."""
-        with suppress(ValueError):  # a file of Python's that was closed
+        with suppress(ValueError):  # the Python file object was closed
             return bool(sys.stderr) and sys.stderr.isatty()
         return False
 
@@ -51,14 +52,14 @@ class StandardError:
         return sys.stderr.fileno()
 
     def _try(self, action: Callable[[], object]) -> None:
-        """Does something with ``sys.stderr``, and notices that its reader has gone."""
-        if sys.stderr is None:  # it was closed before this process began
+        """Runs an action on ``sys.stderr`` and records whether its reader has disappeared."""
+        if sys.stderr is None:  # it was closed before this process started
             return
         try:
             action()
-        except (OSError, ValueError):  # a broken pipe, a terminal that hung up, or a closed file
+        except (OSError, ValueError):  # a broken pipe, a closed terminal, or a closed file
             self.reader_gone = True
-            # What Python still holds back for it must not fail once more when the process ends.
+            # Python flushes its buffer at exit; that must not fail a second time.
             with suppress(OSError, ValueError):
                 _replace(sys.stderr.fileno(), os.O_WRONLY)
 
@@ -78,10 +79,10 @@ def say_notes(notes: Iterable[str]) -> None:
 
 
 def progress_bars() -> "type[tqdm[Any]]":
-    """Returns tqdm, which is not imported before there is something to print: that takes time.
+    """Returns tqdm, imported on first use because the import takes time.
 
-    Its lock is one of threads. That between processes, which it would make, decides for all others
-    in this process how they start processes.
+    tqdm gets a thread lock. Its default is a multiprocessing lock, which would fix the start method
+    of ``multiprocessing`` for the whole process.
     """
     from tqdm import tqdm
 
@@ -91,13 +92,14 @@ def progress_bars() -> "type[tqdm[Any]]":
 
 
 class StandardErrorHandler(logging.Handler):
-    """Prints log records on standard error: information as it is, other records on one line each.
+    """Prints log records on standard error.
 
-    Warnings begin with "note: ", errors with "error: ". A progress bar stays the last line.
+    Information is printed unchanged. Warnings and errors take one line each and begin with "note: "
+    or "error: ". A progress bar remains the last line.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints a record, and the traceback that it may have."""
+        """Prints a record, or its traceback if it has one."""
         text = record.getMessage()
         if record.exc_info:
             text = logging.Formatter().formatException(record.exc_info)
@@ -110,10 +112,10 @@ class StandardErrorHandler(logging.Handler):
 
 
 def keep_messages() -> None:
-    """Has the messages of this package printed even if other code has switched them off.
+    """Enables the loggers of this package again if other code has disabled them.
 
-    A configuration of ``logging`` disables all loggers that it does not name. Outside of
-    ``log_to_standard_error`` that is for the user of the package to decide.
+    ``logging.config`` disables every logger that it does not name. Outside of
+    ``log_to_standard_error`` this function does nothing, because the caller configures logging.
     """
     if not any(
         isinstance(it, StandardErrorHandler) for it in logging.getLogger("atari_dqn").handlers
@@ -126,9 +128,9 @@ def keep_messages() -> None:
 
 @contextmanager
 def log_to_standard_error() -> Iterator[None]:
-    """Context in which the messages of this package are printed on standard error, and only there.
+    """Context in which the messages of this package go to standard error and nowhere else.
 
-    Outside of it they go wherever the user of the package has configured ``logging`` to put them.
+    Outside of this context, messages go wherever ``logging`` is configured to send them.
     """
     package = logging.getLogger("atari_dqn")
     handlers = package.handlers
@@ -146,28 +148,28 @@ def log_to_standard_error() -> Iterator[None]:
 
 
 def own_process() -> None:
-    """Prepares a process that is ours alone: no child of it can read from the terminal.
+    """Prepares the process of a command: its children cannot read from the terminal.
 
-    A child that reads from a terminal while it is in the background is stopped, and whoever waits
-    for it waits for ever. No command of this package reads standard input.
+    The system stops a background child that reads from a terminal, and its parent would wait
+    forever. No command of this package reads standard input.
     """
     for descriptor in (1, 2):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed: else the next file that is opened would take its place
+        except OSError:  # it is closed; without this, the next opened file would get its number
             _replace(descriptor, os.O_WRONLY)
     _replace(0, os.O_RDONLY)
 
 
 @contextmanager
 def without_standard_input() -> Iterator[None]:
-    """Context in which processes that are started read from nothing instead of standard input.
+    """Context in which child processes get an empty standard input.
 
-    For libraries that start processes and do not let one choose.
+    It serves libraries that start processes and offer no option for this.
     """
     try:
         original = os.dup(0)
-    except OSError:  # it is closed
+    except OSError:  # standard input is closed
         yield
         return
     _replace(0, os.O_RDONLY)
@@ -179,7 +181,7 @@ def without_standard_input() -> Iterator[None]:
 
 
 def _replace(descriptor: int, mode: int) -> None:
-    """Makes a file descriptor that of the null device."""
+    """Points a file descriptor at the null device."""
     nothing = os.open(os.devnull, mode)
     if nothing != descriptor:
         os.dup2(nothing, descriptor)

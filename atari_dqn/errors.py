@@ -1,25 +1,28 @@
-"""The error that a user can cause: how it is printed, the nearest word, missing packages."""
+"""Errors that a user can cause, and how they are printed: in one line, with the likely remedy."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 
-# More of a value, or of a word, is not repeated to whoever gave it.
+# A message repeats at most this many characters of a value, and has at most this many in all.
 LONGEST_VALUE = 200
 LONGEST_MESSAGE = 2_000
-# Quotes that open and close something: an apostrophe within a word does neither.
+# Quotes around a phrase. An apostrophe inside a word does not count.
 _QUOTED = re.compile(r"""(?<![^\s(\[{=:,])(['"])(.*?)\1(?![^\s)\]}:;.,?!])""")
-# A word may have its quotes beside it, and punctuation.
+# The margin leaves room for quotes and punctuation around a word.
 _LONG_WORD = re.compile(rf"\S{{{LONGEST_VALUE + 20},}}")
 
 
 class UserError(Exception):
-    """Bad input: one line with what was wrong and what is allowed; a command exits with 2."""
+    """Bad input. The message says in one line what is wrong and what is allowed.
+
+    A command that raises it exits with code 2.
+    """
 
 
 def describe_failure(error: BaseException) -> str:
-    """Returns one line about any error: a UserError's message, or type and first line.
+    """Returns one line about an error: the message of a UserError, otherwise type and first line.
 
     >>> describe_failure(UserError("no such game")), describe_failure(KeyError("x"))
     ('no such game', "KeyError: 'x'")
@@ -31,7 +34,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def shorten(text: str, longest: int = LONGEST_VALUE) -> str:
-    """Returns a text, or the beginning of a long one and three dots.
+    """Returns a text, cut and ended with three dots if it is too long.
 
     >>> shorten("breakout"), shorten("breakout", longest=6)
     ('breakout', 'bre...')
@@ -40,14 +43,15 @@ def shorten(text: str, longest: int = LONGEST_VALUE) -> str:
 
 
 def one_line(message: str, typed: Iterable[str] = ()) -> str:
-    r"""Returns a message as one line that is safe in a terminal, with very long values shortened.
+    r"""Returns a message as one line that is safe in a terminal; very long values are shortened.
 
-    A message may repeat whatever a user, a file or another program gave. Control characters in it
-    would move the cursor or change the window, and some of Unicode's turn the text around.
+    A message may quote a user, a file or another program. Control characters in such a quote could
+    move the cursor or change the window, and some Unicode characters reverse the text direction.
 
     Args:
-        message: the message.
-        typed: the words of the command, which are shortened wherever the message repeats them.
+        message: The message.
+        typed: The words of the command line. Long ones are shortened wherever the message quotes
+            them.
 
     >>> one_line("unknown game 'a\x1b[2Jb'\nis here")
     "unknown game 'a\\x1b[2Jb' is here"
@@ -68,7 +72,7 @@ def _escaped(letter: str) -> str:
 
 
 def _forms(word: str) -> Iterator[str]:
-    """Yields the forms in which a message may repeat a word of a command."""
+    """Yields the forms in which a message may quote a word of the command line."""
     option, _, value = word.partition("=")
     for text in (word, word.strip(), option, value):
         yield text
@@ -92,13 +96,13 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 
 
 def check_installed(what: str, packages: Sequence[str], target: str, extras: str) -> None:
-    """Raises a UserError where an optional package is missing, with the way to install it.
+    """Raises a UserError with installation instructions if an optional package is missing.
 
     Args:
-        what: what needs the packages.
-        packages: names under which they are imported.
-        target: target of make that installs them.
-        extras: extras of this package that bring them.
+        what: The feature that needs the packages.
+        packages: The import names of the packages.
+        target: The make target that installs them.
+        extras: The extras of this package that contain them.
     """
     if not all(find_spec(package) for package in packages):
         names = " and ".join(packages)

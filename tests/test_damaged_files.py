@@ -209,7 +209,7 @@ def test_a_file_that_is_too_large_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["zero\0byte", "lone\ud800surrogate"])
 def test_a_name_that_no_file_can_have_is_one_line(name: str) -> None:
-    with pytest.raises(UserError, match="is no name of a file"):
+    with pytest.raises(UserError, match="is not a valid file name"):
         read_bytes(Path(name))
 
 
@@ -221,7 +221,7 @@ def test_a_torn_run_json_begins_anew_with_a_note(tmp_path: Path, content: str) -
     path.write_text(content)
     (note,) = write_circumstances(tmp_path, load_config("Pong")[0])
     assert str(path) in note
-    assert note.endswith("; it begins anew")
+    assert note.endswith("; a new file replaces it")
     assert len(read_starts(path)) == 1
     assert write_circumstances(tmp_path, load_config("Pong")[0]) == []
     assert len(read_starts(path)) == 2
@@ -272,7 +272,7 @@ def test_what_spreadsheets_and_power_cuts_do_to_a_table_is_tolerated(
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("steps;score\n1;2\n", "has semicolons between its columns"),
+        ("steps;score\n1;2\n", "separates its columns with semicolons"),
         ("steps,points\n1,2\n", "has no column 'score'"),
         ("steps,scores\n1,2\n", "did you mean 'scores'?"),
     ],
@@ -285,7 +285,7 @@ def test_a_table_without_the_columns_is_named_with_them(
         read_columns(tmp_path / "a.csv", ("steps", "score"))
     text = one_line(error, tmp_path / "a.csv")
     assert reason in text
-    assert "wanted are columns named steps, score" in text
+    assert "expected columns named steps, score" in text
 
 
 # One bad run never keeps others from being shown
@@ -417,7 +417,7 @@ BAD_ARCHIVES: dict[str, Callable[[Path], object]] = {
 def test_an_archive_that_claims_what_it_is_not_is_named(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "arrays.npz"
     BAD_ARCHIVES[kind](file)
-    with pytest.raises(UserError, match="holds something else than arrays") as error:
+    with pytest.raises(UserError, match="is not a plain archive of arrays") as error:
         checkpoint.read_arrays(file)
     one_line(error, file)
 
@@ -440,7 +440,7 @@ def test_arrays_that_are_larger_than_the_free_memory_are_one_line(
 ) -> None:
     np.savez(tmp_path / "a.npz", a=np.zeros(1000))
     monkeypatch.setattr(checkpoint, "memory_left", lambda: 7999)
-    with pytest.raises(UserError, match="is larger than the memory that is free") as error:
+    with pytest.raises(UserError, match="does not fit into free memory") as error:
         checkpoint.read_arrays(tmp_path / "a.npz")
     one_line(error, tmp_path / "a.npz")
 
@@ -886,7 +886,7 @@ def test_a_setting_that_was_changed_by_hand_and_may_not_be_is_named(
     with pytest.raises(UserError) as error:
         own_config(run, saved)
     text = one_line(error, path)
-    assert f"has {name.replace('__', '.')} = {value}, and the run was trained with {had}" in text
+    assert f"has {name.replace('__', '.')} = {value}, but the run was trained with {had}" in text
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     printed = "".join(output.get("text", "") for output in outputs)
     assert "complete: True" in printed
-    assert printed.count("human-normalised") == 2
+    assert printed.count("human-normalized") == 2
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
     assert sum("image/gif" in output.get("data", {}) for output in outputs) == 1
 

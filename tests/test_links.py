@@ -300,7 +300,7 @@ def test_the_run_directory_itself_may_be_a_link(tmp_path: Path, run: Path) -> No
     assert link.is_symlink()
     nowhere = tmp_path / "nowhere"
     nowhere.symlink_to(tmp_path / "nothing")
-    with pytest.raises(UserError, match="is a link that leads nowhere"), held(nowhere):
+    with pytest.raises(UserError, match="is a broken link"), held(nowhere):
         pass
 
 
@@ -355,7 +355,7 @@ GONE: dict[str, Callable[[Path], object]] = {
 def test_a_run_directory_that_is_deleted_is_not_made_again(run: Path, what: str) -> None:
     with held(run):
         shutil.rmtree(run)
-        with pytest.raises(UserError, match=f"'{run}' has been deleted while the run went on"):
+        with pytest.raises(UserError, match=f"'{run}' was deleted during the run"):
             GONE[what](run)
         assert not run.exists()
     assert not run.exists()
@@ -366,7 +366,7 @@ def test_logs_of_a_directory_that_is_deleted_end_in_one_line(run: Path) -> None:
     logs.metrics(10, ROW)
     shutil.rmtree(run)
     logs.metrics(20, ROW)
-    with pytest.raises(UserError, match="has been deleted while the run went on"):
+    with pytest.raises(UserError, match="was deleted during the run"):
         logs.positions()
     logs.close()
     assert not run.exists()
@@ -384,7 +384,7 @@ def test_a_run_whose_directory_is_deleted_ends_in_one_line(tmp_path: Path) -> No
 
     training.step = delete_and_step  # type: ignore[method-assign]
     with (
-        pytest.raises(UserError, match=f"'{directory}' has been deleted while the run went on"),
+        pytest.raises(UserError, match=f"'{directory}' was deleted during the run"),
         held(directory),
     ):
         training.run()

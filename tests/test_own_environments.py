@@ -790,7 +790,7 @@ def test_a_run_is_continued_with_the_arguments_that_it_began_with(tmp_path: Path
     assert "complete: 80 agent steps" in answer.stdout
     other = ["--environment.kwargs", "{size = 4}"]
     refused = run_here(*command, *other, "--total-steps", "120", cwd=tmp_path, expect=2)
-    assert "environment.kwargs = {'size': 3}, so it cannot continue" in refused.stderr
+    assert "environment.kwargs = {'size': 3} and cannot continue" in refused.stderr
 
 
 def test_random_play_needs_no_recipe(tmp_path: Path) -> None:
@@ -839,7 +839,7 @@ def test_whatever_goes_wrong_in_an_environment_is_one_line_and_its_traceback_is_
         training.run()
     if training.steps:
         assert "Traceback" in (tmp_path / "run" / "errors.log").read_text()
-        with pytest.raises(UserError, match="was ended in the middle of a step"):
+        with pytest.raises(UserError, match="was interrupted in the middle of a step"):
             training.run()
 
 

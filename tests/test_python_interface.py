@@ -145,17 +145,17 @@ def test_recipe_and_protocol_may_be_paths(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"episodes": 0}, "episodes = 0: wanted is a whole number of at least 1"),
-        ({"episodes": -3}, "episodes = -3: wanted is a whole number of at least 1"),
-        ({"episodes": 2.5}, "episodes = 2.5: wanted is a whole number"),
-        ({"seed": -1}, "seed = -1: wanted is a whole number of at least 0"),
-        ({"seed": None}, "seed = None: wanted is a whole number"),
-        ({"seed": 1.5}, "seed = 1.5: wanted is a whole number"),
-        ({"seed": "1"}, "seed = '1': wanted is a whole number"),
-        ({"epsilon": 2}, "epsilon = 2: wanted is a probability from 0 to 1"),
-        ({"epsilon": -0.1}, "epsilon = -0.1: wanted is a probability"),
-        ({"epsilon": float("nan")}, "epsilon = nan: wanted is a probability"),
-        ({"epsilon": "often"}, "epsilon = 'often': wanted is a probability"),
+        ({"episodes": 0}, "episodes = 0: must be a whole number of at least 1"),
+        ({"episodes": -3}, "episodes = -3: must be a whole number of at least 1"),
+        ({"episodes": 2.5}, "episodes = 2.5: must be a whole number"),
+        ({"seed": -1}, "seed = -1: must be a whole number of at least 0"),
+        ({"seed": None}, "seed = None: must be a whole number"),
+        ({"seed": 1.5}, "seed = 1.5: must be a whole number"),
+        ({"seed": "1"}, "seed = '1': must be a whole number"),
+        ({"epsilon": 2}, "epsilon = 2: must be a probability from 0 to 1"),
+        ({"epsilon": -0.1}, "epsilon = -0.1: must be a probability"),
+        ({"epsilon": float("nan")}, "epsilon = nan: must be a probability"),
+        ({"epsilon": "often"}, "epsilon = 'often': must be a probability"),
     ],
 )
 def test_numbers_of_an_evaluation_that_are_out_of_range_are_refused(

@@ -87,7 +87,7 @@ def test_an_environment_that_its_seed_does_not_decide_is_scored_and_not_recorded
     train(tmp_path, settings(game, training__evaluation_period=200))
     notes = capsys.readouterr().err
     assert notes.count("evaluation mean ") == 2
-    assert notes.count("; not recorded: played again with the same seed and actions") == 2
+    assert notes.count("; not recorded: replaying the episode's seed and actions") == 2
     assert not list(tmp_path.glob("videos/**/*.*")), "and nothing half-made is left"
     rows = (tmp_path / "run" / "evaluations.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["steps", "200", "400"]
@@ -362,7 +362,11 @@ def test_recordings_have_a_limit(kind: str, limit: str, tmp_path: Path) -> None:
 def test_an_evaluation_counts_though_its_recordings_fail(tmp_path: Path) -> None:
     out = run_here("random", "--game", "LuckyRewards-v0", "--episodes", "3", cwd=tmp_path)
     assert "score             mean " in out.stdout
-    assert out.stderr.count("note: the ") == out.stderr.count("is not recorded: played again") >= 2
+    assert (
+        out.stderr.count("note: the ")
+        == out.stderr.count("is not recorded: replaying the episode")
+        >= 2
+    )
     (written,) = tmp_path.glob("videos/*/*/*")
     assert written.name.endswith("_evaluation_classic_seed1.json")
 
@@ -370,7 +374,7 @@ def test_an_evaluation_counts_though_its_recordings_fail(tmp_path: Path) -> None
 def test_an_episode_that_cannot_be_played_again_is_one_line(tmp_path: Path) -> None:
     config = settings("LuckyRewards-v0")
     result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
-    with pytest.raises(EpisodeChangedError, match="the episode went another way"):
+    with pytest.raises(EpisodeChangedError, match="gave a different episode"):
         write_recording(tmp_path / "a.gif", config, result.episodes[0])
     assert list(tmp_path.iterdir()) == []
 

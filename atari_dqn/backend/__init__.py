@@ -1,1 +1,1 @@
-"""TensorFlow, Keras, OpenCV and the machine: what would be the same for any other network."""
+"""TensorFlow, Keras, OpenCV and the machine: code that does not depend on the network."""

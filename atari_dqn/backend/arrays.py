@@ -1,4 +1,4 @@
-"""Arrays that TensorFlow reads without a copy, and frames in the order of its convolutions."""
+"""Arrays that TensorFlow reads without a copy, with the axes that its convolutions expect."""
 
 import math
 from typing import Any
@@ -13,9 +13,9 @@ PICTURE_AXES = 3  # (stack, height, width)
 
 
 def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:
-    """Interleaves a stack of frames as convolutions take them: ``out[..., k] = frames[k]``.
+    """Interleaves a stack of frames as convolutions expect them: ``out[..., k] = frames[k]``.
 
-    OpenCV does it several times as fast as NumPy or TensorFlow.
+    It uses OpenCV, which is several times faster at this than NumPy or TensorFlow.
 
     >>> out = np.empty((1, 2, 3), np.uint8)
     >>> frames_last([np.array([[k, 10 + k]], np.uint8) for k in range(3)], out)
@@ -29,7 +29,7 @@ def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:
 
 
 def stacks_last(observations: NDArray[Any]) -> NDArray[Any]:
-    """Interleaves stacks (N, stack, *frame_shape) to (N, *frame_shape, stack)."""
+    """Returns stacks (N, stack, *frame_shape) as an array (N, *frame_shape, stack)."""
     count, stack, *frame_shape = observations.shape
     interleaved = aligned_empty((count, *frame_shape, stack), observations.dtype)
     for frames, out in zip(observations, interleaved, strict=True):
@@ -38,7 +38,10 @@ def stacks_last(observations: NDArray[Any]) -> NDArray[Any]:
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Returns an array at a multiple of 64 bytes, which TensorFlow can read without a copy."""
+    """Returns an uninitialized array at an address that is a multiple of 64 bytes.
+
+    TensorFlow can read such an array without a copy.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + ALIGNMENT - 1, np.uint8)
     begin = -memory.ctypes.data % ALIGNMENT
@@ -46,20 +49,23 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
-    """Returns whether observations are pictures (stack, height, width), not vectors (stack, n)."""
+    """Returns whether observations of a shape are pictures (stack, height, width).
+
+    Otherwise they are vectors (stack, n).
+    """
     return len(shape) == PICTURE_AXES
 
 
 def observation_dtype(shape: tuple[int, ...]) -> type[np.generic]:
-    """Returns the type of an observation's numbers: bytes of pictures, float32 of vectors."""
+    """Returns the dtype of observations: uint8 for pictures, float32 for vectors."""
     return np.uint8 if is_picture(shape) else np.float32
 
 
 def as_tensor(array: NDArray[Any]) -> Any:
     """Returns an array as a tensor.
 
-    It shares the array's memory where that begins at a multiple of 64 bytes; the array must not
-    change then.
+    The tensor shares the memory of an array from ``aligned_empty``, which must not change while the
+    tensor is in use. Other arrays are copied.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Functions of tensors as graphs that are called many times a second."""
+"""TensorFlow graphs with a fast call, for functions that run many times a second."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -8,22 +8,22 @@ from atari_dqn.backend.tensorflow_backend import tf
 
 
 class Built(NamedTuple):
-    """A graph, and the variables that it captured."""
+    """A built graph, and the variables that it captured."""
 
     call: Callable[..., list[tf.Tensor]]
     captured: list[tf.Tensor]
 
 
 class Graph:
-    """A function as a graph, made once for each number of rows and each constant.
+    """A function that is built as a graph once for each number of rows and each constant.
 
-    ``tf.function`` compares its arguments with those it has seen and binds the variables again at
-    every call. For a network of vectors that takes several times as long as computing.
+    ``tf.function`` itself checks its arguments and binds the variables at every call. For a network
+    that sees vectors, this takes several times as long as the computation.
 
     Args:
-        function: of a tensor or a structure of tensors, and of integers.
-        compiled: fuse its operations (XLA).
-        signature: of the tensors, where one graph serves any number of rows.
+        function: Function of a tensor or a structure of tensors, and of integers.
+        compiled: Whether to fuse the operations with XLA.
+        signature: Signature of the tensors, if one graph serves any number of rows.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Graph:
         compiled: bool = False,
         signature: Sequence[Any] | None = None,
     ) -> None:
-        # Branches depend on settings alone, never on tensors: AutoGraph would only slow the start.
+        # Branches depend only on settings, never on tensors, so AutoGraph would only cost time.
         self._function = tf.function(
             function, autograph=False, jit_compile=compiled, input_signature=signature
         )
         self._built: dict[tuple[int, ...], Built] = {}
 
     def __call__(self, tensors: Any, *constants: int) -> list[tf.Tensor]:
-        """Returns what the function returns, flattened."""
+        """Returns the function's result as a flat list of tensors."""
         flat = tf.nest.flatten(tensors)
         key = (len(flat[0]), *constants)
         if key not in self._built:

@@ -1,8 +1,8 @@
-"""The one import of Keras: on TensorFlow and with its own defaults, whatever it was set up for.
+"""The only import of Keras, on TensorFlow and with Keras's own defaults.
 
-Keras takes its backend from the environment variable ``KERAS_BACKEND`` or a file in the user's home
-directory, and the type of numbers and the order of a picture's axes from that file, too. Other
-projects leave all of these behind. Modules of this package import ``keras`` from here.
+Keras reads its backend from the environment variable ``KERAS_BACKEND`` or from a file in the user's
+home directory. That file also sets the default dtype and the order of an image's axes. Other
+projects may have changed them, so all modules of this package import ``keras`` from here.
 """
 
 import sys
@@ -15,20 +15,20 @@ from atari_dqn.errors import UserError
 
 
 def check_backend(loaded: Any) -> None:
-    """Raises a UserError where Keras was loaded on another backend before this package.
+    """Raises a UserError if Keras was loaded on another backend before this package.
 
     Args:
-        loaded: the module that holds Keras's settings; None: it is not loaded.
+        loaded: The module with Keras's settings, or None if Keras is not loaded.
     """
     if loaded is not None and loaded.backend() != "tensorflow":
         raise UserError(
-            f"Keras runs on '{loaded.backend()}' in this process, and atari_dqn needs it on "
+            f"Keras runs on '{loaded.backend()}' in this process, but atari_dqn needs "
             "'tensorflow': import atari_dqn first, or set KERAS_BACKEND=tensorflow"
         )
 
 
 check_backend(sys.modules.get("keras.src.backend.config"))
-import_tensorflow()  # which Keras would import with all that it prints
+import_tensorflow()  # imported here first, because Keras would not suppress its output
 
 import keras  # noqa: E402
 
@@ -37,7 +37,7 @@ __all__ = ["keras", "keras_defaults"]
 
 @contextmanager
 def keras_defaults(precision: str = "float32") -> Iterator[None]:
-    """Context in which Keras has its own defaults, and layers that are made compute in a precision.
+    """Context in which Keras has its own defaults, and new layers compute in a given precision.
 
     Args:
         precision: "float32" or "bfloat16".

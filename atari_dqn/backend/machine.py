@@ -1,4 +1,4 @@
-"""Cores and memory that this process may use, within the limits of a container or a batch job."""
+"""The cores and memory that this process may use, within limits of a container or a batch job."""
 
 import math
 import os
@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 import psutil
 
-# Where the kernel lists the control groups of this process, and where these are mounted.
+# Folder of the files in which the kernel lists this process's control groups and their mounts.
 PROC = Path("/proc/self")
-# Versions of control groups.
+# The two versions of control groups.
 V1 = 1
 V2 = 2
-# Of each version of control groups: the limit, what is used of it, and the cached files of the
-# group and all below it. These count as used, and give way when something else is needed (Linux,
-# Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst).
+# For each version: the file with the limit, the file with the memory in use, and the statistic for
+# cached files of the group and its descendants. Cached files count as memory in use, although the
+# kernel frees them on demand (Linux, Documentation/admin-guide/cgroup-v1/memory.rst and
+# cgroup-v2.rst).
 MEMORY_FILES = {
     V1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     V2: ("memory.max", "memory.current", "inactive_file"),
@@ -28,10 +29,11 @@ class Mount(NamedTuple):
     """A hierarchy of control groups.
 
     Attributes:
-        version: 1, with some of the controllers, or 2, with all the rest.
-        root: the group that is found at its directory.
-        directory: where it is mounted.
-        controllers: of version 1.
+        version: 1 or 2. A hierarchy of version 1 has some of the controllers, that of version 2 has
+            all others.
+        root: The group that is mounted at the directory.
+        directory: Directory at which the hierarchy is mounted.
+        controllers: Controllers of a hierarchy of version 1.
     """
 
     version: int
@@ -41,17 +43,17 @@ class Mount(NamedTuple):
 
 
 class Level(NamedTuple):
-    """A group that the process is in, and the version of its hierarchy."""
+    """A group that contains this process, and the version of its hierarchy."""
 
     version: int
     directory: Path
 
 
 def usable_cores() -> int:
-    """Returns how many cores this process may use, at least 1.
+    """Returns the number of cores that this process may use, at least 1.
 
-    These are the cores that it may be scheduled on, or fewer where a CPU quota keeps fewer busy
-    (rounded up).
+    These are the cores on which it may be scheduled, or its CPU quota in cores, rounded up, if that
+    is less.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     for level in _levels("cpu"):
@@ -62,9 +64,9 @@ def usable_cores() -> int:
 
 
 def memory_left() -> int:
-    """Returns the bytes that this process may still take.
+    """Returns the number of bytes that this process may still allocate.
 
-    That is the machine's free memory, or less where a control group has less left.
+    This is the machine's free memory, or what is left in a control group if that is less.
     """
     available = psutil.virtual_memory().available
     for level in _levels("memory"):
@@ -82,7 +84,7 @@ def memory_left() -> int:
 
 
 def _quota(level: Level) -> float | None:
-    """Returns how many cores a group may keep busy; None where it has no limit."""
+    """Returns a group's CPU quota in cores, or None if it has no limit."""
     if level.version == V2:
         words = _text(level.directory / "cpu.max").split()
     else:
@@ -91,11 +93,11 @@ def _quota(level: Level) -> float | None:
         quota, period = (int(word) for word in words)
     except ValueError:  # "max", or no such file
         return None
-    return quota / period if quota > 0 and period > 0 else None  # version 1: a quota of -1 is none
+    return quota / period if quota > 0 and period > 0 else None  # in version 1, -1 means no limit
 
 
 def _levels(controller: str) -> Iterator[Level]:
-    """Yields the groups in which a controller may limit this process, its own first."""
+    """Yields the groups in which a controller may limit this process, the innermost first."""
     groups = _groups()
     for mount in _mounts():
         if mount.version == V1 and controller not in mount.controllers:
@@ -104,7 +106,7 @@ def _levels(controller: str) -> Iterator[Level]:
         if group is None:
             continue
         own = mount.directory
-        # Inside a container, the path may be that outside of it, of which only the root is mounted.
+        # In a container, the path may be the one outside of it. Only its root is mounted then.
         if group.is_relative_to(mount.root) and ".." not in group.parts:
             own /= group.relative_to(mount.root)
         for directory in (own, *own.parents):
@@ -114,7 +116,7 @@ def _levels(controller: str) -> Iterator[Level]:
 
 
 def _groups() -> dict[str, PurePosixPath]:
-    """Returns this process's group by controller (version 1), and by an empty name (version 2)."""
+    """Returns this process's group for each controller (version 1) and for "" (version 2)."""
     groups: dict[str, PurePosixPath] = {}
     for line in _text(PROC / "cgroup").splitlines():
         _, separator, controllers_and_path = line.partition(":")
@@ -125,7 +127,7 @@ def _groups() -> dict[str, PurePosixPath]:
 
 
 def _mounts() -> list[Mount]:
-    """Returns the hierarchies that are mounted; ``man 5 proc`` describes the lines of mountinfo."""
+    """Returns the mounted hierarchies; ``man 5 proc`` describes the format of mountinfo."""
     mounts = []
     for line in _text(PROC / "mountinfo").splitlines():
         before, _, after = line.partition(" - ")
@@ -142,12 +144,12 @@ def _mounts() -> list[Mount]:
 
 
 def _unescaped(word: str) -> str:
-    r"""Replaces ``\040`` and the like, which the kernel writes for white space and backslashes."""
+    r"""Decodes octal escapes such as ``\040``, the kernel's form of spaces and backslashes."""
     return re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), word)
 
 
 def _text(path: Path) -> str:
-    """Returns the text of a file of the kernel, or no text where it cannot be read."""
+    """Returns the text of a kernel file, or an empty text if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):

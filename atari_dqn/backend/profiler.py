@@ -1,4 +1,4 @@
-"""Traces of updates by TensorFlow's profiler."""
+"""Traces updates with TensorFlow's profiler."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from atari_dqn.files.atomic_write import check_no_link, check_there
 
 
 class Trace:
-    """A trace of some updates by TensorFlow's profiler, which TensorBoard's profile page shows.
+    """A profiler trace of some updates, which TensorBoard displays on its profile page.
 
     Args:
-        directory: of the run, which TensorBoard reads.
-        updates: number of updates to trace; 0 for none.
-        after: updates of this process before the first that is traced; they are not typical.
+        directory: The run directory, which TensorBoard reads.
+        updates: Number of updates to trace. With 0 there is no trace.
+        after: Updates of this process to skip first, because the first ones are not typical.
     """
 
     def __init__(self, directory: Path, updates: int, after: int = 100) -> None:
@@ -22,7 +22,7 @@ class Trace:
         self._running = False
 
     def advance(self, updates: int) -> None:
-        """Counts updates that were made, and starts or ends the trace when it is time."""
+        """Counts updates, and starts or ends the trace when it is due."""
         import tensorflow as tf
 
         self._done += updates
@@ -36,7 +36,7 @@ class Trace:
             self._running = True
 
     def close(self) -> None:
-        """Writes what was traced, if anything."""
+        """Ends a running trace, and writes it to the run directory."""
         import tensorflow as tf
 
         if self._running:

@@ -1,4 +1,4 @@
-"""Starting TensorFlow: quietly, with the run's thread counts, and deterministically."""
+"""Starts TensorFlow quietly, with the run's thread counts and deterministic operations."""
 
 import ctypes
 import os
@@ -10,18 +10,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-# Of NVIDIA's driver on Linux, in a container that hides the first, and under WSL 2.
+# Paths that exist with a GPU driver: on Linux, in a container that hides the first path, in WSL 2.
 GPU_DRIVERS = [Path("/proc/driver/nvidia"), Path("/dev/nvidiactl"), Path("/dev/dxg")]
-FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # flags of processors with units for it
+FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # flags of processors with bfloat16 units
 X86 = ("x86_64", "AMD64")
 
 
 def resolve_precision(setting: str, pictures: bool = True) -> str:
-    """Returns the precision of computation that ``machine.precision`` means on this machine.
+    """Returns the precision that a value of ``machine.precision`` means on this machine.
 
-    For "auto" that is bfloat16 for networks that see pictures, where a processor with units for it
-    computes: AMX or AVX512-BF16. Networks of vectors, and a GPU with batches as small as ours, gain
-    nothing from it: docs/design/performance.md.
+    "auto" means bfloat16 for networks that see pictures, on a processor with bfloat16 units (AMX or
+    AVX512-BF16) and without a GPU. Otherwise it means float32: networks that see vectors do not
+    become faster with bfloat16, and neither does a GPU with batches of this size. See
+    docs/design/performance.md.
+
+    Args:
+        setting: "auto", "float32" or "bfloat16".
+        pictures: Whether the network sees pictures.
     """
     if setting != "auto":
         return setting
@@ -35,14 +40,16 @@ def resolve_precision(setting: str, pictures: bool = True) -> str:
 
 
 def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
-    """Imports TensorFlow and sets its thread counts (0: one for each core).
+    """Imports TensorFlow and configures it. Call this before its first operation.
 
-    This has to come before its first operation.
+    GPU memory is allocated on demand instead of all at once. On x86 TensorFlow uses oneDNN, unless
+    the environment variable ``TF_ENABLE_ONEDNN_OPTS`` is 0.
 
-    On a GPU it takes memory as it needs it, instead of all that there is. On x86 it computes with
-    oneDNN, unless the environment variable ``TF_ENABLE_ONEDNN_OPTS`` is 0.
+    Args:
+        intra_op_threads: Threads inside an operation. 0 means one for each core.
+        inter_op_threads: Operations that run in parallel. 0 means one for each core.
     """
-    # By itself TensorFlow takes oneDNN only from AVX512-VNNI on.
+    # By default TensorFlow uses oneDNN only on processors with AVX512-VNNI.
     if platform.machine() in X86:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _held_back():
@@ -57,7 +64,7 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without what it prints meanwhile, and changes nothing else."""
+    """Imports TensorFlow without its output, and changes nothing else."""
     if "tensorflow" not in sys.modules:
         with _held_back():
             import tensorflow  # noqa: F401
@@ -66,12 +73,12 @@ def import_tensorflow() -> None:
 def _gpus() -> list[Any]:
     """Returns the GPUs that TensorFlow can use."""
     if not any(driver.exists() for driver in GPU_DRIVERS):
-        return []  # the import alone takes seconds
+        return []  # avoids an import that takes seconds
     with _held_back():
         import tensorflow as tf
 
-        # TensorFlow 2.21 searches the packages beside it for NVIDIA's libraries, except for this
-        # one, and takes no GPU where one is missing.
+        # TensorFlow 2.21 finds NVIDIA's libraries in the packages installed beside it, except this
+        # one. It uses no GPU if a library is missing.
         for library in Path(tf.__file__).parents[1].glob("nvidia/cusolver/lib/libcusolver.so.*"):
             with suppress(OSError):
                 ctypes.CDLL(str(library))
@@ -80,13 +87,13 @@ def _gpus() -> list[Any]:
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Holds back what TensorFlow prints while it is imported, and prints it if that fails."""
-    # Its own log level counts only later. Errors are exceptions too; the rest is chatter about
-    # missing GPUs and slower kernels.
+    """Context that suppresses TensorFlow's output during its import, and prints it on failure."""
+    # The log level takes effect only after the import. Errors also raise exceptions; the other
+    # messages are about missing GPUs and slower kernels.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         standard_error = os.dup(2)
-    except OSError:  # it is closed, and nobody sees what is printed
+    except OSError:  # standard error is closed, so there is nothing to suppress
         yield
         return
     if sys.stderr is not None:

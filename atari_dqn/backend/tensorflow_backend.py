@@ -1,4 +1,4 @@
-"""The one door to TensorFlow, which prints while it is imported: none of that is seen."""
+"""The only import of TensorFlow at module level. It suppresses what TensorFlow prints."""
 
 from atari_dqn.backend.startup import import_tensorflow
 

@@ -1,1 +1,1 @@
-"""Training with actors in other processes (Ape-X), on Ray."""
+"""Distributed training (Ape-X): actors in other processes, on Ray."""

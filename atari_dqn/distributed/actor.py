@@ -1,4 +1,4 @@
-"""An actor: environments of its own, and a copy of the learner's network that acts in them.
+"""An actor, which plays in its own environments with a copy of the learner's network.
 
 Horgan et al. 2018, "Distributed Prioritized Experience Replay", section 3.
 """
@@ -20,24 +20,24 @@ from atari_dqn.replay.factory import make_memory
 from atari_dqn.replay.memory import ReplayMemory
 from atari_dqn.training.episodes import EpisodeTracker
 
-# Agent steps that are sent at once.
+# Agent steps of one message to the learner, in all environments of the actor together.
 STEPS_AT_A_TIME = 64
 Weights = Sequence[NDArray[Any]]
 
 
 def steps_per_call(num_envs: int) -> int:
-    """Returns how many steps an actor makes in each of its environments before it sends them."""
+    """Returns the steps that an actor makes in each environment before it sends them."""
     return max(STEPS_AT_A_TIME // num_envs, 1)
 
 
 class Actor:
-    """Steps a share of a run's environments in a process of its own.
+    """Steps part of a run's environments in a process of its own.
 
     Args:
-        config: settings of the run.
-        index: number of this actor, from 0.
-        generation: how many actors of this number have died before.
-        threads: threads of the emulators.
+        config: Settings of the run.
+        index: Index of this actor, from 0.
+        generation: Number of actors with this index that have died before.
+        threads: Number of emulator threads.
     """
 
     def __init__(self, config: Config, index: int, generation: int, threads: int) -> None:
@@ -46,7 +46,7 @@ class Actor:
         cap = config.environment.frame_cap
         games = make_games(config.spec, config.environment, count, cap, threads)
         self._environments = Environments(games, config.environment, seed, games.seed_steps)
-        # The learner sends the weights; the seed decides the noise that this actor explores with.
+        # The learner sends the weights. The seed determines only this actor's exploration noise.
         machine = config.machine.model_copy(update={"seed": seed})
         own_config = config.model_copy(update={"machine": machine})
         self._agent = Agent(own_config, games.observation_shape, games.action_names)
@@ -70,7 +70,7 @@ class Actor:
     def _recent_memory(
         self, config: Config, count: int, observation_shape: tuple[int, ...]
     ) -> ReplayMemory:
-        """Returns a memory of the newest steps, from which initial priorities are computed."""
+        """Returns a memory of recent steps, from which initial priorities are computed."""
         window = observation_shape[0] + config.agent.n_step
         capacity = count * 4 * (self._steps_per_call + window)
         replay = config.replay.model_copy(update={"capacity": capacity, "storage": "memory"})
@@ -78,12 +78,12 @@ class Actor:
         return make_memory(recent, count, observation_shape, None)
 
     def work(self, weights: Weights | None, steps: int, episodes: int) -> Experience:
-        """Acts for some steps in each environment, and returns the experience.
+        """Makes a few steps in each environment, and returns the experience.
 
         Args:
-            weights: newer weights of the learner's acting network; None to keep the present ones.
-            steps: agent steps of the run so far.
-            episodes: finished episodes of the run so far.
+            weights: New weights of the learner's acting network, or None to keep the current ones.
+            steps: Agent steps of the run so far.
+            episodes: Finished episodes of the run so far.
         """
         if weights is not None:
             self._load_weights(weights)
@@ -117,10 +117,10 @@ class Actor:
         return pack_experience(stored, start, priorities, finished, emulator_frames)
 
     def _priorities(self, before: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-        """Returns priorities of the transitions that became complete, for each environment.
+        """Returns the priorities of newly completed transitions, for each environment.
 
         Args:
-            before: (N,) frames that the memory had of each environment.
+            before: (N,) Frames that the memory had added for each environment before the steps.
         """
         if self._memory.priorities is None:
             return []

@@ -1,6 +1,4 @@
-"""The actors of a run as the learner sees them: what each has done, whoever is ready first; new
-ones for the dead.
-"""
+"""The learner's view of its actors: it collects their experience and replaces those that die."""
 
 import logging
 from typing import Any
@@ -14,15 +12,15 @@ from atari_dqn.distributed.experience import Experience
 
 logger = logging.getLogger(__name__)
 
-# One that dies before it has done anything will not do better for ever.
+# The run ends when an actor dies this often in a row without delivering experience.
 DEATHS_IN_A_ROW = 3
-# Horgan et al. 2018, appendix C: an actor copies the learner's weights every 400 frames of its own;
-# here agent steps.
+# An actor gets new weights after this many of its own agent steps (Horgan et al. 2018, appendix C:
+# 400 frames).
 WEIGHTS_PERIOD = 400
 
 
 class _Actor:
-    """An ``Actor`` in a process of Ray's, where TensorFlow has not been started yet."""
+    """An ``Actor`` in a Ray process, which first starts TensorFlow there."""
 
     def __init__(self, config: Config, index: int, generation: int, threads: int) -> None:
         start(threads, 1)
@@ -36,15 +34,15 @@ class _Actor:
 
 
 class Actors:
-    """Ray actors, each busy with one piece of experience at a time.
+    """The Ray actors of a run, each of which works on one request at a time.
 
-    An actor gets its next order when what it sent is taken over, so the learner, which makes all
-    updates that are due before it takes over more, sets the pace, however many actors there are.
+    An actor gets its next request when the learner takes its experience. The learner first makes
+    all updates that are due, so it sets the pace for any number of actors.
 
     Args:
-        config: settings of the run.
-        cpus: CPUs that each actor takes.
-        agent: the learner's agent.
+        config: Settings of the run.
+        cpus: CPUs that Ray reserves for each actor.
+        agent: The learner's agent.
     """
 
     def __init__(self, config: Config, cpus: float, agent: Agent) -> None:
@@ -53,7 +51,7 @@ class Actors:
         self._ray = ray
         self._config = config
         self._agent = agent
-        # The last: what an actor had done went with its machine before it arrived.
+        # ObjectLostError: the actor's result was lost together with its machine.
         self._died = (
             ray.exceptions.RayActorError,
             ray.exceptions.NodeDiedError,
@@ -64,10 +62,10 @@ class Actors:
         self._generation = [0] * count
         self._failures = [0] * count
         self._actors: list[Any] = [None] * count
-        self._since_weights = [0] * count  # agent steps of each actor since it was given weights
+        self._since_weights = [0] * count  # agent steps of each actor since it received weights
         self._running: dict[Any, int] = {}
         self._published_weights: Any = None
-        self._published_after = -1  # updates
+        self._published_after = -1  # number of updates behind the published weights
         variables = agent.online.weights.variables
         self._weight_bytes = sum(np.asarray(variable).nbytes for variable in variables)
         self.deaths = 0
@@ -75,17 +73,23 @@ class Actors:
         self.bytes_sent = 0
 
     def start(self, steps: int, episodes: int) -> None:
-        """Starts all of them."""
+        """Starts all actors."""
         for index in range(len(self._actors)):
             self._begin(index, steps, episodes)
 
     def next(self, seconds: float, steps: int, episodes: int) -> tuple[int, Experience] | None:
-        """Returns the next experience and its actor's number, and gives the actor its next order.
+        """Returns the next experience and its actor's index, and sends the actor its next request.
 
-        None if no experience came in time.
+        Args:
+            seconds: Longest time to wait.
+            steps: Agent steps of the run so far.
+            episodes: Finished episodes of the run so far.
+
+        Returns:
+            Index and experience, or None if no experience arrived in time.
 
         Raises:
-            RuntimeError: an actor died again and again before it had done anything.
+            RuntimeError: An actor died repeatedly without delivering experience.
         """
         ready, _ = self._ray.wait(list(self._running), timeout=seconds)
         for reference in ready:
@@ -103,7 +107,7 @@ class Actors:
         return None
 
     def stop(self) -> None:
-        """Ends them; what they were busy with is lost."""
+        """Ends all actors. Their unfinished work is lost."""
         for actor in self._actors:
             if actor is not None:
                 self._ray.kill(actor)
@@ -134,8 +138,8 @@ class Actors:
         self._failures[index] += 1
         self._generation[index] += 1
         if self._failures[index] == DEATHS_IN_A_ROW:
-            reason = f"died {DEATHS_IN_A_ROW} times before it had done anything"
+            reason = f"died {DEATHS_IN_A_ROW} times in a row without delivering experience"
             raise RuntimeError(f"actor {index} {reason}") from error
-        logger.warning(f"actor {index} died and is replaced; what it was busy with is lost")
-        self._ray.kill(self._actors[index])  # it may only have been out of reach
+        logger.warning(f"actor {index} died and is replaced; its unfinished work is lost")
+        self._ray.kill(self._actors[index])  # it may only have been unreachable
         self._begin(index, steps, episodes)

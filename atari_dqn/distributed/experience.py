@@ -1,4 +1,4 @@
-"""What actors send to the learner: steps of several environments, each frame once, packed."""
+"""The experience that actors send to the learner: compressed steps that contain each frame once."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,40 +12,40 @@ from atari_dqn.training.episodes import FinishedEpisode
 
 
 class StoredStep(NamedTuple):
-    """What ``ReplayMemory.add`` is given of one step of E environments, in its order."""
+    """One step of E environments: the arguments of ``ReplayMemory.add``, in order."""
 
-    action: NDArray[np.int32]  # (E,) what was executed
-    reward: NDArray[np.float32]  # (E,) clipped
-    discount: NDArray[np.float32]  # (E,)
-    frame: NDArray[Any]  # (E, *frame_shape) where the action led
-    ended: NDArray[np.bool_]  # (E,)
-    first_frame: NDArray[Any]  # (E, *frame_shape) of the next episode, where one ended
+    action: NDArray[np.int32]  # (E,) executed actions
+    reward: NDArray[np.float32]  # (E,) clipped rewards
+    discount: NDArray[np.float32]  # (E,) 0 where the episode's future has no value, otherwise 1
+    frame: NDArray[Any]  # (E, *frame_shape) newest frame after the action
+    ended: NDArray[np.bool_]  # (E,) whether the episode ended
+    first_frame: NDArray[Any]  # (E, *frame_shape) first frame of the next episode, where one ended
 
 
 class Experience(NamedTuple):
-    """K steps of E environments. Frames are packed."""
+    """K steps of E environments, with compressed frames."""
 
-    action: NDArray[np.int32]  # (K, E) what was executed
-    reward: NDArray[np.float32]  # (K, E) clipped as the learner wants it
-    discount: NDArray[np.float32]  # (K, E) 0 where the future is worth nothing, else 1
-    ended: NDArray[np.bool_]  # (K, E)
-    frames: bytes  # (E, K, *frame_shape) where the actions led
-    first_frames: bytes  # (M, *frame_shape) of the M episodes that began after others ended
-    # (E, *frame_shape) first frames of a new actor's episodes; empty if it has gone on with its own
+    action: NDArray[np.int32]  # (K, E) executed actions
+    reward: NDArray[np.float32]  # (K, E) clipped rewards
+    discount: NDArray[np.float32]  # (K, E) 0 where the future has no value, otherwise 1
+    ended: NDArray[np.bool_]  # (K, E) whether the episode ended
+    frames: bytes  # (E, K, *frame_shape) newest frame after each action
+    first_frames: bytes  # (M, *frame_shape) first frames of the M episodes that began after others
+    # (E, *frame_shape) first frames of a new actor's episodes; empty if the actor is not new
     start: bytes
-    # For each environment those of the transitions that became complete, oldest first.
+    # For each environment: priorities of the transitions that became complete, oldest first.
     priorities: list[NDArray[np.float32]]
     episodes: list[FinishedEpisode]
     emulator_frames: int
 
     @property
     def steps(self) -> int:
-        """Agent steps in it."""
+        """Number of agent steps, in all environments together."""
         return self.action.size
 
     @property
     def nbytes(self) -> int:
-        """Bytes of everything that grows with the number of steps."""
+        """Size in bytes of the data that grows with the number of steps."""
         arrays = (self.action, self.reward, self.discount, self.ended, *self.priorities)
         packed = len(self.frames) + len(self.first_frames) + len(self.start)
         return packed + sum(array.nbytes for array in arrays)
@@ -58,14 +58,14 @@ def pack_experience(
     episodes: list[FinishedEpisode],
     emulator_frames: int,
 ) -> Experience:
-    """Packs what an actor has done.
+    """Returns an actor's steps as ``Experience``.
 
     Args:
         steps: K steps of E environments.
-        start: (E, *frame_shape) first frames, if the actor is new.
-        priorities: as in ``Experience``.
-        episodes: as in ``Experience``.
-        emulator_frames: emulator frames that the steps took.
+        start: (E, *frame_shape) First frames if the actor is new, otherwise None.
+        priorities: As in ``Experience``.
+        episodes: As in ``Experience``.
+        emulator_frames: Emulator frames in the steps.
     """
     joined = StoredStep(*(np.stack(part) for part in zip(*steps, strict=True)))
     return Experience(
@@ -73,7 +73,7 @@ def pack_experience(
         reward=joined.reward,
         discount=joined.discount,
         ended=joined.ended,
-        # An environment's frames one after another: they differ little, so they pack well.
+        # Successive frames of one environment are similar, so they compress well side by side.
         frames=pack(joined.frame.swapaxes(0, 1)),
         first_frames=pack(joined.first_frame[joined.ended]),
         start=b"" if start is None else pack(start),
@@ -84,9 +84,14 @@ def pack_experience(
 
 
 def insert(memory: ReplayMemory, envs: NDArray[np.int64], experience: Experience) -> None:
-    """Adds the experience of the environments ``envs`` (E,) of a memory, with its priorities.
+    """Adds experience and its priorities to a memory.
 
-    What an actor that died has left unfinished ends here as if it had been truncated.
+    If an actor has died, the new actor's first frames truncate its unfinished episodes.
+
+    Args:
+        memory: The replay memory.
+        envs: (E,) Indices of the memory's environments to which the experience belongs.
+        experience: The experience.
     """
     shape = memory.frame_shape
     dtype = memory.dtype
@@ -104,8 +109,8 @@ def insert(memory: ReplayMemory, envs: NDArray[np.int64], experience: Experience
     if memory.priorities is not None:
         completed = memory.completed(envs, before)
         for indices, priorities in zip(completed, experience.priorities, strict=True):
-            # The last transitions of an actor that died become complete with the first frames of
-            # its successor.
+            # The first frames of a new actor also complete transitions of its dead predecessor,
+            # for which there are no priorities.
             known = indices[len(indices) - len(priorities) :]
             if len(known):
                 memory.priorities.set(known, priorities)

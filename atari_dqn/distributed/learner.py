@@ -1,4 +1,4 @@
-"""The learner of Ape-X: it owns memory and networks, and actors send it experience.
+"""The Ape-X learner, which owns memory and networks, and receives experience from actors.
 
 Horgan et al. 2018, "Distributed Prioritized Experience Replay", section 3.
 """
@@ -24,18 +24,18 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class DistributedTraining(Training):
-    """``Training`` whose environments are stepped by Ray actors, each with a copy of the network.
+    """``Training`` in which Ray actors step the environments, each with a copy of the network.
 
-    Each of N actors has the N-th part of the environments. Which experience comes first is decided
-    by time, so a run does not repeat exactly, and one that is continued begins new episodes;
-    everything else is that of ``Training``.
+    The actors share the environments equally. Experience arrives in an order that depends on
+    timing, so a run is not exactly reproducible. A continued run starts new episodes. All else is
+    as in ``Training``.
 
     Args:
-        config: all settings; ``machine.actors`` is N.
-        run_directory: where checkpoints and logs go.
-        video_directory: where recordings go.
+        config: All settings. ``machine.actors`` is the number of actors.
+        run_directory: Directory for checkpoints and logs.
+        video_directory: Directory for recordings.
         cpus: CPUs that Ray reserves for each actor.
-        show_progress: as for ``Training``.
+        show_progress: As for ``Training``.
     """
 
     def __init__(
@@ -46,18 +46,19 @@ class DistributedTraining(Training):
         cpus: float = 1.0,
         show_progress: bool = False,
     ) -> None:
-        # What the actors' games look like; they begin their episodes themselves.
+        # One game gives the shapes and actions. The actors create their own games.
         one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
         super().__init__(config, run_directory, video_directory, one, show_progress)
         self.actors = Actors(config, cpus, self.agent)
         self._envs_per_actor = config.training.environments // config.machine.actors
         self.usual_advance = steps_per_call(self._envs_per_actor) * self._envs_per_actor
         self.advance = self.usual_advance
-        # Never acted on; with it ``run`` adds no first frames to the memory: the actors do.
+        # Nothing acts on this. Setting it keeps ``run`` from adding first frames to the memory,
+        # which the actors do.
         self.observation = self.environments.reset()
 
     def run(self) -> bool:
-        """As ``Training.run``."""
+        """Trains as ``Training.run`` does, with actors for the duration of the call."""
         if self.ran_to_the_end:
             return True
         self.begun_at = self.steps, self.agent.updates
@@ -68,13 +69,13 @@ class DistributedTraining(Training):
             self.actors.stop()
 
     def restore(self, stored: checkpoint.Checkpoint) -> bool:
-        """As ``Training.restore``; there are no running episodes to play again."""
+        """Restores a checkpoint as ``Training.restore`` does, but the actors begin new episodes."""
         super().restore(stored)
         logger.warning("the actors begin new episodes")
         return True
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
-        """Takes over what one actor has done, and makes the updates that are due."""
+        """Stores the experience of one actor, and makes the updates that are due."""
         with self.stopwatch.part("environment"):
             done = self.actors.next(SECONDS_BETWEEN_LOOKS, self.steps, self.episodes.count)
         self.advance = 0 if done is None else done[1].steps
@@ -84,11 +85,12 @@ class DistributedTraining(Training):
             due = self.learner.prefetch(self.steps, self.advance)
             self.learner.start(due)
             self.learner.finish()
-            self.learner.store_priorities()  # before other experience overwrites these transitions
+            # Stored now, because the next experience may overwrite these transitions.
+            self.learner.store_priorities()
         return observation
 
     def insert_experience(self, index: int, experience: Experience) -> None:
-        """Stores and counts what the actor of an index has done."""
+        """Stores, counts and logs the experience of the actor with an index."""
         count = self._envs_per_actor
         with self.stopwatch.part("sample"):
             insert(self.memory, index * count + np.arange(count), experience)
@@ -104,9 +106,9 @@ class DistributedTraining(Training):
             self.learner.end_of_episode()
 
     def more_metrics(self) -> dict[str, float]:
-        """Returns metrics of the actors since this process began.
+        """Returns metrics of the actors since this process started.
 
-        A death loses at most ``STEPS_AT_A_TIME`` steps.
+        ``steps_lost`` is an upper bound: each death loses at most ``STEPS_AT_A_TIME`` steps.
         """
         steps = max(self.steps - self.begun_at[0], 1)
         trained = (self.agent.updates - self.begun_at[1]) * self.config.agent.batch_size

@@ -1,4 +1,4 @@
-"""Ray: a cluster that exists, or one of this machine's own that nobody else can reach."""
+"""Connects to an existing Ray cluster, or starts one that only this machine can reach."""
 
 import logging
 import os
@@ -8,31 +8,30 @@ from typing import Any
 from atari_dqn.backend.machine import usable_cores
 from atari_dqn.errors import UserError, check_installed
 
-# Ray keeps what tasks hand to each other in shared memory; runs hand over a few words.
+# Size of Ray's shared memory for data between tasks. Runs exchange little.
 OBJECT_STORE_BYTES = 200_000_000
 
 
 def connect(address: str | None, what: str, at_least: int = 0) -> Any:
-    """Joins the cluster at an address, or starts one on this machine, and returns the package.
+    """Connects to a cluster, or starts one on this machine, and returns the package ``ray``.
 
-    Without an address everything listens on 127.0.0.1 only.
+    A cluster that is started here listens on 127.0.0.1 only.
 
     Args:
-        address: ``HOST:PORT``, or ``auto`` for the cluster that this machine belongs to; None for
-            one of its own.
-        what: what needs Ray, for the message that it is not installed.
-        at_least: CPUs that a cluster of this machine's own counts, even where it has fewer.
+        address: ``HOST:PORT``, ``auto`` for the cluster that this machine belongs to, or None to
+            start a cluster.
+        what: The feature that needs Ray, for the message that it is not installed.
+        at_least: Fewest CPUs that a cluster started here offers, even if the machine has fewer.
 
     Raises:
-        UserError: Ray is not installed, or there is no cluster at the address.
+        UserError: Ray is not installed, or the cluster cannot be reached.
     """
     check_installed(what, ["ray"], "sweep", "distributed")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Once for each worker it would say that it leaves the GPUs alone.
+    # Without this setting, every worker prints a warning about GPUs that it does not use.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:
-        # Ray's own way to take 127.0.0.1 for the machine's address instead of the one that others
-        # know it by.
+        # This setting makes Ray use 127.0.0.1 instead of the machine's public address.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     elif address != "auto":
         _check_reachable(address)
@@ -54,34 +53,34 @@ def connect(address: str | None, what: str, at_least: int = 0) -> Any:
     except (ConnectionError, ValueError, RuntimeError) as error:
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
-        raise UserError(f"there is no Ray cluster at '{address}': {reason}") from None
+        raise UserError(f"cannot connect to a Ray cluster at '{address}': {reason}") from None
     return ray
 
 
 def _check_reachable(address: str) -> None:
-    """Raises a UserError where nobody answers; Ray itself would try for minutes."""
+    """Raises a UserError if nothing answers at an address. Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise UserError(
-            f"'{address}' is not the address of a Ray cluster: wanted is HOST:PORT, or auto"
+            f"'{address}' is not the address of a Ray cluster: must be HOST:PORT or auto"
         )
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(f"there is no Ray cluster at '{address}': {reason}") from None
+        raise UserError(f"cannot connect to a Ray cluster at '{address}': {reason}") from None
 
 
 def check_room(ray: Any, cpus: int, gpus: float) -> int:
-    """Returns the number of runs that the cluster takes at a time, as it is now.
+    """Returns the number of runs that the cluster can currently execute in parallel.
 
     Args:
-        ray: the package, connected to the cluster.
+        ray: The package, connected to the cluster.
         cpus: CPUs of each run.
-        gpus: GPUs of each run; may be a fraction.
+        gpus: GPUs of each run, possibly a fraction.
 
     Raises:
-        UserError: no machine of the cluster has that many.
+        UserError: No machine of the cluster has enough CPUs and GPUs for a run.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     room = 0
@@ -93,7 +92,7 @@ def check_room(ray: Any, cpus: int, gpus: float) -> int:
         most_cpus = max((node.get("CPU", 0) for node in nodes), default=0)
         most_gpus = max((node.get("GPU", 0) for node in nodes), default=0)
         raise UserError(
-            f"a run wants {cpus} CPUs and {gpus:g} GPUs; "
-            f"no machine of the cluster has more than {most_cpus:g} and {most_gpus:g}"
+            f"a run needs {cpus} CPUs and {gpus:g} GPUs, but the machines of the cluster "
+            f"have at most {most_cpus:g} CPUs and {most_gpus:g} GPUs"
         )
     return room

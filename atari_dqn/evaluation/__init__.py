@@ -1,1 +1,1 @@
-"""Whole episodes played under a protocol, and their statistics."""
+"""Plays episodes under an evaluation protocol, and computes statistics of their scores."""

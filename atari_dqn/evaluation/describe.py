@@ -1,4 +1,4 @@
-"""Evaluations and environments in words."""
+"""Describes evaluations and environments as text."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +13,13 @@ from atari_dqn.games.ids import reference_scores
 
 
 def describe(evaluation: Evaluation, agent: str, recipe: str | None = None) -> str:
-    """Returns the whole result as a block of text: agent, protocol, score.
+    """Returns the result of an evaluation as lines of text: game, agent, protocol and score.
 
     Args:
-        evaluation: the result.
-        agent: who played, in words.
-        recipe: recipe and version that the agent was trained with; None: it was not trained.
+        evaluation: The evaluation.
+        agent: Description of the agent.
+        recipe: Recipe that the agent was trained with, with its version. None if it was not
+            trained.
     """
     config = evaluation.config
     numbers = evaluation.statistics()
@@ -31,13 +32,13 @@ def describe(evaluation: Evaluation, agent: str, recipe: str | None = None) -> s
         "protocol": f"{config.protocol}: {describe_environment(config)}",
         "evaluation": _describe_conditions(evaluation),
         "score": _describe_score(evaluation),
-        "human-normalised": "no published scores for this game",
+        "human-normalized": "no published scores for this game",
         "length": f"mean {numbers['mean_length_steps']:.0f} agent steps",
         "cut by the cap": f"{numbers['cut_by_frame_cap']} of {episodes} episodes",
     }
     if numbers["human_normalised"] is not None:
         random, human = reference_scores()[rom]
-        lines["human-normalised"] = (
+        lines["human-normalized"] = (
             f"{numbers['human_normalised']:.3f} (random {random:g}, human {human:g})"
         )
     return "\n".join(f"{name:<17} {text}" for name, text in lines.items())
@@ -46,13 +47,13 @@ def describe(evaluation: Evaluation, agent: str, recipe: str | None = None) -> s
 def describe_first_values(
     values: Callable[[NDArray[Any]], NDArray[np.float32]], config: Config
 ) -> str:
-    """Returns in words what each action is worth to an agent as an episode begins.
+    """Returns the Q-value of each action in the first state of an episode, as text.
 
-    It is always the same episode, the one of the run's seed.
+    The episode's seed is ``machine.seed``, so the state is the same at every call.
 
     Args:
-        values: from observations (1, *observation_shape) to Q-values (1, A).
-        config: what to play.
+        values: Function from observations (1, *observation_shape) to Q-values (1, A).
+        config: Settings with the game to play.
     """
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     observation, _ = game.reset(config.machine.seed)
@@ -61,7 +62,7 @@ def describe_first_values(
 
 
 def describe_environment(config: Config) -> str:
-    """Returns in words what the environment's settings mean."""
+    """Returns a description of the environment's settings as text."""
     describe_settings = _describe_vectors if config.spec.vectors else _describe_frames
     return ", ".join(describe_settings(config.environment))
 

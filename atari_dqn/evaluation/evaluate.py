@@ -1,4 +1,4 @@
-"""Scores an agent: whole episodes, a fixed number from each environment, and their protocol."""
+"""Scores an agent on whole episodes, a fixed number from each environment, under a protocol."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -24,17 +24,18 @@ OBSERVED_ENVIRONMENTS = 8
 def play(
     policy: Policy, environments: Environments, episodes: int, epsilon: float, seed: int
 ) -> list[Episode]:
-    """Plays a fixed quota of whole episodes in each environment.
+    """Plays a fixed number of whole episodes in each environment.
 
-    Without a quota short episodes would be over-counted.
+    Without this quota, short episodes would be over-represented.
 
     Args:
-        policy: from observations (N, *observation_shape) to actions (N,), an array or a list of
-            whole numbers.
-        environments: what to play; they are reset.
-        episodes: in all; the first environments play one more where it does not divide.
-        epsilon: probability of a random action, independent for each environment.
-        seed: of the random actions.
+        policy: Function from observations (N, *observation_shape) to actions (N,), an array or a
+            list of integers.
+        environments: The environments to play in. They are reset first.
+        episodes: Total number of episodes. If it is not a multiple of the number of environments,
+            the first environments play one more.
+        epsilon: Probability of a random action, independently in each environment.
+        seed: Seed of the random actions.
 
     Returns:
         The episodes in the order in which they ended.
@@ -78,13 +79,13 @@ def play(
 
 
 def observe(policy: Policy, config: Config, steps: int, seed: int) -> NDArray[Any]:
-    """Returns what a policy sees in 8 environments from their beginning on.
+    """Returns the first observations of a policy in 8 environments.
 
     Args:
-        policy: from observations (8, *observation_shape) to actions (8,).
-        config: what to play.
-        steps: agent steps in each environment.
-        seed: of the environments.
+        policy: Function from observations (8, *observation_shape) to actions (8,).
+        config: Settings with the game to play.
+        steps: Agent steps in each environment.
+        seed: Seed of the environments.
 
     Returns:
         Observations (8 * (steps + 1), *observation_shape).
@@ -110,14 +111,17 @@ def evaluate(
     """Scores a policy under the protocol of the settings.
 
     Args:
-        policy: from observations (N, *observation_shape) to actions (N,).
-        config: what to play and under which protocol.
-        seed: of the episodes and of the random actions.
-        episodes: how many; None: as many as the protocol has.
-        epsilon: probability of a random action; None: the protocol's.
+        policy: Function from observations (N, *observation_shape) to actions (N,).
+        config: Settings with the game to play and the protocol.
+        seed: Seed of the episodes and of the random actions.
+        episodes: Number of episodes. None means the protocol's number.
+        epsilon: Probability of a random action. None means the protocol's probability.
+
+    Returns:
+        The episodes, and the protocol under which they were played.
 
     Raises:
-        UserError: one of these numbers is out of range, or the policy returns no actions.
+        UserError: A number is out of range, or the policy does not return valid actions.
     """
     seed = _whole_number("seed", seed, least=0)
     episodes = config.evaluation.episodes if episodes is None else episodes
@@ -138,7 +142,7 @@ def _whole_number(name: str, value: Any, least: int) -> int:
     except TypeError:
         number = least - 1
     if number < least:
-        raise UserError(f"{name} = {value!r}: wanted is a whole number of at least {least}")
+        raise UserError(f"{name} = {value!r}: must be a whole number of at least {least}")
     return number
 
 
@@ -148,5 +152,5 @@ def _probability(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number <= 1:
-        raise UserError(f"{name} = {value!r}: wanted is a probability from 0 to 1")
+        raise UserError(f"{name} = {value!r}: must be a probability from 0 to 1")
     return number

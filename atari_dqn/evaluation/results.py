@@ -1,4 +1,4 @@
-"""What an evaluation came to: its episodes, their statistics, and the protocol."""
+"""The result of an evaluation: its episodes, statistics of their scores, and the protocol."""
 
 import statistics
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Rank = Literal["median", "best", "worst"]
 
 
 class EpisodeNumbers(TypedDict):
-    """An episode in plain numbers, ready for JSON, without its actions."""
+    """An episode without its actions, as JSON values."""
 
     seed: int
     environment: int
@@ -25,24 +25,24 @@ class EpisodeNumbers(TypedDict):
 
 
 class ScoreStatistics(TypedDict):
-    """Statistics of an evaluation's scores, ready for JSON."""
+    """Statistics of an evaluation's scores, as JSON values."""
 
     episodes: int
     mean: float
-    standard_error: float | None  # of the mean; None for a single episode
+    standard_error: float | None  # standard error of the mean; None for a single episode
     median: float
     min: float
     max: float
-    human_normalised: float | None  # None where no scores of the game are published
+    human_normalised: float | None  # None if no scores for the game are published
     cut_by_frame_cap: int
     mean_length_steps: float
 
 
 class ProtocolDescription(TypedDict):
-    """What a score depends on beside the agent, ready for JSON."""
+    """Everything besides the agent that a score depends on, as JSON values."""
 
     name: str
-    environment: dict[str, Any]  # settings of the environment by name
+    environment: dict[str, Any]  # settings of the environment, by name
     frame_cap: int
     actions: list[str]
     epsilon: float
@@ -51,7 +51,7 @@ class ProtocolDescription(TypedDict):
 
 
 class EvaluationNumbers(TypedDict):
-    """A whole evaluation, ready for JSON."""
+    """A whole evaluation, as JSON values."""
 
     game: str
     rom: str | None
@@ -62,17 +62,17 @@ class EvaluationNumbers(TypedDict):
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode, complete enough to be played again."""
+    """One episode, with the data to replay it exactly."""
 
     seed: int
-    actions: NDArray[np.uint8]  # (T,) executed, one for each agent step
+    actions: NDArray[np.uint8]  # (T,) executed actions, one for each agent step
     score: float  # sum of raw rewards
     frames: int  # emulator frames
-    truncated: bool  # cut by the frame cap
-    environment: int
+    truncated: bool  # whether the frame cap ended it
+    environment: int  # index of the environment
 
     def to_json(self) -> EpisodeNumbers:
-        """Returns the episode in plain numbers, without its actions."""
+        """Returns the episode without its actions, as JSON values."""
         return {
             "seed": self.seed,
             "environment": self.environment,
@@ -85,7 +85,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The episodes of an evaluation and the protocol under which they were played."""
+    """The episodes of an evaluation, and the protocol under which they were played."""
 
     config: Config
     episodes: list[Episode]
@@ -94,7 +94,7 @@ class Evaluation:
     action_names: tuple[str, ...]
 
     def statistics(self) -> ScoreStatistics:
-        """Returns statistics of the scores as plain numbers."""
+        """Returns statistics of the scores, as JSON values."""
         scores = [episode.score for episode in self.episodes]
         mean = statistics.fmean(scores)
         standard_error = None
@@ -114,7 +114,7 @@ class Evaluation:
         }
 
     def protocol(self) -> ProtocolDescription:
-        """Returns everything that the score depends on beside the agent."""
+        """Returns everything besides the agent that the score depends on."""
         return {
             "name": self.config.protocol,
             "environment": played_environment(self.config.environment),
@@ -126,7 +126,7 @@ class Evaluation:
         }
 
     def to_json(self) -> EvaluationNumbers:
-        """Returns the whole result as plain numbers and texts."""
+        """Returns the whole result as JSON values."""
         return {
             "game": self.config.game,
             "rom": self.config.rom,
@@ -137,17 +137,20 @@ class Evaluation:
 
     @property
     def environments(self) -> int:
-        """Number of games that were played side by side."""
+        """Number of environments that were played in parallel."""
         return len({episode.environment for episode in self.episodes})
 
     def representative(self) -> Episode:
-        """Returns the episode of median score (the lower one of two), neither luck nor bad luck."""
+        """Returns the episode with the median score, which shows neither good nor bad luck.
+
+        Of two middle episodes it is the one with the lower score.
+        """
         return self.ranked()["median"]
 
     def ranked(self) -> dict[Rank, Episode]:
-        """Returns the episodes of median, best and worst score.
+        """Returns the episodes with the median, best and worst score.
 
-        The best or the worst is missing where it is the median one.
+        The best or the worst is omitted if it is also the median.
         """
         ordered = sorted(self.episodes, key=lambda episode: episode.score)
         middle = (len(ordered) - 1) // 2
@@ -160,8 +163,8 @@ class Evaluation:
 
 
 def played_environment(settings: EnvironmentSettings) -> dict[str, Any]:
-    """Returns the settings that an evaluation's score depends on, by name.
+    """Returns the environment settings that an evaluation's score depends on, by name.
 
-    The others are of training only: an evaluation has a frame cap of its own.
+    The others apply to training only. An evaluation has its own frame cap.
     """
     return settings.model_dump(exclude={"life_loss_ends_future", "frame_cap"})

@@ -1,1 +1,1 @@
-"""Reading and writing files: whole or not at all, never through a link, damaged ones too."""
+"""Reads files safely, and writes files atomically and never through links."""

@@ -1,9 +1,9 @@
-"""Files that are written: as a whole or not at all, and never through a link to somewhere else.
+"""Writes files atomically, and never through a link to another place.
 
-A run directory may be a link, and what lies in it may not: nobody who links a file expects that a
-run writes, truncates or deletes what the link leads to. A hard link, as ``cp -al`` makes it for a
-backup, is another name of the same file. So a file with several names is replaced by a copy of its
-own before anything is appended to it or cut off.
+A run directory itself may be a link, but nothing in it may be one. A user who links a file does not
+expect a run to write, truncate or delete its target. Backups made with ``cp -al`` share files
+through hard links. A file with several hard links is therefore copied before it is appended to or
+truncated.
 """
 
 import errno
@@ -21,13 +21,13 @@ TEMPORARY = ".writing-"
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that whoever reads it at any time finds the old content or the new one.
+    """Writes a file atomically: a reader finds either the old content or the new content.
 
-    That holds for whatever interrupts this, too. The file is on the disk when this returns. Where
-    the path is a link, the link is replaced, and what it leads to stays as it is.
+    This holds for interruptions too. When the function returns, the file is on disk. A link at the
+    path is replaced, and its target stays unchanged.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: Writing failed. No temporary file remains.
     """
     with replacing(path) as file:
         file.write(content)
@@ -35,10 +35,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file that takes the place of another when the context ends, as ``write_whole`` does.
+    """Context that yields a new file, which replaces the file at the path when the context ends.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: Writing failed. No temporary file remains.
     """
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
@@ -54,10 +54,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def create(path: Path) -> BinaryIO:
-    """Opens a new file for writing; a file or link that has its name is deleted first.
+    """Opens a new file for writing, after deleting a file or link at the path.
 
     Raises:
-        OSError: it cannot be made, or a directory has its name.
+        OSError: The file cannot be created, or the path is a directory.
     """
     path.unlink(missing_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -65,17 +65,17 @@ def create(path: Path) -> BinaryIO:
 
 
 def open_own(path: Path, create: bool = False) -> BinaryIO:
-    """Opens a file to append to it or to cut it.
+    """Opens a file for appending or truncating.
 
-    One with several names is replaced by a copy of its own first.
+    A file with several hard links is replaced by a copy first.
 
     Args:
-        path: of the file.
-        create: whether it is made where it is missing.
+        path: The file.
+        create: Whether to create the file if it is missing.
 
     Raises:
-        UserError: it is a link.
-        OSError: it cannot be opened, or is not a regular file.
+        UserError: The path is a link.
+        OSError: The file cannot be opened, or is not a regular file.
     """
     check_no_link(path)
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -86,7 +86,7 @@ def open_own(path: Path, create: bool = False) -> BinaryIO:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if status.st_nlink <= 1:
             return os.fdopen(descriptor, "r+b")
         with os.fdopen(descriptor, "rb") as shared, replacing(path) as own:
@@ -94,26 +94,26 @@ def open_own(path: Path, create: bool = False) -> BinaryIO:
 
 
 def has_several_names(file: BinaryIO) -> bool:
-    """Returns whether an open file has another name, which would see what is appended."""
+    """Returns whether an open file has another hard link, whose content would change with it."""
     return os.fstat(file.fileno()).st_nlink > 1
 
 
 def check_no_link(path: Path) -> None:
-    """Raises a UserError where something that a run writes is a symbolic link."""
+    """Raises a UserError if a path that a run writes to is a symbolic link."""
     if path.is_symlink():
         advice = "link the whole run directory instead"
         raise UserError(f"'{path}' is a link, and a run writes nothing through links: {advice}")
 
 
 def check_there(directory: Path) -> None:
-    """Raises a UserError where a run's directory is missing; it is not made again."""
+    """Raises a UserError if the directory of a running run has been deleted."""
     if not directory.is_dir():
-        nowhere = "there is nowhere to save it any more"
-        raise UserError(f"'{directory}' has been deleted while the run went on: {nowhere}")
+        nowhere = "the run can no longer be saved"
+        raise UserError(f"'{directory}' was deleted during the run: {nowhere}")
 
 
 def remove(path: Path) -> None:
-    """Deletes a file, a link, or a directory with its content; what links lead to stays."""
+    """Deletes a file, a link, or a directory with its content, but never the target of a link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -121,7 +121,7 @@ def remove(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Writes a file or a directory through to the disk before this returns."""
+    """Flushes a file or a directory to disk, and returns when that is done."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The reader of CSV files, which tolerates what spreadsheets and power cuts leave behind."""
+"""Reads CSV files, including those that a spreadsheet has saved or a power cut has truncated."""
 
 import csv
 import math
@@ -12,26 +12,25 @@ from numpy.typing import NDArray
 from atari_dqn.errors import UserError, nearest
 from atari_dqn.files.reading import check_encoding, open_file, read_bytes
 
-# Logs of a hundred million agent steps are smaller.
+# Larger than the logs of a hundred million agent steps, in bytes.
 LARGEST_LOG = 2 * 2**30
-# More than the longest row that a run writes.
+# Longer than any row that a run writes.
 LAST_BYTES = 65_536
 MARK = "\ufeff"
 
 
 def read_columns(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
-    """Returns columns of a CSV file as numbers, (len(names), rows).
+    """Returns columns of a CSV file as an array (len(names), rows).
 
-    Left out are rows without a finite number in each of these columns, rows with more or fewer
-    cells than the header, and a last row without its line's end, which is still being written or
-    was cut off. Without a file there are no rows.
+    A row is skipped if a cell in these columns is not a finite number, or if the row is not as wide
+    as the header. A last row without a line end is incomplete, and skipped as well.
 
     Args:
-        path: of the file.
-        names: of the columns.
+        path: The file. If it does not exist, the array has no rows.
+        names: The columns.
 
     Raises:
-        UserError: the file cannot be read, or lacks a column.
+        UserError: The file cannot be read, or lacks a column.
     """
     empty = np.empty((len(names), 0))
     if not os.path.lexists(path):
@@ -50,13 +49,12 @@ def read_columns(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
 
 
 def last_row(path: Path) -> dict[str, float]:
-    """Returns the numbers of the last whole row of a CSV file by their columns; empty without one.
+    """Returns the numbers in the last complete row of a CSV file, by column; empty without a row.
 
-    Only the beginning and the end of the file are read, since this is called again and again while
-    runs go on.
+    It reads only the beginning and the end of the file, since it is called often during a run.
 
     Raises:
-        UserError: the file is there and cannot be read.
+        UserError: The file exists and cannot be read.
     """
     if not os.path.lexists(path):
         return {}
@@ -78,7 +76,7 @@ def last_row(path: Path) -> dict[str, float]:
 
 
 def _lines(path: Path, content: bytes) -> list[str]:
-    """Returns the whole lines, without their ends and without zero bytes."""
+    """Returns the complete lines, without line ends and zero bytes."""
     check_encoding(path, content)
     text = content.decode("utf-8", errors="replace")
     text = text.removeprefix(MARK).replace("\0", "")
@@ -86,32 +84,32 @@ def _lines(path: Path, content: bytes) -> list[str]:
 
 
 def _rows(lines: Sequence[str]) -> Iterator[list[str]]:
-    """Yields the cells of each line that has any; a quote without an end spoils only its line."""
+    """Yields the cells of each nonempty line. An unclosed quote affects only its own line."""
     for line in lines:
         if '"' in line:
             try:
                 yield next(csv.reader([line]), [])
-            except csv.Error:  # a cell is larger than the module allows
+            except csv.Error:  # a cell exceeds the size limit of the csv module
                 continue
         elif line:
             yield line.split(",")
 
 
 def _indices(path: Path, header: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Returns the indices of columns in a header; raises a UserError for one that is missing."""
+    """Returns the indices of columns in a header; raises a UserError if one is missing."""
     missing = [name for name in names if name not in header]
     if not missing:
         return [header.index(name) for name in names]
-    expected = f"wanted are columns named {', '.join(names)}, with commas between them"
+    expected = f"expected columns named {', '.join(names)}, separated by commas"
     if len(header) == 1 and ";" in header[0]:
-        reason = "has semicolons between its columns, as some spreadsheets save it"
+        reason = "separates its columns with semicolons, as some spreadsheets do"
     else:
         reason = f"has no column '{missing[0]}'{nearest(missing[0], header)}"
     raise UserError(f"'{path}' {reason}: {expected}")
 
 
 def _numbers(row: Sequence[str], indices: Sequence[int], width: int) -> list[float] | None:
-    """Returns the numbers in some cells of a row; None if one of them is not a finite number."""
+    """Returns the numbers in the given cells of a row, or None if one is not a finite number."""
     if len(row) != width:
         return None
     numbers = []

@@ -1,7 +1,7 @@
-"""Files that are read: whatever is wrong with one is a UserError of one line that names it.
+"""Reads files, and reports every problem as a UserError of one line that names the file.
 
-A path may lead anywhere, and a file may come from anybody. So nothing here waits for a pipe, reads
-without an end, or trusts that text is text.
+A path may point anywhere, and a file may come from anybody. Therefore these functions never wait
+for a pipe, limit the bytes that they read, and check the encoding.
 """
 
 import codecs
@@ -15,9 +15,10 @@ from typing import Any
 
 from atari_dqn.errors import UserError
 
-# Far more than any text that a run, a recipe or a recording has.
+# In bytes, far above the size of any text of a run, a recipe or a recording.
 LARGEST_TEXT = 64 * 2**20
-# Whole numbers of more digits are in no file of ours, and are slow to read and impossible to print.
+# No file of this package has longer integers. Python is slow to parse very long ones, and refuses
+# to print them.
 MOST_DIGITS = 100
 
 _KINDS = (
@@ -27,7 +28,7 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-# UTF-32 first: its little-endian mark begins as that of UTF-16 does.
+# UTF-32 comes first, because its little-endian mark begins with the mark of UTF-16.
 _OTHER_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -37,17 +38,17 @@ _OTHER_MARKS = (
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Opens a regular file for reading, and never waits for it.
+    """Opens a regular file for reading, without blocking.
 
     Raises:
-        UserError: it is missing, something else than a file, or not to be read.
+        UserError: The file is missing, is not a regular file, or cannot be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
-    except ValueError:  # a name with a zero byte, or one that no file system can hold
-        raise UserError(f"{str(path)!r} is no name of a file") from None
+    except ValueError:  # the name contains a zero byte, or cannot be encoded
+        raise UserError(f"{str(path)!r} is not a valid file name") from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -60,17 +61,17 @@ def read_bytes(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
     """Returns the content of a file.
 
     Args:
-        path: of the file.
-        at_most: bytes that it may have.
+        path: The file.
+        at_most: Largest allowed size in bytes.
 
     Raises:
-        UserError: it cannot be read, or is larger.
+        UserError: The file cannot be read, or is too large.
     """
     with open_file(path) as file:
         try:
             if os.fstat(file.fileno()).st_size > at_most:
                 raise _too_large(path, at_most)
-            # Some files, such as those of /proc, have more in them than they say.
+            # Some files, such as those in /proc, contain more bytes than their size says.
             content = file.read(at_most + 1)
         except OSError as error:
             raise _unreadable(path, error.strerror or str(error)) from None
@@ -80,14 +81,14 @@ def read_bytes(path: Path, at_most: int = LARGEST_TEXT) -> bytes:
 
 
 def read_text(path: Path, at_most: int = LARGEST_TEXT) -> str:
-    """Returns the text of a file in UTF-8, without the mark that some programs begin it with.
+    """Returns the text of a UTF-8 file, without a byte order mark.
 
     Args:
-        path: of the file.
-        at_most: bytes that it may have.
+        path: The file.
+        at_most: Largest allowed size in bytes.
 
     Raises:
-        UserError: it cannot be read, is larger, or is in another encoding.
+        UserError: The file cannot be read, is too large, or has another encoding.
     """
     content = read_bytes(path, at_most)
     check_encoding(path, content)
@@ -99,7 +100,7 @@ def read_text(path: Path, at_most: int = LARGEST_TEXT) -> str:
 
 
 def check_encoding(path: Path, content: bytes) -> None:
-    """Raises a UserError where a file begins with the mark of UTF-16 or UTF-32."""
+    """Raises a UserError if a file begins with the byte order mark of UTF-16 or UTF-32."""
     for mark, name in _OTHER_MARKS:
         if content.startswith(mark):
             advice = ""
@@ -112,37 +113,37 @@ def read_toml(path: Path, at_most: int = LARGEST_TEXT) -> dict[str, Any]:
     """Returns the tables of a TOML file.
 
     Raises:
-        UserError: it cannot be read, or is no valid TOML.
+        UserError: The file cannot be read, or is not valid TOML.
     """
     text = read_text(path, at_most)
     try:
         tables = tomllib.loads(text)
         check_numbers(tables)
     except ValueError as error:
-        raise UserError(f"{path} is no valid TOML: {_first_line(error)}") from None
+        raise UserError(f"{path} is not valid TOML: {_first_line(error)}") from None
     except RecursionError:
-        raise UserError(f"{path} is no valid TOML: it is nested too deeply") from None
+        raise UserError(f"{path} is not valid TOML: it is nested too deeply") from None
     return tables
 
 
 def read_json(path: Path, at_most: int = LARGEST_TEXT) -> Any:
-    """Returns what a JSON file holds; of a name that is there twice, the last counts.
+    """Returns the content of a JSON file. If a name occurs twice, the last value counts.
 
     Raises:
-        UserError: it cannot be read, or is no valid JSON.
+        UserError: The file cannot be read, or is not valid JSON.
     """
     text = read_text(path, at_most)
     try:
         return parse_json(text)
     except ValueError as error:
-        raise UserError(f"'{path}' is no valid JSON: {_first_line(error)}") from None
+        raise UserError(f"'{path}' is not valid JSON: {_first_line(error)}") from None
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Returns what JSON text holds.
+    """Returns the content of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, holds a number of too many digits, or is nested too deeply.
+        ValueError: It is not JSON, contains a number with too many digits, or is nested too deeply.
     """
     try:
         return json.loads(text, parse_int=_whole_number)
@@ -157,7 +158,10 @@ def _whole_number(text: str) -> int:
 
 
 def check_numbers(tables: dict[str, Any]) -> None:
-    """Raises a ValueError for whole numbers of too many digits, which TOML can have in base 16."""
+    """Raises a ValueError for integers with too many digits.
+
+    TOML allows hexadecimal integers, which Python parses at any length.
+    """
     waiting: list[Any] = [tables]
     while waiting:
         value = waiting.pop()

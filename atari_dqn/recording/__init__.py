@@ -1,1 +1,1 @@
-"""Episodes as GIF, MP4 and JSON, and pictures of what the agent expects."""
+"""Records episodes as GIF, MP4 and JSON, with the agent's Q-values drawn on request."""

@@ -1,4 +1,4 @@
-"""Annotated recordings: the game's screen, what the network sees, and what it expects."""
+"""Annotated recordings: the game's screen, the network's input, and its Q-values."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -35,25 +35,25 @@ from atari_dqn.recording.drawing import (
 from atari_dqn.recording.explanation import Explainer, Explanation, Survey
 from atari_dqn.recording.render import Screen, Show, replay_screens, scaled, usual_scale
 
-# Pixels.
+# In pixels.
 MARGIN = 12
 PANEL_WIDTH = 356
-LEAST_HEIGHT = 420  # of screen and panel
+LEAST_HEIGHT = 420  # smallest height of screen and panel
 STRIP_HEIGHT = 100
 REWARD_HEIGHT = 18
 FRAME_GAP = 6
-TALL = 500  # a panel that has room for frames of twice their size
+TALL = 500  # height above which a panel has room for two rows of frames
 LOWEST_ROW = 12
 HIGHEST_ROW = 54
-ROW_OF_MEDIUM = 18  # the lowest row in which letters of medium size have room
+ROW_OF_MEDIUM = 18  # smallest row height for text of medium size
 LABEL_HEIGHT = 18
 TICK_HEIGHT = 14
-TICK_ROOM = 30  # between two ticks that are not to touch
+TICK_ROOM = 30  # smallest distance between two tick labels
 
 STRIP_SECONDS = 10
 DENSITY_POINTS = 90
-MOST_NUMBERS = 12  # of a vector
-VECTOR_DIMENSIONS = 2  # of an observation (stack, n)
+MOST_NUMBERS = 12  # numbers of a vector that are drawn
+VECTOR_DIMENSIONS = 2  # number of axes of an observation (stack, n)
 
 LABEL = Style(SMALL, FAINT)
 TICK = Style(SMALL, FAINT, "mt")
@@ -71,11 +71,11 @@ class Layout(NamedTuple):
 
 
 def annotate(agent: Agent, scale: int | None = None) -> Show:
-    """Returns a way to show an episode with what an agent expects in it.
+    """Returns a function that draws an episode together with an agent's predictions.
 
     Args:
-        agent: that played.
-        scale: of the game's screen; None: 2, or 1 for large ones.
+        agent: The agent that played.
+        scale: Scale of the game's screen. None means ``usual_scale``.
     """
     explainer = Explainer(agent)
 
@@ -91,17 +91,17 @@ def annotate(agent: Agent, scale: int | None = None) -> Show:
 
 
 class View:
-    """Draws the moments of one episode; its scales and boxes stay as they are throughout.
+    """Draws the steps of one episode. Scales and layout are the same throughout.
 
-    Beside the game's own colours there are less than 60, so that a GIF shows an Atari game as it
-    is.
+    It uses fewer than 60 colors besides those of the game, so a GIF of an Atari game has exact
+    colors.
 
     Args:
-        explainer: asks the agent.
-        survey: of the whole episode, for the scales.
-        game: for names and time.
-        first: its first screen.
-        scale: of the screens; None: 2, or 1 for large ones.
+        explainer: Computes the agent's predictions.
+        survey: Predictions for the whole episode, which determine the scales.
+        game: Provides action names and frame rate.
+        first: The first screen of the episode.
+        scale: Scale of the screens. None means ``usual_scale``.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class View:
         self._strip = Strip(survey.values.max(axis=1), self._layout.strip, game.screens_per_second)
 
     def draw(self, step: int, screen: Screen) -> NDArray[np.uint8]:
-        """Returns the picture (rows, columns, 3) of one moment."""
+        """Returns the picture (rows, columns, 3) of one step."""
         picture = Image.new("RGB", (self._layout.width, self._layout.height), drawing.BACKGROUND)
         top = self._draw_header(picture, step, screen)
         panel = self._layout.panel._replace(top=top)
@@ -135,7 +135,7 @@ class View:
         return image
 
     def _draw_header(self, picture: Image.Image, step: int, screen: Screen) -> int:
-        """Draws score, lives, step and action; returns where the rest of the panel begins."""
+        """Draws score, lives, step and action, and returns the top of the rest of the panel."""
         left, top, _, _ = self._layout.panel
         last = len(self._survey.values) - 1
         self._draw_figure(picture, left, "score", f"{screen.score:g}")
@@ -154,7 +154,7 @@ class View:
         text(picture, (left, top + 14), number, Style(LARGE, WHITE))
 
     def _draw_action_taken(self, picture: Image.Image, action: int, is_best: bool) -> None:
-        """Draws the name of an action, with a mark that distinguishes the best one."""
+        """Draws the name of an action, with a mark that tells whether it is the best one."""
         right = self._layout.panel.right
         top = self._layout.panel.top
         label = "action: the best one" if is_best else "action: not the best"
@@ -170,7 +170,7 @@ class View:
         count = len(self._names)
         label = "Q-value"
         if self._explainer.distributional:
-            label = "distribution of the return, and its mean, the Q-value,"
+            label = "return distribution and Q-value (its mean)"
         text(picture, (box.left, box.top), f"{label} of each action", LABEL)
         top = box.top + LABEL_HEIGHT
         height = (box.bottom - top - TICK_HEIGHT) // count
@@ -196,14 +196,14 @@ class View:
         _draw_ticks(picture, axis, top, top + count * height)
 
     def _densities(self, observation: NDArray[Any], axis: Axis) -> NDArray[np.float32] | None:
-        """Returns densities (A, points) along an axis; None for an agent that knows only means."""
+        """Returns densities (A, points) along an axis, or None if the agent predicts only means."""
         if not self._explainer.distributional:
             return None
         return densities(self._explainer(observation[np.newaxis]), axis)
 
 
 class ActionRow(NamedTuple):
-    """What the panel shows of one action."""
+    """The row of one action in the panel."""
 
     box: Box
     value: float  # Q-value
@@ -212,26 +212,26 @@ class ActionRow(NamedTuple):
 
     @property
     def colour(self) -> Rgb:
-        """Colour of the bar or the distribution."""
+        """Color of the bar or the distribution."""
         if self.is_best:
             return BLUE
         return ORANGE if self.is_taken else BAR
 
 
 class Moment(NamedTuple):
-    """What the strip shows of one step."""
+    """The data of one step in the strip."""
 
     value: float  # the highest Q-value
     reward: float
 
 
 class Strip:
-    """Draws the highest Q-value and the rewards of the last seconds, the present at the right.
+    """Draws the highest Q-value and the rewards of the last seconds, the newest at the right.
 
     Args:
-        values: (T + 1,) highest Q-value in each moment of the episode.
-        box: where to draw.
-        rate: screens per second.
+        values: (T + 1,) Highest Q-value at each step of the episode.
+        box: The area to draw in.
+        rate: Screens per second.
     """
 
     def __init__(self, values: NDArray[np.float32], box: Box, rate: float) -> None:
@@ -242,10 +242,10 @@ class Strip:
         lowest = box.bottom - REWARD_HEIGHT - 6
         self._axis = Axis.around(float(values.min()), float(values.max()), lowest, box.top + 26)
         self._past: deque[Moment] = deque()  # the newest last
-        self._step_width = 0  # pixels; known from the first screen on
+        self._step_width = 0  # pixels of a step, computed at the first screen
 
     def draw(self, picture: Image.Image, step: int, screen: Screen) -> None:
-        """Draws the strip of one moment; the moments are drawn in their order."""
+        """Draws the strip at one step. Steps must be drawn in order."""
         room = self._box.right - self._begin
         if not self._step_width:
             steps_shown = STRIP_SECONDS * self._rate / screen.frames
@@ -277,7 +277,7 @@ class Strip:
         ImageDraw.Draw(picture).line(points, fill=WHITE, width=2)
 
     def _draw_rewards(self, picture: Image.Image) -> None:
-        """Draws a line for each reward, and its number where it has room."""
+        """Draws a line for each reward, and its number if there is room."""
         draw = ImageDraw.Draw(picture)
         bottom = self._box.bottom
         free_from = self._begin
@@ -292,15 +292,15 @@ class Strip:
             free_from = x + 2
 
     def _columns(self) -> list[int]:
-        """Returns the x coordinate of each moment, the present at the right."""
+        """Returns the x coordinate of each past step, the newest at the right."""
         last = self._box.right - 1
         return [last - self._step_width * back for back in reversed(range(len(self._past)))]
 
 
 def lay_out(rows: int, columns: int) -> Layout:
-    """Returns boxes for a screen of this size, a panel at its right and a strip below.
+    """Returns the layout of a screen of this size, a panel to its right, and a strip below.
 
-    The sizes are even, as films need them.
+    Width and height are even, as MP4 requires.
     """
     height = max(rows, LEAST_HEIGHT)
     left = MARGIN
@@ -321,15 +321,16 @@ def lay_out(rows: int, columns: int) -> Layout:
 def densities(explained: Explanation, axis: Axis) -> NDArray[np.float32]:
     """Returns densities of the first observation's returns along an axis.
 
-    Each return is spread a little (a Gaussian of a fortieth of the axis, or of the distance of the
-    atoms if that is more), so that a few samples look like the distribution that they stand for.
+    Each return is smoothed with a Gaussian, so that a few samples look like a distribution. Its
+    standard deviation is 1/40 of the axis, or 0.7 times the median gap between returns if that is
+    larger.
 
     Args:
-        explained: of one observation or more.
-        axis: the range of returns.
+        explained: Predictions for at least one observation.
+        axis: The range of returns.
 
     Returns:
-        Densities (A, points), 1 at the highest point of all.
+        Densities (A, points), scaled to a maximum of 1.
     """
     returns = explained.returns[0]
     probabilities = explained.probabilities[0]
@@ -346,7 +347,7 @@ def _even(size: int) -> int:
 
 
 def _draw_observation(picture: Image.Image, observation: NDArray[Any], box: Box) -> int:
-    """Draws what the network sees; returns where the rest of the panel begins."""
+    """Draws the observation, and returns the top of the rest of the panel."""
     if observation.ndim == VECTOR_DIMENSIONS:
         return _draw_numbers(picture, observation[-1], box)
     stack, rows, columns = observation.shape
@@ -355,7 +356,7 @@ def _draw_observation(picture: Image.Image, observation: NDArray[Any], box: Box)
     lines = 2 if stack % 2 == 0 and box.bottom - box.top > TALL else 1
     across = stack // lines
     room = (box.right - box.left - FRAME_GAP * (across - 1)) // across
-    width = columns * (room // columns) or room  # whole pixels, if they have room
+    width = columns * (room // columns) or room  # an integer scale if there is room
     height = round(width * rows / columns)
     method = cv2.INTER_NEAREST if width >= columns else cv2.INTER_AREA
     for index, frame in enumerate(observation):
@@ -367,9 +368,9 @@ def _draw_observation(picture: Image.Image, observation: NDArray[Any], box: Box)
 
 
 def _draw_numbers(picture: Image.Image, vector: NDArray[np.float32], box: Box) -> int:
-    """Draws the numbers of a vector; returns where the rest of the panel begins.
+    """Draws the numbers of a vector, and returns the top of the rest of the panel.
 
-    Each has a bar from the middle: to the right for positive ones.
+    Each number has a bar that starts in the middle and points to the right if it is positive.
     """
     numbers = vector[:MOST_NUMBERS]
     draw = ImageDraw.Draw(picture)
@@ -406,7 +407,7 @@ def _draw_row_words(
 
 
 def _draw_bar(picture: Image.Image, axis: Axis, box: Box, value: float, colour: Rgb) -> None:
-    """Draws a bar from 0, or the end of the axis that is next to it, to the value."""
+    """Draws a bar from 0, or from the nearest end of the axis, to the value."""
     first, last = sorted((axis.pixel(0.0), axis.pixel(value)))
     inset = max((box.bottom - box.top) // 4, 2)
     corners = (first, box.top + inset - 1, last, box.bottom - 1 - inset)
@@ -431,7 +432,7 @@ def _draw_density(
 
 
 def _draw_ticks(picture: Image.Image, axis: Axis, top: int, bottom: int) -> None:
-    """Draws the numbers at both ends of an axis, and 0 where it is on it."""
+    """Draws the numbers at both ends of an axis, and 0 if it lies between them."""
     y = bottom + 2
     zero = axis.pixel(0.0)
     if axis.low < 0 < axis.high:

@@ -1,4 +1,4 @@
-"""What pictures with words are drawn with: few colours, one font, and fixed axes."""
+"""Drawing tools for annotated pictures: a few colors, one font, and fixed axes."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from atari_dqn.backend.opencv import cv2
 
 Rgb = tuple[int, int, int]
 
-# Every part of a colour is a multiple of this, which leaves 52 grays: with the 128 colours of an
-# Atari screen they fit into the palette of a GIF, and no eye tells them from 256. Words are white
-# or gray on gray, so that their edges are gray too.
+# Each of red, green and blue is a multiple of this, which leaves 52 grays. Together with the 128
+# colors of an Atari screen they fit into the palette of a GIF, and they look like 256 grays. Text
+# is white or gray on gray, so that its edges are gray too.
 COLOUR_STEP = 5
 BACKGROUND: Rgb = (20, 20, 20)
 TRACK: Rgb = (40, 40, 40)
@@ -26,20 +26,20 @@ ORANGE: Rgb = (250, 150, 50)
 GREEN: Rgb = (70, 200, 110)
 RED: Rgb = (240, 80, 80)
 
-# Heights of letters in pixels.
+# Font sizes in pixels.
 SMALL = 12
 MEDIUM = 14
 LARGE = 20
-# Of numbers whose magnitude is below a limit; larger ones have none.
+# Decimal places of numbers below a limit. Larger numbers have none.
 DECIMALS = {10: 3, 100: 2}
-FINER = 4  # times, before letters are reduced: so they stand where they should
+FINER = 4  # text is drawn this many times larger, then reduced, which places letters exactly
 
 
 class Style(NamedTuple):
-    """How words are written.
+    """The style of a text: size, color and anchor.
 
-    The anchor is the point of the words that comes to a given point of the picture: l, m or r
-    (left, middle, right), then t, m or b (top, ...).
+    The anchor says which point of the text is placed at the given point of the picture: l, m or r
+    (left, middle, right), then t, m or b (top, middle, bottom).
     """
 
     size: int
@@ -48,7 +48,7 @@ class Style(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels; right and bottom are outside of it."""
+    """A rectangle in pixels, without its right column and bottom row."""
 
     left: int
     top: int
@@ -57,7 +57,7 @@ class Box(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """A range of numbers and the pixels that it is drawn on."""
+    """A range of numbers, and the range of pixels on which it is drawn."""
 
     low: float
     high: float
@@ -66,12 +66,12 @@ class Axis(NamedTuple):
 
     @classmethod
     def around(cls, low: float, high: float, first: int, last: int) -> "Axis":
-        """Returns an axis with a little room on both sides of what it has to show."""
+        """Returns an axis for the numbers from low to high, with a margin on both sides."""
         room = 0.05 * (high - low) or 0.5
         return cls(low - room, high + room, first, last)
 
     def pixel(self, value: float) -> int:
-        """Returns the pixel of a number; numbers beyond the ends are drawn at the ends.
+        """Returns the pixel of a number. Numbers outside of the range are drawn at its ends.
 
         >>> [Axis(-1.0, 1.0, 100, 0).pixel(value) for value in (-1, 0, 7)]
         [100, 50, 0]
@@ -81,7 +81,7 @@ class Axis(NamedTuple):
 
 
 def text(picture: Image.Image, point: tuple[int, int], words: str, style: Style) -> int:
-    """Writes words at a point of a picture, and returns their width in pixels."""
+    """Draws text at a point of a picture, and returns its width in pixels."""
     letters = _letters(words, style.size)
     x, y = point
     left = x - letters.width * "lmr".index(style.anchor[0]) // 2
@@ -91,13 +91,13 @@ def text(picture: Image.Image, point: tuple[int, int], words: str, style: Style)
 
 
 def width(words: str, size: int) -> int:
-    """Returns the width of words in pixels."""
+    """Returns the width of a text in pixels."""
     return _letters(words, size).width
 
 
 @lru_cache(maxsize=4096)
 def _letters(words: str, size: int) -> Image.Image:
-    """Returns how much of each pixel words cover, drawn large in Pillow's own font and reduced."""
+    """Returns the coverage of each pixel by a text in Pillow's own font."""
     large = ImageFont.load_default(size * FINER)
     wide = -(-round(large.getlength(words)) // FINER)
     image = Image.new("L", (max(wide, 1) * FINER, round(size * 1.3) * FINER))
@@ -118,7 +118,7 @@ def number(value: float) -> str:
 
 
 def with_few_colours(picture: Image.Image) -> NDArray[np.uint8]:
-    """Returns a picture as (rows, columns, 3), its numbers multiples of ``COLOUR_STEP``."""
+    """Returns a picture as an array (rows, columns, 3) of multiples of ``COLOUR_STEP``."""
     steps = np.arange(256) / COLOUR_STEP
     table = (np.rint(steps) * COLOUR_STEP).astype(np.uint8)
     return np.asarray(cv2.LUT(np.asarray(picture), table), np.uint8)

@@ -1,8 +1,8 @@
-"""The JSON beside recordings and of evaluations: one schema for writing and reading.
+"""The JSON files of recordings and evaluations, with one schema for writing and reading.
 
-Anybody may have written such a file. ``parse`` reads what the page and the report show, also of
-files that an older or a newer version wrote; ``read_episode`` reads all that it takes to play an
-episode again, and refuses every field that it does not know.
+Such a file may come from anybody. ``parse`` reads what the gallery and the report show, and ignores
+unknown fields, so that it accepts files of other versions. ``read_episode`` reads everything that a
+replay of the episode needs, and refuses unknown fields.
 """
 
 import json
@@ -41,7 +41,7 @@ from atari_dqn.games.ids import identify
 
 FORMAT: Literal[1] = 1
 LARGEST_FILE = 32 * 2**20
-# An episode of 108,000 emulator frames, each with a choice of its own, stays far below.
+# In bytes, far above the size of an episode with an action for each of 108,000 emulator frames.
 LARGEST_EPISODE = 16_000_000
 LONGEST_TEXT = 300
 
@@ -58,12 +58,12 @@ CheckpointPath = Annotated[str, StringConstraints(max_length=1000)]
 Count32 = Annotated[int, Field(ge=0, lt=2**31)]
 Name = Annotated[str, StringConstraints(max_length=4096)]
 
-# For an episode that is played again: no other fields, and no numbers written as texts.
+# For an episode to replay: no unknown fields, and no strings in place of numbers.
 EXACT = ConfigDict(extra="forbid", strict=True)
 
 
 class Origin(NamedTuple):
-    """Where an episode or an evaluation comes from."""
+    """The origin of an episode or an evaluation."""
 
     source: Source
     run: str  # name of the run directory
@@ -76,15 +76,15 @@ RANDOM_PLAY = Origin("random", "random", None, None, 0)
 
 
 def _plain_name(name: str) -> str:
-    """Returns a file's name alone: nothing that leads to another folder, drive or host."""
+    """Returns a file name after checking that it cannot lead to another folder, drive or host."""
     is_name = PurePosixPath(name).name == name and not name.startswith(".")
     if not is_name or not name.isprintable() or set(name) & set('/\\:"'):
-        raise ValueError("no plain file name")
+        raise ValueError("not a plain file name")
     return name
 
 
 def _known_endings(files: object) -> object:
-    """Removes kinds of files that this version does not show."""
+    """Removes kinds of files that this version does not know."""
     if not isinstance(files, Mapping):
         return files
     return {ending: files[ending] for ending in ENDINGS if files.get(ending) is not None}
@@ -95,14 +95,14 @@ class _Part(BaseModel):
 
 
 class MediaFile(_Part):
-    """A GIF or an MP4 in the same folder, which a page may lead to."""
+    """A GIF or an MP4 in the same folder, which a page may link to."""
 
     name: Annotated[Text, AfterValidator(_plain_name)]
-    seconds: Seconds  # of game time that it shows
+    seconds: Seconds  # game time in the file
 
 
 class RecordedFile(MediaFile):
-    """A GIF or an MP4 under any name that a file can have; nothing is opened by it."""
+    """A GIF or an MP4 with any valid file name. No file is opened by this name."""
 
     model_config = EXACT
 
@@ -110,7 +110,7 @@ class RecordedFile(MediaFile):
 
 
 class Protocol(_Part):
-    """What a score depends on beside the agent."""
+    """Everything besides the agent that a score depends on."""
 
     name: Text
     environment: Mapping[str, JsonValue]
@@ -120,9 +120,9 @@ class Protocol(_Part):
     seed: int
 
     def conditions(self) -> dict[str, str]:
-        """Returns what must be the same for two scores to be comparable, as texts by name.
+        """Returns the conditions under which scores are comparable, as text by name.
 
-        The seed is not among them: with another one it is another sample of the same.
+        The seed is not one of them: a different seed gives another sample of the same score.
         """
         conditions = {
             "protocol": self.name,
@@ -136,7 +136,7 @@ class Protocol(_Part):
 
 
 class PlayedProtocol(Protocol):
-    """A protocol under which an episode can be played again."""
+    """A protocol under which an episode can be replayed."""
 
     model_config = EXACT
 
@@ -144,18 +144,18 @@ class PlayedProtocol(Protocol):
     frame_cap: Annotated[int, Field(ge=1, lt=2**31)]
     actions: Annotated[list[Name], Field(min_length=1, max_length=256)]
     seed: Annotated[int, Field(ge=0)]
-    environments: Count32  # that were played side by side
+    environments: Count32  # number of environments that were played in parallel
 
     def settings(self) -> EnvironmentSettings:
-        """Returns the settings of the environment; raises a ValidationError where they are none."""
+        """Returns the environment's settings; raises a ValidationError if they are not valid."""
         return EnvironmentSettings.model_validate(self.environment)
 
 
 class EpisodeSummary(_Part):
-    """One episode in numbers."""
+    """One episode without its actions."""
 
     seed: int
-    environment: JsonValue = None  # which of those that were played side by side
+    environment: JsonValue = None  # index of the environment
     score: Number
     steps: Count
     frames: Count
@@ -163,7 +163,7 @@ class EpisodeSummary(_Part):
 
 
 class PlayedEpisode(EpisodeSummary):
-    """An episode that can be played again, without its actions."""
+    """An episode that can be replayed, without its actions."""
 
     model_config = EXACT
 
@@ -174,7 +174,7 @@ class PlayedEpisode(EpisodeSummary):
 
 
 class Statistics(_Part):
-    """Scores of all episodes of an evaluation."""
+    """Statistics of the scores of an evaluation."""
 
     episodes: Count
     mean: Number
@@ -200,14 +200,14 @@ class _File(_Part):
 
 
 class EvaluationFile(_File):
-    """An evaluation, without its single episodes."""
+    """An evaluation, without its individual episodes."""
 
     kind: Literal["evaluation"]
     statistics: Statistics
 
 
 class RecordingFile(_File):
-    """A recording that can be watched."""
+    """A recording, with the fields that the gallery shows."""
 
     kind: Literal["recording"]
     rank: Rank | None
@@ -218,13 +218,13 @@ class RecordingFile(_File):
 
 
 class EpisodeFile(RecordingFile):
-    """A recording with all that it takes to play its episode again."""
+    """A recording, with everything that a replay of its episode needs."""
 
     model_config = EXACT
 
     kind: Literal["recording"] = "recording"
     format: Literal[1] = FORMAT
-    # What the page shows is shorter than what may be played.
+    # Longer texts are accepted here than in a recording for the gallery.
     game: Name
     rom: Name | None
     run: Name
@@ -242,12 +242,12 @@ class EpisodeFile(RecordingFile):
     @classmethod
     def _game_imports_nothing(cls, game: str) -> str:
         if ":" in game:
-            reason = "runs code of the module; it is accepted from nobody's file"
+            reason = "runs code of the module, so it is not accepted from a file"
             raise ValueError(f"an id of the form module:Env {reason}")
         return game
 
     def shows(self, other: "EpisodeFile") -> bool:
-        """Returns whether both are of the same episode, shown in the same way."""
+        """Returns whether both recordings show the same episode, both annotated or both not."""
         return (
             self.game == other.game
             and self.episode == other.episode
@@ -256,17 +256,18 @@ class EpisodeFile(RecordingFile):
         )
 
     def config(self) -> Config:
-        """Returns settings to play the episode under.
+        """Returns the settings under which to replay the episode.
 
         Raises:
-            UserError: the id means no game here, or its keyword arguments could mean anything.
+            UserError: The game is unknown here, or a keyword argument is neither a number nor a
+                plain word.
         """
         identify(self.game)
         environment = self.protocol.settings()
         for name, value in environment.kwargs.items():
             is_word = isinstance(value, str) and value.replace("_", "").isalnum()
             if not isinstance(value, int | float) and not is_word:
-                reason = "of a recording is neither a number nor a plain word"
+                reason = "must be a number or a plain word in a recording"
                 raise UserError(f"environment.kwargs.{name} {reason}")
         try:
             return Config(
@@ -281,7 +282,7 @@ class EpisodeFile(RecordingFile):
             raise UserError(f"the settings of a recording: {reason}") from None
 
     def to_episode(self) -> Episode:
-        """Returns the episode to play."""
+        """Returns the episode, for a replay."""
         return Episode(
             seed=self.episode.seed,
             actions=np.array(self.actions, np.uint8),
@@ -292,10 +293,7 @@ class EpisodeFile(RecordingFile):
         )
 
     def write(self, path: Path) -> None:
-        """Writes the file, the actions on one line.
-
-        Whatever interrupts this leaves the old file or the new one.
-        """
+        """Writes the file atomically, with all actions on one line."""
         document = self.model_dump()
         lines = []
         for name in _WRITTEN:
@@ -305,7 +303,7 @@ class EpisodeFile(RecordingFile):
         write_whole(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
-# The fields of an episode's file in the order in which they are written.
+# The fields of the file, in the order in which they are written.
 _WRITTEN = (
     *_File.model_fields,
     *("rank", "episode", "actions", "seconds", "files", "annotated", "screens_per_second"),
@@ -317,10 +315,10 @@ class EvaluatedEpisode:
     """One episode of an evaluation.
 
     Attributes:
-        result: the evaluation.
-        episode: one of its episodes.
-        origin: where it comes from.
-        rank: of the episode among those of the evaluation; None where it was not ranked.
+        result: The evaluation.
+        episode: One of its episodes.
+        origin: The origin of the evaluation.
+        rank: The episode's rank in the evaluation, or None if it was not ranked.
     """
 
     result: Evaluation
@@ -330,7 +328,7 @@ class EvaluatedEpisode:
 
     @classmethod
     def of_rank(cls, result: Evaluation, rank: Rank, origin: Origin) -> Self:
-        """Returns the median, the best or the worst episode of an evaluation."""
+        """Returns the median, best or worst episode of an evaluation."""
         return cls(result, result.ranked()[rank], origin, rank)
 
     def describe(
@@ -339,12 +337,12 @@ class EvaluatedEpisode:
         screens_per_second: float,
         annotated: bool = False,
     ) -> EpisodeFile:
-        """Returns what to write beside a recording of the episode.
+        """Returns the content of the JSON file for a recording of the episode.
 
         Args:
-            files: what was recorded.
-            screens_per_second: of the game.
-            annotated: whether the recording shows more than the game's screen.
+            files: The recorded files.
+            screens_per_second: Frame rate of the game.
+            annotated: Whether the recording shows more than the game's screen.
         """
         return EpisodeFile(
             game=self.result.config.game,
@@ -362,7 +360,7 @@ class EvaluatedEpisode:
 
 
 class EvaluationDocument(TypedDict):
-    """The JSON of an evaluation, its fields in the order in which they are written."""
+    """The JSON document of an evaluation, with fields in the order in which they are written."""
 
     kind: Literal["evaluation"]
     format: Literal[1]
@@ -379,7 +377,7 @@ class EvaluationDocument(TypedDict):
 
 
 def evaluation_json(result: Evaluation, origin: Origin) -> EvaluationDocument:
-    """Returns a whole evaluation as plain numbers and texts, which ``EvaluationFile`` reads."""
+    """Returns a whole evaluation as JSON values, in the form that ``EvaluationFile`` reads."""
     return {
         "kind": "evaluation",
         "format": FORMAT,
@@ -393,15 +391,15 @@ def evaluation_json(result: Evaluation, origin: Origin) -> EvaluationDocument:
 
 
 def parse(text: str | bytes) -> RecordingFile | EvaluationFile:
-    """Reads the JSON of a recording or of an evaluation, of any version of the same format.
+    """Reads the JSON of a recording or an evaluation, written by any version with this format.
 
     Raises:
-        UserError: it is neither; the message gives the reason in one line.
+        UserError: It is neither. The message gives the reason in one line.
     """
     try:
         document: Any = parse_json(text)
     except ValueError as error:
-        raise UserError(f"no valid JSON: {str(error).splitlines()[0]}") from None
+        raise UserError(f"not valid JSON: {str(error).splitlines()[0]}") from None
     kind = document.get("kind") if isinstance(document, dict) else None
     try:
         if kind == "recording":
@@ -416,18 +414,18 @@ def parse(text: str | bytes) -> RecordingFile | EvaluationFile:
 
 
 def read_file(path: Path) -> RecordingFile | EvaluationFile:
-    """Reads a file as ``parse`` does; it has at most ``LARGEST_FILE`` bytes."""
+    """Reads a file as ``parse`` does; raises a UserError above ``LARGEST_FILE`` bytes."""
     return parse(read_text(path, LARGEST_FILE))
 
 
 def read_episode(path: str | Path) -> EpisodeFile:
-    """Reads what lies beside a recording, to play its episode again; nothing in it is trusted.
+    """Reads the JSON file of a recording for a replay. The file is not trusted.
 
     Raises:
-        UserError: it is missing, is no such JSON, or holds what no recording has.
+        UserError: The file is missing, is not such JSON, or contains unknown fields.
     """
     text = read_text(Path(path), LARGEST_EPISODE)
-    refused = f"'{path}' is no JSON of a recording"
+    refused = f"'{path}' is not the JSON file of a recording"
     try:
         described = EpisodeFile.model_validate_json(text)
     except ValidationError as error:
@@ -437,13 +435,13 @@ def read_episode(path: str | Path) -> EpisodeFile:
     except ValidationError as error:
         problem = _first_problem(error, "protocol", "environment")
         raise UserError(f"{refused}: {problem}") from None
-    # Settings that are younger than the file have the values with which it was played.
+    # Settings that the file lacks get their defaults, under which it was played.
     protocol = described.protocol.model_copy(update={"environment": played_environment(settings)})
     return described.model_copy(update={"protocol": protocol})
 
 
 def recording_stem(game: str, origin: Origin, score: float, rank: str, suffix: str) -> str:
-    """Returns the name of a recorded episode's files, without their ending.
+    """Returns the name of a recording's files, without the ending.
 
     >>> recording_stem("ALE/Pong-v5", RANDOM_PLAY, -21.0, "median", "tutorial_seed1")
     'ALE-Pong-v5_random_step000000000_score-21_median_tutorial_seed1'
@@ -452,12 +450,12 @@ def recording_stem(game: str, origin: Origin, score: float, rank: str, suffix: s
 
 
 def evaluation_stem(result: Evaluation, origin: Origin) -> str:
-    """Returns the name of a whole evaluation's JSON, without its ending."""
+    """Returns the name of an evaluation's JSON file, without the ending."""
     return f"{_beginning(result.config.game, origin)}_evaluation_{conditions_of(result, origin)}"
 
 
 def conditions_of(result: Evaluation, origin: Origin) -> str:
-    """Returns what distinguishes evaluations of one checkpoint in the names of their files."""
+    """Returns the part of a file name that distinguishes evaluations of the same checkpoint."""
     usual = 1.0 if origin == RANDOM_PLAY else result.config.evaluation.epsilon
     epsilon = "" if result.epsilon == usual else f"_epsilon{result.epsilon:g}"
     return f"{result.config.protocol}{epsilon}_seed{result.seed}"
@@ -468,11 +466,11 @@ def _beginning(game: str, origin: Origin) -> str:
 
 
 def _first_problem(error: ValidationError, *within: str) -> str:
-    """Returns the place and the message of a validation's first error.
+    """Returns the field and the message of a validation's first error.
 
     Args:
-        error: of the validation.
-        within: fields that lead to what was validated.
+        error: The validation error.
+        within: The fields that contain the validated object.
     """
     first = error.errors(include_input=False, include_url=False)[0]
     place = shorten(".".join(str(part) for part in (*within, *first["loc"])))

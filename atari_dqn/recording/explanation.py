@@ -1,4 +1,4 @@
-"""What an agent expects in each moment of an episode: values and distributions of returns."""
+"""Computes an agent's Q-values and return distributions at each step of an episode."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -13,29 +13,29 @@ from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.results import Episode
 
-GROUP_SIZE = 32  # observations about which an agent is asked together
-# Of a distribution's probability this much lies outside of its range on either side.
+GROUP_SIZE = 32  # observations that are passed to the network in one batch
+# Probability that is cut off at either end of a distribution to get its range.
 OUTSIDE = 0.01
 
 
 class Explanation(NamedTuple):
-    """What an agent expects of N observations; K is 1 where it predicts no more than the mean."""
+    """An agent's predictions for N observations. K is 1 if it predicts only mean returns."""
 
-    values: NDArray[np.float32]  # (N, A)
-    returns: NDArray[np.float32]  # (N, A, K)
-    probabilities: NDArray[np.float32]  # (N, A, K)
+    values: NDArray[np.float32]  # (N, A) Q-values
+    returns: NDArray[np.float32]  # (N, A, K) possible returns
+    probabilities: NDArray[np.float32]  # (N, A, K) their probabilities
 
 
 class Survey(NamedTuple):
-    """An agent's values throughout an episode of T steps."""
+    """An agent's Q-values during an episode of T steps."""
 
-    values: NDArray[np.float32]  # (T + 1, A)
-    low: float  # of all values, or of the range of the distributions
-    high: float
+    values: NDArray[np.float32]  # (T + 1, A) Q-values
+    low: float  # lower end of the range of all values or distributions
+    high: float  # upper end of that range
 
 
 class Explainer:
-    """Asks an agent what it expects, without noise."""
+    """Computes an agent's predictions, without exploration noise."""
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
@@ -46,12 +46,12 @@ class Explainer:
         self._compute = tf.function(self._explain, autograph=False, input_signature=signature)
 
     def __call__(self, observations: NDArray[Any]) -> Explanation:
-        """Explains observations (N, *observation_shape)."""
+        """Returns the predictions for observations (N, *observation_shape)."""
         parts = self._compute(as_tensor(stacks_last(observations)))
         return Explanation(*(part.numpy() for part in parts))
 
     def survey(self, game: Game, episode: Episode) -> Survey:
-        """Plays an episode again and explains every moment of it."""
+        """Replays an episode and returns the predictions for all of its steps."""
         values = []
         lows = []
         highs = []
@@ -75,15 +75,15 @@ def episode_values(
     episode: Episode,
     at_most: int,
 ) -> NDArray[np.float32]:
-    """Plays an episode again and returns the Q-values of its first moments.
+    """Replays an episode and returns the Q-values of its first observations.
 
-    They are computed in groups of one size, because networks of vectors are compiled for each size.
+    All batches have the same size, because networks that see vectors are compiled for each size.
 
     Args:
-        values: from observations (N, *observation_shape) to Q-values (N, A).
-        game: that was played.
-        episode: of the game, of T steps.
-        at_most: number of moments.
+        values: Function from observations (N, *observation_shape) to Q-values (N, A).
+        game: The game of the episode.
+        episode: An episode of T steps.
+        at_most: Largest number of observations.
 
     Returns:
         Q-values (min(T + 1, at_most), A).
@@ -99,15 +99,15 @@ def episode_values(
 def observation_groups(
     game: Game, episode: Episode, at_most: int | None = None
 ) -> Iterator[NDArray[Any]]:
-    """Plays an episode again and yields its observations in groups.
+    """Replays an episode and yields its observations in groups.
 
     Args:
-        game: that was played.
-        episode: of the game, of T steps.
-        at_most: number of observations; None: all T + 1.
+        game: The game of the episode.
+        episode: An episode of T steps.
+        at_most: Largest number of observations. None means all T + 1.
 
     Yields:
-        Observations (GROUP_SIZE or less in the last group, *observation_shape).
+        Observations (N, *observation_shape). N is ``GROUP_SIZE``, or less in the last group.
     """
     observations = islice(_observations_of(game, episode), at_most)
     while group := list(islice(observations, GROUP_SIZE)):
@@ -124,9 +124,9 @@ def _observations_of(game: Game, episode: Episode) -> Iterator[NDArray[Any]]:
 def _range_of(
     returns: NDArray[np.float32], probabilities: NDArray[np.float32]
 ) -> tuple[float, float]:
-    """Returns the lowest and the highest return of any distribution (..., K).
+    """Returns the lowest and the highest return in distributions (..., K).
 
-    At either side ``OUTSIDE`` of a distribution's probability is left out.
+    The outermost ``OUTSIDE`` of the probability at either end of each distribution is ignored.
 
     >>> returns = np.arange(5, dtype=np.float32)[None]
     >>> _range_of(returns, np.array([[0.005, 0.2, 0.6, 0.19, 0.005]], np.float32))

@@ -1,4 +1,4 @@
-"""GIF files that are written frame by frame and show exactly the colours they are given."""
+"""Writes GIF files frame by frame, with exact colors."""
 
 from pathlib import Path
 from types import TracebackType
@@ -10,22 +10,22 @@ from PIL import GifImagePlugin, Image
 
 from atari_dqn.backend.opencv import cv2
 
-COLOURS = 255  # of a palette; the index behind them means that a pixel stays as it is
+COLOURS = 255  # size of a palette; the index after the last color marks an unchanged pixel
 TRANSPARENT = COLOURS
-# Browsers take a shorter delay for a mistake and show such a frame for a tenth of a second.
+# Browsers show a frame with a shorter delay for a tenth of a second instead.
 SHORTEST_DELAY = 2
 LONGEST_DELAY = 65_535
-PALETTE_AT = 13  # behind the signature and the description of the screen
+PALETTE_AT = 13  # byte position of the palette, after the signature and the screen descriptor
 LOOP_FOREVER = b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
 
 
 class _Frame(NamedTuple):
-    colours: NDArray[np.uint32]  # (rows, columns), a number for each colour
+    colours: NDArray[np.uint32]  # (rows, columns), one number per color
     delay: int  # hundredths of a second
 
 
 class _Bounds(NamedTuple):
-    """A rectangle in pixels; right and bottom are outside of it."""
+    """A rectangle in pixels, without its right column and bottom row."""
 
     top: int
     left: int
@@ -34,34 +34,36 @@ class _Bounds(NamedTuple):
 
 
 class GifFile:
-    """A GIF that loops for ever, written frame by frame; delays are in hundredths of a second, as
-    GIF has them.
+    """A GIF that loops forever, written frame by frame.
 
-    Only pixels that changed are written. Frames share one palette, which gathers their colours and
-    is written when the file is closed. An Atari screen has at most 128 colours, so nothing of it is
-    lost. Where more than 255 appear (Gymnasium draws with smooth edges), the pixels of a frame that
-    changed have a palette of their own, still exact; only if they alone have more than 255 colours
-    are these reduced to 255 by median cut. A frame like the one before prolongs it.
+    Only changed pixels are written. All frames share one palette, which collects their colors and
+    is written when the file is closed. An Atari screen has at most 128 colors, so they are exact.
 
-    A frame with a delay below ``SHORTEST_DELAY`` gives its time to the next one.
+    Gymnasium draws with smooth edges, which may exceed the 255 colors of the palette. The changed
+    pixels of a frame then get their own palette and are still exact. Only if these pixels alone
+    have more than 255 colors, median cut reduces them to 255.
+
+    A frame equal to the previous one extends its delay. A frame with a delay below
+    ``SHORTEST_DELAY`` is dropped, and its delay is added to the next frame. Delays are in
+    hundredths of a second.
 
     Args:
-        path: of a file that does not exist yet.
+        path: The file, which must not exist yet.
 
     Raises:
-        OSError: it cannot be written, or exists.
+        OSError: The file exists, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("xb")
-        # Of each colour in the palette, from 1; 0: it is not there.
+        # For each color: its position in the palette, counted from 1; 0 if it is not in there.
         self._index = np.zeros(2**24, np.uint16)
         self._palette: list[int] = []
         self._waiting: _Frame | None = None
         self._written: NDArray[np.uint32] | None = None
 
     def add(self, image: NDArray[np.uint8], delay: int) -> None:
-        """Appends an RGB image (rows, columns, 3), the same size each time."""
+        """Appends an RGB image (rows, columns, 3). All images must have the same size."""
         colours = _as_numbers(image)
         waiting = self._waiting
         if waiting is not None:
@@ -99,7 +101,7 @@ class GifFile:
             self.close()
 
     def _write(self, frame: _Frame) -> None:
-        """Writes the pixels of a frame that changed since the frame before."""
+        """Writes the pixels of a frame that differ from the previous frame."""
         if self._written is None:
             self._write_header(*frame.colours.shape)
             changed = np.ones_like(frame.colours, np.bool_)
@@ -130,15 +132,15 @@ class GifFile:
             self._stream.write(block)
 
     def _write_header(self, rows: int, columns: int) -> None:
-        """Writes what a GIF begins with, and room for the palette."""
+        """Writes the header of a GIF, with room for the palette."""
         size = columns.to_bytes(2, "little") + rows.to_bytes(2, "little")
         palette = bytes(3 * (COLOURS + 1))
         self._stream.write(b"GIF89a" + size + b"\xf7\x00\x00" + palette + LOOP_FOREVER)
 
     def _indices(self, colours: NDArray[np.uint32]) -> NDArray[np.uint8] | None:
-        """Returns indices (n,) in the common palette, to which new colours are added.
+        """Adds new colors to the common palette, and returns indices (n,) in it.
 
-        None if the palette has no room for them.
+        Returns None if the palette has no room for them.
         """
         indices = self._index[colours]
         if not indices.all():
@@ -153,9 +155,9 @@ class GifFile:
 
 
 def gif_delay(start: float, end: float) -> int:
-    """Returns the hundredths of a second between two moments of a timeline in seconds.
+    """Returns the delay in hundredths of a second between two times in seconds.
 
-    Each moment is rounded by itself, so that no time is lost.
+    Both times are rounded, not the difference, so that rounding errors do not add up.
 
     >>> [gif_delay(step / 15, (step + 1) / 15) for step in range(3)]
     [7, 6, 7]
@@ -164,13 +166,13 @@ def gif_delay(start: float, end: float) -> int:
 
 
 def _as_numbers(image: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Returns colours as numbers (rows, columns): red + 256 green + 65536 blue."""
+    """Returns colors as numbers (rows, columns): red + 256 green + 65536 blue."""
     numbers: NDArray[np.uint32] = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view("<u4")[:, :, 0]
     return np.bitwise_and(numbers, 0xFFFFFF, dtype=np.uint32)
 
 
 def _bounds_of(changed: NDArray[np.bool_]) -> _Bounds:
-    """Returns the rectangle that holds every pixel that changed; one pixel if none did."""
+    """Returns the smallest rectangle with all changed pixels, or one pixel if none changed."""
     rows = np.flatnonzero(changed.any(axis=1))
     columns = np.flatnonzero(changed.any(axis=0))
     if not len(rows):
@@ -179,7 +181,7 @@ def _bounds_of(changed: NDArray[np.bool_]) -> _Bounds:
 
 
 def _own_palette(colours: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], bytes]:
-    """Returns indices (n,) in a palette for these colours (n,) alone, and the palette."""
+    """Returns indices (n,) in a palette for only these colors (n,), and the palette."""
     palette, indices = np.unique(colours, return_inverse=True)
     if len(palette) <= COLOURS:
         return indices.astype(np.uint8), _full(_palette_bytes(palette))
@@ -189,10 +191,10 @@ def _own_palette(colours: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], bytes]
 
 
 def _palette_bytes(colours: NDArray[np.uint32]) -> bytes:
-    """Returns red, green and blue of each colour."""
+    """Returns the bytes red, green and blue of each color."""
     return colours.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
 
 
 def _full(palette: bytes) -> bytes:
-    """Returns a palette with an entry for the index that stands for nothing."""
+    """Returns a palette padded to full size, including the index for unchanged pixels."""
     return palette.ljust(3 * (COLOURS + 1), b"\0")

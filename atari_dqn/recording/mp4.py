@@ -1,4 +1,4 @@
-"""MP4 files (H.264) that are written frame by frame, in the form that browsers play."""
+"""Writes MP4 files (H.264) frame by frame, in a form that browsers play."""
 
 import re
 import subprocess
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from atari_dqn.console import without_standard_input
 
-# Colours at half the resolution, as browsers want them; the index at the front, so that they can
-# begin before all is there.
+# Browsers need yuv420p, which stores color at half the resolution. With "faststart" the index comes
+# first, so that they can play a file before it is complete.
 OPTIONS: dict[str, Any] = {
     "codec": "libx264",
     "pixelformat": "yuv420p",
@@ -26,37 +26,37 @@ OPTIONS: dict[str, Any] = {
 
 
 class Mp4File:
-    """A film.
+    """An MP4 file that is written image by image.
 
     Args:
-        path: of the file; an existing one is replaced.
-        rate: images per second.
+        path: The file. An existing one is replaced.
+        rate: Images per second.
 
     Attributes:
-        count: images so far.
+        count: Number of images so far.
 
     Raises:
-        OSError: it cannot be written, which may be noticed only when it is closed.
+        OSError: The file cannot be written. This may be detected only when it is closed.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
         self._path = path
         self.count = 0
         try:
-            with without_standard_input():  # the encoder is started once, to see that it runs
+            with without_standard_input():  # this starts the encoder once, to test it
                 self._encoder = imageio_ffmpeg.get_ffmpeg_exe()
         except RuntimeError:
-            raise OSError(0, "there is no ffmpeg to encode it", str(path)) from None
+            raise OSError(0, "ffmpeg is missing", str(path)) from None
         self._writer = imageio.v2.get_writer(path, fps=rate, **OPTIONS)
 
     def add(self, image: NDArray[np.uint8], times: int) -> None:
-        """Appends an RGB image (rows, columns, 3), the same size each time.
+        """Appends an RGB image. All images must have the same size.
 
-        Odd sizes are extended by a row or a column.
+        An odd number of rows or columns is extended by one.
 
         Args:
-            image: what to show.
-            times: for how many images it stands.
+            image: The image (rows, columns, 3).
+            times: How many times to append it.
         """
         rows, columns, _ = image.shape
         image = np.pad(image, ((0, rows % 2), (0, columns % 2), (0, 0)), "edge")
@@ -76,12 +76,12 @@ class Mp4File:
         self._writer.close()
         if kind is not None:
             return
-        # The writer does not notice that the encoder failed to finish its file.
+        # The writer does not report an encoder that failed to finish its file.
         if self._frames_written() != self.count:
             raise OSError(f"incomplete: {self._path}")
 
     def _frames_written(self) -> int:
-        """Returns how many images the file holds; 0 if it is not a film."""
+        """Returns the number of images in the file, or 0 if it is not a video."""
         command = [self._encoder, "-nostdin", "-v", "error", "-progress", "-", "-i", self._path]
         command += ["-map", "0:v:0", "-c", "copy", "-f", "null", "-"]
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A picture of what happens between the emulator's screen and the network."""
+"""Draws the preprocessing of frames: raw frames of the emulator, and the network's input."""
 
 import io
 from pathlib import Path
@@ -15,47 +15,45 @@ from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.recording.drawing import BACKGROUND, BLUE, FAINT, MEDIUM, SMALL, WHITE, Style, text
 
-# Pixels.
+# In pixels.
 MARGIN = 12
 GAP = 8
 HEADER = 26
 LABEL = 18
-ZOOM = 2  # of what the network sees
+ZOOM = 2  # enlargement of the network's input
 
 
 class PlayedStep(NamedTuple):
     """One agent step."""
 
-    number: int
-    action: str
-    raw: list[NDArray[np.uint8]]  # (rows, columns, 3), each frame that it took
-    observation: NDArray[np.uint8]  # (stack, height, width), after it
-    first_frame: int  # since the episode began, from 1
+    number: int  # from 1
+    action: str  # name of the action
+    raw: list[NDArray[np.uint8]]  # the step's emulator frames, each (rows, columns, 3)
+    observation: NDArray[np.uint8]  # (stack, height, width), after the step
+    first_frame: int  # number of the step's first frame in the episode, from 1
 
 
 def draw_frames(out: str | Path, config: Config, steps: int, after: int, seed: int) -> None:
     """Writes a picture of successive agent steps of random play.
 
-    It has the raw frames of each step, and below them what the network sees.
+    It shows the raw frames of each step, and below them the observation that the network gets.
 
     Args:
-        out: a .png; its directory is made.
-        config: which game, under which settings.
-        steps: agent steps to show.
-        after: agent steps that are played before.
-        seed: of the episode and of the actions.
+        out: A .png file. Its directory is created.
+        config: Settings with the game to play.
+        steps: Number of agent steps to show.
+        after: Number of agent steps to play before these.
+        seed: Seed of the episode and of the actions.
 
     Raises:
-        UserError: the name has another ending, the game shows vectors, or the episode ends too
-            soon.
+        UserError: The file name does not end in .png, the game has vectors as observations, or the
+            episode ends too soon.
     """
     out = Path(out)
     if out.suffix.lower() != ".png":
         raise UserError(f"cannot draw to '{out}': the name must end in .png")
     if config.spec.vectors:
-        raise UserError(
-            f"{config.spec.id} shows vectors; frames are drawn of games that show pictures"
-        )
+        raise UserError(f"{config.spec.id} has vectors as observations; only pictures can be drawn")
     played = play_steps(config, steps, after, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     png = io.BytesIO()
@@ -64,7 +62,7 @@ def draw_frames(out: str | Path, config: Config, steps: int, after: int, seed: i
 
 
 def play_steps(config: Config, steps: int, after: int, seed: int) -> list[PlayedStep]:
-    """Plays at random and returns the last steps; see ``draw_frames``."""
+    """Plays random actions and returns the last steps; arguments are as for ``draw_frames``."""
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     random = np.random.Generator(np.random.PCG64(seed))
     game.reset(seed)
@@ -78,7 +76,7 @@ def play_steps(config: Config, steps: int, after: int, seed: int) -> list[Played
         outcome = game.step(action)
         if outcome.terminated or outcome.truncated:
             raise UserError(
-                f"the episode of seed {seed} ends after {number} agent steps: "
+                f"the episode with seed {seed} ends after {number} agent steps: "
                 "choose another seed, or a smaller --after"
             )
         if number > after:
@@ -95,7 +93,7 @@ def play_steps(config: Config, steps: int, after: int, seed: int) -> list[Played
 
 
 def picture_of(played: list[PlayedStep], config: Config) -> Image.Image:
-    """Returns the steps one below the other; what the network sees is twice as large."""
+    """Returns a picture with one step below the other, and observations at twice their size."""
     rows, columns, _ = played[0].raw[0].shape
     stack, height, width = (int(size) for size in played[0].observation.shape)
     raw_band = LABEL + rows + 2 * GAP
@@ -119,7 +117,7 @@ def _draw_header(picture: Image.Image, top: int, step: PlayedStep, config: Confi
 
 
 def _draw_raw_frames(picture: Image.Image, top: int, step: PlayedStep, config: Config) -> None:
-    """Draws the frames that a step took, and marks those that are observed."""
+    """Draws the frames of a step, and marks those that the observation uses."""
     for index, raw in enumerate(step.raw):
         rows, columns, _ = raw.shape
         left = MARGIN + index * (columns + GAP)
@@ -133,11 +131,11 @@ def _draw_raw_frames(picture: Image.Image, top: int, step: PlayedStep, config: C
 
 
 def _draw_observation(picture: Image.Image, top: int, step: PlayedStep) -> None:
-    """Draws the stack that the network sees after a step."""
+    """Draws the stack of frames that the network sees after a step."""
     stack, height, width = step.observation.shape
     label = (
-        f"what the network sees then: {stack} frames of {height}x{width}, "
-        "one of each step, the newest right"
+        f"what the network sees after it: {stack} frames of {height}x{width}, "
+        "one from each step, the newest last"
     )
     text(picture, (MARGIN, top), label, Style(SMALL, FAINT))
     for index, frame in enumerate(step.observation):
@@ -153,7 +151,7 @@ def _what_happens(step: PlayedStep, config: Config) -> str:
     if settings.sticky_probability:
         parts.append(f"sticky {settings.sticky_probability:g}")
     if settings.max_pool:
-        parts.append("the pixel-wise maximum of the last two is observed")
+        parts.append("observed: pixel-wise maximum of the last two")
     else:
-        parts.append("the last one is observed")
+        parts.append("observed: the last one")
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Renders an episode (its seed and its actions) to a GIF and an MP4, at true speed."""
+"""Renders an episode, given by seed and actions, to a GIF and an MP4 at the speed of the game."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -31,38 +31,37 @@ from atari_dqn.recording.mp4 import Mp4File
 
 logger = logging.getLogger(__name__)
 
-# H.264 in the form that browsers play stores colour at half the resolution; doubled pixels keep
-# theirs. So the small screens of Atari games are doubled; what is drawn larger than this many
-# columns has no need of it.
+# Browsers need H.264 with color at half the resolution. Screens with at most this many columns are
+# doubled, which preserves the color of each pixel. Larger drawings do not need that.
 SMALL_SCREEN = 320
-CHANGED = "played again with the same seed and actions the episode went another way"
+CHANGED = "replaying the episode's seed and actions gave a different episode"
 
 
 class Screen(NamedTuple):
-    """What there is to see after an agent step, or the reset."""
+    """The screen and state of the game after an agent step, or after the reset."""
 
     image: NDArray[np.uint8]  # (rows, columns, 3), RGB
-    frames: int  # emulator frames for which it is shown
+    frames: int  # emulator frames for which the screen is shown
     observation: NDArray[Any]  # *observation_shape
-    action: int | None  # taken now; None: the episode is over
-    reward: float  # of the step that led here
-    score: float  # so far
-    lives: int
+    action: int | None  # the action taken on this screen, or None if the episode is over
+    reward: float  # reward of the step before this screen
+    score: float  # score so far
+    lives: int  # lives left
 
 
 class EpisodeChangedError(UserError):
-    """An episode that was played again went another way."""
+    """Replaying an episode gave a different one."""
 
 
 class Recorded(NamedTuple):
     """How much of an episode a file shows."""
 
-    seconds: float  # of game time that the file shows
-    episode_seconds: float  # of game time that the episode took
-    screens_per_second: float
+    seconds: float  # game time in the file
+    episode_seconds: float  # game time of the whole episode
+    screens_per_second: float  # frame rate of the game
 
 
-# From a game and an episode to the screens that are recorded.
+# A function from a game and an episode to the screens to record.
 Show = Callable[[Game, Episode], Iterator[Screen]]
 
 
@@ -71,9 +70,9 @@ class Rendering:
     """How an episode is drawn.
 
     Attributes:
-        scale: each pixel becomes a square of this width; None: 1, and in an MP4 2 for small
-            screens.
-        show: draws the screens; None: those of the game, as they are.
+        scale: Each pixel becomes a square of this width. None means 1 in a GIF, and
+            ``usual_scale`` in an MP4.
+        show: Function that draws the screens. None records the screens of the game unchanged.
     """
 
     scale: int | None = None
@@ -84,10 +83,10 @@ PLAIN = Rendering()
 
 
 def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
-    """Plays an episode again and yields its screens, the one after the reset first.
+    """Replays an episode and yields its screens, beginning with the one after the reset.
 
     Raises:
-        EpisodeChangedError: it went another way, so it would show something else.
+        EpisodeChangedError: The replay differs from the episode.
     """
     observation, lives = game.reset(episode.seed)
     image = game.screen()
@@ -102,13 +101,13 @@ def replay_screens(game: Game, episode: Episode) -> Iterator[Screen]:
         ended = outcome.terminated or outcome.truncated
         if ended != (step == last):
             how = f"it ended after {step + 1} steps" if ended else "it did not end"
-            raise EpisodeChangedError(f"{CHANGED}: {how}, and not after {last + 1}")
+            raise EpisodeChangedError(f"{CHANGED}: {how}, but should end after {last + 1}")
         yield Screen(image, frames, observation, action, reward, score, lives)
         image = game.screen()
         observation = outcome.observation
         lives = outcome.lives
         reward = outcome.reward
-        score += float(np.float32(reward))  # as the episode's was added up
+        score += float(np.float32(reward))  # float32 as in the evaluation's sum
         total_frames += frames
     yield Screen(image, frames, observation, None, reward, score, lives)
     if (score, total_frames) != (episode.score, episode.frames):
@@ -124,18 +123,18 @@ def write_recording(
     scale: int | None = None,
     show: Show | None = None,
 ) -> Recorded:
-    """Renders an episode to a .gif or an .mp4, and returns how much of it is shown.
+    """Renders an episode to a .gif or an .mp4, and returns how much of it the file shows.
 
     Args:
-        path: of the file; its directory is made.
-        config: the settings under which the episode was played.
-        episode: what to show; it is cut after ``recording.max_seconds`` of a GIF, or
-            ``recording.max_mp4_seconds`` of an MP4.
-        scale: see ``Rendering``.
-        show: see ``Rendering``.
+        path: The file. Its directory is created.
+        config: The settings under which the episode was played.
+        episode: The episode. A GIF ends after ``recording.max_seconds``, and an MP4 after
+            ``recording.max_mp4_seconds``.
+        scale: See ``Rendering``.
+        show: See ``Rendering``.
 
     Raises:
-        UserError: the ending is unknown, or the file cannot be written.
+        UserError: The file name has another ending, or the file cannot be written.
     """
     check_ending(path)
     ending = ending_of(path)
@@ -149,23 +148,23 @@ def write_recordings(
     rendering: Rendering = PLAIN,
     to_the_end: bool = False,
 ) -> dict[Ending, Recorded]:
-    """Renders an episode once, to one file or to both.
+    """Renders an episode in one pass, to a GIF, an MP4 or both.
 
     Args:
-        paths: of the files, by their kind.
-        config: the settings under which the episode was played.
-        episode: what to show.
-        rendering: how it is drawn.
-        to_the_end: whether the episode is played to its end even where the files show less, which
-            compares its score.
+        paths: The files, by kind.
+        config: The settings under which the episode was played.
+        episode: The episode.
+        rendering: How to draw it.
+        to_the_end: Whether to replay the whole episode, which checks its score, even if the files
+            show less.
 
     Returns:
-        How much of the episode each file shows. A file that could not be written, where the other
-        could, is missing, and a warning is logged.
+        How much of the episode each file shows. If only one of two files could be written, the
+        other is missing here, and a warning is logged.
 
     Raises:
-        UserError: none of the files could be written.
-        EpisodeChangedError: the episode went another way.
+        UserError: No file could be written.
+        EpisodeChangedError: The replay differs from the episode.
     """
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     rate = game.screens_per_second
@@ -199,17 +198,17 @@ def record_episode(
     evaluated: EvaluatedEpisode,
     rendering: Rendering = PLAIN,
 ) -> EpisodeFile:
-    """Renders an episode of an evaluation, and writes the JSON beside it, under the same name.
+    """Renders an episode of an evaluation, and writes a JSON file of the same name beside it.
 
     Args:
-        paths: of the GIF, the MP4, or both.
-        evaluated: the episode.
-        rendering: how it is drawn; its scale is that of plain screens.
+        paths: The GIF, the MP4, or both.
+        evaluated: The episode.
+        rendering: How to draw it. Its scale applies only without ``show``.
 
     Returns:
-        What the JSON holds.
+        The content of the JSON file.
     """
-    if rendering.show:  # it scales the screens itself
+    if rendering.show:  # ``show`` scales the screens itself
         rendering = replace(rendering, scale=1)
     recorded = write_recordings(paths, evaluated.result.config, evaluated.episode, rendering)
     files = {}
@@ -228,16 +227,16 @@ def record_ranked(
     suffix: str,
     rendering: Rendering = PLAIN,
 ) -> tuple[EpisodeFile, dict[Ending, Path]]:
-    """Records a ranked episode of an evaluation under a name that tells which it is.
+    """Records a ranked episode of an evaluation under a descriptive name (``recording_stem``).
 
     Args:
-        directory: of the files.
-        evaluated: the episode.
-        suffix: end of the name.
-        rendering: how it is drawn.
+        directory: Directory for the files.
+        evaluated: The episode.
+        suffix: End of the name.
+        rendering: How to draw it.
 
     Returns:
-        What the JSON holds, and the paths of the files that could be written.
+        The content of the JSON file, and the paths of the files that were written.
     """
     game = evaluated.result.config.game
     score = evaluated.episode.score
@@ -248,20 +247,20 @@ def record_ranked(
 
 
 def replay_recording(path: str | Path, out: str | Path, scale: int | None = None) -> EpisodeFile:
-    """Renders an episode again from the JSON beside its recording, which is not trusted.
+    """Renders an episode again from the JSON file of its recording, which is not trusted.
 
-    A JSON is written beside the new recording too.
+    It also writes a JSON file beside the new recording.
 
     Args:
-        path: of the JSON.
-        out: a .gif or an .mp4.
-        scale: see ``Rendering``.
+        path: The JSON file.
+        out: The new recording, a .gif or an .mp4.
+        scale: See ``Rendering``.
 
     Returns:
-        What the new JSON holds.
+        The content of the new JSON file.
 
     Raises:
-        UserError: the JSON is not that of a recording, or the episode goes another way.
+        UserError: The file is not the JSON of a recording, or the replay differs from it.
     """
     out = Path(out)
     described = read_episode(path)
@@ -273,15 +272,15 @@ def replay_recording(path: str | Path, out: str | Path, scale: int | None = None
             {ending: out}, config, described.to_episode(), Rendering(scale), to_the_end=True
         )
     except EpisodeChangedError as error:
-        raise UserError(f"'{path}' does not describe what happens: {error}") from None
+        raise UserError(f"'{path}' does not match the game: {error}") from None
     files = {ending: RecordedFile(name=out.name, seconds=recorded[ending].seconds)}
     return write_beside(out, described.model_copy(update={"files": files, "annotated": False}))
 
 
 def write_beside(path: str | Path, described: EpisodeFile) -> EpisodeFile:
-    """Writes the JSON of a recording.
+    """Writes the JSON file of a recording, and returns its content.
 
-    Where there is one of the same episode already, its other files stay named.
+    If the file exists and describes the same episode, its other recordings stay listed.
     """
     beside = Path(path).with_suffix(".json")
     with suppress(UserError):
@@ -293,49 +292,49 @@ def write_beside(path: str | Path, described: EpisodeFile) -> EpisodeFile:
 
 
 def check_beside(path: str | Path) -> None:
-    """Raises a UserError where the JSON beside a recording would replace one of another kind."""
+    """Raises a UserError if the JSON file of a recording would replace a file of another kind."""
     beside = Path(path).with_suffix(".json")
     try:
         if beside.exists():
             read_episode(beside)
     except UserError as error:
-        raise UserError(f"{error}; it would be replaced, so choose another name") from None
+        raise UserError(f"{error}; recording would replace it, so choose another name") from None
 
 
 def check_ending(path: str | Path) -> None:
-    """Raises a UserError for a path that cannot be recorded to."""
+    """Raises a UserError unless a path ends in .gif or .mp4."""
     if Path(path).suffix.lower() not in (".gif", ".mp4"):
         raise UserError(f"cannot record to '{path}': the name must end in .gif or .mp4")
 
 
 def ending_of(path: str | Path) -> Ending:
-    """Returns the kind of recording that a path names."""
+    """Returns the kind of recording that a file name means."""
     return "gif" if Path(path).suffix.lower() == ".gif" else "mp4"
 
 
 def scaled(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Returns an image (rows, columns, 3) whose pixels became squares of scale times scale."""
+    """Returns an image (rows, columns, 3) enlarged by an integer scale."""
     return image if scale == 1 else image.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def usual_scale(columns: int) -> int:
-    """Returns the usual scale of a screen: 2 for small ones, 1 for others."""
+    """Returns the usual scale of a screen: 2 if it is small, otherwise 1."""
     return 2 if columns <= SMALL_SCREEN else 1
 
 
 def _check_actions(path: str | Path, described: EpisodeFile, config: Config) -> None:
-    """Raises a UserError where the game has other actions than the file."""
+    """Raises a UserError if the game's actions differ from those in the file."""
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     names = game.action_names
     if (described.rom, tuple(described.protocol.actions)) != (config.rom, names):
-        raise UserError(f"'{path}': the game has other actions here: {', '.join(names)}")
+        raise UserError(f"'{path}': the game's actions are different here: {', '.join(names)}")
     highest = max(described.actions)
     if highest >= len(names):
-        raise UserError(f"'{path}': action {highest} of {len(names)} that are counted from 0")
+        raise UserError(f"'{path}': action {highest} is not one of 0 to {len(names) - 1}")
 
 
 class _Gif:
-    """Writes a GIF of the screens, until ``recording.max_seconds``."""
+    """Writes the screens to a GIF, up to ``recording.max_seconds``."""
 
     def __init__(self, path: Path, config: Config, rate: float, scale: int | None) -> None:
         self.file = GifFile(path)
@@ -359,11 +358,11 @@ class _Gif:
 
 
 class _Mp4:
-    """Writes a film of the screens, until ``recording.max_mp4_seconds``."""
+    """Writes the screens to an MP4, up to ``recording.max_mp4_seconds``."""
 
     def __init__(self, path: Path, config: Config, rate: float, scale: int | None) -> None:
         skip = config.environment.frame_skip
-        # Frames that every agent step takes, or 1 where their number is random.
+        # Emulator frames of an agent step, or 1 if their number is random.
         self._usual_frames = skip if isinstance(skip, int) else 1
         self._rate = rate / self._usual_frames
         self.file = Mp4File(path, self._rate)
@@ -388,16 +387,16 @@ _SINKS: dict[Ending, type[_Gif] | type[_Mp4]] = {"gif": _Gif, "mp4": _Mp4}
 
 
 class _Output:
-    """A file of a recording: written under another name, and given its own when it is complete.
+    """A file of a recording, written under a temporary name and renamed when it is complete.
 
-    Its failure does not disturb other files.
+    If it fails, other files are not affected.
 
     Args:
-        path: of the file.
-        open_sink: opens what is written, under the other name.
+        path: The file.
+        open_sink: Function that opens a path for writing.
 
     Attributes:
-        failure: why the file could not be written, in one line; empty while all is well.
+        failure: The reason in one line why the file could not be written, or an empty text.
     """
 
     def __init__(self, path: Path, open_sink: Callable[[Path], _Sink]) -> None:
@@ -409,11 +408,11 @@ class _Output:
 
     @property
     def seconds(self) -> float:
-        """Game time that the file shows."""
+        """Seconds of game time in the file."""
         return self._sink.seconds if self._sink else 0.0
 
     def add(self, screen: Screen) -> bool:
-        """Adds a screen; returns whether there is room for more of them."""
+        """Adds a screen, and returns whether the file has room for more."""
         if self.failure or self._sink is None:
             return False
         try:
@@ -450,5 +449,5 @@ class _Output:
 
     def _fail(self, error: OSError) -> None:
         if not self.failure:
-            reason = error.strerror or "the encoder stopped, as it does where the disk is full"
+            reason = error.strerror or "the encoder stopped, perhaps because the disk is full"
             self.failure = f"'{self._path}' could not be written: {reason}"

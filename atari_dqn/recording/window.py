@@ -1,4 +1,4 @@
-"""Watching an agent play, in a window, at the speed of the game."""
+"""Shows an agent at play in a window, at the speed of the game."""
 
 import contextlib
 import ctypes
@@ -25,14 +25,14 @@ CLOSING_KEYS = (ord("q"), 27)
 
 
 def check_display() -> None:
-    """Raises a UserError where no window can be opened.
+    """Raises a UserError if no window can be opened.
 
-    Another process tries it, because the window system ends a process that it cannot serve.
+    It tries in a child process, because Qt terminates a process that has no display.
     """
     command = [sys.executable, "-c", "import cv2; cv2.namedWindow('attempt')"]
     attempt = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
     if attempt.returncode:
-        instead = "'atari-dqn record CKPT --out FILE.gif' (make record) needs none"
+        instead = "'atari-dqn record CKPT --out FILE.gif' (make record) does not need one"
         raise UserError(f"no display to open a window on; {instead}")
 
 
@@ -42,13 +42,13 @@ def play_in_window(
     """Plays episodes in a window and yields the score of each, until the window is closed.
 
     Args:
-        policy: from observations (1, *observation_shape) to actions (1,).
-        config: what to play and under which protocol.
-        seed: of the episodes and of the random actions.
-        episodes: how many.
-        epsilon: probability of a random action.
+        policy: Function from observations (1, *observation_shape) to actions (1,).
+        config: Settings with the game to play and the protocol.
+        seed: Seed of the episodes and of the random actions.
+        episodes: Number of episodes.
+        epsilon: Probability of a random action.
     """
-    # Qt, which draws the window, warns of fonts that it misses and that nothing here is written in.
+    # Qt, which draws the window, warns about missing fonts that are not used here.
     os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
     _leave_events_to_qt()
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
@@ -77,18 +77,18 @@ def play_in_window(
 
 
 def _leave_events_to_qt() -> None:
-    """Loads the system's own libX11-xcb, so that Qt does not get the one in OpenCV's wheel.
+    """Loads the system's libX11-xcb, so that Qt does not use the copy in OpenCV's wheel.
 
-    The wheel's is older than the libX11 of many systems, and announces in the wrong place that Qt
-    reads the events. Xlib then takes some of them now and then, and a window whose MapNotify it
-    took is never painted.
+    The copy is older than the libX11 of many systems, and registers Qt as the reader of events in
+    the wrong place. Xlib then consumes some events itself. A window whose MapNotify event is lost
+    is never painted.
     """
-    with contextlib.suppress(OSError):  # not on a system without it, where the wheel's has to do
+    with contextlib.suppress(OSError):  # without a system library, Qt uses the wheel's copy
         ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def _show(screen: Image, until: float) -> bool:
-    """Shows a screen until a time; returns whether the window is still open."""
+    """Shows a screen until a point in time, and returns whether the window is still open."""
     cv2.imshow(TITLE, cv2.cvtColor(screen, cv2.COLOR_RGB2BGR))
     key = cv2.waitKey(max(int((until - time.monotonic()) * 1000), 1))
     return key not in CLOSING_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1

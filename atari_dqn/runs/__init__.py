@@ -1,1 +1,1 @@
-"""Run directories: checkpoints, learning curves, random states, and signals that end a run."""
+"""Run directories: checkpoints, learning curves, random states, locks, and stop signals."""

@@ -1,12 +1,12 @@
-"""Checkpoints: complete or absent, verified when read, and made of nothing that could run code.
+"""Checkpoints: complete or absent, verified when read, and unable to run code.
 
-A checkpoint is a directory ``step-000123456`` inside a run's directory:
+A checkpoint is a directory ``step-000123456`` inside a run directory:
 
-    arrays.npz      every array that a continued run depends on; NumPy's own format, pickle refused
-    network.keras   the network that plays, for other programs; never read by this one
+    arrays.npz      all arrays that a continued run needs; NumPy's own format, pickle refused
+    network.keras   the acting network, for other programs; this package never reads it
     config.toml     the resolved settings
-    manifest.json   size and SHA-256 of each file above, and notes, under a SHA-256 of its own;
-                    written last, so that its presence marks completeness
+    manifest.json   size and SHA-256 of each file above, notes, and a SHA-256 of the manifest;
+                    written last, so that its presence means that the checkpoint is complete
 """
 
 import hashlib
@@ -44,13 +44,13 @@ MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
 SHARED = "replay"
 CONFIG = "config.toml"
-# Where the files that a ring needs are named by their ends, of each environment.
+# The array that holds where each file of frames ends, for each environment.
 FRAME_FILES = "frame_files"
 
-# The suffix of a checkpoint's name while a new one of the same step takes its place.
+# The suffix of a checkpoint's name while a new one of the same step replaces it.
 REPLACED = ".replaced"
 CHECKPOINT_NAME = re.compile(rf"step-(\d{{9,}})({re.escape(REPLACED)})?")
-# Only files of these names are ever deleted in the folder of shared files.
+# In the folder of shared files, only files with these names are ever deleted.
 SHARED_NAME = re.compile(rf"({re.escape(TEMPORARY)})?\d{{9,}}\.npz")
 
 LARGEST_MANIFEST = 16 * 2**20
@@ -62,14 +62,14 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Entry(TypedDict):
-    """Size and hash of a file, as a manifest lists it."""
+    """Size and hash of a file in a manifest."""
 
     bytes: int
     sha256: str
 
 
 class Manifest(TypedDict):
-    """A manifest without its seal."""
+    """A manifest without its own SHA-256."""
 
     format: int
     step: int
@@ -81,13 +81,13 @@ class Manifest(TypedDict):
 
 @dataclass(frozen=True)
 class Contents:
-    """What is written into a checkpoint.
+    """The content of a checkpoint to write.
 
     Attributes:
-        arrays: by name.
-        write_files: further files by name, each a function that writes to the path it is given.
-        notes: anything that JSON can hold.
-        shared: files written by ``share`` that this checkpoint needs as well.
+        arrays: Arrays by name.
+        write_files: More files by name. Each function writes its file to the given path.
+        notes: Any JSON values.
+        shared: Files written by ``share`` that this checkpoint also needs.
     """
 
     arrays: Arrays
@@ -100,12 +100,12 @@ class Checkpoint(NamedTuple):
     """A verified checkpoint.
 
     Attributes:
-        path: its directory.
-        step: agent steps when it was written.
-        arrays: by name.
-        notes: anything that JSON can hold.
-        shared: files that it shares with others of its run, oldest first.
-        agent_only: whether it has lost its replay memory, so that no run can continue from it.
+        path: The checkpoint's directory.
+        step: Agent steps when it was written.
+        arrays: Arrays by name.
+        notes: Any JSON values.
+        shared: Files shared with other checkpoints of the run, oldest first.
+        agent_only: Whether the replay memory is gone, so that no run can continue from it.
     """
 
     path: Path
@@ -131,7 +131,7 @@ class _Time(_Part):
 
 
 class _Notes(_Part):
-    """The notes that this package reads; others stay as they are."""
+    """The notes that this package reads. Others are allowed and kept."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -154,29 +154,29 @@ class _Manifest(_Part):
     @field_validator("files", "shared")
     @classmethod
     def _names_no_files_elsewhere(cls, files: dict[str, _Entry]) -> dict[str, _Entry]:
-        # Others' manifests are not to be trusted: what they name is deleted when it is old.
+        # A manifest may come from anybody, and old files that it names are deleted.
         if any(Path(name).name != name or name in ("", "..") or "\0" in name for name in files):
-            raise ValueError("a name leads elsewhere")
+            raise ValueError("a file name leads to another directory")
         return files
 
 
-# Of files that were hashed: their stamp then, and their SHA-256.
+# For each hashed file: its stamp at that time (see ``_stamp``), and its SHA-256.
 _hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
 
 
 def save(run_directory: Path, step: int, contents: Contents) -> Path:
-    """Writes a checkpoint beside the run's others and returns its directory.
+    """Writes a checkpoint into a run directory, and returns the checkpoint's directory.
 
-    It is written under a temporary name, flushed to the disk, and renamed as a whole: whatever
-    interrupts this leaves the previous checkpoints as they were.
+    The directory is written under a temporary name, flushed to disk, and renamed. An interruption
+    at any time leaves earlier checkpoints intact.
 
     Args:
-        run_directory: of the run.
-        step: agent steps so far.
-        contents: arrays, files and notes.
+        run_directory: The run directory.
+        step: Agent steps so far.
+        contents: Arrays, files and notes.
 
     Raises:
-        UserError: it could not be written, as on a full disk; earlier checkpoints are as they were.
+        UserError: Writing failed, as on a full disk. Earlier checkpoints are intact.
     """
     final = directory_of(run_directory, step)
     temporary = run_directory / f"{TEMPORARY}{final.name}"
@@ -204,7 +204,9 @@ def save(run_directory: Path, step: int, contents: Contents) -> Path:
             remove(temporary)
         check_there(run_directory)
         earlier = in_run(run_directory)
-        rest = f"'{earlier[-1]}' is complete" if earlier else "there is no earlier one"
+        rest = "there is no earlier checkpoint"
+        if earlier:
+            rest = f"the newest complete checkpoint is '{earlier[-1]}'"
         raise UserError(
             f"checkpoint '{final}' could not be written: {error.strerror or error}; {rest}"
         ) from error
@@ -214,7 +216,7 @@ def save(run_directory: Path, step: int, contents: Contents) -> Path:
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:
-    """Renames a checkpoint to its final name; one of the same step stays complete until then."""
+    """Renames a checkpoint to its final name. One of the same step stays complete until then."""
     aside = final.with_name(f"{final.name}{REPLACED}")
     if os.path.lexists(final):
         _delete(aside)
@@ -225,19 +227,22 @@ def _put_in_place(temporary: Path, final: Path) -> None:
 
 
 def _delete(directory: Path) -> None:
-    """Deletes a checkpoint, or the link to one; its marker goes first, so half of it is none."""
+    """Deletes a checkpoint, or a link to one.
+
+    The manifest is deleted first, so that a half-deleted checkpoint does not count as complete.
+    """
     if not directory.is_symlink():
         (directory / MANIFEST).unlink(missing_ok=True)
     remove(directory)
 
 
 def share(run_directory: Path, name: str, write: Callable[[Path], object]) -> Entry:
-    """Writes a file that several checkpoints of a run will need, and returns its entry.
+    """Writes a file that several checkpoints of a run share, and returns its manifest entry.
 
-    It is never changed afterwards.
+    The file never changes afterwards.
 
     Raises:
-        UserError: it could not be written.
+        UserError: Writing failed.
     """
     final = run_directory / SHARED / name
     temporary = final.with_name(f"{TEMPORARY}{name}")
@@ -257,21 +262,21 @@ def share(run_directory: Path, name: str, write: Callable[[Path], object]) -> En
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         check_there(run_directory)
-        reason = f"{error.strerror or error}; earlier checkpoints are complete"
+        reason = f"{error.strerror or error}; earlier checkpoints are intact"
         raise UserError(f"'{final}' could not be written: {reason}") from error
     _remember(final, entry["sha256"])
     return entry
 
 
 def load(path: str | Path, shared: bool = True) -> Checkpoint:
-    """Reads a checkpoint, given itself or its run's directory (then the newest complete one).
+    """Reads and verifies a checkpoint.
 
     Args:
-        path: of the checkpoint or the run.
-        shared: whether the files that it shares with others are verified too.
+        path: Directory of a checkpoint, or of a run for its newest complete checkpoint.
+        shared: Whether to verify shared files too.
 
     Raises:
-        UserError: there is none, or a file of it is missing or damaged.
+        UserError: There is no checkpoint, or one of its files is missing or damaged.
     """
     directory = find(path)
     manifest = _manifest(directory)
@@ -290,34 +295,35 @@ def load(path: str | Path, shared: bool = True) -> Checkpoint:
 
 
 def _verify(directory: Path, manifest: Manifest, shared: bool = True, again: bool = True) -> None:
-    """Raises a UserError where a file that a manifest names is missing or is not what was written.
+    """Raises a UserError if a file that a manifest names is missing or has changed.
 
     Args:
-        directory: of the checkpoint.
-        manifest: of it.
-        shared: whether the files that it shares with others are verified too.
-        again: whether files are hashed that this process has hashed before and that look the same.
+        directory: The checkpoint's directory.
+        manifest: The checkpoint's manifest.
+        shared: Whether to verify shared files too.
+        again: Whether to hash files again that this process has already hashed, and whose stamp has
+            not changed since.
     """
     needed = {directory / name: entry for name, entry in manifest["files"].items()}
     if shared:
         folder = directory.parent / SHARED
         needed |= {folder / name: entry for name, entry in manifest["shared"].items()}
     for file, expected in needed.items():
-        if not os.path.isfile(file):  # noqa: PTH113  (pathlib's raises where a folder is closed)
+        if not os.path.isfile(file):  # noqa: PTH113  (Path.is_file raises without permission)
             raise UserError(f"damaged checkpoint: {file} is missing")
         if file.stat().st_size != expected["bytes"] or _sha256(file, again) != expected["sha256"]:
-            reason = "is not what was written (size or SHA-256 differ)"
+            reason = "is corrupt (its size or SHA-256 differs from the manifest)"
             raise UserError(f"damaged checkpoint: {file} {reason}")
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
     """Returns the arrays in an ``.npz`` file.
 
-    What the file claims is compared with what it holds before anything is allocated for it.
+    The sizes in the file's headers are checked before any memory is allocated.
 
     Raises:
-        UserError: it is no such file, is larger than the memory that is free, or holds pickled
-            objects, which could run code.
+        UserError: The file is not an archive of arrays, does not fit into free memory, or contains
+            pickled objects, which could run code.
     """
     try:
         with open_file(file) as stream:
@@ -326,14 +332,14 @@ def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
             with np.load(stream, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
     except MemoryError:
-        raise UserError(f"'{file}' is larger than the memory that is free") from None
+        raise UserError(f"'{file}' does not fit into free memory") from None
     except _BAD_ARCHIVE as error:
         raise UserError(
-            f"damaged checkpoint: {file} holds something else than arrays ({error})"
+            f"damaged checkpoint: {file} is not a plain archive of arrays ({error})"
         ) from error
 
 
-# What NumPy, zipfile and the parser of headers raise for what is no archive of arrays.
+# The exceptions of NumPy, zipfile and the header parser for a file that is not such an archive.
 _BAD_ARCHIVE = (
     *(ValueError, EOFError, TypeError, AttributeError, LookupError, RuntimeError, OSError),
     *(SyntaxError, OverflowError, zipfile.BadZipFile, tokenize.TokenError, struct.error),
@@ -341,54 +347,54 @@ _BAD_ARCHIVE = (
 
 
 def _check_arrays(file: Path, stream: BinaryIO) -> None:
-    """Raises a ValueError unless every array is stored plainly and as large as its header says."""
+    """Raises a ValueError unless every array is uncompressed and as large as its header says."""
     size = os.fstat(stream.fileno()).st_size
     total = 0
     with zipfile.ZipFile(stream) as archive:
         members = archive.infolist()
         if len({member.filename.removesuffix(".npy") for member in members}) != len(members):
-            raise ValueError("two arrays have one name")
+            raise ValueError("two arrays have the same name")
         for member in members:
             stored = member.compress_type == zipfile.ZIP_STORED
             if not stored or member.file_size != member.compress_size:
                 raise ValueError(f"{member.filename} is compressed")
             total += member.file_size
             if total > size:
-                raise ValueError(f"its arrays claim {total} bytes, and the file has {size}")
+                raise ValueError(f"its arrays claim {total} bytes, but the file has {size}")
             with archive.open(member) as content:
                 claimed = _claimed_bytes(content)
             if claimed != member.file_size:
-                sizes = f"claims {claimed} bytes and has {member.file_size}"
+                sizes = f"claims {claimed} bytes but has {member.file_size}"
                 raise ValueError(f"{member.filename} {sizes}")
     if total > memory_left():
         raise MemoryError
 
 
 def _claimed_bytes(content: Any) -> int:
-    """Returns the bytes of an array's file by its header, the header included."""
+    """Returns the size of an ``.npy`` file in bytes according to its header."""
     version = np.lib.format.read_magic(content)
     readers: dict[tuple[int, int], Callable[[Any], Any]] = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
     if version not in readers:
-        raise ValueError(f"an array has version {version}")
+        raise ValueError(f"an array has unknown format version {version}")
     shape, _, dtype = readers[version](content)
     if dtype.hasobject:
-        raise ValueError("objects, which allow_pickle=False refuses")
+        raise ValueError("an array contains objects, which allow_pickle=False refuses")
     if dtype.kind not in "biufc" or dtype.fields is not None:
-        raise ValueError(f"an array of {dtype}, which is no number")
+        raise ValueError(f"an array has dtype {dtype}, which is not a number type")
     return int(content.tell()) + math.prod(int(length) for length in shape) * int(dtype.itemsize)
 
 
 @contextmanager
 def restoring(path: Path) -> Iterator[None]:
-    """Context that turns what a checkpoint's content raises into a UserError that names it.
+    """Context that turns errors about a checkpoint's content into a UserError that names its path.
 
-    Its checksums may be right, and its arrays still not those that are needed.
+    A checkpoint with correct checksums may still lack arrays or contain the wrong ones.
 
     Raises:
-        UserError: something is missing, or of another shape or kind than wanted.
+        UserError: Something is missing, or has the wrong shape or type.
     """
     try:
         yield
@@ -401,17 +407,17 @@ def restoring(path: Path) -> Iterator[None]:
 def array(
     arrays: Arrays, name: str, shape: tuple[int | None, ...], dtype: DTypeLike
 ) -> NDArray[Any]:
-    """Returns one of the arrays of a checkpoint, if it is as it was written.
+    """Returns an array of a checkpoint after checking its shape and dtype.
 
     Args:
-        arrays: by name.
-        name: of the array.
-        shape: its lengths; None allows any.
-        dtype: to which it could be converted with no loss but of precision.
+        arrays: Arrays by name.
+        name: Name of the array.
+        shape: Expected shape. None allows any length.
+        dtype: Expected dtype. A dtype that NumPy casts to it as "same_kind" is accepted.
 
     Raises:
-        KeyError: it is missing.
-        ValueError: it is of another shape or dtype.
+        KeyError: The array is missing.
+        ValueError: The array has the wrong shape or dtype.
     """
     stored = arrays[name]
     fits = len(stored.shape) == len(shape) and all(
@@ -419,14 +425,14 @@ def array(
     )
     if not fits:
         expected_shape = ", ".join("any" if length is None else str(length) for length in shape)
-        raise ValueError(f"array {name} has shape {stored.shape}, wanted is ({expected_shape})")
+        raise ValueError(f"array {name} has shape {stored.shape}, expected ({expected_shape})")
     if stored.size and not np.can_cast(stored.dtype, dtype, "same_kind"):
-        raise ValueError(f"array {name} is of {stored.dtype}, wanted is {np.dtype(dtype)}")
+        raise ValueError(f"array {name} has dtype {stored.dtype}, expected {np.dtype(dtype)}")
     return stored
 
 
 def directory_of(run_directory: Path, step: int) -> Path:
-    """Returns the directory of the checkpoint of a step.
+    """Returns the directory of the checkpoint at a step.
 
     >>> directory_of(Path("run"), 4000).as_posix()
     'run/step-000004000'
@@ -435,10 +441,10 @@ def directory_of(run_directory: Path, step: int) -> Path:
 
 
 def add_notes(directory: Path, notes: Mapping[str, Any]) -> None:
-    """Adds to the notes of a checkpoint, or replaces some of them; a linked one stays as it is.
+    """Adds or replaces notes of a checkpoint. A linked checkpoint is left unchanged.
 
     Raises:
-        UserError: the manifest could not be written; the checkpoint is as it was.
+        UserError: The manifest could not be written. The checkpoint is unchanged.
     """
     if directory.is_symlink():
         return
@@ -451,14 +457,14 @@ def add_notes(directory: Path, notes: Mapping[str, Any]) -> None:
 
 
 def find(path: str | Path) -> Path:
-    """Returns the checkpoint that a path means: itself, or a run's newest complete one.
+    """Returns the checkpoint at a path, or the newest complete one of the run at that path.
 
     Raises:
-        UserError: there is none.
+        UserError: There is none.
     """
     path = Path(path)
     if not path.is_dir():
-        advice = "give a run's directory or one of the step-... directories in it"
+        advice = "give a run directory or one of the step-... directories in it"
         raise UserError(f"no checkpoint at '{path}': {advice}")
     if (path / MANIFEST).is_file():
         return path
@@ -469,33 +475,33 @@ def find(path: str | Path) -> Path:
 
 
 def in_run(run_directory: Path) -> list[Path]:
-    """Returns the complete checkpoints of a run, oldest first, linked ones included."""
+    """Returns the complete checkpoints of a run, including linked ones, oldest first."""
     current: dict[int, Path] = {}
     replaced: dict[int, Path] = {}
     for marker in run_directory.glob(f"step-*/{MANIFEST}"):
         name = CHECKPOINT_NAME.fullmatch(marker.parent.name)
         if name:
             (replaced if name[2] else current)[int(name[1])] = marker.parent
-    # One that is being replaced counts as long as there is no other of its step.
+    # A checkpoint that is being replaced counts until the new one of its step is complete.
     complete = replaced | current
     return [complete[step] for step in sorted(complete)]
 
 
 def step_of(directory: Path) -> int:
-    """Returns the agent steps when a checkpoint was written."""
+    """Returns the agent steps at which a checkpoint was written."""
     return _manifest(directory)["step"]
 
 
 def is_agent_only(directory: Path) -> bool:
-    """Returns whether a checkpoint has lost its replay memory, so that no run can continue from it.
+    """Returns whether a checkpoint has no replay memory, so that no run can continue from it.
 
     Raises:
-        UserError: it is damaged.
+        UserError: The checkpoint is damaged.
     """
     manifest = _manifest(directory)
     if manifest["agent_only"] or manifest["shared"]:
         return manifest["agent_only"]
-    # Earlier versions did not write that field, and listed no shared file though the ring had some.
+    # The manifest may lack the field, and list no shared files although the memory has some.
     try:
         with (
             open_file(directory / ARRAYS) as stream,
@@ -507,18 +513,21 @@ def is_agent_only(directory: Path) -> bool:
     except KeyError:
         return False
     except _BAD_ARCHIVE as error:
-        reason = f"{directory / ARRAYS} holds something else than arrays ({error})"
+        reason = f"{directory / ARRAYS} is not a plain archive of arrays ({error})"
         raise UserError(f"damaged checkpoint: {reason}") from error
     return _lacks_frames(manifest, shape[0] if shape else 0)
 
 
 def _lacks_frames(manifest: Manifest, files: int) -> bool:
-    """Returns whether a ring had files of frames that the manifest no longer names."""
+    """Returns whether the replay memory had files of frames that the manifest does not name."""
     return manifest["agent_only"] or (not manifest["shared"] and files > 0)
 
 
 def to_continue_from(run_directory: Path) -> Path | None:
-    """Returns the newest checkpoint that its run can continue from by its manifest, or None."""
+    """Returns the newest checkpoint from which a run can continue, or None.
+
+    Only manifests are read; files are not verified.
+    """
     for directory in reversed(in_run(run_directory)):
         with suppress(UserError):
             if not is_agent_only(directory):
@@ -527,14 +536,14 @@ def to_continue_from(run_directory: Path) -> Path | None:
 
 
 def prune(run_directory: Path, keep: int) -> None:
-    """Deletes old checkpoints, and the shared files that no checkpoint needs any more.
+    """Deletes old checkpoints, and shared files that no checkpoint needs any more.
 
-    The newest ``keep`` stay as they are. Of the older ones those stay that have ``keep`` in their
-    notes, and the one with the best ``evaluation`` in its notes, both without their shared files:
-    an agent can still be evaluated, but no run continued from them.
+    The newest ``keep`` checkpoints remain complete. Of the older ones, two kinds remain: those with
+    ``keep`` in their notes, and the one with the best ``evaluation``. These lose their shared
+    files, so their agents can be evaluated, but no run can continue from them.
 
-    Damaged checkpoints and links to checkpoints neither count nor are they changed, and the shared
-    files that they name stay. Nothing else in the run's directory is touched.
+    Damaged checkpoints and links to checkpoints do not count, and are left alone together with the
+    shared files that they name. Nothing else in the run directory is touched.
     """
     check_no_link(run_directory / SHARED)
     _delete_replaced(run_directory)
@@ -557,20 +566,20 @@ def prune(run_directory: Path, keep: int) -> None:
 
 
 def _score(notes: Mapping[str, Any]) -> float | None:
-    """Returns the evaluation of a checkpoint; None without one, or if it is not a number."""
+    """Returns the evaluation of a checkpoint; None if there is none or it is NaN."""
     score = notes.get("evaluation")
     return None if score is None or math.isnan(score) else float(score)
 
 
 def _delete_replaced(run_directory: Path) -> None:
-    """Deletes what an interruption has left of checkpoints that others have replaced."""
+    """Deletes replaced checkpoints that an interruption left behind."""
     for aside in run_directory.glob(f"step-*{REPLACED}"):
         if CHECKPOINT_NAME.fullmatch(aside.name) and (aside.with_suffix("") / MANIFEST).is_file():
             _delete(aside)
 
 
 def _remove_unneeded(run_directory: Path) -> None:
-    """Deletes the shared files that runs have written and no checkpoint names."""
+    """Deletes shared files that no checkpoint names."""
     folder = run_directory / SHARED
     needed: set[str] = set()
     for manifest in _readable_manifests(run_directory).values():
@@ -590,7 +599,7 @@ def _is_sound(directory: Path, manifest: Manifest) -> bool:
 
 
 def _release(directory: Path) -> None:
-    """Makes a checkpoint need no shared file any more."""
+    """Removes the shared files from a checkpoint's manifest."""
     manifest = _manifest(directory)
     if manifest["shared"]:
         manifest["shared"] = {}
@@ -599,9 +608,9 @@ def _release(directory: Path) -> None:
 
 
 def digest(arrays: Arrays) -> str:
-    """Returns the SHA-256 over the sorted (name, dtype, shape, bytes) of arrays.
+    """Returns a SHA-256 over the name, dtype, shape and bytes of all arrays, sorted by name.
 
-    Files carry dates, arrays do not.
+    Unlike a hash of the file, it does not depend on dates.
 
     >>> digest({"a": np.zeros(2)}) == digest({"a": np.zeros(2)}) != digest({"a": np.zeros((2, 1))})
     True
@@ -615,7 +624,7 @@ def digest(arrays: Arrays) -> str:
 
 
 def part(arrays: Arrays, owner: str) -> dict[str, NDArray[Any]]:
-    """Returns the arrays named ``owner/...``, without that prefix."""
+    """Returns the arrays whose names begin with ``owner/``, without that prefix."""
     prefix = f"{owner}/"
     return {
         name.removeprefix(prefix): values
@@ -625,7 +634,7 @@ def part(arrays: Arrays, owner: str) -> dict[str, NDArray[Any]]:
 
 
 def _manifest(directory: Path) -> Manifest:
-    """Returns a manifest, validated; earlier versions wrote none of the field ``agent_only``."""
+    """Reads and validates a manifest. A missing field ``agent_only`` means False."""
     path = directory / MANIFEST
     try:
         manifest: dict[str, Any] = read_json(path, LARGEST_MANIFEST)
@@ -633,12 +642,12 @@ def _manifest(directory: Path) -> Manifest:
         seal = manifest.pop("sha256", None)
         expected = _seal(manifest)
     except UserError as error:
-        raise UserError(f"damaged checkpoint: {path} is no manifest ({error})") from None
+        raise UserError(f"damaged checkpoint: {path} is not a manifest ({error})") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"damaged checkpoint: {path} is no manifest") from None
+        raise UserError(f"damaged checkpoint: {path} is not a manifest") from None
     if seal not in (None, expected):
-        raise UserError(f"damaged checkpoint: {path} is not what was written")
-    if version != FORMAT:  # the first format had no seal
+        raise UserError(f"damaged checkpoint: {path} is corrupt (its own SHA-256 differs)")
+    if version != FORMAT:  # comes before the check for a missing seal, as format 1 has none
         raise UserError(
             f"{directory} has checkpoint format {version}; this version reads format {FORMAT}"
         )
@@ -647,13 +656,13 @@ def _manifest(directory: Path) -> Manifest:
     except (ValidationError, RecursionError):
         seal = None
     if seal is None:
-        raise UserError(f"damaged checkpoint: {path} is no manifest of this version")
+        raise UserError(f"damaged checkpoint: {path} is not a valid manifest of format {FORMAT}")
     validated: Any = {"agent_only": False} | manifest
     return cast(Manifest, validated)
 
 
 def _readable_manifests(run_directory: Path) -> dict[Path, Manifest]:
-    """Returns the manifests of a run's complete checkpoints, oldest first, but for damaged ones."""
+    """Returns the manifests of a run's complete checkpoints, oldest first, except damaged ones."""
     manifests = {}
     for path in in_run(run_directory):
         with suppress(UserError):
@@ -667,7 +676,7 @@ def _write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:
-    """Returns the SHA-256 of everything else in a manifest."""
+    """Returns the SHA-256 of a manifest's other fields."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
@@ -676,7 +685,10 @@ def _entry(file: Path) -> Entry:
 
 
 def _sha256(file: Path, again: bool = True) -> str:
-    """Returns the SHA-256 of a file; without ``again`` the earlier one if its stamp is equal."""
+    """Returns the SHA-256 of a file.
+
+    Without ``again``, an earlier result is reused if the file's stamp has not changed.
+    """
     stamp, sha256 = _hashed.get(file.absolute(), ((), ""))
     if again or stamp != _stamp(file):
         with open_file(file) as stream:
@@ -690,6 +702,6 @@ def _remember(file: Path, sha256: str) -> None:
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
-    """Returns numbers that change whenever the file does."""
+    """Returns device, inode, size and modification time, which change when the file does."""
     status = file.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""The circumstances of a run: its settings, and the command, versions and machine of each start."""
+"""Records how a run was started: settings, and for each start the command, versions and machine."""
 
 import json
 import os
@@ -36,12 +36,13 @@ PACKAGES = (
 
 
 def write_circumstances(run_directory: Path, config: Config) -> list[str]:
-    """Saves the resolved settings, and in ``run.json`` the circumstances of each start.
+    """Writes the resolved settings, and adds this start to ``run.json``.
 
-    These are the command, the versions of packages, the commit and the machine.
+    ``run.json`` lists command, package versions, commit and machine of each start. A file that
+    cannot be read is replaced.
 
     Returns:
-        Notes for the user. Where ``run.json`` cannot be read it is begun again.
+        Notes for the user.
     """
     run_directory.mkdir(parents=True, exist_ok=True)
     _replace(run_directory / CONFIG, config.to_toml())
@@ -53,7 +54,7 @@ def write_circumstances(run_directory: Path, config: Config) -> list[str]:
         try:
             starts = read_starts(path)
         except UserError as error:
-            notes.append(f"{error}; it begins anew")
+            notes.append(f"{error}; a new file replaces it")
     starts.append(
         {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -70,10 +71,10 @@ def write_circumstances(run_directory: Path, config: Config) -> list[str]:
 
 
 def read_starts(path: Path) -> list[dict[str, Any]]:
-    """Returns the circumstances of each start of a run, as its ``run.json`` lists them.
+    """Returns the starts of a run, as ``run.json`` lists them.
 
     Raises:
-        UserError: it cannot be read, or holds something else.
+        UserError: The file cannot be read, or has other content.
     """
     document = read_json(path)
     starts = document.get("starts") if isinstance(document, dict) else None
@@ -83,7 +84,7 @@ def read_starts(path: Path) -> list[dict[str, Any]]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Writes a file as a whole or not at all; raises a UserError where that is not possible."""
+    """Writes a file atomically; raises a UserError if that fails."""
     try:
         write_whole(path, text.encode())
     except OSError as error:
@@ -91,7 +92,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _machine() -> str:
-    """Returns the processor, its cores and how many of them may be used, and the memory."""
+    """Returns the processor, its cores and the usable ones, and the memory, as text."""
     names: list[str] = []
     with suppress(OSError):
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -111,7 +112,10 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Returns the commit of the checkout, with ``-dirty`` after changes; None if there is none."""
+    """Returns the commit of the source code, with ``-dirty`` if it has changes.
+
+    Returns None if the code is not in a Git checkout.
+    """
     here = Path(__file__).parent
     try:
         answer = subprocess.run(

@@ -1,4 +1,4 @@
-"""The settings of a run that is continued, and of runs that are compared."""
+"""Settings of a continued run, and differences between the settings of several runs."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ from atari_dqn.config.schema import SECTIONS, Config
 from atari_dqn.errors import UserError
 from atari_dqn.runs.directory import CONFIG
 
-# Settings that may change when a run is continued, because nothing that it learns depends on them.
+# Settings that may change when a run is continued, because learning does not depend on them.
 CHANGEABLE = (
     "training.total_steps",
     "training.evaluation_period",
@@ -26,32 +26,32 @@ CHANGEABLE = (
     "machine.environment_threads",
     "machine.inter_op_threads",
 )
-# With more threads inside an operation, it may add up in another order.
+# The number of threads inside an operation may change the order of its sums.
 INTRA_OP_THREADS = "machine.intra_op_threads"
 THREADS = ("machine.environment_threads", INTRA_OP_THREADS, "machine.inter_op_threads")
 SMALL_BATCH = 64
 
 
 def merge(stored: Config, requested: Config, named: set[str]) -> Config:
-    """Returns the settings with which a run is continued.
+    """Returns the settings for continuing a run.
 
-    They are the stored ones, but for the few that may change (``CHANGEABLE``).
+    These are the stored settings, with the requested values of those in ``CHANGEABLE``.
 
     Args:
-        stored: settings of the run so far.
-        requested: settings of the command.
-        named: what the command itself names, as ``section.key``, ``recipe`` or ``protocol``; the
-            rest is not compared.
+        stored: Settings of the run so far.
+        requested: Settings of the command.
+        named: Names that occur in the command, as ``section.key``, ``recipe`` or ``protocol``. Only
+            these are compared.
 
     Raises:
-        UserError: the command names something else than the run has.
+        UserError: The command names a value that differs from the run's and may not change.
     """
     advice = "choose another run directory"
     for name in sorted(named - set(CHANGEABLE)):
         old = _value(stored, name)
         new = _value(requested, name)
         if old != new:
-            reason = f"this run has {name} = {old}, so it cannot continue with {new}"
+            reason = f"this run has {name} = {old} and cannot continue with {new}"
             raise UserError(f"{reason}; {advice}")
     if stored.game != requested.game:
         raise UserError(f"this run plays {stored.game}, not {requested.game}; {advice}")
@@ -63,15 +63,15 @@ def merge(stored: Config, requested: Config, named: set[str]) -> Config:
 def own_config(run_directory: Path, checkpoint: Path) -> tuple[Config, list[str]]:
     """Returns the settings of a run that is continued, and notes about them.
 
-    Those of its own directory count, because what may change is stored there. All else has to be as
-    in its checkpoint, whose copy was verified: otherwise the run would be another one.
+    They are read from the run directory, where settings that may change are stored. All others must
+    equal the checkpoint's verified copy.
 
     Args:
-        run_directory: of the run.
-        checkpoint: the one that the run continues from.
+        run_directory: The run directory.
+        checkpoint: The checkpoint from which the run continues.
 
     Raises:
-        UserError: the two differ in what may not change.
+        UserError: A setting that may not change differs.
     """
     verified = read_config(checkpoint / CONFIG)
     path = run_directory / CONFIG
@@ -84,9 +84,9 @@ def own_config(run_directory: Path, checkpoint: Path) -> tuple[Config, list[str]
         new = _value(own, name)
         trained = _value(verified, name)
         if new != trained:
-            advice = "change it back, or begin another run"
+            advice = "change it back, or start a new run"
             raise UserError(
-                f"'{path}' has {name} = {new}, and the run was trained with {trained}: {advice}"
+                f"'{path}' has {name} = {new}, but the run was trained with {trained}: {advice}"
             )
     return own, []
 
@@ -94,11 +94,13 @@ def own_config(run_directory: Path, checkpoint: Path) -> tuple[Config, list[str]
 def differing_settings(
     configs: Sequence[Config], sections: Collection[str] = tuple(SECTIONS)
 ) -> list[dict[str, str]]:
-    """Returns for each run the settings in which it differs from most, ``{"agent.n_step": "1"}``.
+    """Returns for each run the settings in which it differs from most runs.
 
-    Where no value is the most frequent one, the first run's counts as usual. Runs without a
-    difference have the same settings but for their seed, threads and what a continued run may
-    change.
+    The most frequent value of a setting is the reference, or the first of several such values. The
+    seed, thread counts and ``CHANGEABLE`` settings are not compared.
+
+    Returns:
+        Settings by name for each run, such as ``{"agent.n_step": "1"}``.
     """
     if not configs:
         return []
@@ -116,7 +118,7 @@ def differing_settings(
 
 
 def format_differences(differences: Mapping[str, str]) -> str:
-    """Returns differing settings as they follow the name of a run.
+    """Returns differing settings as a suffix to the name of a run.
 
     >>> format_differences({"agent.n_step": "1", "agent.double": "false"})
     ', agent.n_step=1, agent.double=false'
@@ -125,13 +127,13 @@ def format_differences(differences: Mapping[str, str]) -> str:
 
 
 def for_this_machine(config: Config) -> Config:
-    """Returns settings with this machine's thread counts and precision filled in.
+    """Returns settings in which automatic thread counts and precision have this machine's values.
 
-    With others, sums may round differently.
+    With other values, sums may round differently.
     """
     cores = usable_cores()
-    # Small operations beside each other keep two cores busier than one of them shared out:
-    # docs/design/performance.md.
+    # For small batches, running operations side by side uses the cores better than dividing each
+    # operation among them: docs/design/performance.md.
     shared = cores if config.agent.batch_size > SMALL_BATCH else max(1, cores // 2)
     for name in THREADS:
         automatic = shared if name == INTRA_OP_THREADS else cores
@@ -141,22 +143,22 @@ def for_this_machine(config: Config) -> Config:
 
 
 def notes_on_speed(config: Config) -> list[str]:
-    """Returns notes for the user on settings that this machine is slow with."""
+    """Returns notes for the user on settings that are slow on this machine."""
     if config.machine.precision != "bfloat16" or resolve_precision("auto") == "bfloat16":
         return []
     return [
-        "this machine has no units for bfloat16: it takes several times as long as float32, "
+        "this machine has no bfloat16 units: bfloat16 is several times slower than float32 here, "
         "and gradients are less exact"
     ]
 
 
 def _setting_names(sections: Collection[str]) -> list[str]:
-    """Returns the names of all settings of some sections, as ``section.key``."""
+    """Returns the names of all settings in some sections, as ``section.key``."""
     return [f"{section}.{key}" for section in sections for key in SECTIONS[section].model_fields]
 
 
 def _value(config: Config, name: str) -> Any:
-    """Returns a setting by its name, ``section.key``, ``game``, ``recipe`` or ``protocol``."""
+    """Returns a setting by name: ``section.key``, ``game``, ``recipe`` or ``protocol``."""
     value: Any = config
     for part in name.split("."):
         value = getattr(value, part)

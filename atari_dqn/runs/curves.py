@@ -1,4 +1,4 @@
-"""What the CSV files of a run hold, as arrays by agent step."""
+"""Reads the CSV logs of a run as arrays."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,45 +18,45 @@ class Series:
     """One column of a log."""
 
     steps: NDArray[np.float64]  # (rows,) agent steps of the run
-    values: NDArray[np.float64]  # (rows,)
+    values: NDArray[np.float64]  # (rows,) the column
 
 
 @dataclass(frozen=True)
 class LearningCurve:
     """The training episodes of a run."""
 
-    steps: NDArray[np.float64]  # (episodes,) agent steps of the run when each ended
+    steps: NDArray[np.float64]  # (episodes,) agent steps of the run when each episode ended
     score: NDArray[np.float64]  # (episodes,)
-    mean_100: NDArray[np.float64]  # (episodes,) of the last 100
+    mean_100: NDArray[np.float64]  # (episodes,) mean score of the last 100 episodes
 
 
 def read_series(run: Path, log: str, column: str) -> Series:
-    """Reads a column of a log; rows without a finite number in it are left out.
+    """Reads a column of a log, without rows in which it is not a finite number.
 
     Args:
-        run: directory of the run; without the log in it the series is empty.
+        run: The run directory. If the log does not exist, the series is empty.
         log: ``EPISODES``, ``METRICS`` or ``EVALUATIONS``.
-        column: its name.
+        column: Name of the column.
 
     Raises:
-        UserError: the file cannot be read, or lacks the column.
+        UserError: The file cannot be read, or lacks the column.
     """
     steps, values = read_columns(run / log, ("steps", column))
     return Series(steps, values)
 
 
 def read_learning_curve(run: Path) -> LearningCurve:
-    """Reads the training episodes of a run; raises a UserError where their file is damaged."""
+    """Reads the training episodes of a run; raises a UserError if their file is damaged."""
     steps, score, mean_100 = read_columns(run / EPISODES, ("steps", "score", "mean_100"))
     return LearningCurve(steps, score, mean_100)
 
 
 def read_logged_steps(run: Path) -> NDArray[np.float64]:
-    """Reads at which agent steps (rows,) a run logged its metrics."""
+    """Reads the agent steps (rows,) at which a run logged its metrics."""
     steps: NDArray[np.float64] = read_columns(run / METRICS, ("steps",))[0]
     return steps
 
 
 def read_latest_metrics(run: Path) -> dict[str, float]:
-    """Reads the newest metrics of a run by their names; empty where there are none yet."""
+    """Reads the newest metrics of a run, by name; empty if there are none yet."""
     return last_row(run / METRICS)

@@ -1,4 +1,4 @@
-"""Run directories: their names, and which one a command means."""
+"""Finds, names and creates run directories."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ RELEASED = "released"
 
 
 def game_directory(root: Path, game: str) -> Path:
-    """Returns the directory of a game's runs (or recordings) below ``root``.
+    """Returns the directory of a game's runs or recordings below ``root``.
 
     >>> game_directory(Path("checkpoints"), "ALE/Pong-v5").as_posix()
     'checkpoints/ALE-Pong-v5'
@@ -30,16 +30,16 @@ def game_directory(root: Path, game: str) -> Path:
 
 
 def choose(root: Path, config: Config, name: str | None) -> Path:
-    """Returns the run directory that the user means.
+    """Returns the run directory that a user's choice refers to.
 
     Args:
-        root: of all runs, usually ``checkpoints``.
-        config: of the run.
-        name: None for a new one, ``last`` for the newest of the game, a name under the game's
-            directory, or a path (anything with a slash).
+        root: Directory of all runs, usually ``checkpoints``.
+        config: Settings of the run.
+        name: None for a new run, ``last`` for the game's newest run, the name of a run of the game,
+            or a path (anything with a slash).
 
     Raises:
-        UserError: ``last``, and the game has no run yet.
+        UserError: The name is ``last``, and the game has no run yet.
     """
     if name is None:
         started = time.strftime("%Y%m%d-%H%M%S")
@@ -49,18 +49,18 @@ def choose(root: Path, config: Config, name: str | None) -> Path:
 
 
 def stored_arguments(root: Path, game: str, name: str | None) -> dict[str, Any]:
-    """Returns the environment's arguments of a run; none where no run is named or exists.
+    """Returns the environment's keyword arguments of an existing run, or an empty dictionary.
 
     Args:
-        root: of all runs.
-        game: environment id.
-        name: as for ``choose``.
+        root: Directory of all runs.
+        game: Environment id.
+        name: The run, as for ``choose``.
     """
     if name is None:
         return {}
     try:
         return read_config(_named(root, game, name) / CONFIG).environment.kwargs
-    except UserError:  # whatever is wrong with it is reported where it is continued
+    except UserError:  # continuing the run will report it
         return {}
 
 
@@ -75,7 +75,7 @@ def _named(root: Path, game: str, name: str) -> Path:
 
 
 def existing(directory: Path) -> list[Path]:
-    """Returns the runs in a game's directory, the one written to last at the end."""
+    """Returns the runs in a game's directory, the most recently changed one last."""
     runs = [path.parent for path in directory.glob(f"*/{CONFIG}")]
     return sorted(runs, key=lambda run: run.stat().st_mtime)
 
@@ -112,7 +112,7 @@ def _plays(run: Path, spec: GameSpec) -> bool:
 
 
 def unfinished(directory: Path) -> list[Path]:
-    """Returns the runs in a game's directory that have a checkpoint, but not of their last step."""
+    """Returns the runs in a game's directory that can be continued and are not complete."""
     return [run for run in existing(directory) if _is_unfinished(run)]
 
 
@@ -121,16 +121,19 @@ def _is_unfinished(run_directory: Path) -> bool:
     try:
         total = read_config(run_directory / CONFIG).training.total_steps
         return saved is not None and checkpoint.step_of(saved) < total
-    except UserError:  # it cannot be read
+    except UserError:  # unreadable
         return False
 
 
 def check_writable(directory: Path) -> None:
-    """Raises a UserError now, not after hours, where a directory cannot be made or written to."""
+    """Raises a UserError if a directory cannot be created or written to.
+
+    Callers check this first, so that a run does not fail after hours.
+    """
     candidates = (directory, *directory.parents)
     existing_path = next((path for path in candidates if path.exists()), directory)
     if not existing_path.is_dir():
-        raise UserError(f"cannot write to '{directory}': '{existing_path}' is no directory")
+        raise UserError(f"cannot write to '{directory}': '{existing_path}' is not a directory")
     if not os.access(existing_path, os.W_OK | os.X_OK):
         reason = f"no permission to write in '{existing_path}'"
         raise UserError(f"cannot write to '{directory}': {reason}")
@@ -138,13 +141,13 @@ def check_writable(directory: Path) -> None:
 
 @contextmanager
 def claimed(run_directory: Path) -> Iterator[Path]:
-    """Makes the directory of a new run for this process alone, and yields it.
+    """Context that creates the directory of a new run, and yields it.
 
-    Runs that begin in the same second would have the same name: where it is taken, the next of
-    NAME-2, NAME-3 and so on is made. It goes again if nothing was written into it.
+    Runs that start in the same second would get the same name. If NAME exists, the first free one
+    of NAME-2, NAME-3 and so on is created. An empty directory is deleted at the end.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: The directory cannot be created.
     """
     check_writable(run_directory.parent)
     missing = [path for path in run_directory.parents if not path.exists()]
@@ -163,7 +166,7 @@ def claimed(run_directory: Path) -> Iterator[Path]:
 def _make_first_free(path: Path) -> Path:
     for number in itertools.count(1):
         directory = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        # Only one process can make it, where two that look first would both find it free.
+        # mkdir succeeds in one process only, whereas two processes could both find a name free.
         with suppress(FileExistsError):
             directory.mkdir(parents=True)
             return directory

@@ -1,4 +1,4 @@
-"""The lock of a run directory: one process writes into it at a time, and never through a link."""
+"""The lock of a run directory: only one process at a time writes, and never through a link."""
 
 import fcntl
 import os
@@ -15,8 +15,8 @@ from atari_dqn.runs.directory import check_writable
 
 LOCK = "run.lock"
 OPEN_LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# What a run writes into its directory beside its checkpoints, and beside its settings: a link in
-# their place is replaced.
+# Files and folders that a run writes in its directory, apart from its checkpoints and config.toml,
+# where writing replaces a link.
 WRITTEN = (
     LOCK,
     CIRCUMSTANCES,
@@ -34,17 +34,18 @@ WRITTEN = (
 
 @contextmanager
 def held(run_directory: Path) -> Iterator[None]:
-    """Holds a run directory for this process.
+    """Context in which this process holds the lock of a run directory.
 
-    It is made where it is missing, and deleted again if nothing was written into it.
+    A missing directory is created. It is deleted again if nothing was written to it.
 
     Raises:
-        UserError: another process holds it, it cannot be written, or something in it is a link.
+        UserError: Another process holds the lock, the directory is not writable, or something in it
+            is a link.
     """
     check_writable(run_directory)
     if run_directory.is_symlink() and not run_directory.exists():
-        advice = "make the directory that it names"
-        raise UserError(f"'{run_directory}' is a link that leads nowhere: {advice}")
+        advice = "create the directory that it points to"
+        raise UserError(f"'{run_directory}' is a broken link: {advice}")
     missing = [path for path in (run_directory, *run_directory.parents) if not path.exists()]
     try:
         run_directory.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def held(run_directory: Path) -> Iterator[None]:
 
 
 def is_held(run_directory: Path) -> bool:
-    """Returns whether a process holds a run directory, without writing anything."""
+    """Returns whether a process holds the lock of a run directory. It writes nothing."""
     try:
         descriptor = os.open(run_directory / LOCK, OPEN_LOCK)
     except OSError:
@@ -78,7 +79,7 @@ def is_held(run_directory: Path) -> bool:
 
 
 def check_links(run_directory: Path) -> None:
-    """Raises a UserError where something in a run's directory that a run writes is a link."""
+    """Raises a UserError if a file or folder that a run writes to is a link."""
     for name in WRITTEN:
         check_no_link(run_directory / name)
     for path in run_directory.glob("events.out.tfevents.*"):
@@ -89,28 +90,29 @@ def check_links(run_directory: Path) -> None:
 
 
 def _locked(path: Path) -> int:
-    """Opens a lock file and locks it.
+    """Opens a lock file, locks it, and returns its file descriptor.
 
     Raises:
-        UserError: another process holds it.
-        OSError: it cannot be opened or locked.
+        UserError: Another process holds the lock.
+        OSError: The file cannot be opened or locked.
     """
     while True:
         descriptor = os.open(path, OPEN_LOCK | os.O_CREAT, 0o666)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"'{path}' is no file: delete it, or choose another run directory")
+                advice = "delete it, or choose another run directory"
+                raise UserError(f"'{path}' is not a regular file: {advice}")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 20, 0).decode(errors="replace")
             os.close(descriptor)
-            advice = "stop that one, or choose another run directory"
+            advice = "stop that process, or choose another run directory"
             raise UserError(f"'{path.parent}' is in use by process {holder}: {advice}") from None
         except BaseException:
             os.close(descriptor)
             raise
-        if not _is_at(descriptor, path):  # who held it has deleted it meanwhile
+        if not _is_at(descriptor, path):  # the previous holder has deleted the file
             os.close(descriptor)
             continue
         if status.st_nlink == 1:
@@ -122,7 +124,7 @@ def _locked(path: Path) -> int:
 
 
 def _locked_copy(path: Path) -> int:
-    """Puts a new file, locked already, in the place of a lock that somebody's backup has too."""
+    """Replaces a lock file that a backup has hard-linked by a new, locked file."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     with create(temporary) as file:
         descriptor = os.dup(file.fileno())
@@ -132,7 +134,7 @@ def _locked_copy(path: Path) -> int:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Returns whether an open file is the one that a path names."""
+    """Returns whether a path refers to an open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except OSError:
@@ -140,7 +142,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _remove_unused(run_directory: Path, created: Sequence[Path]) -> None:
-    """Deletes a run's directory, and those created with it, if only the lock is in it."""
+    """Deletes the lock and the created directories if the run directory contains nothing else."""
     with suppress(OSError):
         if list(run_directory.iterdir()) == [run_directory / LOCK]:
             (run_directory / LOCK).unlink()

@@ -1,4 +1,4 @@
-"""States of random generators as arrays, so that a checkpoint can hold them."""
+"""Converts states of random generators to arrays and back, for checkpoints."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def generator_to_array(generator: np.random.Generator) -> NDArray[np.uint64]:
-    """Returns the state of a PCG64 generator as six numbers."""
+    """Returns the state of a PCG64 generator as an array of shape (6,)."""
     state: Any = generator.bit_generator.state
     words: list[int] = []
     for number in (state["state"]["state"], state["state"]["inc"]):
@@ -16,10 +16,10 @@ def generator_to_array(generator: np.random.Generator) -> NDArray[np.uint64]:
 
 
 def generator_from_array(generator: np.random.Generator, array: NDArray[np.uint64]) -> None:
-    """Puts a PCG64 generator into the state that ``generator_to_array`` returned.
+    """Sets a PCG64 generator to a state that ``generator_to_array`` returned.
 
     Raises:
-        ValueError: the array is not such a state.
+        ValueError: The array has the wrong shape or dtype.
 
     >>> one, other = np.random.default_rng(1), np.random.default_rng(2)
     >>> generator_from_array(other, generator_to_array(one))
@@ -27,8 +27,8 @@ def generator_from_array(generator: np.random.Generator, array: NDArray[np.uint6
     True
     """
     if array.shape != (6,) or array.dtype != np.uint64:
-        kind = f"{array.dtype} of shape {array.shape}"
-        raise ValueError(f"the state of a random generator is not {kind}")
+        kind = f"{array.dtype} with shape {array.shape}"
+        raise ValueError(f"the state of a random generator cannot be {kind}")
     words = [int(word) for word in array]
     generator.bit_generator.state = {
         "bit_generator": "PCG64",

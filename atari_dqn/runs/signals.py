@@ -1,4 +1,4 @@
-"""Stopping on request: signals end a loop where it may be left, not where it happens to be."""
+"""Stopping on request: a signal ends a loop at a safe point instead of anywhere."""
 
 import os
 import select
@@ -13,24 +13,26 @@ from typing import Any
 from atari_dqn.console import STANDARD_ERROR
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# A terminal that goes away, or Ctrl-C in a pipeline, is more than one signal at once.
+# Closing a terminal, or Ctrl-C in a pipeline, sends several signals at once. They count as one.
 SECONDS_APART = 1.0
 STOPPING = (
-    b"\nstopping after this step and saving; once more stops at once, "
-    b"and what came after the last checkpoint is lost\n"
+    b"\nstopping after this step and saving; a second Ctrl-C stops at once "
+    b"and loses everything after the last checkpoint\n"
 )
 
 
 class Stopped(BaseException):
-    """A stop was requested inside ``StopOnSignals.may_be_left``; no error, so not an Exception."""
+    """A stop was requested inside ``StopOnSignals.may_be_left``.
+
+    It is not an error, so it is not an ``Exception``.
+    """
 
 
 class StopOnSignals:
     """Context in which the first SIGINT, SIGTERM or SIGHUP only sets ``requested``.
 
-    A later SIGINT or SIGTERM acts as it would without this context. A SIGHUP that the process
-    ignores, as under ``nohup``, stays ignored. A reader of standard error that goes away counts as
-    a request.
+    A second SIGINT or SIGTERM has its usual effect. A SIGHUP that the process ignores, as under
+    ``nohup``, stays ignored. When nobody reads standard error any more, that is a request too.
     """
 
     def __init__(self) -> None:
@@ -47,9 +49,9 @@ class StopOnSignals:
 
     @contextmanager
     def may_be_left(self) -> Iterator[None]:
-        """Context that a request leaves at once, by raising ``Stopped``.
+        """Context that a stop request ends at once, by raising ``Stopped``.
 
-        For work that changes nothing which is saved, such as evaluating and recording.
+        Use it for work that changes no saved state, such as evaluating and recording.
         """
         if self.requested:
             raise Stopped
@@ -61,7 +63,8 @@ class StopOnSignals:
 
     def __enter__(self) -> "StopOnSignals":
         self._requested = False
-        if threading.current_thread() is threading.main_thread():  # others may not handle signals
+        # Only the main thread may install signal handlers.
+        if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                     continue
@@ -86,8 +89,8 @@ class StopOnSignals:
             return
         self._requested = True
         self._requested_at = time.monotonic()
-        with suppress(OSError):  # the terminal may be what has gone
-            os.write(2, STOPPING)  # a print that the signal interrupts may not be entered again
+        with suppress(OSError):  # the terminal may be closed
+            os.write(2, STOPPING)  # print is not reentrant, and the signal may have interrupted it
         if self._may_be_left:
             self._may_be_left = False
             raise Stopped
@@ -104,13 +107,13 @@ class StopOnSignals:
 
 
 class ReaderWatch:
-    """Sends this process SIGTERM when the reader of its standard error goes away.
+    """Sends this process SIGTERM when nobody reads its standard error any more.
 
-    Otherwise that would be noticed only when the next line is printed. A thread waits for it, which
-    takes no time.
+    Without it, the process would notice only when it prints the next line. A thread waits for the
+    event and uses no processor time.
 
     Args:
-        stopping: whether a stop was requested already; then nothing is sent.
+        stopping: Returns whether a stop was already requested; then no signal is sent.
     """
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
@@ -123,7 +126,7 @@ class ReaderWatch:
 
     def _watch(self) -> None:
         poll = select.poll()
-        poll.register(2, 0)  # that something went wrong is reported without being asked for
+        poll.register(2, 0)  # errors and hang-ups are always reported
         poll.register(self._wake, select.POLLIN)
         ready = [descriptor for descriptor, _ in poll.poll()]
         with self._lock:
@@ -133,7 +136,7 @@ class ReaderWatch:
                     os.kill(os.getpid(), signal.SIGTERM)
 
     def close(self) -> None:
-        """Ends the watch."""
+        """Ends the watching thread."""
         with self._lock:
             self._open = False
         os.close(self._woken)
@@ -142,5 +145,5 @@ class ReaderWatch:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal handler that acts as Ctrl-C does, whatever the signal."""
+    """Raises KeyboardInterrupt for any signal, as Ctrl-C does."""
     raise KeyboardInterrupt

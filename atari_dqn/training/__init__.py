@@ -1,1 +1,1 @@
-"""The training loop, the learner beside it, and what a run writes as it goes."""
+"""The training loop, the learner that runs in parallel with it, and the logs of a run."""

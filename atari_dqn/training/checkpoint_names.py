@@ -1,8 +1,8 @@
-"""The names that a training run's arrays have in a checkpoint (format 4).
+"""The names of a training run's arrays in a checkpoint (format 4).
 
-Every part with state has ``arrays()`` and ``restore()`` with names of its own. Most arrays are
-stored as ``part/name``. The others have had a name of their own since the format was made, and
-keep it, so that every checkpoint of this format can be continued.
+Every part with state has the methods ``arrays()`` and ``restore()``, which use the part's own
+names. Most arrays are stored as ``part/name``. The format gives the others fixed names, listed
+here.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ STORED_NAMES = {
 }
 
 
-# The array "counters", in its order.
+# The elements of the array "counters", in order.
 COUNTERS = ("loop/steps", "loop/frames", "learner/steps_owed", "loop/evaluated_at")
 
 
@@ -39,7 +39,7 @@ def to_stored(parts: Mapping[str, Arrays]) -> dict[str, NDArray[Any]]:
     """Returns the arrays of all parts by their names in a checkpoint.
 
     Args:
-        parts: the arrays of each part, by the part's name.
+        parts: The arrays of each part, by the name of the part.
     """
     named: dict[str, NDArray[Any]] = {}
     for part, arrays in parts.items():
@@ -53,11 +53,12 @@ def from_stored(stored: Arrays) -> dict[str, NDArray[Any]]:
     """Returns the arrays of a checkpoint as ``part/name``.
 
     Raises:
-        KeyError: an array is missing.
-        ValueError: the counters are of another kind.
+        KeyError: An array is missing.
+        ValueError: The array of counters has the wrong shape or dtype.
     """
     missing = [name for name in STORED_NAMES.values() if name not in stored]
-    missing = [name for name in missing if not name.startswith("learning/")]  # after a stop only
+    # Unfinished updates are only there after a stop.
+    missing = [name for name in missing if not name.startswith("learning/")]
     if missing:
         raise KeyError(missing[0])
     own_names = {stored_name: name for name, stored_name in STORED_NAMES.items()}

@@ -1,4 +1,4 @@
-"""The running episodes of training, and the last that ended."""
+"""Statistics of training episodes: the running ones, and the last 100 that ended."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -16,28 +16,28 @@ WINDOW = 100
 class FinishedEpisode(NamedTuple):
     """An episode that ended."""
 
-    score: float
+    score: float  # sum of raw rewards
     length: int  # agent steps
     frames: int  # emulator frames
-    environment: int
-    seed: int  # seed that the environment was last given, at the episode's beginning or before
+    environment: int  # index of the environment
+    seed: int  # the environment's most recent seed, set when this or an earlier episode began
 
 
 class EpisodeRow(NamedTuple):
-    """A finished training episode, as ``episodes.csv`` has it."""
+    """A row of ``episodes.csv``: one finished training episode."""
 
-    episode: int
+    episode: int  # from 1
     steps: int  # agent steps of the whole run when it ended
-    score: float
+    score: float  # sum of raw rewards
     mean_100: float  # mean score of the last 100 episodes
     length: int  # agent steps
     frames: int  # emulator frames
-    environment: int
-    seed: int  # seed that the environment was last given, at the episode's beginning or before
+    environment: int  # index of the environment
+    seed: int  # the environment's most recent seed, set when this or an earlier episode began
 
 
 class EpisodeTracker:
-    """Adds up the running episodes of N environments and remembers the last 100 that ended."""
+    """Adds up the running episodes of N environments, and keeps the last 100 scores and lengths."""
 
     def __init__(self, num_envs: int) -> None:
         self.count = 0
@@ -54,13 +54,13 @@ class EpisodeTracker:
         ended: NDArray[np.bool_],
         seed: NDArray[np.int32],
     ) -> list[FinishedEpisode]:
-        """Adds one step of every environment; returns the episodes that it ended.
+        """Adds one step of every environment, and returns the episodes that ended with it.
 
         Args:
-            reward: (N,) unclipped.
-            frames: (N,) emulator frames of the step.
-            ended: (N,) whether the episode ended.
-            seed: (N,) seeds of the episodes.
+            reward: (N,) Rewards before clipping.
+            frames: (N,) Emulator frames of the step.
+            ended: (N,) Whether the episode ended.
+            seed: (N,) The environments' most recent seeds.
         """
         self._score += reward
         self._length += 1
@@ -81,11 +81,11 @@ class EpisodeTracker:
         return finished
 
     def finish(self, steps: int, episode: FinishedEpisode) -> EpisodeRow:
-        """Counts an episode that ended, and returns its row.
+        """Counts a finished episode, and returns its row of ``episodes.csv``.
 
         Args:
-            steps: agent steps of the run when it ended.
-            episode: what it came to.
+            steps: Agent steps of the run when the episode ended.
+            episode: The finished episode.
         """
         self.count += 1
         self.scores.append(episode.score)
@@ -103,16 +103,16 @@ class EpisodeTracker:
 
     @property
     def mean_score(self) -> float:
-        """Mean score of the last 100 episodes, NaN before the first has ended."""
+        """Mean score of the last 100 episodes; NaN before the first one has ended."""
         return float(np.mean(self.scores)) if self.scores else float("nan")
 
     @property
     def mean_length(self) -> float:
-        """Mean length of the last 100 episodes in agent steps, NaN before the first has ended."""
+        """Mean agent steps of the last 100 episodes; NaN before the first one has ended."""
         return float(np.mean(self.lengths)) if self.lengths else float("nan")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the finished episodes and the sums of the running ones."""
+        """Returns the statistics of finished episodes and the sums of running ones."""
         return {
             "count": np.array(self.count),
             "scores": np.array(self.scores),
@@ -123,15 +123,15 @@ class EpisodeTracker:
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over what ``arrays`` returned.
+        """Restores the state that ``arrays`` returned.
 
         Raises:
-            KeyError: an array is missing.
-            ValueError: an array is of another number of environments.
+            KeyError: An array is missing.
+            ValueError: An array is for a different number of environments.
         """
         self.count = int(array(arrays, "count", (), np.int64))
         self.scores.extend(array(arrays, "scores", (None,), np.float64).tolist())
-        # Without an episode NumPy took the empty list for one of floats.
+        # NumPy stores an empty list as float64; the cast check accepts an empty array of any dtype.
         self.lengths.extend(array(arrays, "lengths", (None,), np.int64).tolist())
         for name in ("score", "length", "frames"):
             running = getattr(self, f"_{name}")

@@ -1,14 +1,15 @@
 """The learner: updates that run while the environments step, on batches sampled in advance.
 
-This class decides what waits for what, so that timing decides nothing. One step of the loop is:
+``Learner`` fixes the order of all work, so the result does not depend on timing. One step of the
+loop is:
 
     learner.wait_to_act()         waits for running updates, if they change the acting network
-    due = learner.prefetch(...)   the same; then has batches for the updates that are due sampled
-                                  in a thread
+    due = learner.prefetch(...)   waits likewise; then starts sampling batches for the updates that
+                                  are due, in a thread
     ... act, and send the actions to the emulators ...
     learner.start(due)            waits for running updates, then for the batches;
                                   starts the updates that are due, in another thread
-    ... receive what the emulators answer, and store it ...
+    ... receive the next observations and rewards, and store them ...
 
 An update sees the memory as it was when the actions were chosen. Its priorities take effect two
 samplings later, whatever the timing.
@@ -35,13 +36,13 @@ from atari_dqn.runs.checkpoint import array, part
 from atari_dqn.runs.signals import StopOnSignals
 from atari_dqn.training.stopwatch import Stopwatch
 
-# How many steps of the loop to look ahead for sizes of calls whose graphs must be built.
+# Steps of the loop to look ahead, to find the numbers of updates per call that need a graph.
 LOOK_AHEAD = 200
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """What measures a run: where its time goes, and a trace of its updates."""
+    """The instruments of a run: a stopwatch, and a trace of its updates."""
 
     stopwatch: Stopwatch
     trace: Trace
@@ -49,7 +50,7 @@ class Instruments:
 
 @dataclass(frozen=True)
 class DueUpdates:
-    """How many updates are due, and how to get their batches, joined in one."""
+    """The number of updates that are due, and a function that returns their joined batches."""
 
     count: int
     wait_for_batches: Callable[[], Batch]
@@ -57,7 +58,7 @@ class DueUpdates:
 
 @dataclass(frozen=True)
 class Updates:
-    """Updates to make, and their batches, joined in one."""
+    """Updates to make, and their batches joined into one."""
 
     count: int
     batches: Batch
@@ -67,7 +68,7 @@ class Updates:
 class PriorityUpdate:
     """New priorities of transitions."""
 
-    index: NDArray[np.int64]  # (N,) as in ``Batch``
+    index: NDArray[np.int64]  # (N,) indices as in ``Batch``
     priority: NDArray[np.float32]  # (N,)
 
     @classmethod
@@ -76,34 +77,35 @@ class PriorityUpdate:
         return cls(np.empty(0, np.int64), np.empty(0, np.float32))
 
     def joined(self, other: "PriorityUpdate") -> "PriorityUpdate":
-        """Returns these and then the others, which win where both have one."""
+        """Returns both, this one first. If both contain a transition, the other's priority wins."""
         index = np.concatenate([self.index, other.index])
         return PriorityUpdate(index, np.concatenate([self.priority, other.priority]))
 
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """What became of updates that were due."""
+    """The outcome of updates that were due."""
 
-    metrics: UpdateMetrics  # of the updates that were made
-    priorities: PriorityUpdate  # of their transitions
-    made: int
-    unfinished: Updates | None
+    metrics: UpdateMetrics  # metrics of the updates that were made
+    priorities: PriorityUpdate  # new priorities of their transitions
+    made: int  # number of updates that were made
+    unfinished: Updates | None  # the rest, if a stop was requested
 
 
 class Learner:
     """Makes an agent's updates in one thread, and samples batches for the next in another.
 
     Args:
-        config: all settings.
-        agent: the agent that learns.
-        memory: the memory that it learns from.
-        instruments: waiting for batches counts as "sample", and for updates as "update".
-        stopping: whether a stop was requested. Then ``wait_to_act`` and ``pause`` wait for no more
-            updates than one call of the graph makes; the rest are part of ``arrays``.
+        config: All settings.
+        agent: The agent that learns.
+        memory: The replay memory.
+        instruments: Time spent waiting for batches is charged to "sample", and for updates to
+            "update".
+        stopping: Returns whether a stop was requested. ``wait_to_act`` and ``pause`` then wait only
+            for the current call of the graph; ``arrays`` contains the remaining updates.
 
     Attributes:
-        changes_acting: whether running updates change the network that acts.
+        changes_acting: Whether running updates change the acting network.
     """
 
     def __init__(
@@ -125,19 +127,19 @@ class Learner:
         self._running: Callable[[], UpdateResult] | None = None
         self._unfinished: Updates | None = None
         self._steps_owed = 0  # agent steps not yet matched by an update
-        self._metrics: list[UpdateMetrics] = []  # since they were last taken
+        self._metrics: list[UpdateMetrics] = []  # since ``forget_metrics``
         self._priorities = PriorityUpdate.none()  # not yet in the memory
         self.changes_acting = False
 
     def prefetch(self, steps: int, advance: int) -> DueUpdates:
-        """Has batches sampled for the updates that are due, before the next action is chosen.
+        """Starts sampling batches for the updates that are due, before the next action is chosen.
 
         There is one update for every ``training.update_period`` agent steps since learning began,
         whatever the number of environments.
 
         Args:
-            steps: agent steps of the run so far.
-            advance: how many of them were made since the last call.
+            steps: Agent steps of the run so far.
+            advance: Agent steps since the last call.
         """
         if self.changes_acting:
             self.finish()
@@ -149,21 +151,21 @@ class Learner:
         progress, share = priority_schedule(self._config.replay, steps)
         sample = partial(self._memory.sample, self._config.agent.batch_size, count, progress, share)
         if not share:
-            # Nor ever again: keeping priorities would cost a part in thirty of a run's time.
+            # Priorities never come back into use, and maintaining them costs time.
             self._memory.drop_priorities()
-        # Sampling vectors takes less time than handing them to a thread.
+        # Sampling vectors takes less time than starting a thread for it.
         if count and not self._config.spec.vectors:
             return DueUpdates(count, self._threads.submit(sample).result)
         return DueUpdates(count, sample)
 
     def _center_frames(self) -> None:
-        """Before the first update: subtracts the mean frame, where the network does so."""
+        """Computes the mean frame before the first update, if the network subtracts it."""
         never_learned = not self._running and not self._agent.updates
         if never_learned and self._agent.online.centers_frames:
             self._agent.center(self._memory.mean_frame())
 
     def start(self, due: DueUpdates) -> None:
-        """Starts the updates that are due, once those that run are finished."""
+        """Finishes the running updates, then starts those that are due."""
         self.finish()
         if due.count:
             with self._stopwatch.part("sample"):
@@ -172,21 +174,21 @@ class Learner:
         self.store_priorities()
 
     def store_priorities(self) -> None:
-        """Has the priorities that finished updates found decide what is sampled from now on."""
+        """Writes the new priorities of finished updates to the memory."""
         if len(self._priorities.index):
             with self._stopwatch.part("sample"):
                 self._memory.set_priorities(self._priorities.index, self._priorities.priority)
             self._priorities = PriorityUpdate.none()
 
     def finish(self) -> None:
-        """Waits for the updates that run."""
+        """Waits for all running updates."""
         self.pause()
         if self._unfinished is not None:
             with self._stopwatch.part("update"):
                 self._record(self._update(self._unfinished, stopping=lambda: False))
 
     def pause(self) -> None:
-        """Waits for the updates that run; where a stop is requested some may stay unfinished."""
+        """Waits for the running updates; if a stop is requested, some may remain unfinished."""
         if self._running is not None:
             with self._stopwatch.part("update"):
                 self._record(self._running())
@@ -194,30 +196,34 @@ class Learner:
             self.changes_acting = False
 
     def resume(self) -> None:
-        """Starts the updates that a stop has left unfinished."""
+        """Starts the updates that a stop left unfinished."""
         if self._unfinished is not None:
             unfinished = self._unfinished
             self._unfinished = None
             self._start(unfinished)
 
     def wait_to_act(self) -> bool:
-        """Waits for updates that change what acts; returns whether the run is to go on."""
+        """Waits for updates that change the acting network.
+
+        Returns:
+            Whether to go on; False if a stop was requested.
+        """
         if self.changes_acting and not self._stopping():
             self.pause()
         return not self._stopping()
 
     def end_of_episode(self) -> None:
-        """Syncs the target network, where the settings do so at the end of each episode."""
+        """Synchronizes the target network, if the settings do so at the end of each episode."""
         if self._agent.target_sync is TargetSync.EVERY_EPISODE:
             self.finish()
             self._agent.sync_target()
 
     def metrics(self) -> UpdateMetrics:
-        """Returns what the updates measured since ``forget_metrics``."""
+        """Returns the metrics of the updates since ``forget_metrics``."""
         return UpdateMetrics.joined(self._metrics)
 
     def forget_metrics(self) -> None:
-        """Begins to collect metrics for the next row of the logs."""
+        """Discards the metrics, to collect those for the next row of the logs."""
         self._metrics.clear()
 
     def _start(self, updates: Updates) -> None:
@@ -227,7 +233,10 @@ class Learner:
         self._running = self._threads.submit(update).result if in_thread else update
 
     def _update(self, updates: Updates, stopping: Callable[[], bool]) -> UpdateResult:
-        """Makes updates until a stop is requested; may run in a thread, changes only the agent."""
+        """Makes updates until a stop is requested.
+
+        This may run in a thread, because it changes only the agent.
+        """
         count = updates.count
         batches = updates.batches
         size = len(batches.action) // count
@@ -255,30 +264,29 @@ class Learner:
         self._unfinished = result.unfinished
 
     def build_graphs(self, steps: int, advance: int, stop: StopOnSignals) -> None:
-        """Builds the graphs of the updates that will be due, which takes seconds.
+        """Builds the graphs of the coming updates, which takes seconds.
 
         Args:
-            steps: agent steps from which the run will still learn.
-            advance: agent steps at a time.
-            stop: a request to stop ends the waiting at once; what is being built is built to its
-                end.
+            steps: Remaining agent steps of the run in which it learns.
+            advance: Agent steps per step of the loop.
+            stop: A stop request ends the wait at once. The current build still runs to its end.
 
         Raises:
-            Stopped: a stop was requested.
+            Stopped: A stop was requested.
         """
         counts = sorted(set(self._calls_ahead(steps, advance)))
         with stop.may_be_left():
-            if self._building is not None:  # since a stop
+            if self._building is not None:  # a stop interrupted the wait for it
                 self._building.result()
-        # Not to be interrupted: from the first line on until the graphs are built, the agent keeps
-        # what a stop has to save.
+        # This call must not be interrupted. Until the graphs are built, the agent holds a copy of
+        # its state, which a stop saves.
         build = self._agent.graph_builder(counts)
         self._building = self._threads.submit(build)
         with stop.may_be_left():
             self._building.result()
 
     def _calls_ahead(self, steps: int, advance: int) -> Iterator[int]:
-        """Yields how many updates the coming calls of the graph will make."""
+        """Yields the number of updates of each coming call of the graph."""
         owed = self._steps_owed
         updates = self._agent.updates
         for _ in range(min(-(-steps // advance), LOOK_AHEAD)):
@@ -287,7 +295,7 @@ class Learner:
             updates += due
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns everything that the next update depends on, but the agent and the memory."""
+        """Returns the learner's state: what the next update needs besides agent and memory."""
         arrays: dict[str, NDArray[Any]] = {
             "steps_owed": np.array(self._steps_owed),
             "metrics": np.stack(self.metrics(), axis=1),
@@ -301,11 +309,11 @@ class Learner:
         return arrays
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Takes over what ``arrays`` returned.
+        """Restores the state that ``arrays`` returned.
 
         Raises:
-            KeyError: an array is missing.
-            ValueError: an array is not of such a learner.
+            KeyError: An array is missing.
+            ValueError: An array does not fit this learner.
         """
         metrics = array(arrays, "metrics", (None, len(UpdateMetrics._fields)), np.float64)
         index = array(arrays, "priority_index", (None,), np.int64)
@@ -334,20 +342,20 @@ class Learner:
         outside = (batch.indices < 0) | (batch.indices >= self._memory.num_envs * self._memory.rows)
         unknown = (batch.action < 0) | (batch.action >= self._agent.num_actions)
         if count < 1 or outside.any() or unknown.any():
-            raise ValueError("the updates that were left unfinished are not of this run")
+            raise ValueError("the unfinished updates do not belong to this run")
         return Updates(count, batch)
 
     def close(self) -> None:
-        """Shuts the threads down, without waiting for graphs that are being built.
+        """Shuts down the threads, but does not wait for graphs that are being built.
 
-        That cannot be interrupted.
+        Building them cannot be interrupted.
         """
         busy = self._building is not None and not self._building.done()
         self._threads.shutdown(wait=not busy)
-        self._threads = ThreadPoolExecutor(2)  # which takes no thread before it is used
+        self._threads = ThreadPoolExecutor(2)  # starts no thread before its first use
 
 
 def _rows(batch: Batch, rows: slice) -> Batch:
-    """Returns some transitions of a batch."""
+    """Returns the given rows of a batch."""
     fields: list[Any] = [field[rows] for field in batch]
     return Batch(*fields)

@@ -1,4 +1,4 @@
-"""The logs of a run: progress bar, CSV files, TensorBoard."""
+"""The logs of a run: progress bar, CSV files and TensorBoard."""
 
 import csv
 import io
@@ -24,15 +24,16 @@ logger = logging.getLogger(__name__)
 
 
 class CsvFile:
-    """A CSV file that is appended to; its header is the names in its first row."""
+    """A CSV file that is appended to. The names in its first row become the header."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = open_own(path, create=True)
 
     def write(self, row: Row) -> None:
-        """Appends a row and hands it to the operating system."""
-        if has_several_names(self._file) and self._path.exists():  # since somebody made a backup
+        """Appends a row and flushes it to the operating system."""
+        # A backup may have hard-linked the file; its copy must not change.
+        if has_several_names(self._file) and self._path.exists():
             self._file.close()
             self._file = open_own(self._path)
         text = io.StringIO(newline="")
@@ -44,7 +45,7 @@ class CsvFile:
         self._file.flush()
 
     def size(self) -> int:
-        """Returns the number of bytes that have been written."""
+        """Returns the size of the file in bytes."""
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
@@ -57,12 +58,12 @@ def _cell(value: float | int) -> str | int:
 
 
 class Progress:
-    """tqdm's bar where standard error is a terminal; elsewhere a logged line now and then.
+    """A progress bar in a terminal, or periodic log lines where standard error is not one.
 
     Args:
-        start: agent steps so far.
-        total: agent steps of the whole run.
-        seconds_between_lines: between logged lines.
+        start: Agent steps so far.
+        total: Agent steps of the whole run.
+        seconds_between_lines: Minimum time between log lines.
     """
 
     def __init__(self, start: int, total: int, seconds_between_lines: float = 30.0) -> None:
@@ -80,7 +81,7 @@ class Progress:
             )
 
     def advance(self, steps: int) -> None:
-        """Counts agent steps that were done."""
+        """Adds agent steps to the progress."""
         self._step += steps
         if self._bar is not None:
             self._bar.update(min(steps, self._total - self._bar.n))
@@ -107,7 +108,7 @@ class Progress:
 
 
 def _clock(seconds: float) -> str:
-    """Returns hours, minutes and seconds.
+    """Returns seconds as hours, minutes and seconds.
 
     >>> _clock(3725)
     '1:02:05'
@@ -117,15 +118,15 @@ def _clock(seconds: float) -> str:
 
 
 class RunLogs:
-    """All that a run writes while it trains: CSV files (``FILES``) and TensorBoard's event files.
+    """All logs of a training run: CSV files (``FILES``) and TensorBoard's event files.
 
-    Every method raises a UserError where the disk takes no more.
+    Every method raises a UserError if a file cannot be written, as on a full disk.
 
     Args:
-        directory: of the run.
-        step: agent steps so far.
-        total: agent steps of the whole run.
-        show_progress: whether the user sees the progress.
+        directory: The run directory.
+        step: Agent steps so far.
+        total: Agent steps of the whole run.
+        show_progress: Whether to show the progress to the user.
     """
 
     FILES = ("metrics.csv", "episodes.csv", "evaluations.csv")
@@ -145,12 +146,12 @@ class RunLogs:
         self._progress = Progress(step, total) if show_progress else None
 
     def advance(self, steps: int) -> None:
-        """Counts agent steps that were done."""
+        """Adds agent steps to the progress."""
         if self._progress is not None:
             self._progress.advance(steps)
 
     def metrics(self, step: int, row: Row) -> None:
-        """Writes a row of metrics, and shows it beside the progress."""
+        """Writes a row of metrics, and shows the most important ones with the progress."""
         with self._writing():
             self._metrics.write(row)
             self._board.write("training", step, row)
@@ -158,7 +159,7 @@ class RunLogs:
             self._progress.show(row)
 
     def episode(self, row: EpisodeRow) -> None:
-        """Writes a finished training episode."""
+        """Writes the row of a finished training episode."""
         with self._writing():
             self._episodes.write(row._asdict())
             self._board.write("episode", row.steps, {"score": row.score, "length": row.length})
@@ -171,31 +172,33 @@ class RunLogs:
         logger.info(message)
 
     def recording(self, step: int, gif: Path, values: Mapping[str, NDArray[np.float32]]) -> None:
-        """Writes a recorded episode, and the Q-values of each action while it was played.
+        """Writes a recorded episode, and a histogram of each action's Q-values in it.
 
         Args:
-            step: agent steps so far.
-            gif: the recording.
-            values: Q-values (steps,) by the names of actions.
+            step: Agent steps so far.
+            gif: The recording.
+            values: Q-values (steps,) of each action, by the action's name.
         """
         with self._writing():
             self._board.gif("evaluation/median_episode", step, gif)
             self._board.histograms("q_values", step, values)
 
     def failure(self, what: str, error: BaseException) -> None:
-        """Logs a failure that does not end the run; a file gets the traceback of a program's error.
+        """Logs a failure that does not end the run.
+
+        The traceback goes to ``errors.log``, unless the error is a UserError.
 
         Args:
-            what: beginning of the message.
-            error: the reason.
+            what: Beginning of the message.
+            error: The cause.
         """
         message = f"{what}: {describe_failure(error)}"
         if not isinstance(error, UserError) and self.keep_traceback(what, error):
-            message += f" ('{self._directory / self.ERRORS}' has the traceback)"
+            message += f" (traceback in '{self._directory / self.ERRORS}')"
         logger.warning(message)
 
     def keep_traceback(self, what: str, error: BaseException) -> bool:
-        """Adds a traceback to the run's file of errors; returns whether that was possible."""
+        """Appends a traceback to ``errors.log``; returns whether that succeeded."""
         text = f"{what}\n{''.join(traceback.format_exception(error))}\n"
         try:
             with open_own(self._directory / self.ERRORS, create=True) as file:
@@ -210,7 +213,7 @@ class RunLogs:
             self._board.text("settings", step, toml)
 
     def positions(self) -> dict[str, int]:
-        """Returns the size of each file in bytes, for ``cut_logs`` with a checkpoint of now."""
+        """Returns the size of each log file in bytes; a checkpoint stores it for ``cut_logs``."""
         with self._writing():
             self._board.flush()
             files = [self._directory / name for name in self.FILES] + _event_files(self._directory)
@@ -239,15 +242,15 @@ class RunLogs:
 
 
 def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
-    """Cuts a run's logs back to the sizes they had at a checkpoint; the rest will be written again.
+    """Truncates a run's logs to their sizes at a checkpoint; a continued run writes the rest again.
 
     Args:
-        directory: directory of the run.
-        positions: sizes in bytes by the names of the logs; logs that are not named are cut to
-            nothing, and files that are not logs stay as they are.
+        directory: The run directory.
+        positions: Sizes in bytes by file name. Logs without an entry are emptied or deleted. Files
+            that are not logs are left alone.
 
     Raises:
-        UserError: a log is a link.
+        UserError: A log is a link.
     """
     events = _event_files(directory)
     logs = [directory / name for name in RunLogs.FILES]
@@ -264,6 +267,6 @@ def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
 
 
 def _event_files(directory: Path) -> list[Path]:
-    """Returns TensorBoard's files, links among them, but no folder of such a name."""
+    """Returns TensorBoard's event files, including links but not directories."""
     paths = sorted(directory.glob("events.out.tfevents.*"))
     return [path for path in paths if path.is_symlink() or not path.is_dir()]

@@ -1,6 +1,7 @@
-"""The training loop (Mnih et al. 2015, Algorithm 1), and what happens at intervals.
+"""The training loop (Mnih et al. 2015, Algorithm 1), and its periodic tasks.
 
-``Training.step`` is one step of the algorithm; ``learner.py`` says what waits for what in it.
+``Training.step`` is one step of the algorithm. ``learner.py`` explains in which order its parts
+run.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,26 +37,26 @@ PARTS = ("act", "environment", "sample", "update", "log", "checkpoint", "evaluat
 
 
 class PeriodicTask(NamedTuple):
-    """Something that is done every so many agent steps."""
+    """A task that runs once in every period of agent steps."""
 
-    period: int  # agent steps; 0: never
-    part: str  # what its time counts as
+    period: int  # agent steps; with 0 the task never runs
+    part: str  # the part of the work that its time is charged to, one of PARTS
     run: Callable[[], None]
 
 
 class Training:
     """Deep Q-learning with several environments.
 
-    The emulators step in their own threads, the agent learns in another, and batches are sampled
-    in a third. Timing decides nothing: ``Learner`` says why.
+    The emulators step in threads of their own, the agent learns in another thread, and a third
+    samples batches. The result does not depend on timing; ``learner.py`` explains why.
 
     Args:
-        config: all settings.
-        run_directory: where checkpoints and logs go; it is made.
-        video_directory: where recordings go.
-        games: the emulators of ``training.environments`` games, or None for those that the settings
-            name.
-        show_progress: whether a progress bar, or a line now and then, is shown.
+        config: All settings.
+        run_directory: Directory for checkpoints and logs. It is created.
+        video_directory: Directory for recordings.
+        games: The emulators of ``training.environments`` games. None creates the games that the
+            settings name.
+        show_progress: Whether to show a progress bar, or log lines where there is no terminal.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Training:
         self.run_directory = Path(run_directory)
         self.video_directory = Path(video_directory)
         self.show_progress = show_progress
-        # Made only here: a directory deleted during the run must be noticed, not made again.
+        # Created only here: deleting it during the run must be an error.
         self.run_directory.mkdir(parents=True, exist_ok=True)
         count = config.training.environments
         seed = config.machine.seed
@@ -105,24 +106,23 @@ class Training:
         self.steps = 0  # agent steps so far
         self.frames = 0  # emulator frames so far
         self.advance = count  # agent steps made by the last call of ``step``
-        self.usual_advance = count  # by most of them
+        self.usual_advance = count  # agent steps made by most calls of ``step``
         self.evaluation = float("nan")  # mean score of the last evaluation
-        self.evaluated_at = -1  # agent steps then
+        self.evaluated_at = -1  # agent steps at the last evaluation
         self.saved_at = -1  # agent steps at the last checkpoint
         self.ran_to_the_end = False
         self.broken = False
         self.periodic_tasks = [
             PeriodicTask(config.training.log_period, "log", self.log),
-            # Before the evaluation: one that fails must not cost what was learned.
+            # Saved before evaluating, so that a failed evaluation loses nothing.
             PeriodicTask(config.training.checkpoint_period, "checkpoint", self.save),
             PeriodicTask(config.training.evaluation_period, "evaluation", self.evaluate),
         ]
 
     def run(self) -> bool:
-        """Trains to the settings' total, or until a stop is requested, and leaves a checkpoint.
+        """Trains until the run is complete or a stop is requested, and saves a checkpoint.
 
-        A stop is requested by Ctrl-C, SIGTERM, SIGHUP, or a reader of standard error that goes
-        away.
+        Ctrl-C, SIGTERM, SIGHUP and a closed standard error request a stop.
 
         Returns:
             Whether the run is complete.
@@ -131,7 +131,7 @@ class Training:
             return True
         if self.broken:
             advice = "make a new Training and restore the newest checkpoint"
-            raise UserError(f"this training was ended in the middle of a step: {advice}")
+            raise UserError(f"this training was interrupted in the middle of a step: {advice}")
         total = self.config.training.total_steps
         self.logs = RunLogs(self.run_directory, self.steps, total, show_progress=self.show_progress)
         self.logs.settings(self.steps, self.config.to_toml())
@@ -149,20 +149,20 @@ class Training:
                     self.run_tasks_due()
                 if self.steps < total:
                     self.learner.pause()
-                else:  # a run that is complete has made all of its updates
+                else:  # a complete run has made all of its updates
                     self.learner.finish()
             complete = self.finish()
-        self.ran_to_the_end = complete  # and all of it is written and closed
+        self.ran_to_the_end = complete  # set last, when all files are written and closed
         return complete
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
         """Makes one agent step in every environment, and starts the updates that are due.
 
         Args:
-            observation: (N, *observation_shape) what to act on.
+            observation: Current observations (N, *observation_shape).
 
         Returns:
-            What to act on next, (N, *observation_shape).
+            Next observations (N, *observation_shape).
         """
         due = self.learner.prefetch(self.steps, self.advance)  # sampled in the background
         with self.stopwatch.part("act"):
@@ -178,7 +178,7 @@ class Training:
         return step.current
 
     def store(self, action: NDArray[np.int32], step: Step) -> None:
-        """Stores what the actions (N,) led to in the replay memory."""
+        """Stores the actions (N,) and their outcome in the replay memory."""
         with self.stopwatch.part("sample"):
             clipped_reward = np.clip(step.reward, -self.reward_clip, self.reward_clip)
             frame = step.observation[:, -1]
@@ -195,7 +195,7 @@ class Training:
                 self.logs.episode(self.episodes.finish(self.steps, episode))
 
     def run_tasks_due(self) -> None:
-        """Logs, saves and evaluates, each where its period has come to an end."""
+        """Runs each periodic task whose period the last step completed."""
         for task in self.periodic_tasks:
             if self.due(task.period):
                 self.learner.finish()
@@ -203,15 +203,15 @@ class Training:
                     task.run()
 
     def due(self, period: int) -> bool:
-        """Returns whether the last step completed a period of agent steps; 0 never comes due."""
+        """Returns whether the last step completed a period of agent steps; False for period 0."""
         before = max(self.steps - self.advance, 0)
         return period > 0 and self.steps // period > before // period
 
     def prepare(self, total: int) -> None:
-        """Builds the graphs of updates, and makes up for an evaluation that a stop has cut short.
+        """Builds the update graphs, and repeats an evaluation that a stop has interrupted.
 
         Raises:
-            Stopped: a stop was requested meanwhile.
+            Stopped: A stop was requested during this.
         """
         learning_steps = total - max(self.steps, self.config.training.warmup_steps)
         if learning_steps > 0:
@@ -223,7 +223,7 @@ class Training:
                 self.evaluate()
 
     def finish(self) -> bool:
-        """Saves and evaluates after the last step, unless its periods have just come to an end.
+        """Saves and evaluates after the last step, unless the periodic tasks have just done so.
 
         Returns:
             Whether the run is complete.
@@ -240,7 +240,7 @@ class Training:
 
     @contextmanager
     def noticing_failures(self) -> Iterator[None]:
-        """Marks this training as broken if the block fails, and keeps the cause's traceback."""
+        """Marks this training as broken if the block fails, and logs the traceback of the cause."""
         try:
             yield
         except BaseException as error:
@@ -250,7 +250,7 @@ class Training:
             raise
 
     def log(self) -> None:
-        """Writes a row of metrics everywhere."""
+        """Writes a row of metrics to all logs."""
         self.check_finite()
         row = {
             "steps": self.steps,
@@ -271,21 +271,23 @@ class Training:
         self.logs.metrics(self.steps, row)
 
     def more_metrics(self) -> dict[str, float]:
-        """Returns metrics that only another kind of training has."""
+        """Returns additional metrics of a subclass."""
         return {}
 
     def check_finite(self) -> None:
-        """Raises a UserError where the loss is not a number any more: that is not worth saving."""
+        """Raises a UserError if the loss is no longer a finite number, so that it is not saved."""
         if not np.isfinite(self.learner.metrics()).all():
             rate = self.config.optimizer.learning_rate
             advice = f"a learning rate below {rate:g} may help"
-            raise UserError(f"the loss is no number any more, near step {self.steps}; {advice}")
+            raise UserError(
+                f"the loss is no longer a finite number, near step {self.steps}; {advice}"
+            )
 
     def evaluate(self) -> None:
-        """Evaluates shortly under the protocol, and records the median episode.
+        """Runs a short evaluation under the protocol, and records the median episode.
 
-        What goes wrong with it is noted, and training goes on. A request to stop leaves it at once;
-        it is made up for when the run is continued.
+        An error is logged, and training continues. A stop request ends the evaluation at once; it
+        is repeated when the run is continued.
         """
         origin = Origin(
             "training", self.run_directory.name, self.config.versioned_recipe, None, self.steps
@@ -296,7 +298,7 @@ class Training:
             )
         except Stopped:
             return
-        except (Exception, SystemExit) as error:  # an environment of the user's may do anything
+        except (Exception, SystemExit) as error:  # the user's own environment may raise anything
             self.evaluation = float("nan")
             self.logs.failure(f"step {self.steps}: no evaluation", error)
         self.evaluated_at = self.steps
@@ -304,10 +306,12 @@ class Training:
             try:
                 self.note_evaluation()
             except UserError as error:
-                self.logs.failure(f"step {self.steps}: no note of the evaluation", error)
+                self.logs.failure(
+                    f"step {self.steps}: the checkpoint lacks the evaluation's score", error
+                )
 
     def save(self) -> None:
-        """Writes a checkpoint and deletes the oldest beyond those to keep."""
+        """Writes a checkpoint, and deletes old ones beyond ``training.keep_checkpoints``."""
         self.check_finite()
         self.frame_files.write(f"{self.steps:09d}.npz", self.memory)
         notes = {
@@ -326,7 +330,7 @@ class Training:
         self.saved_at = self.steps
 
     def changing_notes(self) -> dict[str, Any]:
-        """Returns the notes of a checkpoint to which an evaluation at its step adds."""
+        """Returns the notes of a checkpoint that an evaluation at the same step changes."""
         known = self.evaluated_at == self.steps and np.isfinite(self.evaluation)
         return {
             "evaluation": self.evaluation if known else None,
@@ -335,12 +339,15 @@ class Training:
         }
 
     def note_evaluation(self) -> None:
-        """Adds the evaluation to the notes of the checkpoint that was written at this step."""
+        """Adds the evaluation to the notes of the checkpoint of this step."""
         path = checkpoint.directory_of(self.run_directory, self.steps)
         checkpoint.add_notes(path, self.changing_notes())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the state that a checkpoint stores, except full blocks of frames."""
+        """Returns the state that a checkpoint stores in ``arrays.npz``.
+
+        Full blocks of frames are not part of it; they are in files of their own.
+        """
         own = {
             "steps": np.array(self.steps),
             "frames": np.array(self.frames),
@@ -361,30 +368,30 @@ class Training:
         return stored | {checkpoint.FRAME_FILES: self.frame_files.ends()}
 
     def restore(self, stored: checkpoint.Checkpoint) -> bool:
-        """Goes on where a checkpoint of the same settings was written.
+        """Restores the state of a checkpoint that was written with the same settings.
 
         Returns:
-            Whether replaying the running episodes reproduced their last frames, as it does in every
-            Atari game.
+            Whether replaying the running episodes reproduced their last frames. Every Atari game
+            does.
 
         Raises:
-            UserError: the checkpoint is of another environment, or is damaged.
+            UserError: The checkpoint belongs to another environment, or is damaged.
         """
         with checkpoint.restoring(stored.path):
             positions = stored.notes["logs"]
             episodes = self._restore_state(stored)
-        # What goes wrong in here is the environment's fault, and not the checkpoint's.
+        # An error from here on is the environment's, so it is not reported as a damaged checkpoint.
         self.observation = self.environments.restore(episodes)
         cut_logs(self.run_directory, positions)
         return bool((self.observation[:, -1] == self.memory.newest_frames()).all())
 
     def _restore_state(self, stored: checkpoint.Checkpoint) -> dict[str, NDArray[Any]]:
-        """Restores all of a checkpoint but the running episodes, which are returned."""
+        """Restores everything except the running episodes, and returns those."""
         notes = stored.notes
         environment = (tuple(notes["observation_shape"]), tuple(notes["actions"]))
         if environment != (self.environments.observation_shape, self.environments.action_names):
             what = f"observations and actions {environment}"
-            raise UserError(f"'{stored.path}' is of another environment: {what}")
+            raise UserError(f"'{stored.path}' belongs to another environment: {what}")
         arrays = from_stored(stored.arrays)
         episodes = self.environments.validated(checkpoint.part(arrays, "environments"))
         ends_shape = (len(stored.shared), self.memory.num_envs) if stored.shared else (0,)
@@ -401,7 +408,7 @@ class Training:
         self.frames = int(arrays["loop/frames"])
         self.evaluated_at = int(arrays["loop/evaluated_at"])
         self.evaluation = evaluation
-        if notes["evaluation"] is not None:  # it was made after the arrays were written
+        if notes["evaluation"] is not None:  # this evaluation ran after the arrays were written
             self.evaluation = float(notes["evaluation"])
             self.evaluated_at = self.steps
         self.saved_at = self.steps

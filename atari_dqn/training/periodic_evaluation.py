@@ -1,4 +1,4 @@
-"""The short evaluations of a training run: a score, a recording, and the agent's Q-values."""
+"""Short evaluations during training: a score, a recording, and the agent's Q-values."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -18,16 +18,16 @@ from atari_dqn.recording.render import record_ranked
 from atari_dqn.runs.signals import StopOnSignals
 from atari_dqn.training.logs import RunLogs
 
-# Agent steps of the recorded episode whose values are shown as histograms.
+# Only the first steps of the recorded episode contribute Q-values to the histograms.
 MOST_STEPS = 512
 
 
 class _Presentation(NamedTuple):
-    """What there is to see of an evaluation."""
+    """The recording of an evaluation, and the agent's Q-values."""
 
-    recorded: Path  # of the median episode, the GIF if there is one
-    first_values: str  # Q-values of the first state, in words
-    values: NDArray[np.float32]  # (T, A) Q-values throughout the median episode
+    recorded: Path  # recording of the median episode, the GIF if there is one
+    first_values: str  # Q-values of the first state, as text
+    values: NDArray[np.float32]  # (T, A) Q-values during the median episode
 
 
 def evaluate_shortly(
@@ -37,22 +37,22 @@ def evaluate_shortly(
     logs: RunLogs,
     stop: StopOnSignals | None = None,
 ) -> float:
-    """Scores an agent in training under the protocol and records the median episode.
+    """Scores an agent in training under the protocol, and records the median episode.
 
-    What goes wrong with the recording is a note; the score counts all the same.
+    If the recording fails, the log says so, and the score still counts.
 
     Args:
-        agent: as it is now, with the settings of its run.
-        origin: of the recording.
-        videos: directory of the recording.
-        logs: get statistics, recording and Q-values.
-        stop: a request to stop leaves the evaluation at once, and nothing is logged.
+        agent: The agent in its current state.
+        origin: The origin of the recording.
+        videos: Directory for the recording.
+        logs: Receives statistics, recording and Q-values.
+        stop: A stop request ends the evaluation at once, and nothing is logged.
 
     Returns:
         The mean score.
 
     Raises:
-        Stopped: a stop was requested.
+        Stopped: A stop was requested.
     """
     stop = stop or StopOnSignals()
     config = agent.config
@@ -66,7 +66,7 @@ def evaluate_shortly(
         presentation: _Presentation | None = None
         try:
             presentation = _present(agent, origin, videos, result)
-        except (Exception, SystemExit) as error:  # what shows it must not end the training
+        except (Exception, SystemExit) as error:  # a failed recording must not end the training
             note += f"; not recorded: {describe_failure(error)}"
     if presentation is not None:
         note += f"; recorded {presentation.recorded}"
@@ -86,7 +86,7 @@ def evaluate_shortly(
 
 
 def _present(agent: Agent, origin: Origin, videos: Path, result: Evaluation) -> _Presentation:
-    """Records the median episode of an evaluation, and computes what the agent expects in it."""
+    """Records the median episode of an evaluation, and computes the agent's Q-values in it."""
     config = agent.config
     median = EvaluatedEpisode.of_rank(result, "median", origin)
     _, paths = record_ranked(videos, median, "training")

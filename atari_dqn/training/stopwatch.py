@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""Measures how a run divides its time among the parts of its work."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Stopwatch:
-    """Adds up the seconds spent in each of several parts of the work, which do not overlap.
+    """Adds up the seconds spent in each part of the work. Parts do not overlap.
 
     >>> stopwatch = Stopwatch(["act", "learn"])
     >>> stopwatch.start(steps=0)
@@ -19,22 +19,22 @@ class Stopwatch:
 
     def __init__(self, parts: Iterable[str]) -> None:
         self.seconds = dict.fromkeys(parts, 0.0)
-        self._before = 0.0  # seconds of earlier starts of this run
+        self._before = 0.0  # seconds that earlier processes spent on this run
         self.start(steps=0)
 
     def start(self, steps: int) -> None:
-        """Begins to count; ``steps`` agent steps were done before."""
+        """Starts the stopwatch, after ``steps`` agent steps of the run."""
         self._began = time.monotonic()
         self._lap = (self._began, steps, dict(self.seconds))
 
     @property
     def wall(self) -> float:
-        """Seconds in all."""
+        """Seconds spent on the run so far, in all processes together."""
         return self._before + time.monotonic() - self._began
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Counts what happens inside as part ``name``."""
+        """Context whose time is added to the part ``name``."""
         began = time.monotonic()
         try:
             yield
@@ -42,8 +42,13 @@ class Stopwatch:
             self.seconds[name] += time.monotonic() - began
 
     def lap(self, steps: int) -> dict[str, float]:
-        """Agent steps a second since the last lap, and the share of each part, when ``steps`` have
-        been done in all.
+        """Returns speed and the share of each part since the last lap, and begins a new lap.
+
+        Args:
+            steps: Agent steps of the run so far.
+
+        Returns:
+            ``steps_per_second``, and ``share_NAME`` for each part and for ``other``.
         """
         began, before, spent = self._lap
         self._lap = (time.monotonic(), steps, dict(self.seconds))
@@ -54,17 +59,17 @@ class Stopwatch:
         }
 
     def state(self) -> dict[str, Any]:
-        """What has been counted, for ``restore``."""
+        """Returns the seconds so far, for ``restore``."""
         return {"wall": self.wall, "parts": self.seconds}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what an earlier start of the run has counted."""
+        """Continues from the seconds that ``state`` returned in an earlier process."""
         self._before = state["wall"]
         self.seconds.update(state["parts"])
 
 
 def shares(seconds: Mapping[str, float], total: float) -> dict[str, float]:
-    """The share of each part in a total of so many seconds, and what is left as ``other``.
+    """Returns the share of each part in the total time; ``other`` is the rest.
 
     >>> shares({"act": 1.0, "learn": 6.0}, total=8.0)
     {'act': 0.125, 'learn': 0.75, 'other': 0.125}

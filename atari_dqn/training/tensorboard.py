@@ -1,4 +1,4 @@
-"""TensorBoard's event file of a run: scalars, histograms, text, and recordings that play."""
+"""TensorBoard's event file of a run: scalars, histograms, text, and animated recordings."""
 
 import os
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ Row = Mapping[str, float | int]
 
 
 class TensorBoardFile:
-    """What TensorBoard shows of a run, by agent steps.
+    """An event file that TensorBoard displays, with agent steps on the horizontal axis.
 
     Attributes:
-        error: the exception that writing raises where the disk is full.
+        error: The exception that writing raises if the disk is full.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -39,12 +39,12 @@ class TensorBoardFile:
                 self._summary.histogram(f"{group}/{name}", array, step=step)
 
     def text(self, name: str, step: int, toml: str) -> None:
-        """Writes a text in TOML."""
+        """Writes a TOML document as text."""
         with self._writer.as_default():
             self._summary.text(name, f"```toml\n{toml}```", step=step)
 
     def gif(self, name: str, step: int, path: Path) -> None:
-        """Writes a GIF file as an image; it plays, since browsers get its bytes as they are."""
+        """Writes a GIF file as an image. It stays animated, since its bytes are not re-encoded."""
         with Image.open(path) as image:
             columns, rows = image.size
         animation = self._proto.Image(
@@ -55,7 +55,7 @@ class TensorBoardFile:
             self._summary.experimental.write_raw_pb(summary.SerializeToString(), step=step)
 
     def flush(self) -> None:
-        """Writes out what is buffered."""
+        """Writes buffered data to the file."""
         self._writer.flush()
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ BAD_WORDS = [
         "'5' is not a whole number from 1 to 4",
     ),
     (["frames", "--game", GAME, "--out", "a.jpg"], "must end in .png"),
-    (["frames", "--game", "CartPole-v1", "--out", "a.png"], "shows vectors"),
+    (["frames", "--game", "CartPole-v1", "--out", "a.png"], "has vectors as observations"),
     (
         ["frames", "--game", "breakout", "--out", "a.png", "--after", "5000"],
         "choose another seed, or a smaller --after",
@@ -114,8 +114,8 @@ BAD_CHECKPOINTS = [
     (["eval", "{truncated}"], "damaged checkpoint: "),
     (["eval", "{newer}"], "has checkpoint format 99"),
     (["eval", "{file}"], "no checkpoint at"),
-    (["eval", "{run}", "--videos", "{file}"], "is no directory"),
-    (["record", "{run}", "--out", "{file}/episode.gif"], "is no directory"),
+    (["eval", "{run}", "--videos", "{file}"], "is not a directory"),
+    (["record", "{run}", "--out", "{file}/episode.gif"], "is not a directory"),
     (
         ["export", "{run}", "--out", "agent.h5"],
         "give NAME.keras, NAME.onnx, or a name without a dot",
@@ -123,8 +123,8 @@ BAD_CHECKPOINTS = [
     (["export", "nowhere", "--out", "agent.keras"], "nowhere"),
     (["export", "{run}"], "--out"),
     (["digest", "{truncated}"], "damaged checkpoint: "),
-    (["train", "--game", GAME, "--root", "{file}"], "is no directory"),
-    (["train", "--game", GAME, "--videos", "{file}"], "is no directory"),
+    (["train", "--game", GAME, "--root", "{file}"], "is not a directory"),
+    (["train", "--game", GAME, "--videos", "{file}"], "is not a directory"),
     (
         ["train", "--game", GAME, "--init-from", "{run}", "--network.head", "q", *SMALL],
         "its head is dueling, this run's q",
@@ -132,7 +132,7 @@ BAD_CHECKPOINTS = [
     (["train", "--game", GAME, "--init-from", "{truncated}", *SMALL], "damaged checkpoint: "),
     (
         ["train", "--game", GAME, "--run-dir", "{run}", "--agent.gamma", "0.5"],
-        "has agent.gamma = 0.99, so it cannot continue",
+        "has agent.gamma = 0.99 and cannot continue",
     ),
     (
         ["train", "--game", GAME, "--run-dir", "{run}", "--init-from", "{run}"],
@@ -250,7 +250,8 @@ def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
     answer = run(*command, cwd=user, expect=2, **options)
     message = last_line(answer, alone=False)
     assert "step-000001040' could not be written: File too large" in message
-    assert "step-000000960' is complete" in message
+    assert "the newest complete checkpoint is" in message
+    assert message.endswith("step-000000960'")
     assert [path.name for path in run_directory.glob("*step-*")] == ["step-000000960"]
     assert run("digest", str(run_directory), cwd=user).stdout == before
     assert "complete: 1040 agent steps" in run(*command, cwd=user).stdout

@@ -106,7 +106,7 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
             "median",
         ),
         *(
-            "human-normalised",
+            "human-normalized",
             "0 of 3 episodes",
             "random 1.7, human 30.5",
             "up to 29 no-ops",

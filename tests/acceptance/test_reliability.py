@@ -179,7 +179,7 @@ def refuse(run_directory: Path, file: Path) -> None:
         files.restore(stored.shared, stored.arrays["frame_files"])
         list(files.read())
 
-    with pytest.raises(UserError, match=f"{file.name} holds something else than arrays"):
+    with pytest.raises(UserError, match=f"{file.name} is not a plain archive of arrays"):
         read()
 
 

@@ -121,7 +121,7 @@ def test_what_is_wrong_with_a_sweep_is_said_before_anything_starts(tmp_path: Pat
         ("--games", "pong,CartPole-v1", "--config", "default"): "shows vectors",
         ("--plan", "plan.toml"): "did you mean 'seeds'",
         ("--plan", "none.toml"): "there is no plan",
-        ("--games", "pong", "--address", "127.0.0.1:1"): "no Ray cluster",
+        ("--games", "pong", "--address", "127.0.0.1:1"): "cannot connect to a Ray cluster",
         ("--games", "pong", "--address", "here"): "HOST:PORT",
         ("--games", "pong", "--cpus", "4000"): "no machine of the cluster",
     }

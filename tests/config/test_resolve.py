@@ -180,7 +180,7 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(
         ("[agent]\ngama = 1.0", "unknown setting 'agent.gama'.*did you mean 'gamma'"),
         ("[agnt]\ngamma = 1.0", "not 'agnt'; did you mean 'agent'"),
         ("[machine]\nseed = 2", "a recipe may have the tables .*not 'machine'"),
-        ("[agent\n", "no valid TOML"),
+        ("[agent\n", "not valid TOML"),
     ],
 )
 def test_a_wrong_recipe_file_is_refused(tmp_path: Path, text: str, message: str) -> None:

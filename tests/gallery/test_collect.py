@@ -101,9 +101,9 @@ def test_what_follows_the_contract_is_read() -> None:
 @pytest.mark.parametrize(
     ("document", "complaint"),
     [
-        (b"{ no", "no valid JSON"),
-        (b"[" * 100_000, "no valid JSON"),
-        (b"\xff\xfe", "no valid JSON"),
+        (b"{ no", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
         (b"[]", "neither"),
         (b'{"kind": "page"}', "neither"),
         (encoded(samples.recording(format=2)), "format"),
@@ -254,7 +254,7 @@ def test_what_is_broken_is_skipped_with_a_note(
     assert len(notes) == 5
     assert all(note.startswith("note: ") for note in notes)
     for part in (
-        "bad.json' is skipped: no valid JSON",
+        "bad.json' is skipped: not valid JSON",
         "not beside it",
         "cannot be read",
         "names no game",

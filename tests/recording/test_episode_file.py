@@ -48,7 +48,7 @@ def test_a_written_recording_is_read_as_it_was_by_both_readers(tmp_path: Path) -
     described = episode.describe(files, screens_per_second=50)
     described.write(tmp_path / "a.json")
     assert read_episode(tmp_path / "a.json") == described
-    with pytest.raises(UserError, match="no plain file name"):
+    with pytest.raises(UserError, match="not a plain file name"):
         parse((tmp_path / "a.json").read_text())
     document = json.loads((tmp_path / "a.json").read_text())
     document["files"]["gif"]["name"] = "a.gif"

@@ -310,7 +310,7 @@ def test_whatever_a_task_is_made_with_can_be_recorded_but_not_all_of_it_is_accep
     )
     with pytest.raises(
         UserError,
-        match=r"environment.kwargs.desc of a recording is neither a number nor a plain word",
+        match=r"environment.kwargs.desc must be a number or a plain word in a recording",
     ):
         replay_recording(tmp_path / "lake.json", tmp_path / "again.gif")
 
@@ -351,10 +351,10 @@ def tampered(path: Path, **changes: Any) -> Path:
     [
         ({"game": "os:Env-v0"}, "game: an id of the form module:Env runs code"),
         ({"game": "Brekout"}, "unknown game 'Brekout'"),
-        ({"game": "ALE/Pong-v5"}, "the game has other actions here"),
+        ({"game": "ALE/Pong-v5"}, "the game's actions are different here"),
         (
             {"protocol__environment__kwargs": {"env": "os:system"}},
-            "environment.kwargs.env of a recording is neither",
+            "environment.kwargs.env must be a number or a plain word in a recording",
         ),
         ({"protocol__environment__frame_skip": 0}, "frame_skip = 0"),
         (
@@ -363,11 +363,11 @@ def tampered(path: Path, **changes: Any) -> Path:
         ),
         (
             {"episode__score": 99.0},
-            "does not describe what happens: played again with the same seed",
+            "does not match the game: replaying the episode's seed and actions",
         ),
         ({"episode__score": float("nan")}, "episode.score: Input should be a finite number"),
         ({"episode__seed": -1}, "episode.seed: Input should be greater than or equal to 0"),
-        ({"actions": [7]}, "action 7 of 4 that are counted from 0"),
+        ({"actions": [7]}, "action 7 is not one of 0 to 3"),
         ({"actions": []}, "actions: List should have at least 1 item"),
         ({"actions": [0.5]}, "actions.0: Input should be a valid integer"),
         ({"kind": "evaluation"}, "kind: Input should be 'recording'"),

@@ -127,7 +127,7 @@ def test_what_is_no_run_is_refused_in_one_line(
     (tmp_path / "file").write_text("", encoding="utf-8")
     run = write_run(tmp_path / "one", [1.0])
     assert main(["plot", str(run), "--out", str(tmp_path / "file" / "curves")]) == 2
-    assert "is no directory" in capsys.readouterr().err
+    assert "is not a directory" in capsys.readouterr().err
 
 
 def test_the_command_writes_two_pictures(

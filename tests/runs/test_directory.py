@@ -65,7 +65,7 @@ def test_unfinished_runs_are_those_that_could_go_on(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"'.*file' is no directory"):
+    with pytest.raises(UserError, match=r"'.*file' is not a directory"):
         check_writable(tmp_path / "file" / "runs" / "mine")
     check_writable(tmp_path / "new" / "runs")
     assert not (tmp_path / "new").exists()

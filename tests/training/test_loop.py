@@ -397,7 +397,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(tmp_path: Path)
 
     training.agent.update = diverging  # type: ignore
     with pytest.raises(
-        UserError, match=r"no number any more, near step 2000; a learning rate below 0.001"
+        UserError,
+        match=r"no longer a finite number, near step 2000; a learning rate below 0.001",
     ):
         training.run()
     assert [path.name for path in checkpoint.in_run(tmp_path / "run")] == [
@@ -477,7 +478,7 @@ def test_a_checkpoint_of_another_environment_is_refused(tmp_path: Path) -> None:
         action_names = ("LEFT", "STAY", "JUMP")
 
     other = Training(config(), tmp_path / "other", tmp_path / "videos", games=OtherActions(4))
-    with pytest.raises(UserError, match="is of another environment"):
+    with pytest.raises(UserError, match="belongs to another environment"):
         other.restore(checkpoint.load(tmp_path / "run"))
 
 
