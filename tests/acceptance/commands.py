@@ -46,7 +46,7 @@ def run(
     return answer
 
 
-def run_here(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+def run_in_process(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
     """Runs a command in this process, which has already loaded TensorFlow; otherwise like ``run``.
 
     An unexpected exception propagates to the test.

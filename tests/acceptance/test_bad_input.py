@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from atari_dqn.runs import checkpoint
-from tests.acceptance.commands import GAME, SMALL, run, run_here
+from tests.acceptance.commands import GAME, SMALL, run, run_in_process
 
 BAD_COMMANDS = [
     (
@@ -145,7 +145,7 @@ def last_line(answer: subprocess.CompletedProcess[str], alone: bool = True) -> s
 def test_an_invalid_command_is_a_one_line_error_and_leaves_no_files(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    answer = run_here(*arguments, cwd=tmp_path, expect=2)
+    answer = run_in_process(*arguments, cwd=tmp_path, expect=2)
     assert message in last_line(answer, alone=False)
     assert answer.stdout == ""
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
@@ -187,7 +187,7 @@ def test_an_unusable_checkpoint_or_directory_is_a_one_line_error(
         for path in places["run"].rglob("*")
         if path.name != "run.lock"
     }
-    answer = run_here(
+    answer = run_in_process(
         *(argument.format(**places) for argument in arguments), cwd=tmp_path, expect=2
     )
     assert message in last_line(answer, alone=False)

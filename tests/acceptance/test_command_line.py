@@ -17,7 +17,7 @@ from PIL import Image
 
 from atari_dqn import load_agent
 from atari_dqn.gallery.collect import collect
-from tests.acceptance.commands import GAME, SMALL, run, run_here
+from tests.acceptance.commands import GAME, SMALL, run, run_in_process
 
 
 def test_training_writes_checkpoint_logs_settings_and_circumstances(trained: Path) -> None:
@@ -135,7 +135,7 @@ def test_an_agent_is_evaluated_under_another_protocol_of_its_game(trained: Path)
         "--episodes",
         "2",
     )
-    answer = run_here(*command, cwd=trained).stdout
+    answer = run_in_process(*command, cwd=trained).stdout
     for part in (
         "Breakout (rom breakout)",
         "nature: frame skip 4, sticky 0, max-pool",
@@ -144,7 +144,7 @@ def test_an_agent_is_evaluated_under_another_protocol_of_its_game(trained: Path)
         assert part in answer
     (written,) = (trained / "videos" / "Breakout" / "first").glob("*_evaluation_nature_seed1.json")
     assert json.loads(written.read_text())["protocol"]["name"] == "nature"
-    answer = run_here(
+    answer = run_in_process(
         "eval",
         f"checkpoints/{GAME}/first",
         "--game",
@@ -227,7 +227,7 @@ def test_the_digest_of_a_run_is_reproducible(trained: Path) -> None:
 def test_a_network_is_exported_as_keras_onnx_and_savedmodel(trained: Path, tmp_path: Path) -> None:
     checkpoint = str(trained / "checkpoints" / GAME / "first")
     for name in ("agent.keras", "agent.onnx", "agent"):
-        answer = (run if name == "agent" else run_here)(
+        answer = (run if name == "agent" else run_in_process)(
             "export", checkpoint, "--out", name, cwd=tmp_path
         ).stdout
         assert f"{name}: Q-values of NOOP, FIRE, RIGHT, LEFT" in answer
@@ -237,7 +237,7 @@ def test_a_network_is_exported_as_keras_onnx_and_savedmodel(trained: Path, tmp_p
         "agent.keras",
         "agent.onnx",
     ]
-    again = run_here("export", checkpoint, "--out", "agent", cwd=tmp_path, expect=2)
+    again = run_in_process("export", checkpoint, "--out", "agent", cwd=tmp_path, expect=2)
     assert "there is a folder 'agent' already" in again.stderr
 
 
@@ -266,7 +266,7 @@ def test_inter_op_and_environment_threads_do_not_change_the_result(tmp_path: Pat
     train("two", "400", "1", "2")
     train("two", "800", "3", "1")
     digests = [
-        run_here("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout
+        run_in_process("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout
         for name in ("one", "two")
     ]
     assert digests[0] == digests[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import GAME, run, run_here
+from tests.acceptance.commands import GAME, run, run_in_process
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_unsupported_uses_of_a_released_agent_are_one_line_errors(
         for path in (released / "checkpoints").rglob("*.*")
         if path.name != "run.lock"
     }
-    answer = run_here(*command, cwd=released, expect=2)
+    answer = run_in_process(*command, cwd=released, expect=2)
     assert answer.stderr.startswith("error: ")
     assert answer.stderr.count("\n") == 1
     assert message in answer.stderr

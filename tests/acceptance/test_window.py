@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.acceptance.commands import GAME, run
-from tests.programs import missing
+from tests.programs import none_installed
 
 pytestmark = pytest.mark.skipif(
-    missing("Xvfb"), reason="the window needs a virtual screen (Debian's xvfb)"
+    none_installed("Xvfb"), reason="the window needs a virtual screen (Debian's xvfb)"
 )
 
 PROTOCOL = "[environment]\nframe_skip = 4\nmax_pool = false\n[evaluation]\nframe_cap = {}\n"

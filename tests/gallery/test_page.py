@@ -19,11 +19,11 @@ from atari_dqn.gallery.collect import collect
 from atari_dqn.gallery.page import write_data, write_page
 from atari_dqn.gallery.serve import Server
 from tests.gallery import samples
-from tests.programs import missing
+from tests.programs import none_installed
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 pytestmark = pytest.mark.skipif(
-    missing(*BROWSERS), reason="the page needs a browser (Debian's chromium)"
+    none_installed(*BROWSERS), reason="the page needs a browser (Debian's chromium)"
 )
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]

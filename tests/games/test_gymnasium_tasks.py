@@ -15,7 +15,7 @@ from atari_dqn.games.ids import GameSpec, resolve
 from atari_dqn.recording.render import replay_screens
 from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import Training
-from tests.training.test_loop import everything
+from tests.training.test_loop import run_digest
 
 
 def small(game: str, **overrides: object) -> Config:
@@ -181,7 +181,7 @@ def test_a_stopped_and_continued_run_on_vectors_equals_an_uninterrupted_one(
     again = Training(small("CartPole-v1"), tmp_path / "stopped", tmp_path)
     assert again.restore(checkpoint.load(tmp_path / "stopped"))
     assert again.run()
-    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "stopped") == run_digest(tmp_path / "whole")
 
 
 def test_the_target_network_can_be_synchronized_at_the_end_of_each_episode(

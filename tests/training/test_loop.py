@@ -212,7 +212,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_a_different_one(tmp_p
     assert digests[0] == digests[1] != digests[2]
 
 
-def everything(run: Path) -> str:
+def run_digest(run: Path) -> str:
     """Returns a digest of everything in the newest checkpoint that the rest of a run depends on."""
     stored = checkpoint.load(run)
     files = FrameFiles(run)
@@ -253,7 +253,7 @@ def test_a_run_continued_twice_equals_an_uninterrupted_one(
         if saved:
             assert part.restore(checkpoint.load(saved[-1]))
         assert part.run()
-    assert everything(tmp_path / "parts") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "parts") == run_digest(tmp_path / "whole")
     for name in ("episodes.csv", "metrics.csv"):
         whole, parts = (
             [{**row, **MEASURED} for row in rows(tmp_path / run / name)]
@@ -280,7 +280,7 @@ def test_overlapping_acting_and_learning_does_not_change_the_result(tmp_path: Pa
     overlapping.learner.start, sequential.learner.start = watched, waiting  # type: ignore
     overlapping.run()
     sequential.run()
-    assert everything(tmp_path / "together") == everything(tmp_path / "alone")
+    assert run_digest(tmp_path / "together") == run_digest(tmp_path / "alone")
     assert 0 < sum(overlapped) < len(overlapped)
 
 
@@ -322,7 +322,7 @@ def test_a_stop_between_updates_finishes_one_call_and_defers_the_rest(
     again = catch(tmp_path, settings, "stopped")
     assert again.restore(checkpoint.load(tmp_path / "stopped"))
     assert again.run()
-    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "stopped") == run_digest(tmp_path / "whole")
     stopped.agent.update = update  # type: ignore
     assert stopped.run(), "the stopped run can also continue in the same process"
     for name, array in whole.agent.arrays().items():
@@ -350,7 +350,7 @@ def test_a_run_stopped_in_its_last_step_still_makes_all_updates(tmp_path: Path) 
     stopped.step = interrupted  # type: ignore[method-assign]
     assert stopped.run()
     assert stopped.agent.updates == whole.agent.updates
-    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "stopped") == run_digest(tmp_path / "whole")
 
 
 def test_priorities_are_saved_only_while_they_are_used(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_a_run_continued_after_a_kill_rewrites_log_lines_past_its_checkpoint(
     again.restore(checkpoint.load(tmp_path / "killed"))
     assert again.steps == 1_200
     again.run()
-    assert everything(tmp_path / "killed") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "killed") == run_digest(tmp_path / "whole")
     assert len(rows(tmp_path / "killed" / "episodes.csv")) == len(
         rows(tmp_path / "whole" / "episodes.csv")
     )
@@ -429,7 +429,7 @@ def test_a_run_continues_from_its_last_checkpoint_after_an_environment_crash(
     assert again.steps == 1_000
     again.run()
     catch(tmp_path, config(training__total_steps=1_400), "whole").run()
-    assert everything(tmp_path / "run") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "run") == run_digest(tmp_path / "whole")
 
 
 def test_restoring_detects_environments_that_are_not_reproducible(tmp_path: Path) -> None:
@@ -453,7 +453,7 @@ def test_jumps_of_the_system_clock_do_not_affect_a_run(
     monkeypatch.setattr(time, "time", lambda: next(jumps))
     training = catch(tmp_path, config(training__total_steps=1_000), "jumping")
     training.run()
-    assert everything(tmp_path / "jumping") == everything(tmp_path / "steady")
+    assert run_digest(tmp_path / "jumping") == run_digest(tmp_path / "steady")
     assert 0 < training.stopwatch.wall < 600
 
 
