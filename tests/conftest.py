@@ -1,3 +1,5 @@
+"""Prepares every test process."""
+
 import signal
 
 import hypothesis

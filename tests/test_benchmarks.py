@@ -1,3 +1,5 @@
+"""Tests the benchmark tools."""
+
 import json
 from pathlib import Path
 

@@ -36,7 +36,9 @@ def test_the_python_examples_run_from_top_to_bottom(
     assert names["actions"].shape == (2,)
     assert names["still"].statistics()["episodes"] == 2
     assert names["batch"].observation.shape == (32, 84, 84, 4)
-    assert 9 <= names["result"].statistics()["mean"] <= 10, "naming the lamp that is lit is learnt"
+    assert 9 <= names["result"].statistics()["mean"] <= 10, (
+        "the agent must learn to name the lit lamp"
+    )
     for written in ("first.gif", "lamp.gif", "runs/small"):
         assert (tmp_path / written).exists()
 

@@ -1,3 +1,5 @@
+"""Tests how messages are escaped, shortened and put on one line."""
+
 import unicodedata
 from pathlib import Path
 from typing import Any

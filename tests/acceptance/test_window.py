@@ -61,7 +61,7 @@ def screen(tmp_path: Path) -> Iterator[dict[str, str]]:
         process.wait()
 
 
-def colours(picture: Path) -> set[tuple[int, ...]]:
+def colors(picture: Path) -> set[tuple[int, ...]]:
     """Returns every color of a picture in the X window dump format.
 
     The format has 25 numbers, a color map, and 4 bytes a pixel.
@@ -71,7 +71,7 @@ def colours(picture: Path) -> set[tuple[int, ...]]:
     pixels = np.frombuffer(content, np.uint8, offset=int(numbers[0] + 12 * numbers[19])).reshape(
         -1, 4
     )
-    return {tuple(colour) for colour in np.unique(pixels[:, 2::-1], axis=0).tolist()}
+    return {tuple(color) for color in np.unique(pixels[:, 2::-1], axis=0).tolist()}
 
 
 def test_the_window_plays_the_requested_episodes_and_their_scores_are_printed(
@@ -126,7 +126,7 @@ def test_the_window_shows_the_game_until_it_is_interrupted(
     ]
     process = subprocess.Popen([*command, "--episodes", "1000"], cwd=tmp_path, env=screen)
     try:
-        while not colours(tmp_path / "Xvfb_screen0") >= BRICKS:
+        while not colors(tmp_path / "Xvfb_screen0") >= BRICKS:
             assert process.poll() is None
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)

@@ -1,3 +1,5 @@
+"""Tests the agent: updates, target network, resets, acting, and checks of its inputs."""
+
 from functools import cache
 
 import keras
@@ -19,6 +21,7 @@ ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 
 
 def config(**overrides: object) -> Config:
+    """Returns settings of a small agent; ``agent__n_step=1`` overrides ``agent.n_step``."""
     defaults: dict[str, object] = {
         "agent.batch_size": 8,
         "agent.n_step": 3,
@@ -40,10 +43,12 @@ def config(**overrides: object) -> Config:
 
 
 def joined(batches: list[Batch]) -> Batch:
+    """Returns one batch with the transitions of several batches."""
     return Batch(*(np.concatenate(field) for field in zip(*batches, strict=True)))
 
 
 def batch(seed: int = 0) -> Batch:
+    """Returns eight random transitions."""
     random = np.random.default_rng(seed)
     return Batch(
         random.integers(256, size=(8, 36, 36, 2), dtype=np.uint8),
@@ -57,6 +62,7 @@ def batch(seed: int = 0) -> Batch:
 
 
 def network_values(network: QNetwork, frames: np.ndarray) -> np.ndarray:
+    """Returns the Q-values, shape (B, A), of frames, shape (B, height, width, stack)."""
     return np.asarray(network({"frames": frames}, training=False))[:, :, 0]
 
 
@@ -286,6 +292,7 @@ def test_act_with_target_decides_which_network_acts_and_is_copied_from(
 
 
 def agent_pairs(agent: Agent) -> "zip[tuple[keras.Variable, keras.Variable]]":
+    """Returns pairs of the online network's and the target network's variables."""
     return zip(agent.online.weights.variables, agent.target.weights.variables, strict=True)
 
 

@@ -1,3 +1,5 @@
+"""Tests the random shifts of images."""
+
 import numpy as np
 import tensorflow as tf
 

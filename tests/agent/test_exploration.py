@@ -1,3 +1,5 @@
+"""Tests epsilon-greedy and Boltzmann exploration, and their schedules."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Compares targets and losses with formulas, plain loops and values computed by hand."""
+
 import numpy as np
 import pytest
 import tensorflow as tf

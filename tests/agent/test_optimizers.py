@@ -1,3 +1,5 @@
+"""Compares the optimizers with Keras, the paper and values computed by hand."""
+
 from typing import Literal
 
 import keras

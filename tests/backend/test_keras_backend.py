@@ -1,3 +1,5 @@
+"""Tests that Keras settings of other projects do not affect this package."""
+
 import json
 import os
 import subprocess

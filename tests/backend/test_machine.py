@@ -1,3 +1,5 @@
+"""Tests which cores and how much memory a process may use within its control groups."""
+
 import os
 import subprocess
 import sys

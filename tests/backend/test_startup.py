@@ -1,3 +1,5 @@
+"""Tests how TensorFlow is started, shares memory with NumPy, and is profiled."""
+
 import os
 import platform
 import shutil

@@ -1,3 +1,5 @@
+"""Tests how words of the command line become paths."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests how id, recipe, protocol and overrides become the settings of a run."""
+
 import tomllib
 from pathlib import Path
 

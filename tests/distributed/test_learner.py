@@ -1,3 +1,5 @@
+"""Tests how a learner inserts the experience of its actors."""
+
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Tests episodes, lives, seeds and actions of a vector of environments."""
+
 from typing import Any
 
 import numpy as np

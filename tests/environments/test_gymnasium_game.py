@@ -1,3 +1,5 @@
+"""Tests image environments of Gymnasium that are not Atari games."""
+
 from typing import Any
 
 import gymnasium

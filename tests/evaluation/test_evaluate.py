@@ -1,3 +1,5 @@
+"""Tests evaluations: quotas of episodes, statistics and reproducibility."""
+
 import numpy as np
 import pytest
 

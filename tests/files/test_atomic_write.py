@@ -1,3 +1,5 @@
+"""Tests that files are replaced atomically."""
+
 import os
 from pathlib import Path
 

@@ -33,12 +33,12 @@ def protocol(**changes: Any) -> dict[str, Any]:
 
 
 def pictures(
-    seconds: float, colour: tuple[int, int, int] = ORANGE, rate: int = 15
+    seconds: float, color: tuple[int, int, int] = ORANGE, rate: int = 15
 ) -> list[NDArray[np.uint8]]:
     """Returns screens of one color with a moving white bar, in the shape of an Atari game."""
     screens = []
     for number in range(int(seconds * rate)):
-        screen = np.full((104, 80, 3), colour, np.uint8)
+        screen = np.full((104, 80, 3), color, np.uint8)
         screen[4 + number % 90 : 10 + number % 90] = 255
         screens.append(screen)
     return screens

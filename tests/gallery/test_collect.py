@@ -1,3 +1,5 @@
+"""Tests the data, the page and the server of the gallery without a browser."""
+
 import http.client
 import json
 import os

@@ -157,10 +157,10 @@ def curves(page: Page, game: int = 1) -> Locator:
     return chart
 
 
-def count_pixels(picture: bytes, colour: tuple[int, int, int], tolerance: int = 12) -> int:
+def count_pixels(picture: bytes, color: tuple[int, int, int], tolerance: int = 12) -> int:
     """Returns the number of pixels that are close to a color."""
     pixels: NDArray[np.uint8] = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
-    return int((np.abs(pixels.astype(int) - colour).max(axis=-1) <= tolerance).sum())
+    return int((np.abs(pixels.astype(int) - color).max(axis=-1) <= tolerance).sum())
 
 
 def video_times(page: Page) -> list[float]:
@@ -193,7 +193,7 @@ def test_curves_and_recordings_are_drawn(page: Page) -> None:
     chart = curves(page)
     page.wait_for_timeout(300)
     drawn = chart.screenshot()
-    assert all(count_pixels(drawn, colour) > 150 for colour in LIGHT_SERIES)
+    assert all(count_pixels(drawn, color) > 150 for color in LIGHT_SERIES)
     card = page.locator(".card").first
     expect(card.locator("video")).to_be_attached()
     wait_until(page, "document.querySelector('.card video').readyState >= 2")
@@ -415,7 +415,7 @@ def test_the_theme_follows_the_system_and_can_be_toggled(
     page.wait_for_timeout(400)
     dark = page.screenshot()
     assert count_pixels(dark, (21, 23, 27), 3) > 200_000
-    assert all(count_pixels(chart.screenshot(), colour) > 150 for colour in DARK_SERIES)
+    assert all(count_pixels(chart.screenshot(), color) > 150 for color in DARK_SERIES)
     page.locator("#toggle-theme").click()
     assert count_pixels(page.screenshot(), (246, 245, 242), 3) > 200_000
     dark_page = open_page(browser, address, scheme="dark")

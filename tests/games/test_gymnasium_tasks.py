@@ -1,3 +1,5 @@
+"""Tests tasks of Gymnasium whose observations are vectors."""
+
 from pathlib import Path
 
 import gymnasium

@@ -1,3 +1,5 @@
+"""Tests the ids of the games."""
+
 import gymnasium
 import numpy as np
 import pytest

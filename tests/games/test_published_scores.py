@@ -1,3 +1,5 @@
+"""Tests the published scores that reports compare with."""
+
 import pytest
 
 from atari_dqn.errors import UserError

@@ -1,3 +1,5 @@
+"""Tests the networks: torsos, heads, precision, noisy layers and implicit quantiles."""
+
 from itertools import count
 from typing import Any
 

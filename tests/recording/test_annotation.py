@@ -1,3 +1,5 @@
+"""Tests recordings that are annotated with the agent's values."""
+
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +43,8 @@ def pictures(
     return list(annotate(agent, scale)(game, episode))
 
 
-def count(image: np.ndarray, colour: tuple[int, int, int]) -> int:
-    return int((image == np.array(colour)).all(axis=-1).sum())
+def count(image: np.ndarray, color: tuple[int, int, int]) -> int:
+    return int((image == np.array(color)).all(axis=-1).sum())
 
 
 @pytest.mark.parametrize(
@@ -69,8 +71,8 @@ def test_an_annotated_gif_is_lossless(tmp_path: Path) -> None:
     config, agent, episode = played("BreakoutDeterministic-v4", "qrdqn")
     shown = pictures(config, agent, episode)
     as_numbers = (screen.image @ np.array([1 << 16, 1 << 8, 1]) for screen in shown)
-    colours = set[int]().union(*(np.unique(numbers).tolist() for numbers in as_numbers))
-    assert len(colours) <= 255
+    colors = set[int]().union(*(np.unique(numbers).tolist() for numbers in as_numbers))
+    assert len(colors) <= 255
     write_recording(tmp_path / "episode.gif", config, episode, show=annotate(agent))
     with Image.open(tmp_path / "episode.gif") as gif:
         assert getattr(gif, "n_frames", 1) == len(shown)

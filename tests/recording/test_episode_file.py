@@ -1,3 +1,5 @@
+"""Tests the JSON files of evaluations and recordings."""
+
 import json
 from pathlib import Path
 from typing import Any

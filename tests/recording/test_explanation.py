@@ -1,3 +1,5 @@
+"""Tests the explanations of an agent's actions."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Tests the GIF writer: colors, merged frames and delays."""
+
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -25,19 +27,19 @@ def read(path: Path) -> list[tuple[int, NDArray[np.uint8]]]:
         ]
 
 
-def noise(colours: int, frames: int, seed: int = 0) -> list[NDArray[np.uint8]]:
+def noise(colors: int, frames: int, seed: int = 0) -> list[NDArray[np.uint8]]:
     random = np.random.default_rng(seed)
-    palette = random.integers(256, size=(colours, 3), dtype=np.uint8)
-    return [palette[random.integers(colours, size=(30, 41))] for _ in range(frames)]
+    palette = random.integers(256, size=(colors, 3), dtype=np.uint8)
+    return [palette[random.integers(colors, size=(30, 41))] for _ in range(frames)]
 
 
-@pytest.mark.parametrize("colours", [1, 2, 128, 255])
-def test_up_to_255_colors_are_stored_exactly_in_one_palette(colours: int, tmp_path: Path) -> None:
-    images = noise(colours, frames=5)
+@pytest.mark.parametrize("colors", [1, 2, 128, 255])
+def test_up_to_255_colors_are_stored_exactly_in_one_palette(colors: int, tmp_path: Path) -> None:
+    images = noise(colors, frames=5)
     write(tmp_path / "noise.gif", images, [7] * 5)
     shown = read(tmp_path / "noise.gif")
     assert sum(delay for delay, _ in shown) == 35
-    for (_, pixels), image in zip(shown, images if colours > 1 else images[:1], strict=True):
+    for (_, pixels), image in zip(shown, images if colors > 1 else images[:1], strict=True):
         np.testing.assert_array_equal(pixels, image)
 
 

@@ -1,3 +1,5 @@
+"""Tests the figure of raw frames and observations."""
+
 from pathlib import Path
 
 import numpy as np

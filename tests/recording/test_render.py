@@ -1,3 +1,5 @@
+"""Tests recordings as GIF and MP4, and replaying them from their JSON files."""
+
 import json
 import shutil
 from collections.abc import Iterator

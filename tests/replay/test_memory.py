@@ -47,11 +47,13 @@ class NaiveReplay:
         self.rows.append(NaiveRow(newest.episode, newest.position + 1, 0, 0.0, 0.0, ended))
 
     def sampleable(self, capacity: int, stack: int, n: int) -> list[int]:
+        """Returns the rows that may be sampled when only the last ``capacity`` rows are kept."""
         oldest = len(self.rows) - capacity
         first = oldest + stack - 1 if oldest >= 0 else 0
         return [at for at in range(first, len(self.rows) - n) if not self.rows[at].last]
 
     def stack_at(self, row: NaiveRow, stack: int) -> list[int]:
+        """Returns the frames of a stack that ends at a row; 0 stands for a blank frame."""
         return [
             row.episode[at] if at >= 0 else 0
             for at in range(row.position - stack + 1, row.position + 1)
@@ -60,6 +62,7 @@ class NaiveReplay:
     def transition(
         self, at: int, stack: int, n: int, gamma: float
     ) -> tuple[list[int], int, float, float, list[int]]:
+        """Returns observation, action, n-step return, discount and next observation of a row."""
         reward = 0.0
         discount = 1.0
         ahead = 0
@@ -134,6 +137,7 @@ def make(
     storage: Storage = "memory",
     shape: tuple[int, ...] = (1,),
 ) -> ReplayMemory:
+    """Returns an empty memory with ``rows`` frames for each environment."""
     return ReplayMemory(
         rows * envs,
         envs,
@@ -147,6 +151,7 @@ def make(
     )
 
 
+# Reward, discount, and whether the episode ends.
 one_step = st.tuples(
     st.sampled_from([-1.0, 0.0, 0.5, 2.0]),
     st.sampled_from([0.0, 1.0, 1.0]),
@@ -390,6 +395,7 @@ class SampleableReference:
             self.last[env].append(False)
 
     def sampleable(self, rows: int, stack: int, n: int) -> set[tuple[int, int]]:
+        """Returns the (environment, row) pairs that may be sampled."""
         found = set()
         for env, last in enumerate(self.last):
             full = len(last) >= rows

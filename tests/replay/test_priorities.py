@@ -1,3 +1,5 @@
+"""Tests prioritized sampling from the replay memory."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""Compares the sum tree with a plain array."""
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Tests the plots of learning curves."""
+
 import csv
 import html
 import re
@@ -44,7 +46,7 @@ def write_run(
     return directory
 
 
-def colours(path: Path) -> set[tuple[int, ...]]:
+def colors(path: Path) -> set[tuple[int, ...]]:
     picture = np.asarray(cv2.imread(str(path)))
     return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
@@ -60,7 +62,7 @@ def test_a_run_is_plotted_with_its_scores_and_their_mean(tmp_path: Path) -> None
     )
     png, svg = plot_runs([run], tmp_path / "new" / "curves")
     assert (png.name, svg.name) == ("curves.png", "curves.svg")
-    assert len(colours(png)) > 50
+    assert len(colors(png)) > 50
     assert "<svg" in svg.read_text(encoding="utf-8")
 
 

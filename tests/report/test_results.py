@@ -1,3 +1,5 @@
+"""Tests the tables of results over many runs."""
+
 import base64
 import json
 import re

@@ -1,3 +1,5 @@
+"""Compares statistics and bootstrap intervals with plain definitions."""
+
 import random
 import statistics as plain
 

@@ -1,3 +1,5 @@
+"""Tests saving, loading and pruning checkpoints."""
+
 import errno
 import json
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Tests the record of the starts of a run."""
+
 import json
 from pathlib import Path
 

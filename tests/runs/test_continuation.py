@@ -1,3 +1,5 @@
+"""Tests which settings a continued run may change, and how automatic ones are resolved."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests how the directory of a run is chosen and claimed."""
+
 import os
 import threading
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""Tests the lock of a run directory."""
+
 import os
 from pathlib import Path
 

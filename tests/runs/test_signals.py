@@ -1,3 +1,5 @@
+"""Tests how signals request a stop."""
+
 import os
 import signal
 import time

@@ -1,3 +1,5 @@
+"""Tests plans, candidates, status and workers of a sweep, without Ray."""
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path

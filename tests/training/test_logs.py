@@ -1,3 +1,5 @@
+"""Tests episode statistics, log files and the progress display."""
+
 import csv
 import logging
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Tests the training loop on a small pixel game: learning, continuing, stopping and failing."""
+
 import csv
 import itertools
 import os
@@ -44,6 +46,7 @@ SMALL = {
 
 
 def config(**changes: Any) -> Config:
+    """Returns settings of a small run; ``agent__n_step=1`` changes ``agent.n_step``."""
     return load_config(
         "breakout",
         overrides={**SMALL, **{name.replace("__", "."): value for name, value in changes.items()}},
@@ -51,6 +54,7 @@ def config(**changes: Any) -> Config:
 
 
 def catch(tmp_path: Path, settings: Config, name: str = "run", **options: Any) -> Training:
+    """Returns a training run on games of catch."""
     return Training(
         settings,
         tmp_path / name,
@@ -60,6 +64,7 @@ def catch(tmp_path: Path, settings: Config, name: str = "run", **options: Any) -
 
 
 def rows(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file."""
     with path.open() as file:
         return list(csv.DictReader(file))
 

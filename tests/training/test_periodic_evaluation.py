@@ -1,3 +1,5 @@
+"""Tests the short evaluations during training."""
+
 import csv
 import json
 from pathlib import Path

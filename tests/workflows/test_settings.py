@@ -1,3 +1,5 @@
+"""Tests requests for settings."""
+
 from atari_dqn.workflows.settings import SettingsRequest
 
 
