@@ -1,4 +1,4 @@
-"""A small pixel game, solved by anyone who sees: a ball falls, and a paddle has to be under it."""
+"""A small pixel game: a ball falls, and a paddle has to be under it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,10 @@ CELL_PIXELS = 4
 
 
 class CatchGames:
-    """N games of catch behind the interface of ``VectorGame``; reward 1 for a caught ball, -1 for a
-    missed one.
+    """N games of catch with the interface of ``VectorGame``.
 
-    The best possible mean score is 1; a random paddle scores about -0.7.
+    A caught ball gives reward 1 and a missed one -1. The best possible mean score is 1, and a
+    random policy scores about -0.7.
     """
 
     action_names = ("LEFT", "STAY", "RIGHT")

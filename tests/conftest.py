@@ -1,17 +1,19 @@
+"""Prepares every test process."""
+
 import signal
 
 import hypothesis
 
 from atari_dqn.backend import startup
 
-# Once, before any test module imports TensorFlow by itself.
+# This has to happen before any test module imports TensorFlow itself.
 startup.start()
 
-# A shell has what it starts in the background ignore Ctrl-C, and nohup a terminal that goes away.
-# So would every process that a test sends such a signal to.
+# Processes started in the background of a shell ignore Ctrl-C, and those started by nohup ignore
+# hangups. Their children inherit this, so tests that send these signals would fail.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# A busy machine is no failure.
+# Slow examples on a busy machine must not count as failures.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

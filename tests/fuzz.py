@@ -1,10 +1,10 @@
-"""Types odd command lines and damages files at random, and looks at what the commands make of it.
+"""Runs commands with random arguments and on randomly damaged files, and checks how they end.
 
     python -m tests.fuzz --commands 500 --files 300
 
-Whatever comes, a command answers within a minute and without a traceback, and what lies outside of
-the run that it was given stays as it was. Everything happens in one process and in a folder that is
-made for it, so that hundreds of tries take minutes.
+Every command has to end within a minute, without a traceback, and without changing any file outside
+its run. All commands run in one process and in a folder of their own, so that hundreds of them take
+only minutes.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from tests.acceptance.commands import GAME, SMALL
 SECONDS = 60
 RUN = f"checkpoints/{GAME}/first"
 TRAIN = ("train", "--game", GAME, "--run-dir", "first", *SMALL)
-# A few more agent steps than the run has, so that it goes on and soon ends.
+# A few more agent steps than the run has, so that it continues but ends soon.
 MORE = ("--total-steps", "496")
 
 
@@ -43,17 +43,17 @@ class HangError(BaseException):
 
 
 class Fault(NamedTuple):
-    """What a command did that none may do."""
+    """A command that behaved as no command may."""
 
     words: list[str]
     what: str
 
 
-class Place:
-    """A folder with a small run, what was recorded of it, and documents that are nobody's business.
+class Workplace:
+    """A folder with a small run, its recordings, and files that commands must not touch.
 
     Args:
-        folder: that is made.
+        folder: is created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,13 +70,13 @@ class Place:
         self.renew()
 
     def renew(self) -> None:
-        """Lays everything anew but the victims."""
+        """Restores all files except the victims."""
         if self.user.exists():
             shutil.rmtree(self.user)
         shutil.copytree(self._pristine, self.user)
 
     def answer(self, words: Sequence[str]) -> str:
-        """Runs a command; returns what is wrong with how it ended, or nothing."""
+        """Runs a command and returns what went wrong, or an empty string."""
         errors = io.StringIO()
         wrong = ""
         try:
@@ -173,8 +173,8 @@ def command_lines(count: int, seed: int) -> Iterator[list[str]]:
     """Yields command lines with odd values, missing ones, and options of other commands.
 
     Args:
-        count: how many.
-        seed: of the choices.
+        count: number of command lines.
+        seed: seed of the random choices.
     """
     choices = random.Random(seed)
     for _ in range(count):
@@ -186,7 +186,7 @@ def command_lines(count: int, seed: int) -> Iterator[list[str]]:
             words += choices.choice([[option, value], [f"{option}={value}"], [option], [value]])
         if choices.random() < 0.3 and len(words) > 1:
             del words[choices.randrange(1, len(words))]
-        if name == "train":  # whatever else it says, it soon ends
+        if name == "train":  # these options come last, so that every run ends soon
             words += [*SMALL, "--total-steps", "64", "--training.environments=8"]
         if name in ("eval", "random", "release"):
             words += ["--episodes", "1"]
@@ -195,14 +195,14 @@ def command_lines(count: int, seed: int) -> Iterator[list[str]]:
         yield words
 
 
-def fuzz_commands(place: Place, count: int, seed: int) -> list[Fault]:
-    """Types odd command lines; returns those that were not answered as they should be."""
+def fuzz_commands(workplace: Workplace, count: int, seed: int) -> list[Fault]:
+    """Runs random command lines and returns those that misbehaved."""
     faults = []
     for words in command_lines(count, seed):
-        with contextlib.suppress(SystemExit):  # of --help
-            if wrong := place.answer(words):
+        with contextlib.suppress(SystemExit):  # raised by --help
+            if wrong := workplace.answer(words):
                 faults.append(Fault(words, wrong))
-        place.renew()
+        workplace.renew()
     return faults
 
 
@@ -216,7 +216,7 @@ def _deep(path: Path) -> bytes:
 
 
 def _replaced(make: Callable[[Path], object]) -> Callable[[Path, random.Random], None]:
-    """Puts something else in the place of a file."""
+    """Returns a damage that replaces a file by something else."""
 
     def replace(path: Path, choices: random.Random) -> None:
         path.unlink()
@@ -226,7 +226,7 @@ def _replaced(make: Callable[[Path], object]) -> Callable[[Path, random.Random],
 
 
 def _rewritten(change: Callable[[bytes, random.Random], bytes]) -> Callable[..., None]:
-    """Changes the content of a file."""
+    """Returns a damage that changes the content of a file."""
 
     def rewrite(path: Path, choices: random.Random) -> None:
         path.write_bytes(change(path.read_bytes(), choices))
@@ -237,22 +237,22 @@ def _rewritten(change: Callable[[bytes, random.Random], bytes]) -> Callable[...,
 def _flip(content: bytes, choices: random.Random) -> bytes:
     if not content:
         return b"\0"
-    place = choices.randrange(len(content))
+    workplace = choices.randrange(len(content))
     return (
-        content[:place]
-        + bytes([content[place] ^ (1 << choices.randrange(8))])
-        + content[place + 1 :]
+        content[:workplace]
+        + bytes([content[workplace] ^ (1 << choices.randrange(8))])
+        + content[workplace + 1 :]
     )
 
 
 def _number(content: bytes, choices: random.Random) -> bytes:
-    """Puts a number that nobody expects in the place of another."""
-    digits = [place for place, byte in enumerate(content) if byte in b"0123456789"]
+    """Replaces a random digit by an unexpected number."""
+    digits = [workplace for workplace, byte in enumerate(content) if byte in b"0123456789"]
     if not digits:
         return content
-    place = choices.choice(digits)
+    workplace = choices.choice(digits)
     odd = choices.choice([b"9" * 5000, b"-1", b"1e999", b"NaN", b"10000000000000", b'"x"', b"[]"])
-    return content[:place] + odd + content[place + 1 :]
+    return content[:workplace] + odd + content[workplace + 1 :]
 
 
 DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
@@ -307,7 +307,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "config": ("config", "mine.toml"),
     "sweep": ("sweep", "--plan", "plan.toml", "--games", "nothing"),
 }
-# Which commands read a file; what is not named here is read by all that are given the run.
+# The commands that read a file. Files that are not listed are read by all commands in OF_THE_RUN.
 READERS = {
     "mine.toml": ("config",),
     "plan.toml": ("sweep",),
@@ -318,11 +318,21 @@ READERS = {
     "run.lock": ("train",),
     "replay/": ("train", "digest", "eval"),
 }
-OF_THE_RUN = ("train", "eval", "init", "digest", "record", "export", "release", "report", "gallery")
+READERS_OF_A_RUN = (
+    "train",
+    "eval",
+    "init",
+    "digest",
+    "record",
+    "export",
+    "release",
+    "report",
+    "gallery",
+)
 
 
-def vouch(run: Path) -> None:
-    """Makes the manifest say that every file is what was written, as an attacker would."""
+def forge_checksums(run: Path) -> None:
+    """Updates the checksums in the manifest to match the files, as an attacker would."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         path = checkpoint.in_run(run)[-1] / checkpoint.MANIFEST
         manifest = json.loads(path.read_text())
@@ -337,35 +347,35 @@ def vouch(run: Path) -> None:
         path.write_text(json.dumps(manifest | {"sha256": seal}))
 
 
-def fuzz_files(place: Place, count: int, seed: int) -> list[Fault]:
-    """Damages a file at a time and runs a command that reads it; returns what went wrong."""
+def fuzz_files(workplace: Workplace, count: int, seed: int) -> list[Fault]:
+    """Damages one file at a time, runs a command that reads it, and returns the faults."""
     choices = random.Random(seed)
     faults = []
     for _ in range(count):
         pattern = choices.choice(FILES)
-        (path,) = place.user.glob(pattern) if "*" in pattern else [place.user / pattern]
-        readers = next((who for part, who in READERS.items() if part in pattern), OF_THE_RUN)
+        (path,) = workplace.user.glob(pattern) if "*" in pattern else [workplace.user / pattern]
+        readers = next((who for part, who in READERS.items() if part in pattern), READERS_OF_A_RUN)
         command = choices.choice(readers)
         damage = choices.choice(list(DAMAGES))
         if choices.random() < 0.15:
             damage = "a link to somebody's document"
             path.unlink()
-            path.symlink_to(place.victims / "thesis.txt")
+            path.symlink_to(workplace.victims / "thesis.txt")
         else:
             DAMAGES[damage](path, choices)
-        vouched = choices.random() < 0.5 and "manifest" not in pattern
-        if vouched:
-            vouch(place.user / RUN)
-        recording = next(iter(place.user.glob(FILES[12])), place.user / "none.json")
+        forged = choices.random() < 0.5 and "manifest" not in pattern
+        if forged:
+            forge_checksums(workplace.user / RUN)
+        recording = next(iter(workplace.user.glob(FILES[12])), workplace.user / "none.json")
         words = [word.format(recording=recording) for word in COMMANDS[command]]
-        if wrong := place.answer(words):
-            faults.append(Fault([pattern, damage, f"vouched {vouched}", *words], wrong))
-        place.renew()
+        if wrong := workplace.answer(words):
+            faults.append(Fault([pattern, damage, f"checksums forged: {forged}", *words], wrong))
+        workplace.renew()
     return faults
 
 
 def main() -> int:
-    """Tries many; prints what went wrong; 0 if nothing did."""
+    """Runs the fuzzer, prints the faults, and returns 0 if there are none."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--commands", type=int, default=500)
     parser.add_argument("--files", type=int, default=300)
@@ -374,9 +384,9 @@ def main() -> int:
     startup.start()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder) / "fuzz")
-        faults = fuzz_commands(place, options.commands, options.seed)
-        faults += fuzz_files(place, options.files, options.seed)
+        workplace = Workplace(Path(folder) / "fuzz")
+        faults = fuzz_commands(workplace, options.commands, options.seed)
+        faults += fuzz_files(workplace, options.files, options.seed)
     for words, what in faults:
         print(f"{words}\n    {what}\n")
     seconds = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""Environments as users register them, which differ from a plain one in one thing each."""
+"""Custom environments as users register them; each differs from a plain one in one respect."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,8 @@ import numpy as np
 Spaces = gymnasium.spaces
 
 
-class Plain(gymnasium.Env[Any, Any]):
-    """Eight steps of three random numbers; action 1 earns a point."""
+class PlainEnvironment(gymnasium.Env[Any, Any]):
+    """Episodes of eight steps that show three random numbers; action 1 earns a point."""
 
     metadata: Any = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
     observation_space: Any = Spaces.Box(-1, 1, (3,), np.float32)
@@ -42,15 +42,16 @@ class Plain(gymnasium.Env[Any, Any]):
         return np.full((20, 30, 3), self.elapsed, np.uint8)
 
 
-def registered(name: str, entry_point: Callable[..., Any], **arguments: Any) -> str:
-    """Registers an environment, anew if a test before it has registered one of this name, and
-    returns its id.
+def register_environment(name: str, entry_point: Callable[..., Any], **arguments: Any) -> str:
+    """Registers an environment and returns its id.
+
+    It replaces an environment of the same name that an earlier test may have registered.
     """
     gymnasium.registry.pop(f"{name}-v0", None)
     gymnasium.register(f"{name}-v0", entry_point, **arguments)
     return f"{name}-v0"
 
 
-def variant(name: str, **members: Any) -> str:
-    """Registers a ``Plain`` environment with other members and returns its id."""
-    return registered(name, type(name, (Plain,), members))
+def register_variant(name: str, **members: Any) -> str:
+    """Registers a ``PlainEnvironment`` with changed members and returns its id."""
+    return register_environment(name, type(name, (PlainEnvironment,), members))

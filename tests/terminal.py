@@ -1,4 +1,4 @@
-"""Commands in a terminal of their own, as a person types them, instead of at the ends of pipes."""
+"""Runs commands in a new terminal instead of with pipes."""
 
 import os
 import pty
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 STOPPED_BY_TERMINAL = 99
-# Starts a command as ``command &`` does in a shell with job control, and waits for its end, or for
-# the terminal to stop it because it reads what only the foreground may read.
+# Starts a command like ``command &`` in a shell with job control. Waits until it ends, or until the
+# terminal stops it because it reads input, which only the foreground may do.
 BACKGROUND = f"""
 import os, subprocess, sys
 job = subprocess.Popen(sys.argv[1:], process_group=0)
@@ -26,20 +26,20 @@ sys.exit(os.waitstatus_to_exitcode(status))
 class Answer(NamedTuple):
     """How a command in a terminal ended."""
 
-    code: int  # exit code; minus the signal's number if one ended it
-    screen: str  # everything that was printed
+    code: int  # exit code, or minus the number of the signal that ended the command
+    screen: str  # everything that the command printed
 
 
 def run_in_terminal(
     command: Sequence[str], cwd: Path, *, background: bool = False, seconds: float = 300
 ) -> Answer:
-    """Runs a command in a new terminal until it ends; kills it after so many seconds.
+    """Runs a command in a new terminal until it ends, or kills it after a time limit.
 
     Args:
         command: program and arguments.
-        cwd: where it runs.
-        background: whether it runs in a process group that is not the terminal's foreground.
-        seconds: until it is taken for one that hangs.
+        cwd: working directory.
+        background: whether to run it in a process group in the background of the terminal.
+        seconds: time limit.
     """
     words = [sys.executable, "-c", BACKGROUND, *command] if background else list(command)
     process, terminal = pty.fork()
@@ -53,7 +53,7 @@ def run_in_terminal(
             continue
         try:
             part = os.read(terminal, 65536)
-        except OSError:  # nobody has the terminal open any more
+        except OSError:  # no process has the terminal open any more
             break
         if not part:
             break

@@ -1,6 +1,4 @@
-"""The structure that docs/design/architecture.md promises: imports run downwards between folders,
-and without a circle.
-"""
+"""Checks the structure in docs/design/architecture.md: imports run downwards, without cycles."""
 
 import ast
 import re
@@ -12,12 +10,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "atari_dqn"
 PRINTING = ("cli.py", "console.py", "commands/")
-ENTRIES = ("__init__.py", "__main__.py")  # what imports the package's names, and what runs it
+ENTRIES = ("__init__.py", "__main__.py")  # they may import from every folder
 LONGEST_SENTENCE = 90
 
 
-def the_map() -> dict[str, str]:
-    """The sentence of each folder and file in docs/design/architecture.md, the topmost first."""
+def folder_map() -> dict[str, str]:
+    """Returns the sentence of each folder and file in docs/design/architecture.md, in its order."""
     text = (ROOT / "docs" / "design" / "architecture.md").read_text(encoding="utf-8")
     block = re.search(r"```folders\n(.*?)```", text, re.DOTALL)
     assert block is not None
@@ -26,13 +24,13 @@ def the_map() -> dict[str, str]:
 
 
 def path_of(module: str) -> Path:
-    """The file of a module, or of a package."""
+    """Returns the file of a module or package."""
     path = ROOT / module.replace(".", "/")
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def imports() -> dict[str, set[str]]:
-    """For each module the modules of this package that it imports, anywhere in it."""
+    """Returns, for each module, the modules of this package that it imports anywhere."""
     found: dict[str, set[str]] = {}
     for path in PACKAGE.rglob("*.py"):
         if path.parent == PACKAGE and path.name in ENTRIES:
@@ -54,17 +52,19 @@ def imports() -> dict[str, set[str]]:
 
 
 def folder_of(module: str) -> str:
-    """``replay/`` for what is in the folder, ``errors.py`` for what is in none."""
+    """Returns the folder of a module, such as ``replay/``, or its file if it is in no folder."""
     parts = module.split(".")[1:]
     return f"{parts[0]}/" if (PACKAGE / parts[0]).is_dir() else f"{parts[0]}.py"
 
 
-def test_the_map_names_every_folder_and_file() -> None:
-    assert sorted(the_map()) == sorted({folder_of(module) for module in imports()})
+def test_the_architecture_page_lists_every_folder_and_file() -> None:
+    assert sorted(folder_map()) == sorted({folder_of(module) for module in imports()})
 
 
-@pytest.mark.parametrize(("name", "sentence"), the_map().items())
-def test_the_map_says_of_a_folder_what_its_first_line_says(name: str, sentence: str) -> None:
+@pytest.mark.parametrize(("name", "sentence"), folder_map().items())
+def test_the_architecture_page_describes_each_folder_as_its_docstring_does(
+    name: str, sentence: str
+) -> None:
     path = PACKAGE / name
     source = path / "__init__.py" if path.is_dir() else path
     docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
@@ -72,8 +72,8 @@ def test_the_map_says_of_a_folder_what_its_first_line_says(name: str, sentence: 
     assert len(sentence) <= LONGEST_SENTENCE
 
 
-def test_imports_run_downwards_only_between_folders() -> None:
-    level = {name: number for number, name in enumerate(the_map())}
+def test_folders_import_only_from_folders_below_them() -> None:
+    level = {name: number for number, name in enumerate(folder_map())}
     upwards = {
         f"{module} imports {used}"
         for module, targets in imports().items()
@@ -83,7 +83,7 @@ def test_imports_run_downwards_only_between_folders() -> None:
     assert upwards == set()
 
 
-def test_imports_between_modules_have_no_circle() -> None:
+def test_modules_have_no_circular_imports() -> None:
     assert len(list(TopologicalSorter(imports()).static_order())) == len(imports())
 
 
@@ -91,7 +91,7 @@ def test_importing_a_folder_loads_nothing() -> None:
     for path in PACKAGE.glob("*/__init__.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert [type(node) for node in tree.body] == [ast.Expr], (
-            f"{path} holds more than its sentence"
+            f"{path} contains more than its docstring"
         )
 
 
@@ -104,7 +104,7 @@ def test_only_the_command_line_prints() -> None:
             assert not names & {"print", "say", "say_notes"}, name
 
 
-def test_nothing_is_loaded_that_could_run_code() -> None:
+def test_no_module_uses_eval_exec_or_pickle() -> None:
     for path in PACKAGE.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         called = {

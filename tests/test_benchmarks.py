@@ -1,3 +1,5 @@
+"""Tests the benchmark tools."""
+
 import json
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from benchmarks.parts import operations
 from benchmarks.speed import speed
 
 
-def test_the_operations_of_an_update_are_counted_as_on_paper() -> None:
+def test_the_operation_count_of_an_update_matches_a_calculation_by_hand() -> None:
     forward = (
         20 * 20 * 32 * 8 * 8 * 4
         + 9 * 9 * 64 * 4 * 4 * 32
@@ -21,7 +23,7 @@ def test_the_operations_of_an_update_are_counted_as_on_paper() -> None:
     assert operations(32) == 32 * 2 * (2 * forward + forward + forward - first)
 
 
-def test_contenders_run_in_turns_and_end_as_a_table_and_json(
+def test_contenders_run_in_turns_and_results_are_a_table_and_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     order: list[str] = []
@@ -47,12 +49,12 @@ def test_contenders_run_in_turns_and_end_as_a_table_and_json(
     assert result["commands"] == {"A": "python -m a", "B": "python -m b"}
 
 
-def test_a_command_that_fails_is_named_with_what_it_said() -> None:
+def test_a_failing_command_is_reported_with_its_output() -> None:
     with pytest.raises(SystemExit, match=r"(?s)benchmarks.parts act nobody failed.*invalid choice"):
         bench.run("benchmarks.parts act nobody")
 
 
-def test_a_short_run_has_a_speed() -> None:
+def test_the_speed_of_a_short_run_is_measured() -> None:
     assert (
         speed(
             "BreakoutNoFrameskip-v4", "--training.warmup_steps 100 --training.log_period 100", 500

@@ -1,4 +1,4 @@
-"""How the words of a command are read."""
+"""Tests how the command line is parsed."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,16 +11,16 @@ from atari_dqn.config.resolve import parse_value
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What a command was asked for, instead of doing it."""
+def received(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Replaces every command and returns the list of the options that they receive."""
     found: list[Any] = []
 
-    def note(options: Any) -> int:
-        """Notes what it was asked for."""
+    def store(options: Any) -> int:
+        """Stores the options instead of running the command."""
         found.append(options)
         return 0
 
-    commands = tuple(replace(command, run=note) for command in cli.COMMANDS)
+    commands = tuple(replace(command, run=store) for command in cli.COMMANDS)
     monkeypatch.setattr(cli, "COMMANDS", commands)
     return found
 
@@ -57,10 +57,12 @@ VALUES = [
     [*VALUES, "--x", "--x.y", "--", "-h", "--help", "--x y"],
     ids=lambda value: ascii(value)[:20],
 )
-def test_any_text_after_an_equals_sign_is_the_value(asked: list[Any], value: str) -> None:
+def test_any_text_after_an_equals_sign_is_accepted_as_a_value(
+    received: list[Any], value: str
+) -> None:
     assert cli.main(["train", "--game", "pong", f"--network.torso={value}", "--seed", "2"]) == 0
-    assert asked[0].overrides == {"network.torso": parse_value(value)}
-    assert (asked[0].game, asked[0].seed) == ("pong", "2")
+    assert received[0].overrides == {"network.torso": parse_value(value)}
+    assert (received[0].game, received[0].seed) == ("pong", "2")
 
 
 @pytest.mark.parametrize("value", [*VALUES, "-h"], ids=lambda value: ascii(value)[:20])
@@ -68,11 +70,11 @@ def test_any_text_after_an_equals_sign_is_the_value(asked: list[Any], value: str
     "command",
     [["train", "--game", "pong"], ["random", "--game", "pong"], ["sweep"], ["config", "nature"]],
 )
-def test_any_text_as_a_word_of_its_own_is_the_value(
-    asked: list[Any], value: str, command: list[str]
+def test_any_text_in_a_separate_word_is_accepted_as_a_value(
+    received: list[Any], value: str, command: list[str]
 ) -> None:
     assert cli.main([*command, "--network.torso", value, "--agent.n-step", "3"]) == 0
-    assert asked[0].overrides == {"network.torso": parse_value(value), "agent.n_step": 3}
+    assert received[0].overrides == {"network.torso": parse_value(value), "agent.n_step": 3}
 
 
 @pytest.mark.parametrize(
@@ -86,11 +88,11 @@ def test_any_text_as_a_word_of_its_own_is_the_value(
     ],
     ids=["list", "negative", "another key", "too many digits", "too deep"],
 )
-def test_a_value_is_all_of_its_text(text: str, value: object) -> None:
+def test_a_value_is_parsed_from_its_whole_text(text: str, value: object) -> None:
     assert parse_value(text) == value
 
 
-def test_settings_may_stand_anywhere(asked: list[Any]) -> None:
+def test_settings_may_be_anywhere_on_the_command_line(received: list[Any]) -> None:
     assert (
         cli.main(
             [
@@ -106,8 +108,8 @@ def test_settings_may_stand_anywhere(asked: list[Any]) -> None:
         )
         == 0
     )
-    assert asked[0].overrides == {"agent.gamma": 0.5, "agent.n_step": 5, "agent.double": False}
-    assert (asked[0].config, asked[0].game) == ("nature", "pong")
+    assert received[0].overrides == {"agent.gamma": 0.5, "agent.n_step": 5, "agent.double": False}
+    assert (received[0].config, received[0].game) == ("nature", "pong")
 
 
 @pytest.mark.parametrize(
@@ -138,13 +140,13 @@ def test_settings_may_stand_anywhere(asked: list[Any]) -> None:
         (["train", "--game", "pong", "--", "--agent.gamma", "1"], "unknown argument '--"),
     ],
 )
-def test_what_is_no_setting_is_refused(
-    asked: list[Any], capsys: pytest.CaptureFixture[str], words: list[str], message: str
+def test_unknown_arguments_and_missing_values_are_refused(
+    received: list[Any], capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     assert cli.main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {message}")
-    assert asked == []
+    assert received == []
 
 
 @pytest.mark.parametrize(
@@ -157,15 +159,23 @@ def test_what_is_no_setting_is_refused(
         ),
     ],
 )
-def test_only_options_that_a_command_takes_are_suggested(
+def test_suggested_options_are_those_of_the_command(
     capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     assert cli.main(words) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
-WHOLE = [("1e2", 100), ("1_0", 10), ("20.0", 20), ("1.5e1", 15), ("7", 7), ("1E+1", 10), ("007", 7)]
-FRACTIONS = ["2.5", "1e-1", "many", "nan", "inf", "-1", "1e999999999", "", "1e", "0x10"]
+INTEGERS = [
+    ("1e2", 100),
+    ("1_0", 10),
+    ("20.0", 20),
+    ("1.5e1", 15),
+    ("7", 7),
+    ("1E+1", 10),
+    ("007", 7),
+]
+NOT_INTEGERS = ["2.5", "1e-1", "many", "nan", "inf", "-1", "1e999999999", "", "1e", "0x10"]
 OPTIONS = [
     ["eval", "x", "--episodes"],
     ["eval", "x", "--seed"],
@@ -174,40 +184,42 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "value"), WHOLE)
+@pytest.mark.parametrize(("text", "value"), INTEGERS)
 @pytest.mark.parametrize(
     "words", [*OPTIONS, ["sweep", "--total-steps"], ["sweep", "--search"]], ids=" ".join
 )
-def test_a_whole_number_may_be_written_in_several_ways(
-    asked: list[Any], words: list[str], text: str, value: int
+def test_an_option_accepts_integers_in_several_notations(
+    received: list[Any], words: list[str], text: str, value: int
 ) -> None:
     assert cli.main([*words, text]) == 0
-    found = getattr(asked[0], words[-1].removeprefix("--").replace("-", "_"))
+    found = getattr(received[0], words[-1].removeprefix("--").replace("-", "_"))
     assert (found, type(found)) == (value, int)
 
 
-@pytest.mark.parametrize("text", FRACTIONS)
+@pytest.mark.parametrize("text", NOT_INTEGERS)
 @pytest.mark.parametrize("words", OPTIONS, ids=" ".join)
-def test_what_is_no_whole_number_is_refused(
-    asked: list[Any], capsys: pytest.CaptureFixture[str], words: list[str], text: str
+def test_an_option_that_is_not_a_valid_integer_is_refused(
+    received: list[Any], capsys: pytest.CaptureFixture[str], words: list[str], text: str
 ) -> None:
     assert cli.main([*words, text]) == 2
     line = capsys.readouterr().err
     assert f"'{text}' is not a whole number from " in line or (
         text == "-1" and "expected one argument" in line
     )
-    assert asked == []
+    assert received == []
 
 
-def test_a_sweep_may_have_as_many_steps_as_a_run(asked: list[Any]) -> None:
+def test_a_sweep_accepts_as_many_steps_as_a_run(received: list[Any]) -> None:
     assert cli.main(["sweep", "--total-steps", "1e12", "--seeds", "1e1"]) == 0
-    assert (asked[0].total_steps, asked[0].seeds) == (10**12, list(range(1, 11)))
+    assert (received[0].total_steps, received[0].seeds) == (10**12, list(range(1, 11)))
     assert cli.main(["sweep", "--seeds", "1e9"]) == 2
     assert cli.main(["sweep", "--seeds", "1e0,5"]) == 0
-    assert asked[1].seeds == [1, 5]
+    assert received[1].seeds == [1, 5]
 
 
-def test_options_of_a_run_take_whole_numbers_too(asked: list[Any]) -> None:
+def test_options_and_settings_of_a_run_accept_integers_in_several_notations(
+    received: list[Any],
+) -> None:
     settings = [
         "--agent.n_step",
         "2.0",
@@ -228,7 +240,7 @@ def test_options_of_a_run_take_whole_numbers_too(asked: list[Any]) -> None:
         *settings,
     ]
     assert cli.main(words) == 0
-    resolved = settings_request(asked[0]).resolve()
+    resolved = settings_request(received[0]).resolve()
     config = resolved.config
     assert (config.training.total_steps, config.machine.seed, config.machine.actors) == (
         1_000_000,
@@ -244,7 +256,7 @@ def test_options_of_a_run_take_whole_numbers_too(asked: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("option", ["--total-steps", "--training.total_steps"])
-def test_half_a_step_stays_refused_in_the_same_words(
+def test_both_spellings_of_the_total_steps_refuse_a_fraction(
     capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
     assert cli.main(["train", "--game", "pong", option, "2.5"]) == 2

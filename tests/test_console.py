@@ -1,4 +1,4 @@
-"""Messages on standard error, as the command line sets them up."""
+"""Tests the messages on standard error, as the command line configures them."""
 
 import io
 import logging
@@ -13,7 +13,7 @@ from atari_dqn.console import STANDARD_ERROR, keep_messages, log_to_standard_err
 PACKAGE = logging.getLogger("atari_dqn")
 
 
-def test_information_is_printed_as_it_is_and_other_messages_on_one_line(
+def test_info_is_printed_unchanged_and_other_messages_on_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with log_to_standard_error():
@@ -27,7 +27,7 @@ def test_information_is_printed_as_it_is_and_other_messages_on_one_line(
     assert captured.out == ""
 
 
-def test_a_traceback_is_printed_as_python_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_is_printed_in_the_format_of_python(capsys: pytest.CaptureFixture[str]) -> None:
     with log_to_standard_error():
         try:
             raise ValueError("no such disk")
@@ -38,19 +38,19 @@ def test_a_traceback_is_printed_as_python_prints_it(capsys: pytest.CaptureFixtur
     assert lines[-1] == "ValueError: no such disk"
 
 
-def test_messages_are_printed_whatever_else_configures_logging(
+def test_messages_are_printed_even_if_another_library_disables_the_loggers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logger = logging.getLogger("atari_dqn.training")
     with log_to_standard_error():
-        logger.disabled = True  # as ``logging.config.dictConfig`` does to all that it does not name
+        logger.disabled = True  # as ``logging.config.dictConfig`` does to loggers it does not name
         logger.info("lost")
         keep_messages()
         logger.info("printed")
     assert capsys.readouterr().err == "printed\n"
 
 
-def test_from_python_it_is_not_undone_that_messages_are_switched_off(
+def test_a_logger_disabled_from_python_stays_disabled(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logger = logging.getLogger("atari_dqn.training")
@@ -65,7 +65,7 @@ def test_from_python_it_is_not_undone_that_messages_are_switched_off(
     assert capsys.readouterr().err == ""
 
 
-def test_messages_do_not_decide_how_others_start_processes() -> None:
+def test_logging_does_not_fix_the_start_method_of_multiprocessing() -> None:
     program = (
         "import multiprocessing\n"
         "from atari_dqn.console import log_to_standard_error\n"
@@ -77,7 +77,7 @@ def test_messages_do_not_decide_how_others_start_processes() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
-def test_contexts_within_each_other_print_once_and_leave_nothing_behind(
+def test_nested_contexts_print_each_message_once_and_restore_the_logger(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = (PACKAGE.handlers, PACKAGE.level, PACKAGE.propagate)
@@ -98,7 +98,7 @@ def test_a_progress_bar_stays_below_messages(capsys: pytest.CaptureFixture[str])
     assert "1/2" in after
 
 
-def test_nobody_who_reads_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_standard_error_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(STANDARD_ERROR, "reader_gone", False)

@@ -1,4 +1,4 @@
-"""Files that are read: every kind of damage to every kind of file is one line that names it."""
+"""Every kind of damage to every kind of file gives a one-line error that names the file."""
 
 import codecs
 import hashlib
@@ -58,7 +58,7 @@ def one_line(error: pytest.ExceptionInfo[UserError], path: Path) -> str:
     return text
 
 
-# What is read, and how
+# The readers of each kind of file
 
 
 def _recipe(path: Path) -> object:
@@ -106,8 +106,8 @@ TEXT = ("json", "toml", "settings", "recipe", "plan", "recording", "evaluation",
 TABLES = ("toml", "settings", "recipe", "plan")
 JSON = ("json", "recording", "evaluation", "starts")
 
-# For whoever may be root, to whom no file is closed, there is no case of permissions.
-NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+# Missing permissions are not a case, since root may read every file.
+NOT_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "directory": (lambda path: path.mkdir(), "it is a directory, not a file"),
     "pipe": (lambda path: os.mkfifo(path), "it is a pipe, not a file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
@@ -131,7 +131,7 @@ ENCODINGS = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_sound_file_is_read_with_or_without_a_byte_order_mark(
+def test_an_intact_file_is_read_with_or_without_a_byte_order_mark(
     tmp_path: Path, reader: str
 ) -> None:
     name, read, text, expected = READERS[reader]
@@ -141,11 +141,13 @@ def test_a_sound_file_is_read_with_or_without_a_byte_order_mark(
         assert read(path) == expected
 
 
-@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("kind", NOT_FILES)
 @pytest.mark.parametrize("reader", READERS)
-def test_what_is_no_file_is_named(tmp_path: Path, reader: str, kind: str) -> None:
+def test_a_path_that_is_not_a_regular_file_is_a_one_line_error(
+    tmp_path: Path, reader: str, kind: str
+) -> None:
     name, read, *_ = READERS[reader]
-    make, reason = NO_FILES[kind]
+    make, reason = NOT_FILES[kind]
     make(tmp_path / name)
     if reader == "evaluation" and kind == "directory":
         reason = "contains no complete run and no evaluation"
@@ -156,7 +158,9 @@ def test_what_is_no_file_is_named(tmp_path: Path, reader: str, kind: str) -> Non
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("reader", READERS)
-def test_another_encoding_is_named(tmp_path: Path, reader: str, encoding: str) -> None:
+def test_a_file_in_another_encoding_is_a_one_line_error(
+    tmp_path: Path, reader: str, encoding: str
+) -> None:
     name, read, text, _ = READERS[reader]
     reason, mark, codec = ENCODINGS[encoding]
     (tmp_path / name).write_bytes(mark + text.encode(codec))
@@ -166,7 +170,7 @@ def test_another_encoding_is_named(tmp_path: Path, reader: str, encoding: str) -
 
 
 @pytest.mark.parametrize("reader", ["text", *TEXT])
-def test_bytes_that_are_no_text_are_named(tmp_path: Path, reader: str) -> None:
+def test_bytes_that_are_not_utf_8_are_a_one_line_error(tmp_path: Path, reader: str) -> None:
     name, read, text, _ = READERS[reader]
     (tmp_path / name).write_bytes(text.encode() + b"\n# caf\xe9")
     with pytest.raises(UserError, match="is not UTF-8 text: byte") as error:
@@ -176,18 +180,18 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path, reader: str) -> None:
 
 BROKEN = {
     **{(reader, "torn"): "{" if reader in JSON else "[a" for reader in TEXT},
-    **{(reader, "of many digits"): '{"a": ' + "9" * 5000 + "}" for reader in JSON},
-    **{(reader, "of many digits"): "a = " + "9" * 5000 for reader in TABLES},
-    **{(reader, "of many hexadecimal digits"): "a = 0x" + "f" * 9000 for reader in TABLES},
+    **{(reader, "too many digits"): '{"a": ' + "9" * 5000 + "}" for reader in JSON},
+    **{(reader, "too many digits"): "a = " + "9" * 5000 for reader in TABLES},
+    **{(reader, "too many hexadecimal digits"): "a = 0x" + "f" * 9000 for reader in TABLES},
     **{(reader, "deeply nested"): "[" * 100_000 for reader in JSON},
     **{(reader, "deeply nested"): "a = " + "[" * 100_000 for reader in TABLES},
     **{(reader, "empty"): "" for reader in JSON},
-    **{(reader, "another thing"): "[1, 2]" for reader in ("recording", "evaluation", "starts")},
+    **{(reader, "another structure"): "[1, 2]" for reader in ("recording", "evaluation", "starts")},
 }
 
 
 @pytest.mark.parametrize(("reader", "damage"), BROKEN)
-def test_broken_text_is_named(tmp_path: Path, reader: str, damage: str) -> None:
+def test_malformed_text_is_a_one_line_error(tmp_path: Path, reader: str, damage: str) -> None:
     name, read, *_ = READERS[reader]
     (tmp_path / name).write_text(BROKEN[reader, damage])
     with pytest.raises(UserError) as error:
@@ -195,7 +199,7 @@ def test_broken_text_is_named(tmp_path: Path, reader: str, damage: str) -> None:
     one_line(error, tmp_path / name)
 
 
-def test_a_file_that_is_too_large_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(b"x" * 11)
     assert read_bytes(path, 11) == b"x" * 11
@@ -208,7 +212,7 @@ def test_a_file_that_is_too_large_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["zero\0byte", "lone\ud800surrogate"])
-def test_a_name_that_no_file_can_have_is_one_line(name: str) -> None:
+def test_an_impossible_file_name_is_a_one_line_error(name: str) -> None:
     with pytest.raises(UserError, match="is not a valid file name"):
         read_bytes(Path(name))
 
@@ -216,7 +220,7 @@ def test_a_name_that_no_file_can_have_is_one_line(name: str) -> None:
 @pytest.mark.parametrize(
     "content", ["", '{"starts": [', '{"starts": 3}', "[]", '{"starts": [1]}', "\0\0\0"]
 )
-def test_a_torn_run_json_begins_anew_with_a_note(tmp_path: Path, content: str) -> None:
+def test_a_damaged_run_json_is_replaced_with_a_note(tmp_path: Path, content: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(content)
     (note,) = write_circumstances(tmp_path, load_config("Pong")[0])
@@ -228,7 +232,7 @@ def test_a_torn_run_json_begins_anew_with_a_note(tmp_path: Path, content: str) -
 
 
 @pytest.mark.parametrize("settings", ["3", "[1]", '"x"'])
-def test_a_plan_whose_settings_are_no_table_is_one_line(tmp_path: Path, settings: str) -> None:
+def test_a_plan_whose_settings_are_not_a_table_is_refused(tmp_path: Path, settings: str) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(f'games = ["pong"]\nsettings = {settings}\n')
     names = ("games", "seeds", "configs", "protocol", "total_steps", "episodes", "search")
@@ -243,25 +247,25 @@ def test_a_plan_whose_settings_are_no_table_is_one_line(tmp_path: Path, settings
 
 TOLERATED: dict[str, tuple[bytes, list[list[float]]]] = {
     "a byte order mark": (codecs.BOM_UTF8 + b"steps,score\n1,2\n", [[1], [2]]),
-    "line ends of Windows": (b"steps,score\r\n1,2\r\n3,4\r\n", [[1, 3], [2, 4]]),
+    "line endings of Windows": (b"steps,score\r\n1,2\r\n3,4\r\n", [[1, 3], [2, 4]]),
     "a torn last line": (b"steps,score\n1,2\n3,4", [[1], [2]]),
     "a torn header": (b"steps,sco", [[], []]),
     "zero bytes": (b"steps,score\n1,2\n\0\0\0\0\0\n3,4\n", [[1, 3], [2, 4]]),
     "zero bytes at the end": (b"steps,score\n1,2\n" + bytes(4096), [[1], [2]]),
-    "rows of another width": (b"steps,score\n1\n1,2,3\n4,5\n", [[4], [5]]),
+    "rows with missing or extra cells": (b"steps,score\n1\n1,2,3\n4,5\n", [[4], [5]]),
     "quoted cells": (b'"steps","score"\n"1","2"\n3,"4"\n', [[1, 3], [2, 4]]),
     "a quote without an end": (b'steps,score\n1,"2\n3,4\n', [[1, 3], [2, 4]]),
     "a giant cell": (b"steps,score\n1," + b"9" * 200_000 + b"\n3,4\n", [[3], [4]]),
     "a giant quoted cell": (b'steps,score\n1,"' + b"9" * 200_000 + b'"\n3,4\n', [[3], [4]]),
-    "bytes that are no text": (b"steps,score\n\xff\xfe,2\n3,4\n", [[3], [4]]),
-    "no numbers": (b"steps,score\n1,nan\n2,inf\n3,x\n4,5\n", [[4], [5]]),
+    "bytes that are not text": (b"steps,score\n\xff\xfe,2\n3,4\n", [[3], [4]]),
+    "cells that are not finite numbers": (b"steps,score\n1,nan\n2,inf\n3,x\n4,5\n", [[4], [5]]),
     "other columns": (b"a,steps,score\n0,1,2\n", [[1], [2]]),
     "an empty file": (b"", [[], []]),
 }
 
 
 @pytest.mark.parametrize("kind", TOLERATED)
-def test_what_spreadsheets_and_power_cuts_do_to_a_table_is_tolerated(
+def test_tables_damaged_by_spreadsheets_or_power_failures_are_read(
     tmp_path: Path, kind: str
 ) -> None:
     content, expected = TOLERATED[kind]
@@ -277,7 +281,7 @@ def test_what_spreadsheets_and_power_cuts_do_to_a_table_is_tolerated(
         ("steps,scores\n1,2\n", "did you mean 'scores'?"),
     ],
 )
-def test_a_table_without_the_columns_is_named_with_them(
+def test_a_table_without_the_required_columns_is_a_one_line_error(
     tmp_path: Path, content: str, reason: str
 ) -> None:
     (tmp_path / "a.csv").write_text(content)
@@ -288,7 +292,7 @@ def test_a_table_without_the_columns_is_named_with_them(
     assert "expected columns named steps, score" in text
 
 
-# One bad run never keeps others from being shown
+# A damaged run never keeps others from being reported or shown
 
 
 def replace_by_folder(path: Path) -> None:
@@ -319,7 +323,7 @@ def two_runs(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("kind", BAD_RUNS)
-def test_a_bad_run_is_skipped_by_the_report(two_runs: tuple[Path, Path], kind: str) -> None:
+def test_a_damaged_run_is_skipped_by_the_report(two_runs: tuple[Path, Path], kind: str) -> None:
     good, bad = two_runs
     BAD_RUNS[kind](bad)
     for paths in ([good, bad], [good.parent]):
@@ -332,7 +336,7 @@ def test_a_bad_run_is_skipped_by_the_report(two_runs: tuple[Path, Path], kind: s
 
 
 @pytest.mark.parametrize("kind", BAD_RUNS)
-def test_a_bad_run_is_skipped_by_the_plot(
+def test_a_damaged_run_is_skipped_by_the_plot(
     two_runs: tuple[Path, Path], kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = two_runs
@@ -349,7 +353,7 @@ def test_a_bad_run_is_skipped_by_the_plot(
 
 
 @pytest.mark.parametrize("kind", BAD_RUNS)
-def test_a_bad_run_is_skipped_by_the_gallery(
+def test_a_damaged_run_is_skipped_by_the_gallery(
     two_runs: tuple[Path, Path], kind: str, tmp_path: Path
 ) -> None:
     _, bad = two_runs
@@ -389,32 +393,32 @@ def header(shape: tuple[int, ...], descr: str = "<f8", content: bytes = b"") -> 
 
 
 BAD_ARCHIVES: dict[str, Callable[[Path], object]] = {
-    "more numbers than there are": lambda file: archive(file, {"a": header((10**12,))}),
-    "numbers without number": lambda file: archive(file, {"a": header((10**9, 10**9, 10**9))}),
-    "fewer numbers than there are": lambda file: archive(
+    "a shape larger than the data": lambda file: archive(file, {"a": header((10**12,))}),
+    "a shape that overflows": lambda file: archive(file, {"a": header((10**9, 10**9, 10**9))}),
+    "a shape smaller than the data": lambda file: archive(
         file, {"a": header((1,), content=bytes(80))}
     ),
-    "a length below 0": lambda file: archive(file, {"a": header((-1,), content=bytes(8))}),
+    "a negative length": lambda file: archive(file, {"a": header((-1,), content=bytes(8))}),
     "objects": lambda file: archive(file, {"a": npy(np.array([{}], object))}),
     "objects in a record": lambda file: archive(file, {"a": header((0,), "|O")}),
     "words": lambda file: archive(file, {"a": npy(np.array(["word"]))}),
     "compressed": lambda file: archive(file, {"a": npy(np.zeros(10**6))}, zipfile.ZIP_DEFLATED),
-    "no array": lambda file: archive(file, {"a": b"words"}),
+    "a member that is not an array": lambda file: archive(file, {"a": b"words"}),
     "an unreadable header": lambda file: archive(
         file, {"a": b"\x93NUMPY\x01\x00\x10\x00{'descr': ((((((("}
     ),
     "a header of another version": lambda file: archive(
         file, {"a": b"\x93NUMPY\x09\x00\x10\x00{'descr': "}
     ),
-    "no archive": lambda file: file.write_bytes(b"words"),
-    "nothing": lambda file: file.write_bytes(b""),
-    "half": lambda file: os.truncate(archive(file, {"a": npy(np.zeros(10**4))}), 10**4),
-    "two of a name": lambda file: archive(file, {"a": npy(np.zeros(1))}, twice="a"),
+    "not an archive": lambda file: file.write_bytes(b"words"),
+    "an empty file": lambda file: file.write_bytes(b""),
+    "cut off": lambda file: os.truncate(archive(file, {"a": npy(np.zeros(10**4))}), 10**4),
+    "two members of one name": lambda file: archive(file, {"a": npy(np.zeros(1))}, twice="a"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD_ARCHIVES)
-def test_an_archive_that_claims_what_it_is_not_is_named(tmp_path: Path, kind: str) -> None:
+def test_a_malformed_archive_of_arrays_is_a_one_line_error(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "arrays.npz"
     BAD_ARCHIVES[kind](file)
     with pytest.raises(UserError, match="is not a plain archive of arrays") as error:
@@ -422,7 +426,7 @@ def test_an_archive_that_claims_what_it_is_not_is_named(tmp_path: Path, kind: st
     one_line(error, file)
 
 
-def test_arrays_of_every_kind_that_is_saved_come_back(tmp_path: Path) -> None:
+def test_arrays_of_every_saved_type_are_read_back(tmp_path: Path) -> None:
     kinds = (np.bool_, np.uint8, np.int32, np.int64, np.uint64, np.float16, np.float32, np.float64)
     arrays = {np.dtype(kind).name: np.ones((2, 3), kind) for kind in kinds}
     arrays |= {
@@ -435,7 +439,7 @@ def test_arrays_of_every_kind_that_is_saved_come_back(tmp_path: Path) -> None:
     assert checkpoint.digest(found) == checkpoint.digest(arrays)
 
 
-def test_arrays_that_are_larger_than_the_free_memory_are_one_line(
+def test_arrays_larger_than_the_free_memory_are_a_one_line_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "a.npz", a=np.zeros(1000))
@@ -448,34 +452,44 @@ def test_arrays_that_are_larger_than_the_free_memory_are_one_line(
 # Blocks of frames
 
 
-def claiming(size: int) -> bytes:
+def block_of_claimed_size(size: int) -> bytes:
     return size.to_bytes(4, "little") + pack(np.zeros(64, np.uint8))[4:]
 
 
 @pytest.mark.parametrize(
-    "packed", [b"", b"\1\0", claiming(63), claiming(2**32 - 1), claiming(64)[:-3]]
+    "packed",
+    [
+        b"",
+        b"\1\0",
+        block_of_claimed_size(63),
+        block_of_claimed_size(2**32 - 1),
+        block_of_claimed_size(64)[:-3],
+    ],
 )
-def test_a_block_that_claims_another_size_is_no_block(packed: bytes) -> None:
+def test_a_block_of_frames_with_a_wrong_size_is_refused(packed: bytes) -> None:
     with pytest.raises(ValueError, match="a block of frames"):
         unpack(packed, 64)
-    if packed != claiming(63):  # which might be anybody's
+    if packed != block_of_claimed_size(63):  # a size of 63 is wrong only for an expected size of 64
         with pytest.raises(ValueError, match="a block of frames"):
             unpack(packed)
-    assert unpack(claiming(64), 64) == unpack(claiming(64)) == bytes(64)
+    assert unpack(block_of_claimed_size(64), 64) == unpack(block_of_claimed_size(64)) == bytes(64)
 
 
 BAD_INDICES: dict[str, dict[str, NDArray[Any]]] = {
     "no index": {"data": np.zeros(3, np.uint8)},
     "words": {"index": np.zeros(3, np.int64), "data": np.zeros(3, np.uint8)},
-    "numbers with points": {"index": np.zeros((1, 3)), "data": np.zeros(0, np.uint8)},
+    "floats": {"index": np.zeros((1, 3)), "data": np.zeros(0, np.uint8)},
     "longer than the data": {"index": np.array([[0, 0, 9]]), "data": np.zeros(3, np.uint8)},
     "shorter than the data": {"index": np.array([[0, 0, 2]]), "data": np.zeros(3, np.uint8)},
-    "below 0": {"index": np.array([[0, 0, -1], [0, 0, 4]]), "data": np.zeros(3, np.uint8)},
+    "a negative length": {
+        "index": np.array([[0, 0, -1], [0, 0, 4]]),
+        "data": np.zeros(3, np.uint8),
+    },
 }
 
 
 @pytest.mark.parametrize("kind", BAD_INDICES)
-def test_a_file_of_frames_whose_index_is_wrong_is_named(tmp_path: Path, kind: str) -> None:
+def test_a_file_of_frames_with_a_wrong_index_is_a_one_line_error(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "000000001.npz"
     np.savez(file, **BAD_INDICES[kind])  # type: ignore[arg-type]
     with pytest.raises(UserError, match="damaged checkpoint") as error:
@@ -487,7 +501,7 @@ def memory(storage: Any) -> ReplayMemory:
     return ReplayMemory(64, 2, (4, 4), stack=2, n_step=1, gamma=0.9, seed=1, storage=storage)
 
 
-def filled() -> ReplayMemory:
+def filled_memory() -> ReplayMemory:
     ring = memory("memory")
     ring.start(np.zeros((2, 4, 4), np.uint8))
     for number in range(40):
@@ -498,20 +512,20 @@ def filled() -> ReplayMemory:
 
 
 BAD_BLOCKS = {
-    "environment above": {"env": 2},
-    "environment below": {"env": -1},
-    "number above": {"number": 99},
-    "number below": {"number": -1},
+    "environment too large": {"env": 2},
+    "negative environment": {"env": -1},
+    "number too large": {"number": 99},
+    "negative number": {"number": -1},
     "another size": {"packed": pack(np.zeros(16, np.uint8))},
-    "a huge size": {"packed": claiming(2**31)},
-    "no block": {"packed": lz4.block.compress(bytes(128))[:-3]},
+    "a huge size": {"packed": block_of_claimed_size(2**31)},
+    "not a block": {"packed": lz4.block.compress(bytes(128))[:-3]},
 }
 
 
 @pytest.mark.parametrize("storage", ["memory", "compressed", "disk"])
 @pytest.mark.parametrize("kind", BAD_BLOCKS)
-def test_a_block_that_is_none_of_the_memory_is_refused(kind: str, storage: str) -> None:
-    ring = filled()
+def test_a_block_of_frames_that_does_not_fit_the_memory_is_refused(kind: str, storage: str) -> None:
+    ring = filled_memory()
     blocks = list(ring.filled(np.zeros(2, np.int64)))
     memory(storage).restore(ring.arrays(), blocks)
     bad = [*blocks[:-1], blocks[-1]._replace(**BAD_BLOCKS[kind])]  # type: ignore[arg-type]
@@ -519,8 +533,8 @@ def test_a_block_that_is_none_of_the_memory_is_refused(kind: str, storage: str) 
         memory(storage).restore(ring.arrays(), bad)
 
 
-def test_the_digest_of_frames_that_are_missing_is_refused(tmp_path: Path) -> None:
-    ring = filled()
+def test_the_digest_of_incomplete_frames_is_refused(tmp_path: Path) -> None:
+    ring = filled_memory()
     (tmp_path / "replay").mkdir()
     files = FrameFiles(tmp_path)
     files.write("000000040.npz", ring)
@@ -539,7 +553,7 @@ def test_the_digest_of_frames_that_are_missing_is_refused(tmp_path: Path) -> Non
 
 
 def reseal(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes a manifest and vouches for every file, as whoever means harm would."""
+    """Changes a manifest and updates all its checksums, as an attacker would."""
     path = directory / checkpoint.MANIFEST
     manifest = json.loads(path.read_text())
     del manifest["sha256"]
@@ -552,15 +566,15 @@ def reseal(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(manifest | {"sha256": seal}))
 
 
-def put(manifest: dict[str, Any], place: str, value: Any) -> None:
-    *outer, last = place.split("/")
+def put(manifest: dict[str, Any], field: str, value: Any) -> None:
+    *outer, last = field.split("/")
     for name in outer:
         manifest = manifest[name]
     manifest[last] = value
 
 
-WRONG = ["words", 3.5, -1, None, [1], {"a": 1}, 2**70, True, [["a"]]]
-PLACES = [
+WRONG_VALUES = ["words", 3.5, -1, None, [1], {"a": 1}, 2**70, True, [["a"]]]
+FIELDS = [
     *(
         "step",
         "files",
@@ -580,15 +594,15 @@ PLACES = [
     ),
     *("agent_only",),
 ]
-FINE: list[tuple[str, Any]] = [
+VALID: list[tuple[str, Any]] = [
     *(("notes/keep", True), ("agent_only", True), ("notes/time", None), ("notes", {"a": 1})),
     *(("notes/evaluation", value) for value in (3.5, -1, None, 2**70)),
     *(("notes/observation_shape", [1]), ("notes/logs", {"a": 1})),
 ]
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_manifest_of_wrong_types_is_a_damaged_checkpoint(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_manifest_with_wrong_types_is_a_damaged_checkpoint(tmp_path: Path, field: str) -> None:
     notes = {
         "keep": False,
         "evaluation": 1.0,
@@ -598,13 +612,12 @@ def test_a_manifest_of_wrong_types_is_a_damaged_checkpoint(tmp_path: Path, place
     }
     notes["time"] = {"wall": 1.0, "parts": {}}
     saved = checkpoint.save(tmp_path, 1, checkpoint.Contents({"a": np.zeros(1)}, {}, notes))
-    for value in WRONG:
+    for value in WRONG_VALUES:
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
         copy = shutil.copytree(saved, tmp_path / "copy" / saved.name)
-        reseal(copy, lambda manifest, value=value: put(manifest, place, value))  # type: ignore[misc]
+        reseal(copy, lambda manifest, value=value: put(manifest, field, value))  # type: ignore[misc]
         if any(
-            place == name and value == wanted and type(value) is type(wanted)
-            for name, wanted in FINE
+            field == name and value == valid and type(value) is type(valid) for name, valid in VALID
         ):
             checkpoint.load(copy)
             continue
@@ -615,7 +628,7 @@ def test_a_manifest_of_wrong_types_is_a_damaged_checkpoint(tmp_path: Path, place
         assert (copy / checkpoint.MANIFEST).is_file()
 
 
-# Arrays of a checkpoint whose checksums are right
+# Wrong arrays in a checkpoint whose checksums are right
 
 
 @pytest.fixture(scope="module")
@@ -631,27 +644,27 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, Path]:
     return again, folder / "run"
 
 
-WRONGS: dict[str, Callable[[NDArray[Any]], NDArray[Any] | None]] = {
+ARRAY_DAMAGES: dict[str, Callable[[NDArray[Any]], NDArray[Any] | None]] = {
     "missing": lambda array: None,
     "of another shape": lambda array: array[np.newaxis],
     "of another kind": lambda array: np.ones(array.shape, np.complex64),
 }
 
 
-@pytest.mark.parametrize("kind", WRONGS)
-def test_arrays_that_are_not_as_they_were_written_are_a_damaged_checkpoint(
+@pytest.mark.parametrize("kind", ARRAY_DAMAGES)
+def test_missing_or_malformed_arrays_are_a_damaged_checkpoint(
     trained: tuple[Training, Path], kind: str
 ) -> None:
     training, run = trained
     stored = checkpoint.load(run)
     assert len(stored.arrays) > 40
     for name, array in stored.arrays.items():
-        changed = WRONGS[kind](array)
+        changed = ARRAY_DAMAGES[kind](array)
         arrays = stored.arrays | {name: changed}
         if changed is None:
             del arrays[name]
         if not array.size or (kind == "missing" and name == "memory/priorities"):
-            continue  # nothing can be wrong with nothing; without priorities they count no more
+            continue  # an empty array cannot be wrong, and priorities are optional
         with pytest.raises(
             UserError, match=r"damaged checkpoint: |the checkpoint is of a different network: "
         ) as error:
@@ -662,17 +675,17 @@ def test_arrays_that_are_not_as_they_were_written_are_a_damaged_checkpoint(
 
 BAD_VALUES: dict[str, tuple[str, Callable[[NDArray[Any]], NDArray[Any]]]] = {
     "fewer actions than lengths": ("environments/actions", lambda array: array[:-1]),
-    "an action that there is not": ("environments/actions", lambda array: array * 0 + 200),
-    "a length below 0": ("environments/lengths", lambda array: array - 10**6),
-    "a number of frames below 0": ("memory/added", lambda array: array - 10**6),
-    "more frames than there are": ("memory/added", lambda array: array + 1),
-    "priorities that are no numbers": ("memory/priorities", lambda array: array * np.nan),
-    "priorities below 0": ("memory/priorities", lambda array: array - 10.0),
+    "an action that does not exist": ("environments/actions", lambda array: array * 0 + 200),
+    "a negative length": ("environments/lengths", lambda array: array - 10**6),
+    "a negative number of frames": ("memory/added", lambda array: array - 10**6),
+    "more frames than were saved": ("memory/added", lambda array: array + 1),
+    "priorities of NaN": ("memory/priorities", lambda array: array * np.nan),
+    "negative priorities": ("memory/priorities", lambda array: array - 10.0),
 }
 
 
 @pytest.mark.parametrize("kind", BAD_VALUES)
-def test_values_that_cannot_be_are_a_damaged_checkpoint(
+def test_impossible_values_are_a_damaged_checkpoint(
     trained: tuple[Training, Path], kind: str
 ) -> None:
     training, run = trained
@@ -686,9 +699,7 @@ def test_values_that_cannot_be_are_a_damaged_checkpoint(
 
 
 @pytest.mark.parametrize("note", ["observation_shape", "actions", "time", "logs"])
-def test_notes_that_are_missing_are_a_damaged_checkpoint(
-    trained: tuple[Training, Path], note: str
-) -> None:
+def test_missing_notes_are_a_damaged_checkpoint(trained: tuple[Training, Path], note: str) -> None:
     training, run = trained
     stored = checkpoint.load(run)
     notes = {name: value for name, value in stored.notes.items() if name != note}
@@ -696,7 +707,7 @@ def test_notes_that_are_missing_are_a_damaged_checkpoint(
         training.restore(stored._replace(notes=notes))
 
 
-def test_an_error_of_the_environment_is_not_the_checkpoints(
+def test_an_error_of_the_environment_is_not_reported_as_a_damaged_checkpoint(
     trained: tuple[Training, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training, run = trained
@@ -709,12 +720,12 @@ def test_an_error_of_the_environment_is_not_the_checkpoints(
         training.restore(checkpoint.load(run))
 
 
-# Which checkpoint a run goes on from
+# The checkpoint from which a run continues
 
 
 @pytest.fixture
 def run(trained: tuple[Training, Path], tmp_path: Path) -> Path:
-    """A run with two checkpoints, of which the older one has the better evaluation."""
+    """Returns a run with two checkpoints, the older of which has the better evaluation."""
     directory = shutil.copytree(trained[1], tmp_path / "run")
     older, newer = checkpoint.in_run(directory)
     reseal(older, lambda manifest: manifest["notes"].update(evaluation=5.0))
@@ -723,15 +734,18 @@ def run(trained: tuple[Training, Path], tmp_path: Path) -> Path:
     return directory
 
 
-def release_as_before(directory: Path) -> None:
-    """What an earlier version made of a checkpoint that was kept for its agent."""
+def remove_frames(directory: Path) -> None:
+    """Removes the frames from a manifest without marking it as ``agent_only``.
+
+    Earlier versions wrote such manifests for checkpoints that were kept for their agents.
+    """
     reseal(directory, lambda manifest: manifest.update(shared={}))
     manifest = json.loads((directory / checkpoint.MANIFEST).read_text())
     manifest.pop("agent_only", None)
 
 
 @pytest.mark.parametrize("marked", [True, False])
-def test_a_checkpoint_that_was_kept_for_its_agent_is_not_continued(
+def test_a_checkpoint_kept_only_for_its_agent_is_not_continued(
     run: Path, marked: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older, newer = checkpoint.in_run(run)
@@ -739,7 +753,7 @@ def test_a_checkpoint_that_was_kept_for_its_agent_is_not_continued(
         checkpoint.prune(run, 1)
         assert json.loads((older / checkpoint.MANIFEST).read_text())["agent_only"] is True
     else:
-        release_as_before(older)
+        remove_frames(older)
     assert checkpoint.is_agent_only(older)
     assert checkpoint.load(older).agent_only
     assert not checkpoint.is_agent_only(newer)
@@ -757,11 +771,11 @@ def test_a_checkpoint_that_was_kept_for_its_agent_is_not_continued(
 
 
 @pytest.mark.parametrize("marked", [True, False])
-def test_a_newer_checkpoint_of_an_agent_only_is_skipped_with_a_note(
+def test_a_newer_agent_only_checkpoint_is_skipped_with_a_note(
     run: Path, marked: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older, newer = checkpoint.in_run(run)
-    release_as_before(newer)
+    remove_frames(newer)
     if marked:
         reseal(newer, lambda manifest: manifest.update(agent_only=True))
     with log_to_standard_error():
@@ -794,19 +808,19 @@ def test_damaged_checkpoints_do_not_count_among_those_to_keep(tmp_path: Path) ->
     (tmp_path / "replay" / names[2]).write_text("Frames")
     checkpoint.prune(tmp_path, 1)
     left = [checkpoint.step_of(path) for path in checkpoint.in_run(tmp_path)]
-    assert left == [2, 3, 4, 5], "with its frames the third is damaged, too"
+    assert left == [2, 3, 4, 5], "checkpoint 3 is damaged as well, since its frames are"
 
 
-def test_a_file_is_hashed_at_most_once_by_one_process(
+def test_a_process_hashes_each_file_at_most_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[tuple[int, int]] = []
-    really = hashlib.file_digest
+    file_digest = hashlib.file_digest
 
     def count(stream: Any, algorithm: str) -> Any:
         status = os.fstat(stream.fileno())
         hashed.append((status.st_ino, status.st_mtime_ns))
-        return really(stream, algorithm)
+        return file_digest(stream, algorithm)
 
     monkeypatch.setattr(hashlib, "file_digest", count)
     for step in range(1, 5):
@@ -821,25 +835,25 @@ def test_a_file_is_hashed_at_most_once_by_one_process(
     assert len(hashed) == len(set(hashed)) == 8
 
 
-def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(
+def test_a_complete_checkpoint_exists_at_every_moment_of_a_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At each change of the folder the one checkpoint is there, the old one or the new one."""
+    """After each change in the folder, exactly one checkpoint exists: the old or the new one."""
     checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.zeros(1)}, {}, {}))
     seen: list[float] = []
 
-    def looking(change: Callable[..., Any]) -> Callable[..., Any]:
-        def look(*arguments: Any, **options: Any) -> Any:
+    def checking(change: Callable[..., Any]) -> Callable[..., Any]:
+        def check(*arguments: Any, **options: Any) -> Any:
             result = change(*arguments, **options)
             (found,) = checkpoint.in_run(tmp_path)
             seen.append(float(checkpoint.load(found).arrays["a"][0]))
             return result
 
-        return look
+        return check
 
     for name in ("rename", "replace", "unlink", "mkdir"):
-        monkeypatch.setattr(Path, name, looking(getattr(Path, name)))
-    monkeypatch.setattr(shutil, "rmtree", looking(shutil.rmtree))
+        monkeypatch.setattr(Path, name, checking(getattr(Path, name)))
+    monkeypatch.setattr(shutil, "rmtree", checking(shutil.rmtree))
     checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.ones(1)}, {}, {}))
     assert seen == sorted(seen)
     assert set(seen) == {0.0, 1.0}
@@ -847,21 +861,21 @@ def test_there_is_a_complete_checkpoint_at_every_moment_of_a_save(
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_what_an_interrupted_replacement_leaves_is_used_or_goes(
+def test_leftovers_of_an_interrupted_replacement_are_used_or_deleted(
     tmp_path: Path, finished: bool
 ) -> None:
     saved = checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.zeros(1)}, {}, {}))
-    aside = shutil.copytree(saved, tmp_path / "step-000000007.replaced")
+    leftover = shutil.copytree(saved, tmp_path / "step-000000007.replaced")
     if not finished:
         shutil.rmtree(saved)
-        assert checkpoint.find(tmp_path) == aside
+        assert checkpoint.find(tmp_path) == leftover
         assert checkpoint.load(tmp_path).step == 7
         checkpoint.save(tmp_path, 7, checkpoint.Contents({"a": np.ones(1)}, {}, {}))
     checkpoint.prune(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000007"]
 
 
-# The settings of a run that goes on
+# The settings of a continued run
 
 
 def change_setting(path: Path, **changes: Any) -> None:
@@ -876,25 +890,23 @@ def change_setting(path: Path, **changes: Any) -> None:
     ("name", "value"),
     [("agent__gamma", 0.5), ("machine__seed", 9), ("optimizer__learning_rate", 0.25)],
 )
-def test_a_setting_that_was_changed_by_hand_and_may_not_be_is_named(
+def test_a_hand_edited_setting_that_must_not_change_is_a_one_line_error(
     run: Path, name: str, value: Any
 ) -> None:
     path = run / "config.toml"
     saved = checkpoint.in_run(run)[-1]
-    had = getattr(getattr(read_config(path), name.split("__")[0]), name.split("__")[1])
+    stored = getattr(getattr(read_config(path), name.split("__")[0]), name.split("__")[1])
     change_setting(path, **{name: value})
     with pytest.raises(UserError) as error:
         own_config(run, saved)
     text = one_line(error, path)
-    assert f"has {name.replace('__', '.')} = {value}, but the run was trained with {had}" in text
+    assert f"has {name.replace('__', '.')} = {value}, but the run was trained with {stored}" in text
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("training__total_steps", 99), ("training__log_period", 7)]
 )
-def test_a_setting_that_was_changed_by_hand_and_may_be_counts(
-    run: Path, name: str, value: Any
-) -> None:
+def test_a_hand_edited_setting_that_may_change_is_used(run: Path, name: str, value: Any) -> None:
     change_setting(run / "config.toml", **{name: value})
     config, notes = own_config(run, checkpoint.in_run(run)[-1])
     section, key = name.split("__")
@@ -903,7 +915,9 @@ def test_a_setting_that_was_changed_by_hand_and_may_be_counts(
 
 
 @pytest.mark.parametrize("damage", ["missing", "torn", "utf-16", "folder"])
-def test_settings_that_cannot_be_read_are_those_of_the_checkpoint(run: Path, damage: str) -> None:
+def test_unreadable_settings_are_replaced_by_those_of_the_checkpoint(
+    run: Path, damage: str
+) -> None:
     path = run / "config.toml"
     saved = checkpoint.in_run(run)[-1]
     text = path.read_text()
@@ -920,24 +934,24 @@ def test_settings_that_cannot_be_read_are_those_of_the_checkpoint(run: Path, dam
     assert note.endswith(f"; the settings in '{saved}' are used")
 
 
-# Weights that are no numbers
+# Weights that are not finite
 
 
 @pytest.mark.parametrize(
     ("value", "what"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "infinite")]
 )
 @pytest.mark.parametrize("network", ["online", "target"])
-def test_weights_that_are_not_finite_are_one_line(
+def test_weights_that_are_not_finite_are_a_one_line_error(
     tmp_path: Path, network: str, value: float, what: str
 ) -> None:
     agent = Agent(agent_config(), SHAPE, ACTIONS)
     arrays = {f"agent/{name}": array.copy() for name, array in agent.arrays().items()}
-    spoilt = next(
+    damaged = next(
         name
         for name, array in arrays.items()
         if name.startswith(f"agent/{network}/") and array.ndim > 1
     )
-    arrays[spoilt].flat[3] = value
+    arrays[damaged].flat[3] = value
     files = {"config.toml": lambda path: path.write_text(agent.config.to_toml())}
     notes = {"observation_shape": SHAPE, "actions": ACTIONS}
     saved = checkpoint.save(tmp_path, 1, checkpoint.Contents(arrays, files, notes))

@@ -1,4 +1,4 @@
-"""The worked examples in the docstrings are run, so that they stay true."""
+"""Runs the worked examples in the docstrings, so that they stay true."""
 
 import doctest
 import importlib
@@ -12,7 +12,7 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages(atari_dqn.__pat
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name: str) -> None:
+def test_the_docstring_examples_of_a_module_run(name: str) -> None:
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0

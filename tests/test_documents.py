@@ -1,4 +1,4 @@
-"""The documents say what is so: examples run, generated pages are in step, links lead somewhere."""
+"""Checks the documents: examples run, generated pages are up to date, and links are valid."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,9 @@ def test_the_python_examples_run_from_top_to_bottom(
     assert names["actions"].shape == (2,)
     assert names["still"].statistics()["episodes"] == 2
     assert names["batch"].observation.shape == (32, 84, 84, 4)
-    assert 9 <= names["result"].statistics()["mean"] <= 10, "it learns to name the lamp that is lit"
+    assert 9 <= names["result"].statistics()["mean"] <= 10, (
+        "the agent must learn to name the lit lamp"
+    )
     for written in ("first.gif", "lamp.gif", "runs/small"):
         assert (tmp_path / written).exists()
 
@@ -46,7 +48,7 @@ def test_the_python_examples_run_from_top_to_bottom(
 def test_the_notebook_runs(tmp_path: Path) -> None:
     notebook = nbformat.read(ROOT / "docs" / "guide" / "first_agent.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), (
-        "it is kept without what a run printed"
+        "the notebook must be saved without outputs"
     )
     nbclient.NotebookClient(
         notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}
@@ -59,14 +61,14 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     assert sum("image/gif" in output.get("data", {}) for output in outputs) == 1
 
 
-def test_the_page_of_settings_is_in_step_with_the_schema() -> None:
+def test_the_settings_page_is_up_to_date_with_the_schema() -> None:
     config, _ = load_config("BreakoutDeterministic-v4")
     page = ROOT / "docs" / "reference" / "settings.md"
-    assert page.read_text(encoding="utf-8") == as_markdown(config), "make docs"
+    assert page.read_text(encoding="utf-8") == as_markdown(config), "'make docs' updates the page"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files_that_exist(page: Path) -> None:
+def test_links_lead_to_existing_files(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)|<img[^>]* src=\"([^\"]+)\"", text):
         link = "".join(target)
@@ -74,7 +76,7 @@ def test_links_lead_to_files_that_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_make_targets_and_settings_that_are_named_exist(page: Path) -> None:
+def test_make_targets_and_settings_named_in_a_page_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     (targets,) = re.findall(
         r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE

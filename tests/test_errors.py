@@ -1,3 +1,5 @@
+"""Tests how messages are escaped, shortened and put on one line."""
+
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,14 @@ from atari_dqn.recording.episode_file import read_episode
 from atari_dqn.sweep.plan import make_plan
 
 CONTROLS = [chr(number) for number in (*range(0x01, 0x0A), *range(0x0B, 0x20), *range(0x7F, 0xA0))]
-TURNING = [*"\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"]
+DIRECTIONAL = [*"\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"]
 OTHERS = ["\u2028", "\u2029", "\ufeff", "\u200b", "\udc80", "\U000e0041", "\ue000"]
 
 
 @pytest.mark.parametrize(
-    "letter", [*CONTROLS, *TURNING, *OTHERS], ids=lambda letter: f"{ord(letter):x}"
+    "letter", [*CONTROLS, *DIRECTIONAL, *OTHERS], ids=lambda letter: f"{ord(letter):x}"
 )
-def test_what_a_terminal_would_obey_becomes_visible(letter: str) -> None:
+def test_control_and_invisible_characters_are_escaped(letter: str) -> None:
     line = one_line(f"before{letter}after")
     assert line == f"before{letter.encode('unicode_escape').decode()}after"
     assert not [one for one in line if unicodedata.category(one).startswith("C")]
@@ -34,7 +36,7 @@ def test_what_a_terminal_would_obey_becomes_visible(letter: str) -> None:
         ("", ""),
     ],
 )
-def test_a_message_is_one_line(message: str, line: str) -> None:
+def test_a_message_is_put_on_one_line(message: str, line: str) -> None:
     assert one_line(message) == line
 
 
@@ -56,7 +58,7 @@ SPACED = "ab " * 3_000
         "['{}', 1] today",
     ],
 )
-def test_a_quoted_value_is_shortened_and_what_is_beside_it_stays(message: str, value: str) -> None:
+def test_a_long_quoted_value_is_shortened_and_the_rest_is_kept(message: str, value: str) -> None:
     before, after = message.split("{}")
     line = one_line(message.format(value))
     assert line.startswith(before)
@@ -64,7 +66,7 @@ def test_a_quoted_value_is_shortened_and_what_is_beside_it_stays(message: str, v
     assert len(line) == len(before) + LONGEST_VALUE + len(after)
 
 
-def test_a_long_word_is_shortened_without_quotes_and_nothing_else_is() -> None:
+def test_a_long_unquoted_word_is_shortened_but_prose_is_not() -> None:
     assert one_line(f"before {LONG} after") == f"before {'x' * (LONGEST_VALUE - 3)}... after"
     prose = "it's 'a' and o'brien's 'b', " * 10
     assert one_line(prose) == prose.strip()
@@ -117,7 +119,7 @@ LONG_TEXTS = {
     ],
     ids=" ".join,
 )
-def test_no_error_of_the_command_line_obeys_or_repeats_at_length_what_it_was_given(
+def test_command_line_errors_escape_and_shorten_the_given_text(
     arguments: list[str],
     text: str,
     capsys: pytest.CaptureFixture[str],
@@ -144,7 +146,7 @@ def test_no_error_of_the_command_line_obeys_or_repeats_at_length_what_it_was_giv
         ("agent.n_step", "[" * 100_000),
     ],
 )
-def test_no_error_repeats_a_long_value_of_another_type(
+def test_errors_shorten_long_values_of_any_type(
     setting: str,
     value: str,
     capsys: pytest.CaptureFixture[str],
@@ -191,7 +193,7 @@ def recording(folder: Path) -> object:
     ],
     ids=["a setting", "an element", "a list", "a sweep", "a range", "a file", "a recording"],
 )
-def test_values_are_short_for_whoever_catches_the_error_too(read: Any, tmp_path: Path) -> None:
+def test_long_values_are_also_shortened_in_caught_exceptions(read: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read(tmp_path)
     assert len(str(caught.value).replace(str(tmp_path), "")) < LONGEST_VALUE + 200

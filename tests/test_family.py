@@ -1,5 +1,6 @@
-"""Every variant in combination with every other: it builds, learns a small problem, and can be
-stored and gone on with.
+"""Combines every variant of the agent with every other variant.
+
+Each combination has to build, to learn a small problem, and to continue after being restored.
 """
 
 from itertools import product
@@ -40,8 +41,9 @@ TARGETS: dict[str, Combination] = {
 
 
 def pairwise_cover() -> list[Combination]:
-    """Few combinations in which any two values of different variants meet: greedily, the most new
-    pairs each time.
+    """Returns a small set of combinations in which any two values of different variants occur.
+
+    It is built greedily: each combination covers as many new pairs as possible.
     """
     names = list(VARIANTS)
     open_pairs = {
@@ -86,9 +88,10 @@ def agent_of(combination: Combination) -> Agent:
     return Agent(config(**learning, **TARGETS[combination["target"]], **settings), SHAPE, ACTIONS)
 
 
-def sampled(agent: Agent) -> Batch:
-    """Eight transitions out of the replay memory that the settings describe, after 50 steps of two
-    environments of noise.
+def sample_batch(agent: Agent) -> Batch:
+    """Returns eight transitions from a replay memory with the agent's settings.
+
+    The memory holds 50 steps of two environments with random frames.
     """
     random = np.random.default_rng(0)
     memory = make_memory(agent.config, 2, SHAPE, None)
@@ -106,58 +109,58 @@ def sampled(agent: Agent) -> Batch:
     return memory.sample(8)
 
 
-def improves_and_repeats(combination: Combination, updates: int) -> None:
-    """The loss of a few transitions into the end shrinks; and after any transitions, what was
-    stored goes on as it would.
-    """
+def assert_learns_and_restores(combination: Combination, updates: int) -> None:
+    """Checks that the loss on terminal transitions falls and that a restored agent continues."""
     agent = agent_of(combination)
-    data = sampled(agent)
+    data = sample_batch(agent)
     losses = []
     for _ in range(updates):
-        metrics, surprise = agent.update(data._replace(discount=np.zeros(8, np.float32)))
+        metrics, td_errors = agent.update(data._replace(discount=np.zeros(8, np.float32)))
         assert np.isfinite(np.array(metrics, np.float64)).all()
-        assert np.shape(surprise) == (8,)
+        assert np.shape(td_errors) == (8,)
         losses.append(metrics.loss.item())
     first = np.mean(losses[:3])
     last = np.mean(losses[-3:])
-    assert last < 0.8 * first, f"{first} to {last}"
+    assert last < 0.8 * first, f"the loss only changed from {first} to {last}"
     stored = agent.arrays()
     observations = np.moveaxis(data.observation, -1, 1)
     futures: list[list[float]] = []
     for _ in range(2):
         agent.restore(stored)
-        learnt = [field.item() for _ in range(2) for field in agent.update(data)[0]]
-        futures.append([*learnt, *agent.explore(observations), *agent.values(observations).ravel()])
+        metrics_after = [field.item() for _ in range(2) for field in agent.update(data)[0]]
+        futures.append(
+            [*metrics_after, *agent.explore(observations), *agent.values(observations).ravel()]
+        )
     np.testing.assert_allclose(futures[0], futures[1], rtol=1e-2, atol=1e-3)
 
 
 COVER = pairwise_cover()
 
 
-def test_the_cover_has_every_pair() -> None:
+def test_the_pairwise_cover_contains_every_pair() -> None:
     for one, other in [("network__returns", "target"), ("network__noisy", "network__torso")]:
         assert {(c[one], c[other]) for c in COVER} == set(product(VARIANTS[one], VARIANTS[other]))
     assert len(COVER) < 20
 
 
 @pytest.mark.parametrize("number", range(len(COVER)))
-def test_a_pairwise_cover_of_the_family_learns(number: int) -> None:
-    improves_and_repeats(COVER[number], updates=40)
+def test_a_pairwise_cover_of_all_variants_learns_and_can_be_restored(number: int) -> None:
+    assert_learns_and_restores(COVER[number], updates=40)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("returns", VARIANTS["network__returns"])
 @pytest.mark.parametrize("torso", VARIANTS["network__torso"])
 @pytest.mark.parametrize("precision", VARIANTS["machine__precision"])
-def test_the_whole_family_learns(returns: str, torso: str, precision: str) -> None:
-    """Every combination of what is said about returns with head, noise, target, number of steps,
-    loss and precision.
-    """
+def test_every_combination_of_the_main_variants_learns_and_can_be_restored(
+    returns: str, torso: str, precision: str
+) -> None:
+    """The main variants are returns, torso, precision, head, noise, target, n-step and loss."""
     fixed = {name: values[0] for name, values in VARIANTS.items()}
     fixed |= {"network__returns": returns, "network__torso": torso, "machine__precision": precision}
     varied = ("network__head", "network__noisy", "target", "agent__n_step")
     losses = VARIANTS["agent__loss"] if returns == "mean" else ("huber",)
     for *values, loss in product(*(VARIANTS[name] for name in varied), losses):
-        improves_and_repeats(
+        assert_learns_and_restores(
             {**fixed, **dict(zip(varied, values, strict=True)), "agent__loss": loss}, updates=120
         )

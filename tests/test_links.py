@@ -1,4 +1,4 @@
-"""Whatever links a run's directory holds, nothing outside of it is written, cut off or deleted."""
+"""Links in a run directory never cause files outside of it to be written, truncated or deleted."""
 
 import fcntl
 import os
@@ -30,7 +30,7 @@ ROW = {"steps": 10, "epsilon": 0.5, "score": 1.0, "loss": 0.25, "mean_max_q": 2.
 EVENTS = "events.out.tfevents.1.host.1.v2"
 FRAMES = "000000040.npz"
 LOGS = ("metrics.csv", "episodes.csv", "evaluations.csv", EVENTS)
-# What a run refuses to find linked, and what it replaces.
+# Names in a run directory: links at the first are refused, links at the second are replaced.
 REFUSED = (
     *("run.lock", "run.json", *LOGS, "errors.log", "train.log", "worker.json", "replay", "plugins"),
     *("plugins/profile", f"replay/{FRAMES}", f"replay/.writing-{FRAMES}", "replay/000000001.npz"),
@@ -51,7 +51,7 @@ LINKS: dict[str, Link] = {
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """Files of the user's, some of which are called as those of runs are."""
+    """Creates files outside the run, some of which are named like files of a run."""
     documents = tmp_path / "outside" / "documents"
     (documents / "letters").mkdir(parents=True)
     (documents.parent / "thesis.txt").write_text("three years of work\n" * 100)
@@ -74,7 +74,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def content(folder: Path) -> dict[str, Any]:
-    """Everything below a folder: the bytes of files, where links lead, and folders."""
+    """Returns everything below a folder: the bytes of files, the targets of links, and folders."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -103,7 +103,7 @@ def write_logs(run: Path) -> None:
 
 
 def train(run: Path) -> None:
-    """What a run does in its directory, without the training."""
+    """Writes to a run directory what a training run writes, without training."""
     with held(run):
         write_circumstances(run, settings())
         cut_logs(run, {"metrics.csv": 0, EVENTS: 0})
@@ -136,7 +136,7 @@ def test_a_link_where_a_run_writes_is_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("kind", LINKS)
 @pytest.mark.parametrize("name", REPLACED)
-def test_a_link_where_a_run_puts_something_whole_is_replaced(
+def test_a_link_at_the_path_of_an_atomically_written_file_is_replaced(
     run: Path, outside: Path, name: str, kind: str
 ) -> None:
     path = make_link(run, name, LINKS[kind], outside)
@@ -161,7 +161,7 @@ DURING: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 @pytest.mark.parametrize("kind", LINKS)
 @pytest.mark.parametrize("what", DURING)
-def test_a_link_that_appears_during_a_run_is_refused_by_whoever_would_follow_it(
+def test_a_link_that_appears_during_a_run_is_refused(
     run: Path, outside: Path, what: str, kind: str
 ) -> None:
     name, act = DURING[what]
@@ -174,7 +174,7 @@ def test_a_link_that_appears_during_a_run_is_refused_by_whoever_would_follow_it(
 
 
 @pytest.mark.parametrize("kind", LINKS)
-def test_links_to_temporary_files_that_appear_during_a_run_are_replaced(
+def test_links_at_the_paths_of_temporary_files_are_replaced_during_a_run(
     run: Path, outside: Path, kind: str
 ) -> None:
     for name in (f"replay/.writing-{FRAMES}", ".writing-step-000000040", ".writing-run.json"):
@@ -189,7 +189,7 @@ def test_links_to_temporary_files_that_appear_during_a_run_are_replaced(
 
 @pytest.mark.parametrize("kind", LINKS)
 @pytest.mark.parametrize("name", ["train.log", "worker.json", "metrics.csv"])
-def test_a_run_of_a_sweep_fails_with_the_link_as_its_reason(
+def test_a_run_of_a_sweep_that_finds_a_link_fails_with_that_reason(
     run: Path, outside: Path, name: str, kind: str
 ) -> None:
     path = make_link(run, name, LINKS[kind], outside)
@@ -202,9 +202,7 @@ def test_a_run_of_a_sweep_fails_with_the_link_as_its_reason(
 
 
 @pytest.mark.parametrize("name", ["run.lock", "run.json", "config.toml", *LOGS])
-def test_what_a_backup_has_by_a_hard_link_keeps_its_content(
-    run: Path, outside: Path, name: str
-) -> None:
+def test_a_backup_made_by_hard_links_keeps_its_content(run: Path, outside: Path, name: str) -> None:
     os.link(outside / "thesis.txt", run / name)
     before = content(outside)
     train(run)
@@ -212,7 +210,7 @@ def test_what_a_backup_has_by_a_hard_link_keeps_its_content(
     assert (outside / "thesis.txt").stat().st_nlink == 1
 
 
-def test_a_backup_that_is_made_while_a_run_writes_keeps_its_content(
+def test_a_backup_made_by_a_hard_link_during_a_run_keeps_its_content(
     run: Path, outside: Path
 ) -> None:
     logs = RunLogs(run, 0, 100)
@@ -226,7 +224,9 @@ def test_a_backup_that_is_made_while_a_run_writes_keeps_its_content(
     assert [row.split(",")[0] for row in rows] == ["steps", "10", "20"]
 
 
-def test_a_lock_of_a_run_in_use_is_not_touched_by_who_wants_it(run: Path, outside: Path) -> None:
+def test_a_refused_process_does_not_touch_the_lock_of_a_run_in_use(
+    run: Path, outside: Path
+) -> None:
     with held(run):
         os.link(run / "run.lock", outside / "lock")
         with pytest.raises(UserError, match=f"in use by process {os.getpid()}"), held(run):
@@ -235,9 +235,7 @@ def test_a_lock_of_a_run_in_use_is_not_touched_by_who_wants_it(run: Path, outsid
         assert (run / "run.lock").stat().st_nlink == 2
 
 
-def test_a_checkpoint_that_was_moved_away_and_linked_is_read_and_never_changed(
-    run: Path, outside: Path
-) -> None:
+def test_a_linked_checkpoint_is_read_but_never_changed(run: Path, outside: Path) -> None:
     for step in (10, 20, 30):
         save(run, step, f"{step:09d}.npz", evaluation=100.0 - step)
     (run / "step-000000010").rename(outside / "step-000000010")
@@ -253,12 +251,12 @@ def test_a_checkpoint_that_was_moved_away_and_linked_is_read_and_never_changed(
     assert (linked.step, linked.agent_only) == (10, False)
     best, newest = checkpoint.in_run(run)[1:]
     assert checkpoint.is_agent_only(best), (
-        "the best of those that count; the linked one is better still"
+        "the best checkpoint that is not a link is kept for its agent"
     )
     assert not checkpoint.is_agent_only(newest)
 
 
-def test_only_what_runs_have_written_is_deleted(run: Path) -> None:
+def test_only_files_written_by_runs_are_deleted(run: Path) -> None:
     save(run, 10, "000000010.npz")
     replay = run / "replay"
     mine = ["notes.txt", "1.npz", "000000001.npz.bak", "old-000000001.npz", ".writing-notes"]
@@ -278,7 +276,9 @@ def test_only_what_runs_have_written_is_deleted(run: Path) -> None:
     assert [path.name for path in checkpoint.in_run(run)] == ["step-000000030"]
 
 
-def test_only_logs_are_cut_whatever_the_positions_name(run: Path, outside: Path) -> None:
+def test_only_logs_are_truncated_whatever_files_the_positions_name(
+    run: Path, outside: Path
+) -> None:
     for name in ("config.toml", "notes.txt", "metrics.csv", EVENTS, "events.out.tfevents.later"):
         (run / name).write_text("x" * 100)
     (run / "events.out.tfevents.folder").mkdir()
@@ -304,7 +304,7 @@ def test_the_run_directory_itself_may_be_a_link(tmp_path: Path, run: Path) -> No
         pass
 
 
-def test_whether_a_run_is_held_is_found_out_without_a_trace(run: Path, outside: Path) -> None:
+def test_checking_whether_a_run_is_locked_leaves_no_trace(run: Path, outside: Path) -> None:
     assert not is_held(run)
     assert list(run.iterdir()) == []
     with held(run):
@@ -315,14 +315,14 @@ def test_whether_a_run_is_held_is_found_out_without_a_trace(run: Path, outside: 
     assert content(outside) == before
 
 
-def test_a_lock_that_was_deleted_between_opening_and_locking_it_is_made_again(
+def test_a_lock_deleted_between_opening_and_locking_is_created_again(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locked: list[int] = []
-    really = fcntl.flock
+    real_flock = fcntl.flock
 
     def flock(descriptor: int, operation: int) -> None:
-        really(descriptor, operation)
+        real_flock(descriptor, operation)
         locked.append(descriptor)
         if len(locked) == 1:
             (run / "run.lock").unlink()
@@ -335,7 +335,7 @@ def test_a_lock_that_was_deleted_between_opening_and_locking_it_is_made_again(
             pass
 
 
-def test_a_lock_that_is_deleted_meanwhile_does_no_harm_at_the_end(run: Path) -> None:
+def test_releasing_a_deleted_lock_does_not_remove_a_newer_lock(run: Path) -> None:
     with held(run):
         (run / "run.lock").unlink()
         with held(run):
@@ -352,7 +352,7 @@ GONE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", GONE)
-def test_a_run_directory_that_is_deleted_is_not_made_again(run: Path, what: str) -> None:
+def test_a_deleted_run_directory_is_not_created_again(run: Path, what: str) -> None:
     with held(run):
         shutil.rmtree(run)
         with pytest.raises(UserError, match=f"'{run}' was deleted during the run"):
@@ -361,7 +361,7 @@ def test_a_run_directory_that_is_deleted_is_not_made_again(run: Path, what: str)
     assert not run.exists()
 
 
-def test_logs_of_a_directory_that_is_deleted_end_in_one_line(run: Path) -> None:
+def test_logging_to_a_deleted_directory_is_a_user_error(run: Path) -> None:
     logs = RunLogs(run, 0, 100)
     logs.metrics(10, ROW)
     shutil.rmtree(run)
@@ -372,7 +372,7 @@ def test_logs_of_a_directory_that_is_deleted_end_in_one_line(run: Path) -> None:
     assert not run.exists()
 
 
-def test_a_run_whose_directory_is_deleted_ends_in_one_line(tmp_path: Path) -> None:
+def test_a_run_whose_directory_is_deleted_ends_with_a_user_error(tmp_path: Path) -> None:
     training = catch(tmp_path, small(training__total_steps=400, training__checkpoint_period=200))
     directory = training.run_directory
     step = training.step

@@ -1,4 +1,4 @@
-"""Used from Python, the package prints nothing: its messages go where ``logging`` puts them."""
+"""Used from Python, the package prints nothing itself; its messages go to ``logging``."""
 
 import ast
 import subprocess
@@ -52,8 +52,8 @@ def test_importing_prints_nothing(module: str, name: str, tmp_path: Path) -> Non
     assert (answer.stdout, answer.stderr) == ("", "")
 
 
-def test_only_one_module_imports_tensorflow_with_all_that_it_prints() -> None:
-    """Others import it within functions, after this one, or from it."""
+def test_only_one_module_imports_tensorflow_at_its_top() -> None:
+    """Other modules import it from this module, or inside functions that run later."""
     package = Path(__file__).parent.parent / "atari_dqn"
     found = []
     for path in package.rglob("*.py"):
@@ -71,7 +71,7 @@ def test_training_evaluating_and_loading_print_nothing(tmp_path: Path) -> None:
     assert (answer.stdout, answer.stderr) == ("", "")
 
 
-def test_whoever_configures_logging_gets_the_messages(tmp_path: Path) -> None:
+def test_messages_go_to_logging_once_it_is_configured(tmp_path: Path) -> None:
     answer = run_python(CONFIGURE + TRAIN, tmp_path)
     assert answer.stdout == ""
     lines = [line for line in answer.stderr.splitlines() if line.startswith("atari_dqn.")]

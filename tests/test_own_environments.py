@@ -1,4 +1,4 @@
-"""Environments that users register: what makes them, what they show, do, answer and render."""
+"""Tests environments that users register: constructors, ids, actions, observations, rendering."""
 
 import json
 import sys
@@ -28,15 +28,15 @@ from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import Training
 from atari_dqn.workflows.evaluate import transferred_config
 from atari_dqn.workflows.release import training_command
-from tests.acceptance.commands import run_here
-from tests.own_environments import Plain, Spaces, registered, variant
+from tests.acceptance.commands import run_in_process
+from tests.own_environments import PlainEnvironment, Spaces, register_environment, register_variant
 
 VECTORS = {"environment.stack": 1}
 PICTURES = {"environment.height": 40, "environment.width": 40, "environment.stack": 2}
 
 
 @pytest.fixture(autouse=True)
-def _registry_as_it_was() -> Iterator[None]:
+def _restored_registry() -> Iterator[None]:
     before = dict(gymnasium.registry)
     yield
     gymnasium.registry.clear()
@@ -44,14 +44,14 @@ def _registry_as_it_was() -> Iterator[None]:
 
 
 def settings(game: str, **overrides: Any) -> Config:
-    """Settings with the recipe that suits what the environment shows."""
+    """Returns settings with the recipe that fits the observations of an environment."""
     kwargs = overrides.get("environment.kwargs", {})
     vectors = resolve(game, kwargs).vectors
     usual = VECTORS if vectors else PICTURES
     return load_config(game, "cartpole" if vectors else "default", overrides=usual | overrides)[0]
 
 
-def made(game: str, **overrides: Any) -> GymnasiumGame:
+def make_own_game(game: str, **overrides: Any) -> GymnasiumGame:
     return GymnasiumGame(game, settings(game, **overrides).environment, 100, render=True)
 
 
@@ -59,52 +59,54 @@ def ones(observations: np.ndarray) -> np.ndarray:
     return np.ones(len(observations), np.int32)
 
 
-def scored(game: str, **overrides: Any) -> Evaluation:
+def evaluate_ones(game: str, **overrides: Any) -> Evaluation:
     return evaluate(ones, settings(game, **overrides), seed=1, episodes=2, epsilon=0.0)
 
 
-# What makes an environment.
+# Constructors.
 
 
-class Bare(Plain):
+class Bare(PlainEnvironment):
     def __init__(self) -> None:
         self.render_mode = None
 
 
-class BareThatSaysItRenders(Bare):
+class BareWithRenderModes(Bare):
     pass
 
 
-class Stubborn(Plain):
+class RefusesRenderMode(PlainEnvironment):
     def __init__(self, render_mode: str | None = None) -> None:
         if render_mode is not None:
             raise TypeError("no pictures today")
         super().__init__(render_mode)
 
 
-def bare_function() -> Plain:
+def bare_function() -> PlainEnvironment:
     return Bare()
 
 
-@pytest.mark.parametrize("entry_point", [Bare, BareThatSaysItRenders, Stubborn, bare_function])
-def test_an_environment_that_takes_no_render_mode_is_played_and_shown_as_it_is_observed(
+@pytest.mark.parametrize(
+    "entry_point", [Bare, BareWithRenderModes, RefusesRenderMode, bare_function]
+)
+def test_an_environment_without_a_render_mode_is_drawn_from_its_observations(
     entry_point: Any,
 ) -> None:
-    game = registered("NoRenderMode", entry_point)
-    result = scored(game)
+    game = register_environment("NoRenderMode", entry_point)
+    result = evaluate_ones(game)
     assert result.statistics()["mean"] == 8
-    screens = list(replay_screens(made(game), result.episodes[0]))
+    screens = list(replay_screens(make_own_game(game), result.episodes[0]))
     assert {screen.image.shape for screen in screens} == {(32, 48, 3)}
 
 
-class NeedsSize(Plain):
+class NeedsSize(PlainEnvironment):
     def __init__(self, size: int, render_mode: str | None = None) -> None:
         super().__init__(render_mode)
         self.length = size
 
 
-class Chooses(Plain):
-    """Pictures or vectors, as its argument says."""
+class ImagesOrVectors(PlainEnvironment):
+    """Shows images or vectors, depending on its argument."""
 
     def __init__(self, pictures: bool = False, render_mode: str | None = None) -> None:
         super().__init__(render_mode)
@@ -119,8 +121,8 @@ class Chooses(Plain):
         )
 
 
-def test_arguments_without_a_default_come_from_the_settings(tmp_path: Path) -> None:
-    game = registered("NeedsSize", NeedsSize)
+def test_required_constructor_arguments_come_from_the_settings(tmp_path: Path) -> None:
+    game = register_environment("NeedsSize", NeedsSize)
     config = settings(game, **{"environment.kwargs": {"size": 3}})
     assert config.spec == GameSpec(game, None, vectors=True)
     result = evaluate(ones, config, seed=1, episodes=1)
@@ -138,10 +140,10 @@ def test_arguments_without_a_default_come_from_the_settings(tmp_path: Path) -> N
     assert replay_recording(tmp_path / "e.json", tmp_path / "again.gif").episode.steps == 3
 
 
-def test_arguments_of_a_recipe_and_of_a_protocol_count_before_the_environment_is_made(
+def test_keyword_arguments_of_recipe_protocol_and_overrides_reach_the_constructor(
     tmp_path: Path,
 ) -> None:
-    game = registered("NeedsSize", NeedsSize)
+    game = register_environment("NeedsSize", NeedsSize)
     (tmp_path / "recipe.toml").write_text(
         "[environment]\nkwargs = {size = 4}\n[network]\ntorso = 'mlp'\n"
     )
@@ -157,36 +159,40 @@ def test_arguments_of_a_recipe_and_of_a_protocol_count_before_the_environment_is
     assert sizes(recipe, protocol, overrides={"environment.kwargs": {"size": 6}}) == 6
 
 
-def test_arguments_that_decide_what_is_shown_decide_protocol_and_kind() -> None:
-    game = registered("Chooses", Chooses)
+def test_arguments_that_change_the_observations_change_the_default_protocol() -> None:
+    game = register_environment("Chooses", ImagesOrVectors)
     for pictures in (True, False, True):
         config = settings(game, **{"environment.kwargs": {"pictures": pictures}})
         assert (config.spec.vectors, config.protocol) == (
             not pictures,
             "tutorial" if pictures else "classic",
         )
-        assert made(game, **{"environment.kwargs": {"pictures": pictures}}).observation_shape[
-            0
-        ] == (2 if pictures else 1)
+        assert make_own_game(
+            game, **{"environment.kwargs": {"pictures": pictures}}
+        ).observation_shape[0] == (2 if pictures else 1)
     assert settings(game).spec.vectors
 
 
-def test_arguments_that_are_no_table_are_refused_before_anything_is_made() -> None:
-    for game in (registered("NeedsSize", NeedsSize), "breakout"):
+def test_keyword_arguments_that_are_not_a_table_are_refused() -> None:
+    for game in (register_environment("NeedsSize", NeedsSize), "breakout"):
         with pytest.raises(UserError, match=r"environment.kwargs = 3: .*dictionary"):
             load_config(game, overrides={"environment.kwargs": 3})
 
 
-def test_an_id_that_is_registered_anew_is_looked_at_anew() -> None:
-    assert settings(registered("Anew", Plain)).spec.vectors
-    assert not settings(registered("Anew", Chooses, kwargs={"pictures": True})).spec.vectors
+def test_an_id_that_is_registered_again_is_inspected_again() -> None:
+    assert settings(register_environment("Anew", PlainEnvironment)).spec.vectors
+    assert not settings(
+        register_environment("Anew", ImagesOrVectors, kwargs={"pictures": True})
+    ).spec.vectors
 
 
-def test_listing_and_reading_make_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    game = registered("Costly", NeedsSize)
+def test_identifying_a_game_does_not_create_its_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    game = register_environment("Costly", NeedsSize)
 
     def make(*arguments: Any, **more: Any) -> Any:
-        raise AssertionError("it was made")
+        raise AssertionError("the environment was created")
 
     monkeypatch.setattr(gymnasium_tasks, "make", make)
     assert identify(game) == GameSpec(game, None)
@@ -194,15 +200,15 @@ def test_listing_and_reading_make_no_environment(monkeypatch: pytest.MonkeyPatch
     assert identify("LunarLander-v2").id == "LunarLander-v3"
 
 
-def test_a_checkpoint_of_an_environment_with_arguments_is_played_under_another_protocol() -> None:
-    game = registered("NeedsSize", NeedsSize)
+def test_another_protocol_keeps_the_keyword_arguments_of_a_checkpoint() -> None:
+    game = register_environment("NeedsSize", NeedsSize)
     stored = settings(game, **{"environment.kwargs": {"size": 3}})
-    elsewhere = transferred_config(Path("run"), stored, game, "classic")
-    assert (elsewhere.environment.kwargs, elsewhere.game) == ({"size": 3}, game)
+    transferred = transferred_config(Path("run"), stored, game, "classic")
+    assert (transferred.environment.kwargs, transferred.game) == ({"size": 3}, game)
 
 
-def test_the_command_on_a_card_names_the_arguments() -> None:
-    game = registered("NeedsSize", NeedsSize)
+def test_the_command_on_a_card_contains_the_keyword_arguments() -> None:
+    game = register_environment("NeedsSize", NeedsSize)
     config, _ = load_config(game, "cartpole", overrides={"environment.kwargs": {"size": 3}})
     assert training_command(config).endswith("ARGS='--environment.kwargs {size=3}'")
 
@@ -234,19 +240,19 @@ def fails(error: Exception) -> Any:
         ),
         (lambda render_mode=None: object(), "cannot be made .*: TypeError: .*gymnasium.Env"),
         (
-            type("Spaceless", (Plain,), {"observation_space": None}),
+            type("Spaceless", (PlainEnvironment,), {"observation_space": None}),
             "has no valid Gymnasium observation_space: None",
         ),
     ],
 )
-def test_whatever_a_constructor_raises_is_one_line(entry_point: Any, message: str) -> None:
-    game = registered("Fails", entry_point)
+def test_any_exception_of_a_constructor_is_a_one_line_error(entry_point: Any, message: str) -> None:
+    game = register_environment("Fails", entry_point)
     with pytest.raises(UserError, match=message) as error:
         load_config(game)
     assert "\n" not in str(error.value)
 
 
-# What an id means.
+# Ids.
 
 
 @pytest.mark.parametrize(
@@ -260,7 +266,7 @@ def test_whatever_a_constructor_raises_is_one_line(entry_point: Any, message: st
         ("CartPole-v1", 500),
     ],
 )
-def test_a_registered_id_means_itself(name: str, limit: int) -> None:
+def test_a_registered_id_is_not_replaced_by_another(name: str, limit: int) -> None:
     car = "gymnasium.envs.classic_control:MountainCarEnv"
     gymnasium.register("LongCar-v0", car, max_episode_steps=20)
     gymnasium.register("LongCar-v1", car, max_episode_steps=50)
@@ -275,14 +281,14 @@ def test_a_registered_id_means_itself(name: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize("own", ["LunarLander-v9", "LunarLander-v4"])
-def test_an_own_version_does_not_replace_the_one_that_gymnasium_has_of_an_older_id(
+def test_a_users_version_is_not_taken_as_the_successor_of_an_outdated_id(
     own: str,
 ) -> None:
     gymnasium.register(own, "gymnasium.envs.classic_control:MountainCarEnv")
     assert load_config("LunarLander-v2")[0].game == "LunarLander-v3"
 
 
-def test_an_emulator_under_a_name_of_the_users_shows_pictures() -> None:
+def test_an_emulator_under_a_custom_id_is_treated_as_an_image_environment() -> None:
     gymnasium.register("MyPong-v0", "ale_py.env:AtariEnv", kwargs={"game": "pong", "frameskip": 4})
     config, _ = load_config("MyPong-v0", overrides={"evaluation.frame_cap": 20})
     assert (config.spec, config.recipe) == (GameSpec("MyPong-v0", None), "default")
@@ -294,7 +300,7 @@ def test_an_emulator_under_a_name_of_the_users_shows_pictures() -> None:
     assert screens[0].image.shape == (210, 160, 3)
 
 
-def test_the_known_ids_of_atari_games_keep_their_meaning() -> None:
+def test_registered_environments_do_not_override_the_ids_of_atari_games() -> None:
     gymnasium.registry["Pong-v4"] = gymnasium.registry["CartPole-v1"]
     assert resolve("Pong-v4").rom == "pong"
     assert {identify(game).rom is None for game in all_ids()} == {False}
@@ -307,7 +313,7 @@ SIX = ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
 
 
 class Three(gymnasium.ActionWrapper[Any, Any, Any]):
-    """Leaves three of six actions."""
+    """Reduces six actions to three."""
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
@@ -325,17 +331,17 @@ class NamedThree(Three):
 def of_six(wrapper: Any) -> Any:
     inner = type(
         "Inner",
-        (Plain,),
+        (PlainEnvironment,),
         {"action_space": Spaces.Discrete(6), "get_action_meanings": lambda self: SIX},
     )
     return lambda render_mode=None: wrapper(inner(render_mode))
 
 
-def test_the_space_says_how_many_actions_there_are_and_a_wrapper_what_they_are_called() -> None:
+def test_the_space_gives_the_number_of_actions_and_a_wrapper_may_name_them() -> None:
     for wrapper, names in ((Three, ("0", "1", "2")), (NamedThree, ("NOOP", "RIGHT", "LEFT"))):
-        game = registered("Wrapped", of_six(wrapper))
-        assert made(game).action_names == names
-        assert scored(game).statistics()["episodes"] == 2
+        game = register_environment("Wrapped", of_six(wrapper))
+        assert make_own_game(game).action_names == names
+        assert evaluate_ones(game).statistics()["episodes"] == 2
 
 
 def raises() -> Any:
@@ -359,18 +365,21 @@ def raises() -> Any:
         ("no function", ("0", "1", "2")),
     ],
 )
-def test_names_of_actions_are_used_only_where_every_action_has_its_own(
+def test_action_names_are_used_only_if_every_action_has_a_distinct_one(
     meanings: Any, names: tuple[str, ...]
 ) -> None:
-    assert made(variant("Meanings", get_action_meanings=meanings)).action_names == names
+    assert (
+        make_own_game(register_variant("Meanings", get_action_meanings=meanings)).action_names
+        == names
+    )
 
 
 @pytest.mark.parametrize(
     ("count", "message"),
     [(256, None), (257, "has 257 actions; at most 256"), (300, "has 300 actions; at most 256")],
 )
-def test_more_actions_than_a_byte_counts_are_refused(count: int, message: str | None) -> None:
-    game = variant("Many", action_space=Spaces.Discrete(count))
+def test_more_than_256_actions_are_refused(count: int, message: str | None) -> None:
+    game = register_variant("Many", action_space=Spaces.Discrete(count))
     config = settings(game)
     if message is None:
         assert len(make_games(config.spec, config.environment, 1, 100).action_names) == count
@@ -386,16 +395,14 @@ def test_more_actions_than_a_byte_counts_are_refused(count: int, message: str | 
     "dtype", ["uint8", "int8", "int16", "int64", "uint16", "float16", "float32", "float64"]
 )
 @pytest.mark.parametrize("shape", [(48, 48), (48, 48, 1), (48, 48, 3)])
-def test_pictures_of_any_type_are_the_bytes_that_the_space_promises(
-    dtype: str, shape: tuple[int, ...]
-) -> None:
+def test_images_of_any_type_are_converted_to_bytes(dtype: str, shape: tuple[int, ...]) -> None:
     values = np.random.default_rng(0).integers(0, 128, shape)
     members = {"observation_space": Spaces.Box(0, 255, shape, np.uint8)}
-    of_bytes = made(
-        variant("Bytes", observe=lambda self: values.astype(np.uint8), **members)
+    of_bytes = make_own_game(
+        register_variant("Bytes", observe=lambda self: values.astype(np.uint8), **members)
     ).reset(1)[0]
-    observation, _ = made(
-        variant("Other", observe=lambda self: values.astype(dtype), **members)
+    observation, _ = make_own_game(
+        register_variant("Other", observe=lambda self: values.astype(dtype), **members)
     ).reset(1)
     np.testing.assert_array_equal(observation, of_bytes)
     assert observation[-1].any()
@@ -403,7 +410,7 @@ def test_pictures_of_any_type_are_the_bytes_that_the_space_promises(
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(48, 48), (48, 48, 1), (48, 48, 3)])
-def test_a_space_from_0_to_255_is_of_pictures_whatever_its_type(
+def test_a_box_from_0_to_255_is_an_image_space_for_any_dtype(
     dtype: Any, shape: tuple[int, ...]
 ) -> None:
     assert gymnasium_tasks.shows_pictures(Spaces.Box(0, 255, shape, dtype))
@@ -420,14 +427,14 @@ def test_a_space_from_0_to_255_is_of_pictures_whatever_its_type(
         Spaces.MultiBinary((48, 48)),
     ],
 )
-def test_other_spaces_are_not_of_pictures(space: Any) -> None:
+def test_other_spaces_are_not_image_spaces(space: Any) -> None:
     assert not gymnasium_tasks.shows_pictures(space)
 
 
-def test_fractions_of_bytes_are_rounded() -> None:
+def test_fractional_pixel_values_are_rounded() -> None:
     space = Spaces.Box(0, 255, (40, 40), np.float32)
-    game = made(
-        variant(
+    game = make_own_game(
+        register_variant(
             "Fractions",
             observation_space=space,
             observe=lambda self: np.full((40, 40), 99.6, np.float32),
@@ -451,11 +458,11 @@ def test_fractions_of_bytes_are_rounded() -> None:
         (np.zeros(1600, np.uint8), r"shape \(1600,\); its space has \(40, 40\)"),
     ],
 )
-def test_a_picture_that_breaks_its_spaces_promise_is_refused(
+def test_an_image_outside_its_observation_space_is_refused(
     picture: np.ndarray, message: str
 ) -> None:
-    game = made(
-        variant(
+    game = make_own_game(
+        register_variant(
             "Broken",
             observation_space=Spaces.Box(0, 255, (40, 40), np.uint8),
             observe=lambda self: picture,
@@ -470,16 +477,18 @@ def test_a_picture_that_breaks_its_spaces_promise_is_refused(
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), 1e300])
 @pytest.mark.parametrize("what", ["reward", "observation"])
-def test_what_is_not_finite_names_the_environment_its_copy_and_the_step(
+def test_an_error_about_a_non_finite_value_names_environment_copy_and_step(
     wrong: float, what: str
 ) -> None:
-    def reward(self: Plain, action: int) -> float:
+    def reward(self: PlainEnvironment, action: int) -> float:
         return wrong if self.elapsed == 3 and action == 2 else 0.0
 
-    def observe(self: Plain) -> Any:
+    def observe(self: PlainEnvironment) -> Any:
         return np.full(3, wrong if self.elapsed == 3 else 0.0)
 
-    game = variant("Wrong", **({"reward": reward} if what == "reward" else {"observe": observe}))
+    game = register_variant(
+        "Wrong", **({"reward": reward} if what == "reward" else {"observe": observe})
+    )
     config = settings(game)
     environments = Environments(
         make_games(config.spec, config.environment, 2, 100), config.environment, seed=1
@@ -497,25 +506,27 @@ def test_what_is_not_finite_names_the_environment_its_copy_and_the_step(
     assert "learning rate" not in str(error.value)
 
 
-def test_a_vector_of_another_length_is_refused() -> None:
+def test_a_vector_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"Short-v0, environment 0, step 0 .* has 2 numbers; its space has 3"
     ):
-        made(variant("Short", observe=lambda self: np.zeros(2))).reset(1)
+        make_own_game(register_variant("Short", observe=lambda self: np.zeros(2))).reset(1)
 
 
 @pytest.mark.parametrize("pictures", [True, False])
-def test_an_array_that_the_environment_writes_into_again_does_not_change_what_was_seen(
+def test_observations_and_screens_are_copies_of_the_environments_arrays(
     pictures: bool,
 ) -> None:
     shared = np.zeros((40, 40) if pictures else 3, np.uint8 if pictures else np.float32)
 
-    def observe(self: Plain) -> Any:
+    def observe(self: PlainEnvironment) -> Any:
         shared[...] = self.elapsed
         return shared
 
     space = {"observation_space": Spaces.Box(0, 255, (40, 40), np.uint8)} if pictures else {}
-    game = made(variant("Shared", observe=observe, render=lambda self: shared, **space))
+    game = make_own_game(
+        register_variant("Shared", observe=observe, render=lambda self: shared, **space)
+    )
     observation, _ = game.reset(1)
     screen = game.screen()
     before = observation.copy(), screen.copy()
@@ -534,21 +545,22 @@ def test_an_array_that_the_environment_writes_into_again_does_not_change_what_wa
     ("info", "lives"),
     [(None, 0), ({}, 0), ({"lives": None}, 0), ({"lives": 3}, 3), ({"lives": np.int64(2)}, 2)],
 )
-def test_what_is_said_of_lives_may_be_missing(info: Any, lives: int) -> None:
-    game = made(variant("Lives", info=lambda self: info))
+def test_the_number_of_lives_in_the_info_is_optional(info: Any, lives: int) -> None:
+    game = make_own_game(register_variant("Lives", info=lambda self: info))
     assert game.reset(1)[1] == lives
     assert game.step(1).lives == lives
 
 
-# What is rendered.
+# Rendering.
 
 
-def shows(*pictures: Any) -> Any:
-    """What an environment renders: each of these in turn, the last again and again; exceptions are
-    raised.
+def render_in_turn(*pictures: Any) -> Any:
+    """Returns a render method that returns the pictures in turn and then repeats the last one.
+
+    Exceptions among the pictures are raised.
     """
 
-    def render(self: Plain) -> Any:
+    def render(self: PlainEnvironment) -> Any:
         picture = pictures[min(self.elapsed, len(pictures) - 1)]
         if isinstance(picture, Exception):
             raise picture
@@ -591,13 +603,15 @@ GRAY_RGB = np.full((20, 30, 3), 51, np.uint8)
         (RuntimeError("no display"), None),
     ],
 )
-def test_a_screen_is_bytes_whatever_is_rendered(rendered: Any, expected: np.ndarray | None) -> None:
-    game = made(variant("Rendered", render=shows(rendered)))
+def test_a_screen_is_always_an_rgb_image_of_bytes(
+    rendered: Any, expected: np.ndarray | None
+) -> None:
+    game = make_own_game(register_variant("Rendered", render=render_in_turn(rendered)))
     game.reset(1)
     screen = game.screen()
     assert (screen.dtype.name, screen.ndim, screen.shape[2]) == ("uint8", 3, 3)
     if expected is None:
-        assert screen.shape == (32, 48, 3), "the bars of what is observed"
+        assert screen.shape == (32, 48, 3), "bars of the observation are drawn instead"
     else:
         np.testing.assert_array_equal(screen, expected)
 
@@ -621,7 +635,7 @@ def test_screens_keep_their_size_for_a_whole_episode(
 ) -> None:
     if observed:
         observed = observed | {"observe": lambda self: np.zeros((48, 48), np.uint8)}
-    game = made(variant("Sizes", render=shows(*pictures), **observed))
+    game = make_own_game(register_variant("Sizes", render=render_in_turn(*pictures), **observed))
     game.reset(1)
     screens = [game.screen()]
     for _ in range(5):
@@ -631,16 +645,16 @@ def test_screens_keep_their_size_for_a_whole_episode(
     assert {screen.dtype.name for screen in screens} == {"uint8"}
 
 
-def test_after_an_exception_what_is_observed_is_shown_from_then_on() -> None:
+def test_after_a_rendering_error_the_observation_is_drawn_instead() -> None:
     calls = []
 
-    def render(self: Plain) -> Any:
+    def render(self: PlainEnvironment) -> Any:
         calls.append(self.elapsed)
         if self.elapsed == 1:
             raise RuntimeError("lost")
         return RED
 
-    game = made(variant("Loses", render=render))
+    game = make_own_game(register_variant("Loses", render=render))
     game.reset(1)
     game.screen()
     for _ in range(3):
@@ -649,8 +663,12 @@ def test_after_an_exception_what_is_observed_is_shown_from_then_on() -> None:
     assert calls == [0, 1]
 
 
-def test_floats_up_to_255_stay_dark_where_they_are_dark() -> None:
-    game = made(variant("Floats", render=shows(np.full((2, 2), 200.0), np.full((2, 2), 1.0))))
+def test_the_scale_of_float_images_is_kept_from_frame_to_frame() -> None:
+    game = make_own_game(
+        register_variant(
+            "Floats", render=render_in_turn(np.full((2, 2), 200.0), np.full((2, 2), 1.0))
+        )
+    )
     game.reset(1)
     assert game.screen().max() == 200
     game.step(1)
@@ -673,24 +691,26 @@ def test_floats_up_to_255_stay_dark_where_they_are_dark() -> None:
     ],
 )
 @pytest.mark.parametrize("of_class", [True, False])
-def test_a_rate_that_is_no_rate_is_the_usual_one(
+def test_an_invalid_frame_rate_is_replaced_by_the_default(
     metadata: Any, rate: float, of_class: bool
 ) -> None:
     if of_class:
-        game = variant("Rate", metadata=metadata)
+        game = register_variant("Rate", metadata=metadata)
     else:
-        game = registered(
+        game = register_environment(
             "Rate",
-            lambda render_mode=None: type("Rate", (Plain,), {"metadata": metadata})(render_mode),
+            lambda render_mode=None: type("Rate", (PlainEnvironment,), {"metadata": metadata})(
+                render_mode
+            ),
         )
-    assert made(game).screens_per_second == rate
-    assert scored(game).statistics()["mean"] == 8
+    assert make_own_game(game).screens_per_second == rate
+    assert evaluate_ones(game).statistics()["mean"] == 8
 
 
-# Tasks without a limit.
+# Tasks without a step limit.
 
 
-def test_a_greedy_policy_that_never_ends_is_evaluated_soon() -> None:
+def test_an_endless_episode_is_truncated_after_10000_steps() -> None:
     config, _ = load_config("CliffWalking-v1", "cartpole")
     assert config.evaluation.frame_cap == ENDLESS_CAP == 10_000
     result = evaluate(
@@ -717,14 +737,14 @@ def test_a_greedy_policy_that_never_ends_is_evaluated_soon() -> None:
         ("breakout", {"recipe": None}, 108_000),
     ],
 )
-def test_only_an_environment_without_a_limit_gets_a_cap(
+def test_only_an_environment_without_a_step_limit_gets_the_lower_cap(
     game: str, arguments: dict[str, Any], cap: int
 ) -> None:
     assert load_config(game, **{"recipe": "cartpole"} | arguments)[0].evaluation.frame_cap == cap
 
 
 @pytest.mark.parametrize("own", ["recipe", "protocol"])
-def test_a_cap_in_a_file_of_the_users_stays(own: str, tmp_path: Path) -> None:
+def test_a_frame_cap_in_a_users_recipe_or_protocol_is_kept(own: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
         "[evaluation]\nframe_cap = 108_000\n"
@@ -742,18 +762,18 @@ def test_the_cap_of_an_atari_game_is_in_frames() -> None:
     assert "cap 40 frames" in describe(result, "still")
 
 
-# What is continued.
+# Continued runs.
 
 
-def test_episodes_are_played_again_without_a_step_beyond_their_end() -> None:
-    """Copies that are at different places are brought there together."""
+def test_restoring_replays_episodes_without_stepping_beyond_their_end() -> None:
+    """The copies are at different steps of their episodes, and are restored together."""
 
     def step(self: Any, action: int) -> Any:
         if self.elapsed >= self.length:
             raise AssertionError("a step after the end of the episode")
-        return Plain.step(self, action)
+        return PlainEnvironment.step(self, action)
 
-    game = variant("Strict", step=step, length=6)
+    game = register_variant("Strict", step=step, length=6)
     config = settings(game)
     games = make_games(config.spec, config.environment, 3, 100)
     environments = Environments(games, config.environment, 1)
@@ -762,7 +782,7 @@ def test_episodes_are_played_again_without_a_step_beyond_their_end() -> None:
         environments.send(np.ones(3, np.int32))
         observation = environments.recv().current
     arrays = {name: array.copy() for name, array in environments.arrays().items()}
-    # The first copy has just begun an episode, the second is in the middle of one.
+    # The first copy has just started an episode, and the second is in the middle of one.
     arrays["lengths"] = np.array([0, 2, 5])
     arrays["actions"] = np.ones(7, np.uint8)
     arrays["life_lost"][:] = False
@@ -774,36 +794,36 @@ def test_episodes_are_played_again_without_a_step_beyond_their_end() -> None:
     np.testing.assert_array_equal(restored[0], first[0])
 
 
-def test_a_run_is_continued_with_the_arguments_that_it_began_with(tmp_path: Path) -> None:
+def test_a_continued_run_keeps_its_keyword_arguments(tmp_path: Path) -> None:
     def init(self: Any, size: int, render_mode: str | None = None) -> None:
-        Plain.__init__(self, render_mode)
+        PlainEnvironment.__init__(self, render_mode)
         self.length = size
 
-    game = variant("Sized", __init__=init)
+    game = register_variant("Sized", __init__=init)
     small = ["--config", "cartpole", "--run-dir", "./run", "--training.evaluation_period", "0"]
     small += ["--training.warmup_steps", "400", "--training.environments", "4"]
     command = ["train", "--game", game, *small]
     arguments = ["--environment.kwargs", "{size = 3}"]
-    run_here(*command, *arguments, "--total-steps", "40", cwd=tmp_path)
-    answer = run_here(*command, "--total-steps", "80", cwd=tmp_path)
+    run_in_process(*command, *arguments, "--total-steps", "40", cwd=tmp_path)
+    answer = run_in_process(*command, "--total-steps", "80", cwd=tmp_path)
     assert "continuing at step 40" in answer.stderr
     assert "complete: 80 agent steps" in answer.stdout
     other = ["--environment.kwargs", "{size = 4}"]
-    refused = run_here(*command, *other, "--total-steps", "120", cwd=tmp_path, expect=2)
+    refused = run_in_process(*command, *other, "--total-steps", "120", cwd=tmp_path, expect=2)
     assert "environment.kwargs = {'size': 3} and cannot continue" in refused.stderr
 
 
 def test_random_play_needs_no_recipe(tmp_path: Path) -> None:
-    game = variant("Unknown")
-    answer = run_here("random", "--game", game, "--episodes", "2", cwd=tmp_path)
+    game = register_variant("Unknown")
+    answer = run_in_process("random", "--game", game, "--episodes", "2", cwd=tmp_path)
     assert "length            mean 8 agent steps" in answer.stdout
-    refused = run_here("train", "--game", game, cwd=tmp_path, expect=2)
+    refused = run_in_process("train", "--game", game, cwd=tmp_path, expect=2)
     assert "choose a recipe for vectors with --config" in refused.stderr
 
 
-# What goes wrong in an environment while it is played.
+# Failures of an environment while it is played.
 
-MISBEHAVIOUR: dict[str, tuple[dict[str, Any], str]] = {
+MISBEHAVIOR: dict[str, tuple[dict[str, Any], str]] = {
     "an error of its own": (
         {"step": lambda self, action: 1 / 0},
         "ZeroDivisionError: division by zero",
@@ -822,14 +842,18 @@ MISBEHAVIOUR: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", MISBEHAVIOUR)
-def test_whatever_goes_wrong_in_an_environment_is_one_line_and_its_traceback_is_kept(
+@pytest.mark.parametrize("kind", MISBEHAVIOR)
+def test_any_failure_of_an_environment_is_a_one_line_error_with_a_saved_traceback(
     kind: str, tmp_path: Path
 ) -> None:
-    members, expected = MISBEHAVIOUR[kind]
-    begin = members.get("step", Plain.step)
-    late = {"step": lambda self, action: (begin if self.elapsed > 3 else Plain.step)(self, action)}
-    game = variant("Bad", **(members if "step" not in members else late))
+    members, expected = MISBEHAVIOR[kind]
+    begin = members.get("step", PlainEnvironment.step)
+    late = {
+        "step": lambda self, action: (begin if self.elapsed > 3 else PlainEnvironment.step)(
+            self, action
+        )
+    }
+    game = register_variant("Bad", **(members if "step" not in members else late))
     small = {"training.warmup_steps": 400, "training.total_steps": 400, "training.environments": 2}
     config, _ = load_config(game, "cartpole", overrides=small | {"replay.capacity": 2000})
     training = Training(config, tmp_path / "run", tmp_path / "videos")
@@ -843,49 +867,54 @@ def test_whatever_goes_wrong_in_an_environment_is_one_line_and_its_traceback_is_
             training.run()
 
 
-def test_rewards_and_lives_may_be_what_numpy_makes_of_them() -> None:
-    game = variant(
+def test_rewards_and_lives_may_be_numpy_arrays() -> None:
+    game = register_variant(
         "Arrays",
         reward=lambda self, action: np.array([1.0]),
         info=lambda self: {"lives": np.array([3, 2])},
     )
-    assert scored(game).statistics()["mean"] == 8
-    assert scored(variant("Lists", info=lambda self: ["lives", 3])).statistics()["mean"] == 8
+    assert evaluate_ones(game).statistics()["mean"] == 8
+    assert (
+        evaluate_ones(register_variant("Lists", info=lambda self: ["lives", 3])).statistics()[
+            "mean"
+        ]
+        == 8
+    )
 
 
-def test_an_environment_that_cannot_be_closed_or_exits_while_it_renders_is_played() -> None:
+def test_an_environment_that_fails_to_close_or_render_can_still_be_played() -> None:
     def fails(self: Any) -> Any:
         raise RuntimeError("no")
 
-    game = variant("Open", close=fails, render=lambda self: sys.exit(0))
-    result = scored(game)
+    game = register_variant("Open", close=fails, render=lambda self: sys.exit(0))
+    result = evaluate_ones(game)
     assert result.statistics()["mean"] == 8
-    shown = made(game)
+    shown = make_own_game(game)
     shown.reset(1)
     assert shown.screen().dtype == np.uint8
 
 
-def test_copies_that_differ_are_refused() -> None:
+def test_copies_with_different_spaces_are_refused() -> None:
     sizes = iter(range(2, 9))
 
     def init(self: Any, render_mode: str | None = None) -> None:
-        Plain.__init__(self, render_mode)
+        PlainEnvironment.__init__(self, render_mode)
         self.observation_space = Spaces.Box(-1, 1, (next(sizes),), np.float32)
 
-    game = variant("Different", __init__=init)
+    game = register_variant("Different", __init__=init)
     config = settings(game)
     with pytest.raises(UserError, match="environment 1 has other actions or observations"):
         make_games(config.spec, config.environment, 2, 100)
 
 
-def test_nothing_to_see_is_refused() -> None:
-    game = variant("Nothing", observation_space=Spaces.Box(-1, 1, (0,), np.float32))
+def test_an_empty_observation_space_is_refused() -> None:
+    game = register_variant("Nothing", observation_space=Spaces.Box(-1, 1, (0,), np.float32))
     with pytest.raises(UserError, match="has no numbers to learn from"):
-        made(game)
+        make_own_game(game)
 
 
 def test_a_large_discrete_observation_is_saved_and_loaded(tmp_path: Path) -> None:
-    game = variant(
+    game = register_variant(
         "Large", observation_space=Spaces.Discrete(70_000), observe=lambda self: self.elapsed
     )
     small: dict[str, Any] = {
@@ -902,21 +931,21 @@ def test_a_large_discrete_observation_is_saved_and_loaded(tmp_path: Path) -> Non
     assert load_agent(tmp_path / "run").observation_shape == (1, 70_000)
 
 
-def test_an_episode_that_ends_elsewhere_when_it_is_played_again_is_gone_on_with(
+def test_restoring_accepts_a_replayed_episode_that_ends_earlier(
     tmp_path: Path,
 ) -> None:
-    """Its seed does not decide its length, and it refuses a step after its end."""
+    """The seed does not determine an episode's length, and a step after its end is an error."""
     lengths = iter([9, 9, 4, 4, 4, 4])
 
     def reset(self: Any, *, seed: int | None = None, options: Any = None) -> Any:
         self.length = next(lengths)
-        return Plain.reset(self, seed=seed)
+        return PlainEnvironment.reset(self, seed=seed)
 
     def step(self: Any, action: int) -> Any:
         assert self.elapsed < self.length, "a step after the end"
-        return Plain.step(self, action)
+        return PlainEnvironment.step(self, action)
 
-    config = settings(variant("Moody", reset=reset, step=step))
+    config = settings(register_variant("Moody", reset=reset, step=step))
     games = make_games(config.spec, config.environment, 2, 100)
     environments = Environments(games, config.environment, 1)
     environments.reset()
@@ -925,4 +954,6 @@ def test_an_episode_that_ends_elsewhere_when_it_is_played_again_is_gone_on_with(
         environments.recv()
     again = Environments(make_games(config.spec, config.environment, 2, 100), config.environment, 1)
     again.restore(environments.arrays())
-    assert again.arrays()["lengths"].tolist() == [2, 2], "what was done since its end"
+    assert again.arrays()["lengths"].tolist() == [2, 2], (
+        "only the actions after the earlier end count"
+    )

@@ -1,6 +1,4 @@
-"""What people write in Python: paths as text, numbers of NumPy, policies that return lists, numbers
-out of range.
-"""
+"""Tests the Python interface: paths as strings, NumPy numbers, policies and invalid values."""
 
 import json
 from pathlib import Path
@@ -48,7 +46,7 @@ def ones(observations: np.ndarray) -> np.ndarray:
     return np.ones(len(observations), np.int32)
 
 
-def test_paths_may_be_text_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_path_may_be_a_string(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = cartpole()
     training = Training(config, "run", "videos")
@@ -86,7 +84,7 @@ def test_paths_may_be_text_everywhere(tmp_path: Path, monkeypatch: pytest.Monkey
     assert all((tmp_path / name).is_file() for name in written)
 
 
-def test_a_replay_memory_on_disk_takes_text(tmp_path: Path) -> None:
+def test_the_directory_of_a_replay_memory_may_be_a_string(tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"stack": 2, "n_step": 1, "gamma": 0.9, "seed": 1, "storage": "disk"}
     memory = ReplayMemory(100, 1, (4, 4), directory=str(tmp_path / "replay"), **sizes)
     memory.start(np.zeros((1, 4, 4), np.uint8))
@@ -109,9 +107,7 @@ def test_a_replay_memory_on_disk_takes_text(tmp_path: Path) -> None:
         ("network.torso", np.str_("impala"), "impala"),
     ],
 )
-def test_overrides_may_be_numbers_and_arrays_of_numpy_and_tuples(
-    name: str, given: Any, expected: Any
-) -> None:
+def test_overrides_may_be_numpy_values_and_tuples(name: str, given: Any, expected: Any) -> None:
     config, _ = load_config("breakout", overrides={name: given})
     section, _, key = name.partition(".")
     value = getattr(getattr(config, section), key)
@@ -120,11 +116,11 @@ def test_overrides_may_be_numbers_and_arrays_of_numpy_and_tuples(
 
 
 def read_config_of(config: Config) -> Config:
-    """The settings after they were written and read."""
+    """Returns the settings after writing them to JSON and reading them back."""
     return Config.model_validate(json.loads(config.model_dump_json()))
 
 
-def test_arguments_of_an_environment_may_be_of_numpy_too() -> None:
+def test_keyword_arguments_may_be_numpy_values() -> None:
     kwargs = {"goal_velocity": np.float64(0.5)}
     config, _ = load_config("MountainCar-v0", overrides={"environment.kwargs": kwargs})
     assert repr(config.environment.kwargs) == "{'goal_velocity': 0.5}"
@@ -158,14 +154,14 @@ def test_recipe_and_protocol_may_be_paths(tmp_path: Path) -> None:
         ({"epsilon": "often"}, "epsilon = 'often': must be a probability"),
     ],
 )
-def test_numbers_of_an_evaluation_that_are_out_of_range_are_refused(
+def test_arguments_of_an_evaluation_out_of_range_are_refused(
     arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         evaluate(ones, cartpole(), **{"seed": 1, "episodes": 1} | arguments)
 
 
-def test_numbers_of_an_evaluation_may_be_of_numpy() -> None:
+def test_arguments_of_an_evaluation_may_be_numpy_numbers() -> None:
     plain = evaluate(ones, cartpole(), seed=3, episodes=2, epsilon=0.5)
     numbers: dict[str, Any] = {
         "seed": np.int64(3),
@@ -185,7 +181,7 @@ def test_numbers_of_an_evaluation_may_be_of_numpy() -> None:
         lambda seen: np.ones(len(seen), np.uint8),
     ],
 )
-def test_a_policy_may_return_a_list_or_whole_numbers_of_any_type(policy: Any) -> None:
+def test_a_policy_may_return_a_list_or_integers_of_any_type(policy: Any) -> None:
     expected = evaluate(ones, cartpole(), seed=1, episodes=2, epsilon=0.2)
     assert (
         evaluate(policy, cartpole(), seed=1, episodes=2, epsilon=0.2).to_json()
@@ -204,7 +200,7 @@ def test_a_policy_may_return_a_list_or_whole_numbers_of_any_type(policy: Any) ->
         (lambda seen: 1, r"actions of shape \(\)"),
     ],
 )
-def test_a_policy_that_returns_no_actions_of_the_game_is_an_error_at_once(
+def test_a_policy_that_returns_invalid_actions_is_refused(
     game: str, policy: Any, message: str
 ) -> None:
     config, _ = load_config(game)
@@ -212,7 +208,7 @@ def test_a_policy_that_returns_no_actions_of_the_game_is_an_error_at_once(
         evaluate(policy, config, seed=1, episodes=1, epsilon=0.5)
 
 
-def test_a_complete_training_that_is_run_again_is_complete(tmp_path: Path) -> None:
+def test_running_a_complete_training_again_changes_nothing(tmp_path: Path) -> None:
     training = Training(cartpole(), tmp_path / "run", tmp_path / "videos")
     assert training.run()
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

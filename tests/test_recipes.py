@@ -1,4 +1,4 @@
-"""The recipes: published sets of numbers that the one agent trains with."""
+"""Tests the recipes, which are sets of settings for the agent, most of them published."""
 
 import re
 from pathlib import Path
@@ -14,10 +14,10 @@ from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import Training
 from tests.catch import CatchGames
 from tests.config.test_resolve import FAMILY, RECIPES
-from tests.training.test_loop import everything
+from tests.training.test_loop import run_digest
 
-# A game of 8 steps needs no million of them: only numbers that count steps or make the machine work
-# are made small.
+# A game of 8 steps does not need millions of them. Only settings that count steps or cost computing
+# time are reduced.
 SHORT = {
     "training.environments": 4,
     "training.warmup_steps": 500,
@@ -31,7 +31,7 @@ SHORT = {
     "network.hidden_units": 64,
     "optimizer.learning_rate": 5e-4,
     "optimizer.decay_updates": 0,
-    # of 1,400 balls, or none at the far edge is ever caught by chance and learnt from
+    # about 1,400 balls; with fewer, no ball at the far edge is ever caught by chance
     "exploration.decay_steps": 6_000,
     "replay.capacity": 8_000,
     "replay.importance_steps": 12_000,
@@ -42,7 +42,7 @@ def short(recipe: str, seed: int, steps: int) -> Config:
     changes = {**SHORT, "machine.seed": seed, "training.total_steps": steps}
     if recipe == "rainbow":
         del changes["exploration.decay_steps"]
-    if recipe in ("default", "long"):  # go a part of the way, and often
+    if recipe in ("default", "long"):  # their target networks are updated softly and often
         del changes["agent.target_period_updates"]
     return load_config("breakout", recipe, overrides=changes)[0]
 
@@ -68,7 +68,7 @@ def greedy_scores(agent: Agent, config: Config, steps: int) -> list[float]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_names_its_source(recipe: str) -> None:
+def test_a_recipe_cites_its_source(recipe: str) -> None:
     header = (
         (Path(__file__).parent.parent / "configs" / f"{recipe}.toml").read_text().split("\n\n")[0]
     )
@@ -77,7 +77,7 @@ def test_a_recipe_names_its_source(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["rainbow", "munchausen-iqn"])
-def test_a_stopped_run_of_the_largest_recipes_ends_as_one_that_was_not(
+def test_a_stopped_and_continued_run_of_a_large_recipe_equals_an_uninterrupted_one(
     recipe: str, tmp_path: Path
 ) -> None:
     train(short(recipe, seed=1, steps=1_200), tmp_path / "whole")
@@ -85,14 +85,14 @@ def test_a_stopped_run_of_the_largest_recipes_ends_as_one_that_was_not(
     again = Training(short(recipe, 1, 1_200), tmp_path / "stopped", tmp_path, games=CatchGames(4))
     assert again.restore(checkpoint.load(tmp_path / "stopped"))
     assert again.run()
-    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "stopped") == run_digest(tmp_path / "whole")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("recipe", FAMILY)
 def test_every_recipe_masters_a_small_pixel_game(recipe: str, seed: int, tmp_path: Path) -> None:
-    """Random play scores about -0.7 a game, perfect play 1."""
+    """Random play scores about -0.7 a game and perfect play 1."""
     config = short(recipe, seed, steps=12_000)
     scores = greedy_scores(train(config, tmp_path / "run").agent, config, steps=400)
     assert len(scores) > 300

@@ -1,4 +1,4 @@
-"""The agents that come with the project: they play as their model cards say, and are small."""
+"""Checks that the released agents play as their model cards state, and that they are small."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_a_released_agent_is_far_better_than_random_play(agent: Path) -> None:
 
 
 @pytest.mark.parametrize("agent", RELEASED, ids=lambda path: path.name)
-def test_card_results_and_evaluation_name_the_same_score(agent: Path) -> None:
+def test_card_results_page_and_evaluation_report_the_same_score(agent: Path) -> None:
     statistics = _published(agent)
     assert statistics["episodes"] >= 30
     mean = statistics["mean"]

@@ -1,4 +1,4 @@
-"""What is shown or recorded can fail in many ways, and none of them ends or delays learning."""
+"""Failures while evaluating, recording or showing never end or delay training."""
 
 import os
 import random
@@ -28,11 +28,11 @@ from atari_dqn.runs import checkpoint
 from atari_dqn.runs.signals import StopOnSignals
 from atari_dqn.training import periodic_evaluation
 from atari_dqn.training.loop import PeriodicTask, Training
-from tests.acceptance.commands import run_here
+from tests.acceptance.commands import run_in_process
 
 
-class Luck(gymnasium.Env[Any, Any]):
-    """Eight steps; what they earn, or how many they are, its seed does not decide."""
+class UnseededEnvironment(gymnasium.Env[Any, Any]):
+    """Episodes whose rewards or lengths do not depend on the seed."""
 
     metadata = {"render_modes": [], "render_fps": 5}  # noqa: RUF012
     observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
@@ -53,8 +53,8 @@ class Luck(gymnasium.Env[Any, Any]):
         return np.zeros(3, np.float32), earned, self._left == 0, False, {}
 
 
-gymnasium.register("LuckyRewards-v0", f"{__name__}:Luck")
-gymnasium.register("LuckyLengths-v0", f"{__name__}:Luck", kwargs={"length": True})
+gymnasium.register("LuckyRewards-v0", f"{__name__}:UnseededEnvironment")
+gymnasium.register("LuckyLengths-v0", f"{__name__}:UnseededEnvironment", kwargs={"length": True})
 
 
 def settings(game: str = "CartPole-v1", **changes: object) -> Config:
@@ -81,14 +81,14 @@ def train(tmp_path: Path, config: Config) -> Training:
 
 
 @pytest.mark.parametrize("game", ["LuckyRewards-v0", "LuckyLengths-v0"])
-def test_an_environment_that_its_seed_does_not_decide_is_scored_and_not_recorded(
+def test_an_environment_that_ignores_its_seed_is_scored_but_not_recorded(
     game: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(tmp_path, settings(game, training__evaluation_period=200))
     notes = capsys.readouterr().err
     assert notes.count("evaluation mean ") == 2
     assert notes.count("; not recorded: replaying the episode's seed and actions") == 2
-    assert not list(tmp_path.glob("videos/**/*.*")), "and nothing half-made is left"
+    assert not list(tmp_path.glob("videos/**/*.*")), "no partial files may be left"
     rows = (tmp_path / "run" / "evaluations.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["steps", "200", "400"]
 
@@ -101,7 +101,7 @@ def encoder_dies(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("IMAGEIO_FFMPEG_EXE", shutil.which("false") or "false")
 
 
-def a_file_for_the_folder(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+def file_instead_of_folder(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
     (tmp_path / "videos").write_text("mine")
 
 
@@ -120,14 +120,14 @@ def rendering_fails(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
 FAULTS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], None], str]] = {
     "no encoder": (no_encoder, ".mp4' could not be written: "),
     "an encoder that dies": (encoder_dies, ".mp4' could not be written: "),
-    "a file for the folder": (a_file_for_the_folder, "; not recorded: '"),
+    "a file for the folder": (file_instead_of_folder, "; not recorded: '"),
     "a failing evaluation": (evaluation_fails, "no evaluation: ZeroDivisionError: of somebody's"),
     "failing rendering": (rendering_fails, "; not recorded: ZeroDivisionError: of somebody's own"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failure_of_what_is_shown_is_a_note(
+def test_a_failed_evaluation_or_recording_is_a_note_and_training_continues(
     fault: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -138,14 +138,14 @@ def test_a_failure_of_what_is_shown_is_a_note(
     prepare(tmp_path, monkeypatch)
     training = train(tmp_path, settings(training__total_steps=200))
     notes = capsys.readouterr().err + caplog.text
-    assert notes.count(expected) == 2, "one note for each evaluation"
+    assert notes.count(expected) == 2, "each evaluation must print one note"
     assert training.steps == 200
     assert [path.name for path in checkpoint.in_run(tmp_path / "run")] == [
         "step-000000100",
         "step-000000200",
     ]
-    endings = {path.suffix for path in tmp_path.glob("videos/*")}
-    assert endings == ({".gif", ".json"} if "encoder" in fault else set())
+    suffixes = {path.suffix for path in tmp_path.glob("videos/*")}
+    assert suffixes == ({".gif", ".json"} if "encoder" in fault else set())
     assert not list(tmp_path.glob("videos/.*"))
     traceback = tmp_path / "run" / "errors.log"
     assert traceback.exists() == (fault == "a failing evaluation")
@@ -153,7 +153,7 @@ def test_a_failure_of_what_is_shown_is_a_note(
         assert "in failing\n" in traceback.read_text()
 
 
-def test_a_folder_of_recordings_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+def test_a_deleted_folder_of_recordings_is_created_again(tmp_path: Path) -> None:
     config = settings(training__total_steps=200)
     training = Training(config, tmp_path / "run", tmp_path / "videos")
     save = training.save
@@ -167,7 +167,7 @@ def test_a_folder_of_recordings_that_was_deleted_is_made_again(tmp_path: Path) -
     assert len(list((tmp_path / "videos").glob("*.gif"))) == 1
 
 
-def test_a_checkpoint_is_written_before_the_evaluation_at_its_step_and_told_of_it(
+def test_a_checkpoint_is_written_before_its_evaluation_and_then_stores_the_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
@@ -185,8 +185,8 @@ def test_a_checkpoint_is_written_before_the_evaluation_at_its_step_and_told_of_i
         assert stored.notes["evaluation"] == stored.step
 
 
-class Ends:
-    """A policy that asks the process to stop at a step of it, and counts its steps."""
+class SignalingPolicy:
+    """A policy that counts its steps and sends a signal to its own process at the third step."""
 
     def __init__(self, number: signal.Signals) -> None:
         self._number = number
@@ -200,12 +200,12 @@ class Ends:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_an_evaluation_at_once_and_it_is_made_up_for(
+def test_a_signal_interrupts_an_evaluation_which_the_continued_run_repeats(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     config = settings(training__total_steps=200)
     training = Training(config, tmp_path / "run", tmp_path / "videos")
-    policy = Ends(number)
+    policy = SignalingPolicy(number)
     training.agent.act = policy  # type: ignore[method-assign]
     assert not training.run()
     assert (training.steps, policy.steps) == (100, 3)
@@ -228,11 +228,11 @@ def test_a_signal_leaves_an_evaluation_at_once_and_it_is_made_up_for(
     assert rows[0].count("\n") == 3
 
 
-def test_a_last_evaluation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
+def test_an_interrupted_last_evaluation_is_repeated(tmp_path: Path) -> None:
     config = settings(training__total_steps=40)
     training = Training(config, tmp_path / "run", tmp_path / "videos")
     act = training.agent.act
-    training.agent.act = Ends(signal.SIGINT)  # type: ignore[method-assign]
+    training.agent.act = SignalingPolicy(signal.SIGINT)  # type: ignore[method-assign]
     assert not training.run()
     assert training.steps == 40
     training.agent.act = act  # type: ignore[method-assign]
@@ -241,7 +241,7 @@ def test_a_last_evaluation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> 
     assert (tmp_path / "run" / "evaluations.csv").read_text().count("\n") == 2
 
 
-def test_a_linked_checkpoint_is_not_told_of_an_evaluation(tmp_path: Path) -> None:
+def test_the_score_of_an_evaluation_is_not_written_into_a_linked_checkpoint(tmp_path: Path) -> None:
     training = train(tmp_path, settings(training__total_steps=40, training__evaluation_period=0))
     (saved,) = checkpoint.in_run(tmp_path / "run")
     away = saved.rename(tmp_path / "away")
@@ -255,7 +255,7 @@ def test_a_linked_checkpoint_is_not_told_of_an_evaluation(tmp_path: Path) -> Non
     assert (away / checkpoint.MANIFEST).read_bytes() == before
 
 
-def test_a_signal_leaves_a_recording_at_once_and_leaves_nothing_half_made(
+def test_a_signal_interrupts_a_recording_and_leaves_no_partial_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -276,7 +276,7 @@ def test_a_signal_leaves_a_recording_at_once_and_leaves_nothing_half_made(
     assert (tmp_path / "run" / "evaluations.csv").read_text() == ""
 
 
-def test_a_run_that_was_stopped_can_be_run_on_from_python(tmp_path: Path) -> None:
+def test_a_stopped_run_can_be_continued_from_python(tmp_path: Path) -> None:
     config = settings(training__total_steps=600, training__evaluation_period=0)
     training = Training(config, tmp_path / "run", tmp_path / "videos")
     step = training.step
@@ -292,10 +292,10 @@ def test_a_run_that_was_stopped_can_be_run_on_from_python(tmp_path: Path) -> Non
     training.step = step  # type: ignore[method-assign]
     assert training.run()
     assert training.steps == 600
-    assert training.run(), "and once more does no harm"
+    assert training.run(), "running a complete run again must succeed"
 
 
-def test_a_run_that_is_stopped_while_graphs_are_built_is_saved_as_it_was(tmp_path: Path) -> None:
+def test_a_run_stopped_while_graphs_are_built_is_saved_unchanged(tmp_path: Path) -> None:
     config = settings(training__total_steps=480, training__evaluation_period=0)
     training = Training(config, tmp_path / "run", tmp_path / "videos")
     take_steps = training.agent._take_steps
@@ -308,7 +308,7 @@ def test_a_run_that_is_stopped_while_graphs_are_built_is_saved_as_it_was(tmp_pat
         calls.append(None)
         if len(calls) == 1:
             for variable in training.agent.online.weights.variables:
-                variable.assign(variable + 1.0)  # as learning would change it
+                variable.assign(variable + 1.0)  # stands for a change by learning
             os.kill(os.getpid(), signal.SIGINT)
         return answer
 
@@ -330,13 +330,13 @@ def test_a_run_that_is_stopped_while_graphs_are_built_is_saved_as_it_was(tmp_pat
     np.testing.assert_allclose(network(stacks_last(observations)), values, rtol=1e-4, atol=1e-5)
     assert again.run()
     whole = train(tmp_path / "whole", config)
-    assert training.run(), "and in the same process, too"
+    assert training.run(), "the stopped run can also continue in the same process"
     for name, array in whole.arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], array)
         np.testing.assert_array_equal(training.arrays()[name], array)
 
 
-def test_a_reader_that_has_gone_is_a_request_to_stop(
+def test_a_closed_reader_of_standard_error_requests_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with StopOnSignals() as stop:
@@ -346,7 +346,9 @@ def test_a_reader_that_has_gone_is_a_request_to_stop(
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("gif", "max_seconds"), ("mp4", "max_mp4_seconds")])
-def test_recordings_have_a_limit(kind: str, limit: str, tmp_path: Path) -> None:
+def test_recordings_are_cut_at_their_maximum_duration(
+    kind: str, limit: str, tmp_path: Path
+) -> None:
     config, _ = load_config("CliffWalking-v1", "cartpole", overrides={f"recording.{limit}": 2})
     config = config.model_copy(
         update={"evaluation": config.evaluation.model_copy(update={"frame_cap": 40})}
@@ -359,8 +361,8 @@ def test_recordings_have_a_limit(kind: str, limit: str, tmp_path: Path) -> None:
     assert recorded.episode_seconds == pytest.approx(40 / recorded.screens_per_second)
 
 
-def test_an_evaluation_counts_though_its_recordings_fail(tmp_path: Path) -> None:
-    out = run_here("random", "--game", "LuckyRewards-v0", "--episodes", "3", cwd=tmp_path)
+def test_an_evaluation_is_kept_when_its_recordings_fail(tmp_path: Path) -> None:
+    out = run_in_process("random", "--game", "LuckyRewards-v0", "--episodes", "3", cwd=tmp_path)
     assert "score             mean " in out.stdout
     assert (
         out.stderr.count("note: the ")
@@ -371,7 +373,7 @@ def test_an_evaluation_counts_though_its_recordings_fail(tmp_path: Path) -> None
     assert written.name.endswith("_evaluation_classic_seed1.json")
 
 
-def test_an_episode_that_cannot_be_played_again_is_one_line(tmp_path: Path) -> None:
+def test_recording_an_episode_that_cannot_be_reproduced_is_an_error(tmp_path: Path) -> None:
     config = settings("LuckyRewards-v0")
     result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
     with pytest.raises(EpisodeChangedError, match="gave a different episode"):
@@ -379,7 +381,7 @@ def test_an_episode_that_cannot_be_played_again_is_one_line(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_recording_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+def test_a_recording_replaces_a_link_but_not_its_target(tmp_path: Path) -> None:
     config = settings()
     result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
     precious = tmp_path / "precious"
@@ -407,7 +409,7 @@ def test_no_child_process_inherits_standard_input(
 
     with Path(__file__).open() as own:
         kept = os.dup(0)
-        os.dup2(own.fileno(), 0)  # something that could be read
+        os.dup2(own.fileno(), 0)  # a standard input that could be read
         try:
             monkeypatch.setattr(subprocess.Popen, "__init__", watched)
             config = settings()
@@ -416,15 +418,15 @@ def test_no_child_process_inherits_standard_input(
             )
             write_recording(tmp_path / "a.mp4", config, result.episodes[0])
             with pytest.raises(UserError):
-                playing.watch(_watching())
+                playing.watch(_watch_options())
         finally:
             os.dup2(kept, 0)
             os.close(kept)
     assert inherited == []
 
 
-def _watching() -> Any:
-    """What ``watch`` is asked for, on a machine without a display."""
+def _watch_options() -> Any:
+    """Removes the display from the environment and returns options of ``watch``."""
     from argparse import Namespace
 
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):

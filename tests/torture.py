@@ -1,11 +1,11 @@
-"""Kills a training run at random moments until it is complete, and compares it with one that was
-left alone.
+"""Kills a training run at random moments until it is complete, and compares it with an
+uninterrupted run.
 
     python -m tests.torture --kills 50
     python -m tests.torture --recipes rainbow iqn --tasks Qbert-v0 --kills 6
 
-Every other kill waits for a checkpoint that is being written. Nothing is repaired between a kill
-and the next start.
+Every other kill happens while a checkpoint is being written. Nothing is repaired between a kill and
+the next start.
 """
 
 import argparse
@@ -44,7 +44,7 @@ SMALL = (
 
 @dataclass
 class Outcome:
-    """What became of one task with one recipe."""
+    """The result for one task with one recipe."""
 
     task: str
     recipe: str
@@ -62,15 +62,15 @@ def torture(
     directory: Path,
     extra: Sequence[str] = (),
 ) -> Outcome:
-    """Trains a task twice, once left alone and once killed so many times, and compares the digests.
+    """Trains a task twice, uninterrupted and killed several times, and compares the digests.
 
     Args:
         task: environment id.
         recipe: name of a recipe.
         steps: agent steps of the run.
-        kills: how often it is killed.
-        seed: of the moments.
-        directory: where both runs go.
+        kills: number of kills.
+        seed: seed of the moments of the kills.
+        directory: directory of both runs.
         extra: further options of ``atari-dqn train``.
     """
     command = [
@@ -103,7 +103,7 @@ def torture(
         )
         _kill(process, run, moments.uniform(0, 3), writing=outcome.kills % 2 == 0)
         if process.wait() != -signal.SIGKILL:
-            break  # it was complete before its moment came
+            break  # the run was complete before it could be killed
         outcome.kills += 1
         outcome.while_writing += bool(_half_written(run))
     subprocess.run([*command, "--run-dir", "killed"], check=True, capture_output=True)
@@ -112,12 +112,12 @@ def torture(
 
 
 def _kill(process: "subprocess.Popen[bytes]", run: Path, delay: float, writing: bool) -> None:
-    """Kills a run some time after it has begun to step, or as it writes a checkpoint."""
+    """Kills a run some time after its first logged step, or while it writes a checkpoint."""
     metrics = run / "metrics.csv"
     size = before = 2**63
     while (
         process.poll() is None and size <= before
-    ):  # until a row is added, after some were cut off
+    ):  # wait until the log grows; it may first be cut back to the checkpoint
         time.sleep(0.02)
         before = size
         size = metrics.stat().st_size if metrics.is_file() else 0
@@ -139,7 +139,7 @@ def _digest(run: Path) -> str:
 
 
 def main() -> int:
-    """Tortures every task with every recipe; 0 if all runs ended the same."""
+    """Tortures every task with every recipe and returns 0 if all digests are equal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--recipes", nargs="+", default=("default",))

@@ -1,5 +1,6 @@
-"""How the acceptance tests run commands: as a user does, in a process of their own; or, much
-sooner, in this one.
+"""Runs commands for the acceptance tests: in their own process, as a user does, or in this one.
+
+Running a command in this process is much faster.
 """
 
 import contextlib
@@ -45,9 +46,10 @@ def run(
     return answer
 
 
-def run_here(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """As ``run``, with the TensorFlow that this process has started; what is not expected to fail
-    and does has a traceback.
+def run_in_process(*arguments: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs a command in this process, which has already loaded TensorFlow; otherwise like ``run``.
+
+    An unexpected exception propagates to the test.
     """
     out = io.StringIO()
     errors = io.StringIO()

@@ -1,3 +1,5 @@
+"""Fixtures of the acceptance tests: short runs that many tests share."""
+
 import shutil
 from pathlib import Path
 

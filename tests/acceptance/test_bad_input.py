@@ -1,8 +1,6 @@
-"""What is typed wrong, or stands in the way, is answered in one line with exit code 2, and nothing
-is lost.
+"""Wrong input and unusable files give a one-line error and exit code 2, and no data is lost.
 
-The ways: one for each line of ``BAD_WORDS`` and ``BAD_CHECKPOINTS``, and one for each test below
-them.
+Each entry of ``BAD_WORDS`` and ``BAD_CHECKPOINTS`` is one case, and so is each test below them.
 """
 
 import json
@@ -22,9 +20,9 @@ from typing import Any
 import pytest
 
 from atari_dqn.runs import checkpoint
-from tests.acceptance.commands import GAME, SMALL, run, run_here
+from tests.acceptance.commands import GAME, SMALL, run, run_in_process
 
-BAD_WORDS = [
+BAD_COMMANDS = [
     (
         ["train", "--game", "pong", "--actors", "3"],
         "training.environments = 16 cannot be divided equally among 3 actors",
@@ -152,17 +150,21 @@ def last_line(answer: subprocess.CompletedProcess[str], alone: bool = True) -> s
     return lines[-1]
 
 
-@pytest.mark.parametrize(("arguments", "message"), BAD_WORDS)
-def test_bad_words(tmp_path: Path, arguments: list[str], message: str) -> None:
-    answer = run_here(*arguments, cwd=tmp_path, expect=2)
+@pytest.mark.parametrize(("arguments", "message"), BAD_COMMANDS)
+def test_an_invalid_command_is_a_one_line_error_and_leaves_no_files(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    answer = run_in_process(*arguments, cwd=tmp_path, expect=2)
     assert message in last_line(answer, alone=False)
     assert answer.stdout == ""
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
 @pytest.mark.parametrize("message", ["trian", "training.total_steps = 'many'", "a capacity of "])
-def test_a_process_answers_bad_words_so_too(tmp_path: Path, message: str) -> None:
-    arguments = next(arguments for arguments, its_message in BAD_WORDS if its_message == message)
+def test_an_invalid_command_in_its_own_process_exits_with_code_2(
+    tmp_path: Path, message: str
+) -> None:
+    arguments = next(arguments for arguments, its_message in BAD_COMMANDS if its_message == message)
     answer = run(*arguments, cwd=tmp_path, expect=2)
     assert message in last_line(answer, alone=False)
     assert answer.stdout == ""
@@ -186,7 +188,7 @@ def places(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_CHECKPOINTS)
-def test_bad_checkpoints_and_directories(
+def test_an_unusable_checkpoint_or_directory_is_a_one_line_error(
     tmp_path: Path, places: dict[str, Path], arguments: list[str], message: str
 ) -> None:
     before = {
@@ -194,7 +196,7 @@ def test_bad_checkpoints_and_directories(
         for path in places["run"].rglob("*")
         if path.name != "run.lock"
     }
-    answer = run_here(
+    answer = run_in_process(
         *(argument.format(**places) for argument in arguments), cwd=tmp_path, expect=2
     )
     assert message in last_line(answer, alone=False)
@@ -206,15 +208,15 @@ def test_bad_checkpoints_and_directories(
     } == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_directory_without_permission(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_without_write_permission_is_a_one_line_error(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)
     answer = run("train", "--game", GAME, "--root", str(closed), cwd=tmp_path, expect=2)
     assert "no permission to write in" in last_line(answer)
 
 
-def test_a_run_directory_in_use_by_a_live_run(tmp_path: Path) -> None:
+def test_a_run_directory_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
     command = ["train", "--game", GAME, "--run-dir", "mine", *SMALL]
     process = subprocess.Popen(
         [sys.executable, "-m", "atari_dqn.cli", *command], cwd=tmp_path, stderr=subprocess.DEVNULL
@@ -233,9 +235,12 @@ def test_a_run_directory_in_use_by_a_live_run(tmp_path: Path) -> None:
     assert len(checkpoint.in_run(tmp_path / "checkpoints" / GAME / "mine")) == 1
 
 
-def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
-    """No file may grow beyond a tenth of a checkpoint: another error number than that of a full
-    disk, and the same way out.
+def test_a_checkpoint_that_cannot_be_written_keeps_the_previous_one(
+    trained: Path, tmp_path: Path
+) -> None:
+    """No file may grow beyond a tenth of a checkpoint.
+
+    The error number differs from that of a full disk, but it is handled the same way.
     """
     user = shutil.copytree(trained, tmp_path / "user")
     run_directory = user / "checkpoints" / GAME / "first"
@@ -257,7 +262,7 @@ def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
     assert "complete: 1040 agent steps" in run(*command, cwd=user).stdout
 
 
-def test_no_room_for_the_settings(trained: Path, tmp_path: Path) -> None:
+def test_settings_that_cannot_be_written_keep_the_run_intact(trained: Path, tmp_path: Path) -> None:
     user = shutil.copytree(trained, tmp_path / "user")
     before = run("digest", f"checkpoints/{GAME}/first", cwd=user).stdout
     command = ("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040")
@@ -273,10 +278,10 @@ def test_no_room_for_the_settings(trained: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bytes_left", [28_000, pytest.param(3_000_000, marks=pytest.mark.slow)])
-def test_a_disk_that_fills_up_anywhere(
+def test_a_run_on_a_full_disk_keeps_its_checkpoint_and_can_be_continued(
     trained: Path, continued: Path, tmp_path: Path, bytes_left: int
 ) -> None:
-    """With next to no room, or with too little for a checkpoint; then continued with room again."""
+    """The disk has almost no space, or too little for a checkpoint; later it has space again."""
     command = ("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040")
     digest = ("digest", f"checkpoints/{GAME}/first")
     before = run(*digest, cwd=trained).stdout
@@ -286,7 +291,7 @@ def test_a_disk_that_fills_up_anywhere(
         options: dict[str, Any] = {}
         if (
             disk is None
-        ):  # where none may be mounted, no single file may grow beyond what would be left
+        ):  # without permission to mount a disk, limit the size of every single file instead
             options["preexec_fn"] = partial(
                 resource.setrlimit, resource.RLIMIT_FSIZE, (bytes_left, bytes_left)
             )
@@ -305,7 +310,7 @@ def test_a_disk_that_fills_up_anywhere(
 
 @contextmanager
 def small_disk(place: Path) -> Iterator[Path | None]:
-    """A disk of 200 MB for a while; None where it may not be mounted."""
+    """Mounts a disk of 200 MB; yields None if mounting is not permitted."""
     place.mkdir()
     mount = ("mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", place)
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -317,15 +322,19 @@ def small_disk(place: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="there is always a display")
-def test_no_display_for_a_window(trained: Path) -> None:
-    nowhere = {
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS always has a display")
+def test_watching_without_a_display_is_a_one_line_error(trained: Path) -> None:
+    without_display = {
         name: value
         for name, value in os.environ.items()
         if name not in ("DISPLAY", "WAYLAND_DISPLAY")
     }
     for display in ({}, {"DISPLAY": ":4711"}):
         answer = run(
-            "watch", f"checkpoints/{GAME}/first", cwd=trained, expect=2, env=nowhere | display
+            "watch",
+            f"checkpoints/{GAME}/first",
+            cwd=trained,
+            expect=2,
+            env=without_display | display,
         )
         assert "no display to open a window on; 'atari-dqn record" in last_line(answer)

@@ -1,4 +1,4 @@
-"""The command line, driven as a user drives it, on the real Breakout."""
+"""Runs the commands as a user does, on the real Breakout."""
 
 import csv
 import json
@@ -18,10 +18,10 @@ from PIL import Image
 from atari_dqn import load_agent
 from atari_dqn.config.resolve import config_directory, read_recipe
 from atari_dqn.gallery.collect import collect
-from tests.acceptance.commands import GAME, SMALL, run, run_here
+from tests.acceptance.commands import GAME, SMALL, run, run_in_process
 
 
-def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
+def test_training_writes_checkpoint_logs_settings_and_circumstances(trained: Path) -> None:
     run_directory = trained / "checkpoints" / GAME / "first"
     assert (run_directory / "step-000000960" / "manifest.json").is_file()
     assert list(run_directory.glob("events.out.tfevents.*"))
@@ -45,7 +45,7 @@ def test_training_leaves_everything_that_is_promised(trained: Path) -> None:
     }
 
 
-def test_the_same_command_says_that_the_run_is_complete_and_more_steps_extend_it(
+def test_a_complete_run_is_reported_as_such_and_can_be_extended(
     trained: Path, tmp_path: Path
 ) -> None:
     user = shutil.copytree(trained, tmp_path / "user")
@@ -72,11 +72,11 @@ def test_a_run_keeps_the_version_of_its_recipe(tmp_path: Path) -> None:
 
 
 def test_last_needs_a_run(tmp_path: Path) -> None:
-    answer = run_here("eval", "last", cwd=tmp_path, expect=2)
+    answer = run_in_process("eval", "last", cwd=tmp_path, expect=2)
     assert "there is no run with a checkpoint in 'checkpoints'" in answer.stderr
 
 
-def test_an_evaluation_in_training_is_recorded(tmp_path: Path) -> None:
+def test_a_periodic_evaluation_is_recorded(tmp_path: Path) -> None:
     command = ("train", "--game", GAME, "--run-dir", "seen", "--total-steps", "400", *SMALL)
     run(*command, "--training.evaluation_period", "400", cwd=tmp_path)
     (gif,) = (tmp_path / "videos" / GAME / "seen").glob(
@@ -87,7 +87,7 @@ def test_an_evaluation_in_training_is_recorded(tmp_path: Path) -> None:
     assert json.loads(gif.with_suffix(".json").read_text())["source"] == "training"
 
 
-def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) -> None:
+def test_evaluation_prints_a_summary_and_writes_json_gif_and_mp4(trained: Path) -> None:
     checkpoint = f"checkpoints/{GAME}/first"
     answers = [
         run("eval", checkpoint, "--episodes", "3", "--annotated", cwd=trained).stdout
@@ -134,19 +134,19 @@ def test_evaluation_prints_the_block_and_writes_json_gif_and_mp4(trained: Path) 
         beginning = f"{GAME}_first_step000000960_score*_{rank}_tutorial_seed1"
         end = f"_{annotated}" if annotated else ""
         (described,) = videos.glob(f"{beginning}{end}.json")
-        told = json.loads(described.read_text())
-        assert (told["rank"], told["annotated"], told["checkpoint"]) == (
+        document = json.loads(described.read_text())
+        assert (document["rank"], document["annotated"], document["checkpoint"]) == (
             rank,
             bool(annotated),
             result["checkpoint"],
         )
-        assert told["episode"] in result["episodes"]
-        for file in told["files"].values():
+        assert document["episode"] in result["episodes"]
+        for file in document["files"].values():
             assert (videos / file["name"]).stat().st_size > 1000
             assert str(described.with_suffix(".gif").relative_to(trained)) in answers[0]
 
 
-def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Path) -> None:
+def test_an_agent_is_evaluated_under_another_protocol_of_its_game(trained: Path) -> None:
     command = (
         "eval",
         f"checkpoints/{GAME}/first",
@@ -157,7 +157,7 @@ def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Pat
         "--episodes",
         "2",
     )
-    answer = run_here(*command, cwd=trained).stdout
+    answer = run_in_process(*command, cwd=trained).stdout
     for part in (
         "Breakout (rom breakout)",
         "nature: frame skip 4, sticky 0, max-pool",
@@ -166,7 +166,7 @@ def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Pat
         assert part in answer
     (written,) = (trained / "videos" / "Breakout" / "first").glob("*_evaluation_nature_seed1.json")
     assert json.loads(written.read_text())["protocol"]["name"] == "nature"
-    answer = run_here(
+    answer = run_in_process(
         "eval",
         f"checkpoints/{GAME}/first",
         "--game",
@@ -187,7 +187,7 @@ def test_an_agent_is_scored_under_another_protocol_of_the_same_game(trained: Pat
     ("game", "said"),
     [(GAME, "weights from "), ("Pong", "the actions differ, so the output layers are new")],
 )
-def test_a_run_begins_with_the_weights_of_another(
+def test_a_run_can_start_from_the_weights_of_another_run(
     trained: Path, tmp_path: Path, game: str, said: str
 ) -> None:
     origin = trained / "checkpoints" / GAME / "first"
@@ -214,12 +214,12 @@ def test_a_run_begins_with_the_weights_of_another(
             theirs.acting.weights.get_weights(), ours.online.weights.get_weights(), strict=False
         )
     ]
-    # Kernel and bias of three convolutions, two hidden and two output layers; and the mean picture,
-    # until the first update.
+    # These are kernel and bias of three convolutions, two hidden and two output layers, and the
+    # mean frame, which is kept until the first update.
     assert sum(same) == (15 if game == GAME else 11)
 
 
-def test_recording_one_episode(trained: Path) -> None:
+def test_a_recorded_episode_can_be_rendered_again_from_its_json(trained: Path) -> None:
     answer = run("record", "last", "--out", "shown/episode.gif", cwd=trained)
     assert answer.stdout.startswith("shown/episode.gif: score ")
     with Image.open(trained / "shown" / "episode.gif") as image:
@@ -231,7 +231,7 @@ def test_recording_one_episode(trained: Path) -> None:
     ).read_bytes()
 
 
-def test_raw_frames_are_drawn_above_what_is_seen(tmp_path: Path) -> None:
+def test_the_frames_command_writes_a_figure(tmp_path: Path) -> None:
     assert (
         run("frames", "--game", GAME, "--out", "new/frames.png", cwd=tmp_path).stdout
         == "new/frames.png\n"
@@ -240,7 +240,7 @@ def test_raw_frames_are_drawn_above_what_is_seen(tmp_path: Path) -> None:
         assert image.width > 4 * 160
 
 
-def test_the_digest_is_of_the_arrays(trained: Path) -> None:
+def test_the_digest_of_a_run_is_reproducible(trained: Path) -> None:
     newest = ("digest", "last")
     named = ("digest", f"checkpoints/{GAME}/first")
     one, two = (run(*command, cwd=trained).stdout for command in (newest, named))
@@ -248,10 +248,10 @@ def test_the_digest_is_of_the_arrays(trained: Path) -> None:
     assert len(one.strip()) == 64
 
 
-def test_a_network_is_exported_for_other_programs(trained: Path, tmp_path: Path) -> None:
+def test_a_network_is_exported_as_keras_onnx_and_savedmodel(trained: Path, tmp_path: Path) -> None:
     checkpoint = str(trained / "checkpoints" / GAME / "first")
     for name in ("agent.keras", "agent.onnx", "agent"):
-        answer = (run if name == "agent" else run_here)(
+        answer = (run if name == "agent" else run_in_process)(
             "export", checkpoint, "--out", name, cwd=tmp_path
         ).stdout
         assert f"{name}: Q-values of NOOP, FIRE, RIGHT, LEFT" in answer
@@ -261,11 +261,11 @@ def test_a_network_is_exported_for_other_programs(trained: Path, tmp_path: Path)
         "agent.keras",
         "agent.onnx",
     ]
-    again = run_here("export", checkpoint, "--out", "agent", cwd=tmp_path, expect=2)
+    again = run_in_process("export", checkpoint, "--out", "agent", cwd=tmp_path, expect=2)
     assert "there is already a folder 'agent'" in again.stderr
 
 
-def test_how_many_operations_and_emulators_go_on_at_a_time_decides_nothing(tmp_path: Path) -> None:
+def test_inter_op_and_environment_threads_do_not_change_the_result(tmp_path: Path) -> None:
     def train(name: str, steps: str, inter: str, environments: str) -> None:
         threads = [
             f"--machine.{kind}_threads={count}"
@@ -281,22 +281,22 @@ def test_how_many_operations_and_emulators_go_on_at_a_time_decides_nothing(tmp_p
             name,
             *SMALL,
             *threads,
-            *inside,
+            *intra_op,
             cwd=tmp_path,
         )
 
-    inside = ("--machine.intra_op_threads", "2")
+    intra_op = ("--machine.intra_op_threads", "2")
     train("one", "800", "1", "1")
     train("two", "400", "1", "2")
     train("two", "800", "3", "1")
     digests = [
-        run_here("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout
+        run_in_process("digest", f"checkpoints/{GAME}/{name}", cwd=tmp_path).stdout
         for name in ("one", "two")
     ]
     assert digests[0] == digests[1]
 
 
-def test_a_reader_who_has_seen_enough_causes_no_traceback(tmp_path: Path) -> None:
+def test_a_closed_pipe_causes_no_traceback(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "atari_dqn.cli", "games"]
@@ -305,7 +305,7 @@ def test_a_reader_who_has_seen_enough_causes_no_traceback(tmp_path: Path) -> Non
     assert (answer.returncode, answer.stderr) == (1, "")
 
 
-def test_a_random_agent_is_scored_and_recorded(tmp_path: Path) -> None:
+def test_a_random_agent_is_evaluated_and_recorded(tmp_path: Path) -> None:
     answer = run("random", "--game", GAME, "--episodes", "4", cwd=tmp_path)
     assert "agent             uniformly random actions" in answer.stdout
     assert "epsilon 1," in answer.stdout
@@ -313,7 +313,9 @@ def test_a_random_agent_is_scored_and_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_says_how_to_continue(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_saves_the_run_and_prints_how_to_continue(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     command = [
         sys.executable,
         "-m",
@@ -343,14 +345,14 @@ def test_a_signal_saves_and_says_how_to_continue(tmp_path: Path, number: signal.
     assert f"make train GAME={GAME} RUN=checkpoints/{GAME}/stopped" in errors
     (saved,) = (tmp_path / "checkpoints" / GAME / "stopped").glob("step-*/manifest.json")
     step = int(saved.parent.name.removeprefix("step-"))
-    goes_on = run(
+    continued = run(
         "train", "--game", GAME, "--run-dir", "last", "--total-steps", str(step + 32), cwd=tmp_path
     )
-    assert f"continuing at step {step}" in goes_on.stderr
-    assert f"complete: {step + 32} agent steps" in goes_on.stdout
+    assert f"continuing at step {step}" in continued.stderr
+    assert f"complete: {step + 32} agent steps" in continued.stdout
 
 
-def test_the_games_are_listed(tmp_path: Path) -> None:
+def test_the_games_command_lists_every_game(tmp_path: Path) -> None:
     lines = run("games", cwd=tmp_path).stdout.splitlines()
     assert len(lines) >= 104
     assert any(
@@ -358,7 +360,7 @@ def test_the_games_are_listed(tmp_path: Path) -> None:
     )
 
 
-def test_the_settings_are_shown_and_can_be_read_back(tmp_path: Path) -> None:
+def test_the_config_command_prints_valid_toml_with_descriptions(tmp_path: Path) -> None:
     text = run("config", "--agent.gamma", "0.5", "nature", cwd=tmp_path).stdout
     settings = tomllib.loads(text)
     assert settings["agent"]["gamma"] == 0.5

@@ -1,5 +1,6 @@
-"""The make targets, without running what they wrap, or with a program in its place that prints what
-it is given.
+"""Tests the make targets without running the program.
+
+They use dry runs, or a stand-in for the program that prints its arguments.
 """
 
 import os
@@ -11,9 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-# What is installed besides, for some targets.
+# Stamp files of the optional packages that some targets install.
 STAMPS = (".developing", ".benching", ".plotting", ".box2d", ".gallery", ".distributed", ".onnx")
-# All that may be given to make, but for the interpreter.
+# All variables that make accepts, except for the interpreter.
 VARIABLES = [
     name
     for name in re.findall(r"^([A-Z_]+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -22,8 +23,9 @@ VARIABLES = [
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """As from a shell, even where the tests themselves were started by ``make test ARGS=...``,
-    which hands that on.
+    """Runs make as from a shell.
+
+    It removes the variables that ``make test ARGS=...`` passes on to the tests.
     """
     environment = {
         name: value
@@ -35,7 +37,7 @@ def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_is_the_default_and_names_every_target() -> None:
+def test_help_is_the_default_target_and_lists_every_target() -> None:
     text = make().stdout
     assert text == make("help").stdout
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -131,7 +133,7 @@ def test_variables_become_options(arguments: list[str], command: str) -> None:
         ("export", "CKPT"),
     ],
 )
-def test_a_missing_variable_is_named_before_anything_is_installed(
+def test_a_missing_variable_is_reported_before_anything_is_installed(
     target: str, variable: str
 ) -> None:
     answer = make(target)
@@ -155,17 +157,18 @@ def test_the_environment_is_rebuilt_only_when_the_pins_change(tmp_path: Path) ->
     assert "-m venv" in make("--dry-run", "games", cwd=tmp_path).stdout
 
 
-def test_the_lock_holds_plain_pins_for_everything_that_is_needed() -> None:
+def test_the_lock_file_pins_every_dependency() -> None:
     pins = (ROOT / "requirements.lock").read_text().splitlines()
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+!-]+", pin) for pin in pins)
     names = {pin.split("==")[0].lower().replace("_", "-") for pin in pins}
-    wanted = re.findall(r'"([A-Za-z0-9-]+)(?:\[.*?\])?>=', (ROOT / "pyproject.toml").read_text())
-    assert {name.lower() for name in wanted} <= names
+    required = re.findall(r'"([A-Za-z0-9-]+)(?:\[.*?\])?>=', (ROOT / "pyproject.toml").read_text())
+    assert {name.lower() for name in required} <= names
 
 
-def wrapped(tmp_path: Path, stamps: tuple[str, ...] = STAMPS) -> Path:
-    """A checkout whose environment is installed, with a program that prints its arguments, each
-    with a zero byte behind it.
+def fake_checkout(tmp_path: Path, stamps: tuple[str, ...] = STAMPS) -> Path:
+    """Creates a checkout whose environment is installed and whose program prints its arguments.
+
+    Each printed argument ends with a zero byte.
     """
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -181,8 +184,13 @@ def wrapped(tmp_path: Path, stamps: tuple[str, ...] = STAMPS) -> Path:
 def words(
     cwd: Path, target: str, typed: dict[str, str], exported: dict[str, str] | None = None
 ) -> list[str]:
-    """The arguments that a target's program gets of variables that are typed behind it, or come
-    from the environment.
+    """Returns the arguments that the program of a target receives.
+
+    Args:
+        cwd: the checkout.
+        target: of make.
+        typed: variables on the command line of make.
+        exported: variables in the environment.
     """
     known = ("MAKEFLAGS", "MAKEOVERRIDES", *VARIABLES)
     environment = {name: value for name, value in os.environ.items() if name not in known} | (
@@ -195,8 +203,8 @@ def words(
     return answer.stdout.decode().split("\0")[:-1]
 
 
-# Of each target every variable that takes text, and what the program gets of it: a name of an
-# option, or nothing before it.
+# For each target, its text variables and the option that receives the value; an empty string means
+# a positional argument.
 TARGETS = {
     "train": {
         "GAME": "--game",
@@ -262,7 +270,7 @@ TARGETS = {
     "release": {"CKPT": "", "OUT": "--out", "EPISODES": "--episodes", "SEED": "--seed"},
 }
 
-# With the variable's own name in it, so that no two are the same.
+# NAME is replaced by the variable's name, so that the values of a command differ.
 TEXTS = [
     "o'NAMEbrien",
     "a  NAME b",
@@ -285,11 +293,11 @@ TEXTS = [
 ]
 
 
-def test_every_variable_that_takes_text_is_tried() -> None:
+def test_every_text_variable_is_covered_and_quoted() -> None:
     text = (ROOT / "Makefile").read_text()
-    tried = {name for options in TARGETS.values() for name in options}
-    assert tried == {*VARIABLES} - {"ARGS", "ANNOTATED", "LIVE"}
-    for name in VARIABLES:  # nothing that make would expand, and nothing that the shell would
+    covered = {name for options in TARGETS.values() for name in options}
+    assert covered == {*VARIABLES} - {"ARGS", "ANNOTATED", "LIVE"}
+    for name in VARIABLES:  # neither make nor the shell may expand a value
         assert f"$({name})" not in text, name
     recipes: dict[str, str] = dict(re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)+)", text, re.MULTILINE))
     elsewhere = "".join(re.findall(r"^ELSEWHERE = .*$", text, re.MULTILINE))
@@ -302,10 +310,10 @@ def test_every_variable_that_takes_text_is_tried() -> None:
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("typed", [True, False], ids=["typed", "from the environment"])
-def test_the_program_gets_exactly_the_value(
+def test_the_program_receives_the_exact_value_of_every_variable(
     tmp_path: Path, target: str, text: str, typed: bool
 ) -> None:
-    checkout = wrapped(tmp_path)
+    checkout = fake_checkout(tmp_path)
     values = {name: text.replace("NAME", name) for name in TARGETS[target]}
     given = words(checkout, target, values) if typed else words(checkout, target, {}, values)
     expected = [target]
@@ -329,14 +337,14 @@ def test_the_program_gets_exactly_the_value(
 @pytest.mark.parametrize(
     "target", [target for target, options in TARGETS.items() if target != "export"]
 )
-def test_a_value_of_several_lines_is_one_word(tmp_path: Path, target: str) -> None:
+def test_a_value_of_several_lines_is_one_argument(tmp_path: Path, target: str) -> None:
     values = {name: f"{name}'s\n$x\n" for name in TARGETS[target]}
-    given = words(wrapped(tmp_path), target, {}, values)
+    given = words(fake_checkout(tmp_path), target, {}, values)
     assert {*values.values()} <= {*given}
 
 
-def test_annotated_and_live_are_switches_whatever_they_are_set_to(tmp_path: Path) -> None:
-    checkout = wrapped(tmp_path)
+def test_annotated_and_live_are_switches_for_any_value(tmp_path: Path) -> None:
+    checkout = fake_checkout(tmp_path)
     given = words(checkout, "record", {"CKPT": "c", "OUT": "o", "ANNOTATED": "it's $x"})
     assert given == ["record", "c", "--out", "o", "--annotated"]
     assert words(checkout, "gallery", {"LIVE": "o'clock$"}) == ["gallery", "--live"]
@@ -347,8 +355,8 @@ def test_annotated_and_live_are_switches_whatever_they_are_set_to(tmp_path: Path
     "target",
     ["train", "eval", "record", "watch", "random", "frames", "sweep", "gallery", "release"],
 )
-def test_further_arguments_are_words_of_a_shell(tmp_path: Path, target: str) -> None:
-    checkout = wrapped(tmp_path)
+def test_args_are_split_into_words_as_by_a_shell(tmp_path: Path, target: str) -> None:
+    checkout = fake_checkout(tmp_path)
     needed: dict[str, str] = {
         name: "x" for name in ("GAME", "GAMES", "CKPT", "OUT") if name in TARGETS[target]
     }
@@ -366,7 +374,7 @@ def test_further_arguments_are_words_of_a_shell(tmp_path: Path, target: str) -> 
         "/home/o'brien $x",
     ]
     assert given[-len(words_of_shell) - 1 : -1] == words_of_shell
-    assert given[-1].isdecimal(), "$$ is the number of the shell's process, as in a shell"
+    assert given[-1].isdecimal(), "$$ is the process id of the shell, as in a shell"
 
 
 @pytest.mark.parametrize(
@@ -386,17 +394,17 @@ def test_further_arguments_are_words_of_a_shell(tmp_path: Path, target: str) -> 
         (["train", "GAME=pong", "ACTORS=$(x'"], ".distributed"),
     ],
 )
-def test_what_is_installed_besides_follows_from_any_value(
+def test_optional_packages_are_chosen_from_any_value_of_the_variables(
     tmp_path: Path, arguments: list[str], needed: str | None
 ) -> None:
     stamps = (".distributed",) if arguments[0] == "sweep" else ()
-    answer = make("--dry-run", *arguments, cwd=wrapped(tmp_path, stamps))
+    answer = make("--dry-run", *arguments, cwd=fake_checkout(tmp_path, stamps))
     assert answer.returncode == 0, answer.stderr
     installed = re.findall(r"^\.venv/bin/pip .* -e '\.\[(.*)\]'$", answer.stdout, re.MULTILINE)
     assert [f".{extra}" for extra in installed] == ([needed] if needed else [])
 
 
-def test_the_interpreter_may_be_anywhere(tmp_path: Path) -> None:
+def test_the_interpreter_may_have_any_path(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path / name)
     python = tmp_path / "o'brien $x #1" / "python"

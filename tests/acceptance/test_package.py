@@ -1,4 +1,4 @@
-"""The package as others install it: a wheel, away from the checkout."""
+"""Tests the package as others install it: from a wheel, outside the checkout."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the wheel is installed into."""
+    """Builds the wheel and returns the folder in which it is installed."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
@@ -47,7 +47,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_installed_package_trains_and_evaluates_outside_the_checkout(
     installed: Path, tmp_path: Path
 ) -> None:
-    elsewhere: dict[str, Any] = {"env": {**os.environ, "PYTHONPATH": str(installed)}}
+    outside: dict[str, Any] = {"env": {**os.environ, "PYTHONPATH": str(installed)}}
     command = [
         sys.executable,
         "-c",
@@ -56,13 +56,13 @@ def test_the_installed_package_trains_and_evaluates_outside_the_checkout(
         "print(resolve.__file__, resolve.config_directory())",
     ]
     where = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=True, **elsewhere
+        command, cwd=tmp_path, capture_output=True, text=True, check=True, **outside
     ).stdout.split()
     assert where == [
         str(installed / "atari_dqn" / "config" / "resolve.py"),
         str(installed / "atari_dqn" / "configs"),
     ]
-    shown = tomllib.loads(run("config", "nature", cwd=tmp_path, **elsewhere).stdout)
+    shown = tomllib.loads(run("config", "nature", cwd=tmp_path, **outside).stdout)
     assert shown["replay"]["capacity"] == 1_000_000
     run(
         "train",
@@ -74,13 +74,13 @@ def test_the_installed_package_trains_and_evaluates_outside_the_checkout(
         "first",
         *SMALL,
         cwd=tmp_path,
-        **elsewhere,
+        **outside,
     )
-    answer = run("eval", f"checkpoints/{GAME}/first", "--episodes", "2", cwd=tmp_path, **elsewhere)
+    answer = run("eval", f"checkpoints/{GAME}/first", "--episodes", "2", cwd=tmp_path, **outside)
     assert "2 episodes in 2 environments" in answer.stdout
 
 
-def test_the_console_script_answers(installed: Path, tmp_path: Path) -> None:
+def test_the_console_script_runs(installed: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     script = installed / "bin" / "atari-dqn"
     answer = subprocess.run(

@@ -1,4 +1,4 @@
-"""An agent given away, and played by whoever got it."""
+"""Tests a released agent as its users receive it, without the run that trained it."""
 
 import json
 import shutil
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import GAME, run, run_here
+from tests.acceptance.commands import GAME, run, run_in_process
 
 
 @pytest.fixture(scope="module")
 def released(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with a released agent and nothing of the run that it comes from."""
+    """Returns a working directory with a released agent but without the run that trained it."""
     user = shutil.copytree(trained, tmp_path_factory.mktemp("released") / "user")
     answer = run(
         "release",
@@ -31,18 +31,18 @@ def lines(text: str, names: tuple[str, ...]) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(names)]
 
 
-def test_a_released_agent_scores_what_its_card_says(released: Path) -> None:
+def test_a_released_agent_reproduces_the_scores_on_its_card(released: Path) -> None:
     again = run("eval", "checkpoints/released/small", "--episodes", "3", cwd=released).stdout
-    said = (released / "said.txt").read_text()
+    message = (released / "said.txt").read_text()
     card = (released / "checkpoints/released/small/README.md").read_text()
     names = ("game", "protocol", "evaluation", "score", "length")
-    assert lines(again, names) == lines(said, names) == lines(card, names)
+    assert lines(again, names) == lines(message, names) == lines(card, names)
     assert len(lines(card, names)) == len(names)
     variables = f"GAME={GAME} CONFIG=default PROTOCOL=tutorial STEPS=960 SEED=1"
     assert f"make train {variables} ARGS='--training.environments 8 " in card
 
 
-def test_all_that_is_promised_is_there_and_small(released: Path) -> None:
+def test_a_release_has_all_documented_files_and_is_small(released: Path) -> None:
     directory = released / "checkpoints" / "released" / "small"
     (evaluation,) = directory.glob("*_evaluation_*.json")
     step = "step-000000960"
@@ -63,7 +63,7 @@ def test_all_that_is_promised_is_there_and_small(released: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (
             ["release", "checkpoints/released/small", "--out", "checkpoints/released/small"],
@@ -77,22 +77,22 @@ def test_all_that_is_promised_is_there_and_small(released: Path) -> None:
         (["digest", "checkpoints/released/small"], "no training state to continue from"),
     ],
 )
-def test_what_a_released_agent_is_not_for_is_said_in_one_line(
-    released: Path, command: list[str], said: str
+def test_unsupported_uses_of_a_released_agent_are_one_line_errors(
+    released: Path, command: list[str], message: str
 ) -> None:
     before = {
         path: path.stat().st_mtime_ns
         for path in (released / "checkpoints").rglob("*.*")
         if path.name != "run.lock"
     }
-    answer = run_here(*command, cwd=released, expect=2)
+    answer = run_in_process(*command, cwd=released, expect=2)
     assert answer.stderr.startswith("error: ")
     assert answer.stderr.count("\n") == 1
-    assert said in answer.stderr
+    assert message in answer.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_run_begins_with_the_weights_of_a_released_agent(released: Path) -> None:
+def test_a_run_can_start_from_the_weights_of_a_released_agent(released: Path) -> None:
     small = [
         "--network.hidden_units",
         "32",

@@ -1,6 +1,4 @@
-"""What happens to a run when its files, or those of a stranger, are not what they should be; and
-when it is killed.
-"""
+"""Tests runs with damaged files, with malicious files, and after being killed."""
 
 import csv
 import hashlib
@@ -41,7 +39,7 @@ FILES = (
 
 
 def flipped(content: bytes) -> bytes:
-    """One bit in the middle is another."""
+    """Flips one bit in the middle."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
@@ -55,7 +53,7 @@ def run_directory(continued: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", [*FILES, "step-000001040/manifest.json"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_is_used(
     run_directory: Path, capsys: pytest.CaptureFixture[str], name: str, damage: str
 ) -> None:
     DAMAGES[damage](run_directory / name)
@@ -63,16 +61,16 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
         stored = newest_sound(checkpoint.in_run(run_directory))
     assert stored is not None
     assert stored.step == 960
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     if (name, damage) == ("step-000001040/manifest.json", "missing"):
-        assert said == "", "a checkpoint without a manifest was never complete"
+        assert printed == "", "a checkpoint without a manifest was never complete"
     else:
-        assert f"damaged checkpoint: {run_directory / name} is" in said
-        assert "the previous checkpoint is used" in said
+        assert f"damaged checkpoint: {run_directory / name} is" in printed
+        assert "the previous checkpoint is used" in printed
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_without_any_sound_checkpoint_the_damage_is_the_answer(
+def test_a_run_without_any_intact_checkpoint_is_an_error_and_deletes_nothing(
     run_directory: Path, damage: str
 ) -> None:
     needed_by_both = run_directory / "replay" / "000000960.npz"
@@ -93,7 +91,7 @@ def test_without_any_sound_checkpoint_the_damage_is_the_answer(
     assert len(checkpoint.in_run(run_directory)) == 2, "nothing is deleted"
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_ends_the_same(
+def test_a_run_continued_from_before_a_damaged_checkpoint_has_the_same_digest(
     continued: Path, run_directory: Path, tmp_path: Path
 ) -> None:
     DAMAGES["flipped"](run_directory / "step-000001040" / "manifest.json")
@@ -112,7 +110,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_ends_the_sam
     assert digests[0] == digests[1]
 
 
-def test_an_agent_needs_nothing_but_its_own_checkpoint(run_directory: Path, tmp_path: Path) -> None:
+def test_an_agent_needs_only_its_own_checkpoint_folder(run_directory: Path, tmp_path: Path) -> None:
     alone = shutil.copytree(run_directory / "step-000001040", tmp_path / "agent")
     assert load_agent(alone).updates == load_agent(run_directory).updates > 0
     with pytest.raises(UserError, match=r"damaged checkpoint: .*replay/000000960.npz is missing"):
@@ -120,7 +118,7 @@ def test_an_agent_needs_nothing_but_its_own_checkpoint(run_directory: Path, tmp_
 
 
 class Trap:
-    """Unpickling it would make a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, sprung: Path) -> None:
         self._sprung = sprung
@@ -129,10 +127,8 @@ class Trap:
         return (Path.touch, (self._sprung,))
 
 
-def vouch(run_directory: Path) -> None:
-    """Makes the manifest of the newest checkpoint say that every file is what was written, as an
-    attacker would.
-    """
+def forge_checksums(run_directory: Path) -> None:
+    """Updates the checksums in the newest manifest to match the files, as an attacker would."""
     path = checkpoint.in_run(run_directory)[-1] / checkpoint.MANIFEST
     manifest = json.loads(path.read_text())
     del manifest["sha256"]
@@ -144,7 +140,7 @@ def vouch(run_directory: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
-def test_a_pickle_is_not_loaded(run_directory: Path, tmp_path: Path) -> None:
+def test_a_pickle_in_a_checkpoint_is_not_loaded(run_directory: Path, tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     trap = np.empty(1, object)
     trap[0] = Trap(sprung)
@@ -157,21 +153,19 @@ def test_a_pickle_is_not_loaded(run_directory: Path, tmp_path: Path) -> None:
         sound = file.read_bytes()
         for name in (next(iter(content)), "another"):
             np.savez(file, **(content | {name: trap}))  # type: ignore[arg-type]
-            vouch(run_directory)
-            refuse(run_directory, file)
+            forge_checksums(run_directory)
+            assert_refused(run_directory, file)
         file.write_bytes(pickle.dumps(trap[0]))
-        vouch(run_directory)
-        refuse(run_directory, file)
+        forge_checksums(run_directory)
+        assert_refused(run_directory, file)
         file.write_bytes(sound)
-    vouch(run_directory)
-    assert load_agent(run_directory).updates > 0, (
-        "the attacker's own checksums are no obstacle to what is harmless"
-    )
+    forge_checksums(run_directory)
+    assert load_agent(run_directory).updates > 0, "harmless files with updated checksums must load"
     assert not sprung.exists()
 
 
-def refuse(run_directory: Path, file: Path) -> None:
-    """Everything that a continued run reads, up to the file that is refused."""
+def assert_refused(run_directory: Path, file: Path) -> None:
+    """Reads everything that a continued run reads, and expects the file to be refused."""
 
     def read() -> None:
         stored = checkpoint.load(run_directory)
@@ -191,28 +185,29 @@ def test_a_keras_file_that_runs_code_is_not_loaded(run_directory: Path, tmp_path
     )
     keras.Sequential([keras.Input((4,)), trap]).save(run_directory / FILES[1])
     keras.models.load_model(run_directory / FILES[1], safe_mode=False)(np.zeros((1, 4)))
-    assert sprung.exists(), "the trap works"
+    assert sprung.exists(), "the trap must work when Keras's safe mode is off"
     sprung.unlink()
-    vouch(run_directory)
+    forge_checksums(run_directory)
     user = run_directory.parents[2]
     run("record", f"checkpoints/{GAME}/first", "--out", "episode.gif", "--epsilon", "1", cwd=user)
     run("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1120", cwd=user)
     assert not sprung.exists()
 
 
-def test_settings_that_name_a_module_import_nothing(run_directory: Path, tmp_path: Path) -> None:
+def test_a_game_id_that_names_a_module_is_not_imported(run_directory: Path, tmp_path: Path) -> None:
     (tmp_path / "trap.py").write_text("from pathlib import Path\nPath('sprung').touch()\n")
     config = run_directory / FILES[2]
     config.write_text(config.read_text().replace(f'game = "{GAME}"', 'game = "trap:Env-v0"'))
-    vouch(run_directory)
+    forge_checksums(run_directory)
     answer = run("eval", f"checkpoints/{GAME}/first", cwd=tmp_path, expect=2)
     assert "unknown game 'trap:Env-v0'" in answer.stderr
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_killed_run_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
-    """The short form of 'make torture', on a game with sticky actions that cannot be restored by
-    copying its emulator.
+def test_a_killed_run_continues_to_the_same_digest(tmp_path: Path) -> None:
+    """A short form of 'make torture', on a game with sticky actions.
+
+    Such a game cannot be restored by copying the state of its emulator.
     """
     outcome = torture(
         "QbertDeterministic-v0", "default", steps=2_000, kills=3, seed=1, directory=tmp_path
@@ -224,7 +219,7 @@ def test_a_killed_run_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", FAMILY)
-def test_a_killed_run_of_any_recipe_ends_as_one_that_was_left_alone(
+def test_a_killed_run_of_any_recipe_continues_to_the_same_digest(
     recipe: str, tmp_path: Path
 ) -> None:
     task = TASKS[FAMILY.index(recipe) % len(TASKS)]

@@ -1,4 +1,4 @@
-"""Sweeps on Ray: what they leave, what they do not repeat, and what they survive."""
+"""Tests sweeps on Ray: their results, how they continue, and which failures they survive."""
 
 import csv
 import json
@@ -16,8 +16,8 @@ import pytest
 
 from tests.acceptance.commands import SMALL, run
 
-# As the command line starts Ray: for nobody but this machine.
-ALONE = os.environ | {
+# The command line starts Ray like this: reachable from this machine only.
+LOCAL_RAY = os.environ | {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "COLUMNS": "200",
@@ -32,11 +32,11 @@ def table(folder: Path) -> dict[str, dict[str, str]]:
         return {row["run"]: row for row in csv.DictReader(file)}
 
 
-def begin(command: list[str], cwd: Path) -> subprocess.Popen[str]:
-    """A sweep into the folder ``s``, in a process group of its own."""
+def start_sweep(command: list[str], cwd: Path) -> subprocess.Popen[str]:
+    """Starts a sweep that writes to the folder ``s``, in its own process group."""
     words = [sys.executable, "-m", "atari_dqn.cli", *command, "--out", "s"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(words, cwd=cwd, env=ALONE, start_new_session=True, **pipes)
+    return subprocess.Popen(words, cwd=cwd, env=LOCAL_RAY, start_new_session=True, **pipes)
 
 
 def wait_for(
@@ -51,23 +51,23 @@ def wait_for(
     raise AssertionError(f"waited {seconds} s")
 
 
-def listening_elsewhere(process: psutil.Process) -> list[str]:
-    """Addresses at which a process and its children could be reached from other machines."""
+def open_addresses(process: psutil.Process) -> list[str]:
+    """Returns the addresses at which other machines could reach a process or its children."""
     found = []
     for one in [process, *process.children(recursive=True)]:
         try:
             found += [
-                f"{one.name()} {there.laddr.ip}"
-                for there in one.net_connections("inet")
-                if there.status == psutil.CONN_LISTEN
-                and not there.laddr.ip.removeprefix("::ffff:").startswith("127.")
+                f"{one.name()} {connection.laddr.ip}"
+                for connection in one.net_connections("inet")
+                if connection.status == psutil.CONN_LISTEN
+                and not connection.laddr.ip.removeprefix("::ffff:").startswith("127.")
             ]
         except psutil.Error:
             continue
     return found
 
 
-def test_a_sweep_runs_each_combination_once_and_not_again(tmp_path: Path) -> None:
+def test_a_sweep_runs_each_combination_once_and_does_not_repeat_it(tmp_path: Path) -> None:
     command = [
         "sweep",
         "--games",
@@ -78,9 +78,9 @@ def test_a_sweep_runs_each_combination_once_and_not_again(tmp_path: Path) -> Non
         "600",
         *SHORT,
     ]
-    process = begin(command, tmp_path)
+    process = start_sweep(command, tmp_path)
     wait_for(lambda: list(tmp_path.glob("s/*/*/worker.json")), process)
-    assert listening_elsewhere(psutil.Process(process.pid)) == []
+    assert open_addresses(psutil.Process(process.pid)) == []
     out, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors
     assert "2 done" in out
@@ -92,14 +92,13 @@ def test_a_sweep_runs_each_combination_once_and_not_again(tmp_path: Path) -> Non
     recipe = tmp_path / "s" / "recipes" / "cartpole,n_step=3.toml"
     assert "n_step = 3" in run("config", str(recipe), "--game", "CartPole-v1", cwd=tmp_path).stdout
 
-    # Started again from what the folder says: nothing is repeated, and what was changed since is
-    # noticed.
+    # Started again from its folder alone, the sweep repeats nothing.
     logs = {path: path.read_bytes() for path in tmp_path.glob("s/*/*/train.log")}
     assert len(logs) == 2
     for log in logs.values():
         for text in (b"game: CartPole-v1; ", b"run directory: ", b"complete: ", b"written "):
             assert text in log
-    again = run("sweep", "--out", "s", cwd=tmp_path, env=ALONE)
+    again = run("sweep", "--out", "s", cwd=tmp_path, env=LOCAL_RAY)
     assert "2 done" in again.stdout
     assert {path: path.read_bytes() for path in logs} == logs
 
@@ -107,7 +106,7 @@ def test_a_sweep_runs_each_combination_once_and_not_again(tmp_path: Path) -> Non
     assert "cartpole,n_step=3" in report
 
 
-def test_what_is_wrong_with_a_sweep_is_said_before_anything_starts(tmp_path: Path) -> None:
+def test_an_invalid_sweep_is_refused_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_text('games = ["pong"]\nseed = 3\n')
     cases = {
         (): "--games",
@@ -126,42 +125,44 @@ def test_what_is_wrong_with_a_sweep_is_said_before_anything_starts(tmp_path: Pat
         ("--games", "pong", "--cpus", "4000"): "no machine of the cluster",
     }
     for arguments, expected in cases.items():
-        answer = run("sweep", *arguments, "--out", "s", cwd=tmp_path, expect=2, env=ALONE)
+        answer = run("sweep", *arguments, "--out", "s", cwd=tmp_path, expect=2, env=LOCAL_RAY)
         assert expected in answer.stderr, arguments
         assert answer.stderr.count("\n") == 1, answer.stderr
 
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """Two nodes of two CPUs each, beside a head without any, on this machine."""
+    """Starts a cluster on this machine: a head without CPUs and two nodes with two CPUs each."""
     names = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_USAGE_STATS_ENABLED")
     with pytest.MonkeyPatch.context() as patch:
         for name in names:
-            patch.setenv(name, ALONE[name])
+            patch.setenv(name, LOCAL_RAY[name])
         from ray.cluster_utils import Cluster
 
-        made = Cluster(
+        local_cluster = Cluster(
             initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
         )
         try:
             for _ in range(2):
-                made.add_node(num_cpus=2)
-            yield made
+                local_cluster.add_node(num_cpus=2)
+            yield local_cluster
         finally:
-            made.shutdown()  # type: ignore[no-untyped-call]
+            local_cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def kill_node_of(worker: psutil.Process) -> None:
-    """Kills a Ray node with all that runs on it."""
+    """Kills the Ray node of a worker with all its processes."""
     raylet = worker.parent()
     assert raylet is not None
     assert "raylet" in raylet.name()
-    for lost in [raylet, *raylet.children(recursive=True)]:
-        lost.send_signal(signal.SIGKILL)
+    for victim in [raylet, *raylet.children(recursive=True)]:
+        victim.send_signal(signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -> None:
+def test_runs_of_a_dead_node_continue_elsewhere_with_the_same_digests(
+    tmp_path: Path, cluster: Any
+) -> None:
     settings = [*SMALL, "--training.checkpoint_period", "200"]
     settings += ["--training.environments", "4", "--total-steps", "2000"]
     games = ("Pong", "Breakout", "Boxing")
@@ -177,7 +178,7 @@ def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -
         "--address",
         cluster.address,
     ]
-    process = begin(command, tmp_path)
+    process = start_sweep(command, tmp_path)
     out = tmp_path / "s"
 
     def done() -> list[str]:
@@ -222,7 +223,7 @@ def test_a_node_that_dies_costs_nothing_but_time(tmp_path: Path, cluster: Any) -
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_every_run_and_the_folder_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_saves_every_run_and_the_sweep_can_be_continued(tmp_path: Path) -> None:
     command = [
         "sweep",
         "--games",
@@ -235,7 +236,7 @@ def test_ctrl_c_saves_every_run_and_the_folder_says_how_to_go_on(tmp_path: Path)
         "30000",
         *SHORT,
     ]
-    process = begin(command, tmp_path)
+    process = start_sweep(command, tmp_path)
     out = tmp_path / "s"
     wait_for(
         lambda: (
@@ -246,14 +247,14 @@ def test_ctrl_c_saves_every_run_and_the_folder_says_how_to_go_on(tmp_path: Path)
     )
     os.killpg(
         process.pid, signal.SIGINT
-    )  # as a terminal does: to everything that was started from it
+    )  # a terminal sends it to all processes of the group as well
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "stopping: each run finishes its step and saves" in errors
     assert "to continue: atari-dqn sweep --out s" in errors
     assert sorted(row["state"] for row in table(out).values()) == ["stopped", "stopped", "stopped"]
-    assert len(list(out.glob("*/*/step-*"))) == 2, "the third had not begun"
-    # A shorter plan, so that it soon ends: what is beyond it is complete.
+    assert len(list(out.glob("*/*/step-*"))) == 2, "the third run had not started"
+    # The plan is shorter now, so that the sweep ends soon; runs past the new total are complete.
     again = run(
         "sweep",
         "--games",
@@ -266,13 +267,15 @@ def test_ctrl_c_saves_every_run_and_the_folder_says_how_to_go_on(tmp_path: Path)
         "--out",
         "s",
         cwd=tmp_path,
-        env=ALONE,
+        env=LOCAL_RAY,
     )
     assert "3 done" in again.stdout
 
 
 @pytest.mark.slow
-def test_a_search_finishes_only_the_best_and_names_the_recipe(tmp_path: Path) -> None:
+def test_a_search_finishes_only_the_best_candidates_and_prints_the_best_recipe(
+    tmp_path: Path,
+) -> None:
     tried = ["--set", "optimizer.learning_rate=1e-9..1e-2:log", "--set", "agent.n_step=1..5"]
     command = [
         "sweep",
@@ -287,7 +290,7 @@ def test_a_search_finishes_only_the_best_and_names_the_recipe(tmp_path: Path) ->
         "--training.log_period",
         "100",
     ]
-    answer = run(*command, "--out", "s", cwd=tmp_path, env=ALONE)
+    answer = run(*command, "--out", "s", cwd=tmp_path, env=LOCAL_RAY)
     rows = table(tmp_path / "s")
     assert len(rows) == 5
     assert {row["state"] for row in rows.values()} == {"dropped", "done"}
@@ -297,14 +300,14 @@ def test_a_search_finishes_only_the_best_and_names_the_recipe(tmp_path: Path) ->
     best = max(finished, key=lambda row: float(row["evaluation"]))
     recipe = best["run"].removeprefix("CartPole-v1/").removesuffix("-seed1")
     assert f"best: {tmp_path / 's' / 'recipes' / recipe}.toml" in answer.stdout
-    again = run("sweep", "--out", "s", cwd=tmp_path, env=ALONE)
+    again = run("sweep", "--out", "s", cwd=tmp_path, env=LOCAL_RAY)
     assert f"best: {tmp_path / 's' / 'recipes' / recipe}.toml" in again.stdout
 
 
 def train_with_actors(
     tmp_path: Path, steps: int, *more: str
 ) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """A run of CartPole with two actors that has begun to learn, and its actors."""
+    """Starts a run of CartPole with two actors; returns it and its actors once it logs metrics."""
     log = tmp_path / "run" / "metrics.csv"
     command = [
         "train",
@@ -320,17 +323,19 @@ def train_with_actors(
     ]
     command += ["--training.evaluation_period", "0", "--training.log_period", "1000"]
     words = [sys.executable, "-m", "atari_dqn.cli", *command]
-    process = subprocess.Popen(words, cwd=tmp_path, env=ALONE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, cwd=tmp_path, env=LOCAL_RAY, stderr=subprocess.PIPE, text=True
+    )
     wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 3, process)
     return process, [
         one
         for one in psutil.Process().children(recursive=True)
-        if "_Actor" in " ".join(words_of(one))
+        if "_Actor" in " ".join(command_line_of(one))
     ]
 
 
-def words_of(process: psutil.Process) -> list[str]:
-    """Its command line; empty if it has ended."""
+def command_line_of(process: psutil.Process) -> list[str]:
+    """Returns the command line of a process, or an empty list if the process has ended."""
     try:
         return process.cmdline()
     except psutil.Error:
@@ -343,17 +348,17 @@ def last_metrics(tmp_path: Path) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_actors_may_die_and_the_learner_keeps_its_pace(tmp_path: Path) -> None:
+def test_a_dead_actor_is_replaced_and_the_learner_keeps_its_sample_rate(tmp_path: Path) -> None:
     process, actors = train_with_actors(tmp_path, 20_000)
     assert len(actors) == 2
-    assert listening_elsewhere(psutil.Process(process.pid)) == []
+    assert open_addresses(psutil.Process(process.pid)) == []
     actors[0].send_signal(signal.SIGKILL)
     _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors
     assert "died and is replaced" in errors
     last = last_metrics(tmp_path)
     assert last["actor_deaths"] == 1
-    # Recipe cartpole: batches of 64 for every agent step.
+    # The recipe cartpole learns from a batch of 64 at every agent step.
     assert last["samples_per_step"] == pytest.approx(64, rel=0.05)
     assert last["score"] > 60, "random play: 22"
 
@@ -386,12 +391,12 @@ def test_actors_may_die_and_the_learner_keeps_its_pace(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_machine_of_an_actor_may_die(tmp_path: Path, cluster: Any) -> None:
+def test_actors_on_a_dead_node_are_replaced(tmp_path: Path, cluster: Any) -> None:
     process, actors = train_with_actors(tmp_path, 20_000, "--address", cluster.address)
     kill_node_of(actors[0])
     _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors
     last = last_metrics(tmp_path)
-    assert last["actor_deaths"] in (1, 2), "both may have been on that machine"
+    assert last["actor_deaths"] in (1, 2), "both actors may have been on the dead node"
     assert last["samples_per_step"] == pytest.approx(64, rel=0.05)
     assert last["score"] > 60, "random play: 22"

@@ -1,4 +1,4 @@
-"""What a person does to a command: starts it in a terminal, closes that, types Ctrl-C, pipes it."""
+"""Tests commands in a terminal that is closed, with Ctrl-C and other signals, and in pipes."""
 
 import os
 import pty
@@ -24,7 +24,7 @@ SHORT = ["--training.warmup_steps", "100", "--training.evaluation_episodes", "1"
 LONG = ["--total-steps", "1000000", "--training.evaluation_period", "0", *SHORT]
 
 
-def test_a_run_in_the_background_of_a_terminal_records(tmp_path: Path) -> None:
+def test_a_background_run_in_a_terminal_records_its_evaluation(tmp_path: Path) -> None:
     command = [*TRAIN, *SHORT, "--total-steps", "200", "--training.evaluation_period", "200"]
     answer = run_in_terminal(command, tmp_path, background=True)
     assert answer.code == 0, answer.screen
@@ -36,7 +36,7 @@ def test_a_run_in_the_background_of_a_terminal_records(tmp_path: Path) -> None:
     ]
 
 
-def test_a_sweep_in_a_terminal_ends_by_itself(tmp_path: Path) -> None:
+def test_a_sweep_in_a_terminal_ends_and_records(tmp_path: Path) -> None:
     command = [*COMMAND, "sweep", "--games", "CartPole-v1", "--total-steps", "200", *SHORT]
     command += ["--training.evaluation_period", "200", "--episodes", "1", "--out", "s"]
     answer = run_in_terminal(command, tmp_path)
@@ -45,7 +45,7 @@ def test_a_sweep_in_a_terminal_ends_by_itself(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("s/videos/*/*/*.mp4"))) >= 2
 
 
-def started(command: list[str], cwd: Path, **options: Any) -> subprocess.Popen[str]:
+def start(command: list[str], cwd: Path, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -54,7 +54,7 @@ def read_until(process: subprocess.Popen[str], words: str) -> None:
     for line in process.stderr:
         if words in line:
             return
-    raise AssertionError(f"it ended before it printed '{words}'")
+    raise AssertionError(f"the process ended before it printed '{words}'")
 
 
 def close(process: subprocess.Popen[str]) -> None:
@@ -71,8 +71,8 @@ WAYS: dict[str, Callable[[subprocess.Popen[str]], object]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_whatever_ends_a_run_it_is_saved(way: str, tmp_path: Path) -> None:
-    process = started([*TRAIN, *LONG, "--training.log_period", "100"], tmp_path)
+def test_a_run_is_saved_whichever_way_it_is_stopped(way: str, tmp_path: Path) -> None:
+    process = start([*TRAIN, *LONG, "--training.log_period", "100"], tmp_path)
     metrics = tmp_path / "run" / "metrics.csv"
     read_until(process, "run directory")
     while not (metrics.is_file() and metrics.read_text().count("\n") > 2):
@@ -86,12 +86,14 @@ def test_whatever_ends_a_run_it_is_saved(way: str, tmp_path: Path) -> None:
         assert "interrupted at step" in errors
     saved = checkpoint.load(tmp_path / "run")
     last = metrics.read_text().splitlines()[-1]
-    assert 0 <= saved.step - int(last.partition(",")[0]) < 100, "saved where it was, soon"
+    assert 0 <= saved.step - int(last.partition(",")[0]) < 100, (
+        "the run must be saved soon after the signal"
+    )
 
 
 @pytest.mark.parametrize("way", ["the terminal is closed", "Ctrl-C with tee"])
-def test_several_signals_at_once_save_the_run_too(way: str, tmp_path: Path) -> None:
-    """A shell, the kernel, and the end of a pipe each say that it is over, in the same moment."""
+def test_several_signals_at_once_still_save_the_run(way: str, tmp_path: Path) -> None:
+    """The shell, the kernel and a closed pipe stop the run at the same moment."""
     train = shlex.join([*TRAIN, *LONG, "--training.log_period", "100"])
     line = f"{train} 2>&1 | tee log" if way == "Ctrl-C with tee" else f"{train}; true"
     process, terminal = pty.fork()
@@ -117,8 +119,8 @@ def test_several_signals_at_once_save_the_run_too(way: str, tmp_path: Path) -> N
     assert checkpoint.load(tmp_path / "run").step > 0
 
 
-# Stands still where the name says, for as long as a test would wait, and says so.
-STANDING_STILL = """
+# A program that blocks in the given function for longer than a test waits, and reports it.
+BLOCKED = """
 import sys, time
 from atari_dqn import cli
 from atari_dqn.agent import agent
@@ -140,15 +142,15 @@ cli.command()
     ],
     ids=["restoring", "building graphs"],
 )
-def test_a_signal_is_answered_where_nothing_else_goes_on(
+def test_a_signal_interrupts_a_command_that_is_blocked(
     where: str, expected: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     (tmp_path / "run" / "step-000000100").mkdir(parents=True)
     if where == "checkpoint.load":
         (tmp_path / "run" / "step-000000100" / "manifest.json").touch()
-    program = STANDING_STILL.format(where=where)
+    program = BLOCKED.format(where=where)
     command = [sys.executable, "-c", program, *TRAIN[len(COMMAND) :], *LONG]
-    process = started(command, tmp_path)
+    process = start(command, tmp_path)
     read_until(process, "standing still")
     process.send_signal(number)
     _, errors = process.communicate(timeout=300)
@@ -158,9 +160,9 @@ def test_a_signal_is_answered_where_nothing_else_goes_on(
 
 
 @pytest.mark.parametrize("module", ["numpy", "ale_py", "pydantic", "atari_dqn.config.resolve"])
-def test_ctrl_c_while_python_imports_is_one_line(module: str, tmp_path: Path) -> None:
+def test_ctrl_c_during_imports_is_a_one_line_error(module: str, tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "atari_dqn", "games"]
-    process = started(command, tmp_path, stdout=subprocess.DEVNULL)
+    process = start(command, tmp_path, stdout=subprocess.DEVNULL)
     read_until(process, f" {module}\n")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
@@ -168,19 +170,19 @@ def test_ctrl_c_while_python_imports_is_one_line(module: str, tmp_path: Path) ->
     assert (process.returncode, lines) == (130, ["interrupted"])
 
 
-def test_closed_standard_output_is_one_line(tmp_path: Path) -> None:
+def test_a_closed_standard_output_is_a_one_line_error(tmp_path: Path) -> None:
     options: dict[str, Any] = {"preexec_fn": lambda: os.close(1)}
     for words in (["games"], ["random", "--game", "pong"], TRAIN[len(COMMAND) :]):
-        process = started([*COMMAND, *words], tmp_path, **options)
+        process = start([*COMMAND, *words], tmp_path, **options)
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 2
         assert errors == "error: standard output is closed; redirect it to /dev/null\n"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_standard_output_is_one_line(tmp_path: Path) -> None:
+def test_a_full_standard_output_is_a_one_line_error(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        process = started([*COMMAND, "games"], tmp_path, stdout=full)
+        process = start([*COMMAND, "games"], tmp_path, stdout=full)
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert errors == "error: No space left on device\n"
@@ -201,12 +203,14 @@ print(caught >> (signal.SIGTERM - 1) & 1)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signals are not listed here")
-def test_drawing_takes_no_signal_and_prints_nothing(tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="this system does not list caught signals"
+)
+def test_drawing_installs_no_signal_handler_and_prints_nothing(tmp_path: Path) -> None:
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
-    surroundings = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
     command = [sys.executable, "-c", DRAWING]
     answer = subprocess.run(
-        command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=True
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert (answer.stdout, answer.stderr) == ("0\n", "")

@@ -1,4 +1,4 @@
-"""The window, on a virtual screen."""
+"""Tests the window of ``watch`` on a virtual screen."""
 
 import os
 import signal
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.acceptance.commands import GAME, run
-from tests.programs import missing
+from tests.programs import none_installed
 
 pytestmark = pytest.mark.skipif(
-    missing("Xvfb"), reason="there is no virtual screen (Debian's xvfb)"
+    none_installed("Xvfb"), reason="the window needs a virtual screen (Debian's xvfb)"
 )
 
 PROTOCOL = "[environment]\nframe_skip = 4\nmax_pool = false\n[evaluation]\nframe_cap = {}\n"
@@ -32,12 +32,13 @@ BRICKS = {
 
 @pytest.fixture
 def screen(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A virtual screen, as the environment variables that lead to it; its picture lies in
-    ``Xvfb_screen0``.
+    """Starts a virtual screen and yields the environment variables that select it.
+
+    Its picture is in the file ``Xvfb_screen0``.
     """
     reader, writer = os.pipe()
-    # Without -noreset it starts anew whenever its last window closes, and may lose whoever comes
-    # meanwhile.
+    # Without -noreset the server restarts whenever its last window closes, and may then lose a new
+    # client.
     command = [
         "Xvfb",
         "-displayfd",
@@ -60,19 +61,20 @@ def screen(tmp_path: Path) -> Iterator[dict[str, str]]:
         process.wait()
 
 
-def colours(picture: Path) -> set[tuple[int, ...]]:
-    """Every colour of a picture in the X window dump format (25 numbers, colour map, 4 bytes a
-    pixel).
+def colors(picture: Path) -> set[tuple[int, ...]]:
+    """Returns every color of a picture in the X window dump format.
+
+    The format has 25 numbers, a color map, and 4 bytes a pixel.
     """
     content = picture.read_bytes()
     numbers = np.frombuffer(content[:100], ">u4")
     pixels = np.frombuffer(content, np.uint8, offset=int(numbers[0] + 12 * numbers[19])).reshape(
         -1, 4
     )
-    return {tuple(colour) for colour in np.unique(pixels[:, 2::-1], axis=0).tolist()}
+    return {tuple(color) for color in np.unique(pixels[:, 2::-1], axis=0).tolist()}
 
 
-def test_it_plays_as_many_episodes_as_asked_for_and_prints_their_scores(
+def test_the_window_plays_the_requested_episodes_and_their_scores_are_printed(
     trained: Path, tmp_path: Path, screen: dict[str, str]
 ) -> None:
     (tmp_path / "short.toml").write_text(PROTOCOL.format(240))
@@ -89,7 +91,7 @@ def test_it_plays_as_many_episodes_as_asked_for_and_prints_their_scores(
     assert "QFont" not in answer.stderr
 
 
-def test_qt_is_not_served_by_the_older_library_in_opencvs_wheel(
+def test_qt_does_not_use_the_older_library_in_the_wheel_of_opencv(
     tmp_path: Path, screen: dict[str, str]
 ) -> None:
     (tmp_path / "short.toml").write_text(PROTOCOL.format(240))
@@ -104,12 +106,12 @@ def test_qt_is_not_served_by_the_older_library_in_opencvs_wheel(
         for line in bindings
         if "libQt5XcbQpa" in line and "`XSetEventQueueOwner'" in line
     ]
-    # One is the attempt to open a window, in a process of its own.
+    # One of the two is the trial of opening a window, in a separate process.
     assert len(providers) == 2
     assert sum("opencv_python.libs" in provider for provider in providers) == 1
 
 
-def test_what_it_shows_is_the_game_until_it_is_interrupted(
+def test_the_window_shows_the_game_until_it_is_interrupted(
     trained: Path, tmp_path: Path, screen: dict[str, str]
 ) -> None:
     (tmp_path / "long.toml").write_text(PROTOCOL.format(108_000))
@@ -124,7 +126,7 @@ def test_what_it_shows_is_the_game_until_it_is_interrupted(
     ]
     process = subprocess.Popen([*command, "--episodes", "1000"], cwd=tmp_path, env=screen)
     try:
-        while not colours(tmp_path / "Xvfb_screen0") >= BRICKS:
+        while not colors(tmp_path / "Xvfb_screen0") >= BRICKS:
             assert process.poll() is None
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
@@ -133,7 +135,9 @@ def test_what_it_shows_is_the_game_until_it_is_interrupted(
         process.kill()
 
 
-def test_random_actions_in_a_task_of_vectors(tmp_path: Path, screen: dict[str, str]) -> None:
+def test_the_window_plays_random_actions_in_a_vector_task(
+    tmp_path: Path, screen: dict[str, str]
+) -> None:
     answer = run(
         "watch", "random", "--game", "CartPole-v1", "--episodes", "2", cwd=tmp_path, env=screen
     )

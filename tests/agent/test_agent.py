@@ -1,3 +1,5 @@
+"""Tests the agent: updates, target network, resets, acting, and checks of its inputs."""
+
 from functools import cache
 
 import keras
@@ -19,6 +21,7 @@ ACTIONS = ("NOOP", "FIRE", "RIGHT", "LEFT")
 
 
 def config(**overrides: object) -> Config:
+    """Returns settings of a small agent; ``agent__n_step=1`` overrides ``agent.n_step``."""
     defaults: dict[str, object] = {
         "agent.batch_size": 8,
         "agent.n_step": 3,
@@ -28,8 +31,8 @@ def config(**overrides: object) -> Config:
     defaults |= {
         "network.contrast": 1.0,
         "optimizer.weight_decay_first": False,
-    }  # the recipe's are for games, not for noise
-    defaults |= {"machine.precision": "float32"}  # bounds are of its errors, on every machine
+    }  # the recipe's values suit real frames, not random ones
+    defaults |= {"machine.precision": "float32"}  # the tolerances below assume its rounding
     return load_config(
         "breakout",
         overrides={
@@ -40,10 +43,12 @@ def config(**overrides: object) -> Config:
 
 
 def joined(batches: list[Batch]) -> Batch:
+    """Returns one batch with the transitions of several batches."""
     return Batch(*(np.concatenate(field) for field in zip(*batches, strict=True)))
 
 
 def batch(seed: int = 0) -> Batch:
+    """Returns eight random transitions."""
     random = np.random.default_rng(seed)
     return Batch(
         random.integers(256, size=(8, 36, 36, 2), dtype=np.uint8),
@@ -56,33 +61,34 @@ def batch(seed: int = 0) -> Batch:
     )
 
 
-def networks_values(network: QNetwork, frames: np.ndarray) -> np.ndarray:
+def network_values(network: QNetwork, frames: np.ndarray) -> np.ndarray:
+    """Returns the Q-values, shape (B, A), of frames, shape (B, height, width, stack)."""
     return np.asarray(network({"frames": frames}, training=False))[:, :, 0]
 
 
 @pytest.mark.parametrize("double", [True, False])
-def test_an_update_learns_from_the_target_worked_out_by_hand(double: bool) -> None:
+def test_an_update_matches_a_loss_computed_by_hand(double: bool) -> None:
     agent = Agent(config(agent__double=double), SHAPE, ACTIONS)
     for variable in agent.target.weights.variables:
         variable.assign(variable + 0.05 * keras.random.normal(variable.shape, seed=1))
     data = batch()
     online, target = (
-        networks_values(network, data.next_observation) for network in (agent.online, agent.target)
+        network_values(network, data.next_observation) for network in (agent.online, agent.target)
     )
     best = (online if double else target).argmax(axis=1)
-    wanted = data.reward + data.discount * target[np.arange(8), best]
-    before = networks_values(agent.online, data.observation)
-    error = wanted - before[np.arange(8), data.action]
+    target_values = data.reward + data.discount * target[np.arange(8), best]
+    before = network_values(agent.online, data.observation)
+    error = target_values - before[np.arange(8), data.action]
     loss = np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5)
-    metrics, surprise = agent.update(data)
+    metrics, td_errors = agent.update(data)
     assert metrics.loss.item() == pytest.approx(loss.mean(), rel=1e-4)
     assert metrics.td_error.item() == pytest.approx(np.abs(error).mean(), rel=1e-4)
-    np.testing.assert_allclose(surprise, np.abs(error), rtol=1e-4)
+    np.testing.assert_allclose(td_errors, np.abs(error), rtol=1e-4)
     assert metrics.mean_max_q.item() == pytest.approx(before.max(axis=1).mean(), rel=1e-3, abs=1e-5)
     assert metrics.gradient_norm.item() > 0
 
 
-def test_repeated_updates_fit_the_batch_and_move_the_online_network_only() -> None:
+def test_repeated_updates_fit_the_batch_and_change_only_the_online_network() -> None:
     agent = Agent(config(optimizer__learning_rate=1e-3), SHAPE, ACTIONS)
     data = batch()
     target_before = [variable.numpy() for variable in agent.target.weights.variables]
@@ -94,7 +100,7 @@ def test_repeated_updates_fit_the_batch_and_move_the_online_network_only() -> No
         np.testing.assert_array_equal(variable, before)
 
 
-def test_the_target_is_copied_every_so_many_updates() -> None:
+def test_the_target_network_is_copied_every_n_updates() -> None:
     agent = Agent(config(agent__target_period_updates=3), SHAPE, ACTIONS)
     same = []
     for number in range(6):
@@ -108,7 +114,7 @@ def test_the_target_is_copied_every_so_many_updates() -> None:
     ("precision", "period", "rate"),
     [("float32", 3, 1.0), ("bfloat16", 3, 1.0), ("float32", 1, 0.1)],
 )
-def test_updates_in_one_call_are_the_same_as_one_after_the_other(
+def test_several_updates_in_one_call_equal_the_same_updates_one_by_one(
     precision: str, period: int, rate: float
 ) -> None:
     settings = config(
@@ -128,7 +134,7 @@ def test_updates_in_one_call_are_the_same_as_one_after_the_other(
 
 
 @pytest.mark.parametrize("returns", ["mean", "categorical", "quantile"])
-def test_what_is_compiled_for_vectors_computes_the_same(returns: str) -> None:
+def test_an_xla_compiled_update_on_vectors_equals_an_uncompiled_one(returns: str) -> None:
     settings = {"network.returns": returns, "network.head": "dueling", "agent.double": True}
     agents = [
         Agent(load_config("CartPole-v1", overrides=settings)[0], (1, 4), ("0", "1"))
@@ -149,7 +155,7 @@ def test_what_is_compiled_for_vectors_computes_the_same(returns: str) -> None:
     )
 
 
-def test_rounded_weights_follow_the_float32_weights_that_learn() -> None:
+def test_bfloat16_weights_are_rounded_copies_of_the_trained_float32_weights() -> None:
     agent = Agent(
         config(machine__precision="bfloat16", optimizer__learning_rate=1e-5), SHAPE, ACTIONS
     )
@@ -162,7 +168,7 @@ def test_rounded_weights_follow_the_float32_weights_that_learn() -> None:
         assert variable.dtype == "float32"
         np.testing.assert_array_equal(tf.cast(variable.value, rounded.dtype), rounded)
         assert not np.array_equal(variable, old), (
-            f"{variable.path}: steps far below the rounding are kept"
+            f"{variable.path}: an update smaller than the rounding must not be lost"
         )
     assert {str(variable.dtype) for variable in agent.online.computing.variables} == {
         "float32",
@@ -170,16 +176,18 @@ def test_rounded_weights_follow_the_float32_weights_that_learn() -> None:
     }
     exact = Agent(config(), SHAPE, ACTIONS)
     for variable, old in zip(exact.online.weights.trainable_variables, before, strict=True):
-        np.testing.assert_array_equal(variable, old, err_msg="both start from the same numbers")
+        np.testing.assert_array_equal(
+            variable, old, err_msg="both precisions start from the same weights"
+        )
 
 
-def test_acting_is_greedy_and_batches_do_not_mix() -> None:
+def test_acting_is_greedy_and_rows_of_a_batch_are_independent() -> None:
     agent = Agent(config(), SHAPE, ACTIONS)
     observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
     values = agent.values(observations)
     np.testing.assert_allclose(
         values,
-        networks_values(agent.online, observations.transpose(0, 2, 3, 1)),
+        network_values(agent.online, observations.transpose(0, 2, 3, 1)),
         rtol=1e-5,
         atol=1e-6,
     )
@@ -190,7 +198,7 @@ def test_acting_is_greedy_and_batches_do_not_mix() -> None:
         )
 
 
-def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
+def test_a_restored_agent_continues_like_the_original() -> None:
     one = Agent(config(agent__target_period_updates=4), SHAPE, ACTIONS)
     for number in range(6):
         one.update(batch(number))
@@ -205,9 +213,7 @@ def test_a_restored_agent_goes_on_exactly_as_the_other() -> None:
 
 
 def test_gradients_agree_with_finite_differences() -> None:
-    """With plain gradient steps too small to matter, the loss changes as the gradient norm
-    predicts.
-    """
+    """A small step along the direction of an update changes the loss linearly, downwards."""
     agent = Agent(config(optimizer__clip_norm=0.0), SHAPE, ACTIONS)
     data = batch()
     weights = [variable.numpy() for variable in agent.online.weights.trainable_variables]
@@ -225,12 +231,12 @@ def test_gradients_agree_with_finite_differences() -> None:
             variable.assign(weight + size * part / length)
         losses.append(agent.update(data)[0].loss.item())
     slope = (losses[1] - losses[0]) / 2e-3
-    assert slope < 0, "the update's direction must lower the loss"
+    assert slope < 0, "the direction of the update must lower the loss"
     assert loss == pytest.approx(np.mean(losses), rel=1e-3)
 
 
 @pytest.mark.parametrize("head", ["q", "dueling"])
-def test_an_agent_can_start_from_anothers_weights(head: str) -> None:
+def test_an_agent_can_start_from_the_weights_of_another_agent(head: str) -> None:
     other = Agent(config(network__head=head, machine__seed=2), SHAPE, ACTIONS)
     agent = Agent(config(network__head=head), SHAPE, ACTIONS)
     assert start_from(agent, other)
@@ -245,7 +251,9 @@ def test_an_agent_can_start_from_anothers_weights(head: str) -> None:
 @pytest.mark.parametrize(
     ("head", "outputs"), [("q", {"q_values"}), ("dueling", {"value", "advantage"})]
 )
-def test_in_another_game_the_output_layers_start_anew(head: str, outputs: set[str]) -> None:
+def test_output_layers_are_reinitialized_when_the_weights_come_from_another_game(
+    head: str, outputs: set[str]
+) -> None:
     other = Agent(config(network__head=head, machine__seed=2), SHAPE, ["NOOP", "UP"])
     agent = Agent(config(network__head=head), SHAPE, ACTIONS)
     before = {variable.path: variable.numpy() for variable in agent.online.weights.variables}
@@ -259,14 +267,14 @@ def test_in_another_game_the_output_layers_start_anew(head: str, outputs: set[st
 
 
 @pytest.mark.parametrize("with_target", [True, False])
-def test_either_network_can_be_the_one_that_plays_and_that_others_start_from(
+def test_act_with_target_decides_which_network_acts_and_is_copied_from(
     with_target: bool,
 ) -> None:
     agent = Agent(config(agent__act_with_target=with_target), SHAPE, ACTIONS)
     data = batch()
     agent.update(data)
     online, target = (
-        networks_values(network, data.observation) for network in (agent.online, agent.target)
+        network_values(network, data.observation) for network in (agent.online, agent.target)
     )
     assert not np.allclose(online, target, atol=1e-5)
     np.testing.assert_allclose(
@@ -274,14 +282,17 @@ def test_either_network_can_be_the_one_that_plays_and_that_others_start_from(
         target if with_target else online,
         atol=1e-6,
     )
-    heir = Agent(config(machine__seed=2), SHAPE, ACTIONS)
-    start_from(heir, agent)
+    successor = Agent(config(machine__seed=2), SHAPE, ACTIONS)
+    start_from(successor, agent)
     np.testing.assert_allclose(
-        networks_values(heir.online, data.observation), target if with_target else online, atol=1e-6
+        network_values(successor.online, data.observation),
+        target if with_target else online,
+        atol=1e-6,
     )
 
 
 def agent_pairs(agent: Agent) -> "zip[tuple[keras.Variable, keras.Variable]]":
+    """Returns pairs of the online network's and the target network's variables."""
     return zip(agent.online.weights.variables, agent.target.weights.variables, strict=True)
 
 
@@ -293,7 +304,7 @@ def agent_pairs(agent: Agent) -> "zip[tuple[keras.Variable, keras.Variable]]":
         ({}, (3, 36, 36), r"its observations is \(3, 36, 36\), this run's \(2, 36, 36\)"),
     ],
 )
-def test_another_network_is_refused(
+def test_starting_from_a_different_network_is_refused(
     change: dict[str, object], shape: tuple[int, ...], message: str
 ) -> None:
     other = Agent(
@@ -308,7 +319,7 @@ def test_another_network_is_refused(
         start_from(agent, other)
 
 
-def test_arrays_of_another_network_are_refused() -> None:
+def test_restoring_arrays_of_a_different_network_is_refused() -> None:
     agent = Agent(config(), SHAPE, ACTIONS)
     arrays = Agent(config(network__hidden_units=8), SHAPE, ACTIONS).arrays()
     with pytest.raises(
@@ -320,7 +331,7 @@ def test_arrays_of_another_network_are_refused() -> None:
         agent.restore({"updates": np.array(1)})
 
 
-def test_a_reset_draws_the_head_anew_and_shrinks_the_torso_towards_new_weights() -> None:
+def test_a_reset_reinitializes_the_head_and_shrinks_and_perturbs_the_torso() -> None:
     settings = config(
         agent__reset_period_updates=3, agent__reset_keep=0.75, optimizer__learning_rate=1e-3
     )
@@ -330,15 +341,18 @@ def test_a_reset_draws_the_head_anew_and_shrinks_the_torso_towards_new_weights()
         agent.update(batch(number))
         same.update(batch(number))
     fresh = agent._build("fresh", "float32", 3)
-    for layer, learnt, new in zip(
+    for layer, trained, new in zip(
         agent.online.weights.layers, same.online.weights.layers, fresh.layers, strict=True
     ):
         torso = layer.name.startswith("convolution")
-        for weight, was, drawn in zip(
-            layer.get_weights(), learnt.get_weights(), new.get_weights(), strict=True
+        for weight, old_weight, fresh_weight in zip(
+            layer.get_weights(), trained.get_weights(), new.get_weights(), strict=True
         ):
             np.testing.assert_allclose(
-                weight, 0.75 * was + 0.25 * drawn if torso else drawn, rtol=1e-3, atol=1e-5
+                weight,
+                0.75 * old_weight + 0.25 * fresh_weight if torso else fresh_weight,
+                rtol=1e-3,
+                atol=1e-5,
             )
     for mine, its in agent_pairs(agent):
         np.testing.assert_array_equal(mine, its)
@@ -352,11 +366,15 @@ def test_a_reset_draws_the_head_anew_and_shrinks_the_torso_towards_new_weights()
         agent.online.weights.variables, again.online.weights.variables, strict=True
     ):
         np.testing.assert_allclose(
-            mine, its, rtol=1e-3, atol=1e-5, err_msg="several updates in one call stop for a reset"
+            mine,
+            its,
+            rtol=1e-3,
+            atol=1e-5,
+            err_msg="a reset also happens between updates of one call",
         )
 
 
-def test_noise_changes_what_is_explored_and_never_what_is_valued() -> None:
+def test_network_noise_affects_exploration_but_never_values() -> None:
     agent = Agent(config(network__noisy=True, network__noisy_sigma=5.0), SHAPE, ACTIONS)
     observations = np.random.default_rng(1).integers(256, size=(8, *SHAPE), dtype=np.uint8)
     explored = {tuple(agent.explore(observations)) for _ in range(10)}
@@ -367,7 +385,7 @@ def test_noise_changes_what_is_explored_and_never_what_is_valued() -> None:
     assert quiet._noisy_passes == 0
 
 
-def test_equal_weights_are_no_weights() -> None:
+def test_equal_sample_weights_scale_the_loss() -> None:
     one = Agent(config(), SHAPE, ACTIONS)
     other = Agent(config(), SHAPE, ACTIONS)
     data = batch()
@@ -423,7 +441,7 @@ BYTES = np.random.default_rng(0).integers(256, size=(3, *SHAPE), dtype=np.uint8)
     ],
 )
 @pytest.mark.parametrize("method", ["values", "act", "explore"])
-def test_pictures_of_another_shape_order_or_type_are_refused(
+def test_image_batches_of_a_wrong_shape_order_or_type_are_refused(
     method: str, observations: object, message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as error:
@@ -434,7 +452,7 @@ def test_pictures_of_another_shape_order_or_type_are_refused(
 @pytest.mark.parametrize(
     "dtype", [np.float32, np.float64, np.float16, np.int8, np.int64, np.uint16]
 )
-def test_vectors_may_be_numbers_of_any_type(dtype: type) -> None:
+def test_vector_observations_may_have_any_numeric_type(dtype: type) -> None:
     agent = vector_agent()
     numbers = np.arange(24).reshape(3, 2, 4)
     expected = agent.values(numbers.astype(np.float32))
@@ -458,7 +476,7 @@ def test_vectors_may_be_numbers_of_any_type(dtype: type) -> None:
         (np.full((3, 2, 4), np.nan), "contain NaN"),
     ],
 )
-def test_vectors_of_another_shape_and_what_is_no_number_are_refused(
+def test_vector_batches_of_a_wrong_shape_or_with_nan_are_refused(
     observations: np.ndarray, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -466,7 +484,7 @@ def test_vectors_of_another_shape_and_what_is_no_number_are_refused(
 
 
 @pytest.mark.parametrize("settings", [{}, {"network__noisy": True}])
-def test_no_observations_have_no_values(settings: dict[str, object]) -> None:
+def test_an_empty_batch_returns_empty_values_and_actions(settings: dict[str, object]) -> None:
     agents = [Agent(config(**settings), SHAPE, ACTIONS), vector_agent()]
     for agent in agents:
         none = np.zeros(

@@ -1,3 +1,5 @@
+"""Tests epsilon-greedy and Boltzmann exploration, and their schedules."""
+
 import numpy as np
 import pytest
 
@@ -13,10 +15,8 @@ from atari_dqn.agent.exploration import (
 from atari_dqn.config.learning_schema import ExplorationSettings
 
 
-def test_each_environment_explores_by_itself() -> None:
-    """Over many steps, two environments explore together as often as independence says, and not
-    more.
-    """
+def test_environments_explore_independently_of_each_other() -> None:
+    """Over many steps, the exploratory actions of different environments are uncorrelated."""
     random = np.random.default_rng(0)
     steps = 20_000
     epsilon = 0.5
@@ -27,7 +27,7 @@ def test_each_environment_explores_by_itself() -> None:
     assert np.abs(correlation - np.eye(8)).max() < 0.04
 
 
-def test_random_actions_are_uniform_and_independent_of_each_other() -> None:
+def test_random_actions_are_uniform_and_independent_across_environments() -> None:
     random = np.random.default_rng(1)
     actions = np.stack(
         [epsilon_greedy(np.zeros(2, np.int32), 1.0, 4, random) for _ in range(20_000)]
@@ -40,7 +40,7 @@ def test_random_actions_are_uniform_and_independent_of_each_other() -> None:
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
-def test_the_generator_moves_on_alike_whatever_epsilon_is(epsilon: float) -> None:
+def test_epsilon_does_not_change_how_many_random_numbers_are_consumed(epsilon: float) -> None:
     random = np.random.default_rng(2)
     other = np.random.default_rng(2)
     epsilon_greedy(np.zeros(6, np.int32), epsilon, 4, random)
@@ -48,12 +48,12 @@ def test_the_generator_moves_on_alike_whatever_epsilon_is(epsilon: float) -> Non
     assert random.random() == other.random()
 
 
-def test_epsilon_0_is_greedy() -> None:
+def test_epsilon_zero_is_greedy() -> None:
     greedy = np.array([3, 1, 2], np.int32)
     assert epsilon_greedy(greedy, 0.0, 4, np.random.default_rng(0)).tolist() == [3, 1, 2]
 
 
-def test_a_schedule_without_length_is_a_step() -> None:
+def test_a_schedule_of_zero_duration_jumps_to_its_end_value() -> None:
     assert [linear_schedule(step, 1.0, 0.1, begin=5, duration=0) for step in (4, 5, 6)] == [
         1.0,
         0.1,
@@ -72,7 +72,7 @@ def test_each_environment_can_have_its_own_epsilon() -> None:
     assert spread(0.1, count=1, exponent=7.0).tolist() == [0.1]
 
 
-def test_an_exponential_schedule_keeps_a_part_of_the_distance() -> None:
+def test_an_exponential_schedule_approaches_its_end_by_a_constant_factor() -> None:
     settings = ExplorationSettings(
         schedule="exponential", epsilon_start=1.0, epsilon_end=0.1, decay_steps=100
     )
@@ -81,7 +81,7 @@ def test_an_exponential_schedule_keeps_a_part_of_the_distance() -> None:
     assert epsilon_at(settings.model_copy(update={"decay_steps": 0}), 0, 0) == pytest.approx(0.1)
 
 
-def test_a_boltzmann_policy_draws_by_the_softmax_of_its_values() -> None:
+def test_a_boltzmann_policy_samples_from_the_softmax_of_the_values() -> None:
     values = np.array([[1.0, 2.0, 0.0], [500.0, -500.0, 500.0]], np.float32)
     random = np.random.default_rng(4)
     actions = np.stack([boltzmann(values, 0.5, random) for _ in range(20_000)])
@@ -90,15 +90,15 @@ def test_a_boltzmann_policy_draws_by_the_softmax_of_its_values() -> None:
     np.testing.assert_allclose(shares, [weights / weights.sum(), [0.5, 0, 0.5]], atol=0.01)
 
 
-def test_a_cold_boltzmann_policy_takes_the_best_action() -> None:
+def test_a_boltzmann_policy_at_low_temperature_is_greedy() -> None:
     values = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
     np.testing.assert_array_equal(
         boltzmann(values, 1e-6, np.random.default_rng(1)), values.argmax(axis=1)
     )
 
 
-class Opinion:
-    """An agent that likes the last of three actions best, by far."""
+class LastActionAgent:
+    """An agent that strongly prefers the last of three actions."""
 
     def values(self, observations: np.ndarray) -> np.ndarray:
         return np.tile(np.array([0.0, 0.0, 50.0], np.float32), (len(observations), 1))
@@ -108,7 +108,9 @@ class Opinion:
 
 
 @pytest.mark.parametrize("policy", ["greedy", "boltzmann"])
-def test_an_explorer_is_random_in_the_warmup_and_follows_the_agent_after_it(policy: str) -> None:
+def test_an_explorer_acts_randomly_during_warmup_and_follows_the_agent_afterwards(
+    policy: str,
+) -> None:
     settings = ExplorationSettings.model_validate(
         {"policy": policy, "epsilon_end": 0.0, "decay_steps": 100}
     )
@@ -120,9 +122,12 @@ def test_an_explorer_is_random_in_the_warmup_and_follows_the_agent_after_it(poli
         seed=1,
     )
     observations = np.zeros((400, 1))
-    early = explorer.choose(Opinion(), observations, steps=49, episodes=0)
+    early = explorer.choose(LastActionAgent(), observations, steps=49, episodes=0)
     np.testing.assert_allclose(np.bincount(early, minlength=3) / 400, 1 / 3, atol=0.1)
-    halfway = explorer.choose(Opinion(), observations, steps=100, episodes=0)
+    halfway = explorer.choose(LastActionAgent(), observations, steps=100, episodes=0)
     np.testing.assert_allclose(np.mean(halfway == 2), 0.5 + 0.5 / 3, atol=0.1)
-    assert explorer.choose(Opinion(), observations, steps=150, episodes=0).tolist() == [2] * 400
+    assert (
+        explorer.choose(LastActionAgent(), observations, steps=150, episodes=0).tolist()
+        == [2] * 400
+    )
     assert explorer.epsilon(100, 0) == pytest.approx(0.5)

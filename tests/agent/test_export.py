@@ -1,4 +1,4 @@
-"""What other programs get: a file that Keras opens without this package."""
+"""Exported networks: Keras, ONNX and TensorFlow load them without this package."""
 
 import subprocess
 import sys
@@ -40,10 +40,10 @@ KINDS: list[dict[str, Any]] = [
 ]
 
 
-def test_the_saved_file_opens_with_keras_alone_and_answers_as_the_agent_does(
+def test_keras_alone_opens_the_saved_file_and_computes_the_agents_values(
     tmp_path: Path,
 ) -> None:
-    """In a process that has never heard of this package, in Keras's safe mode."""
+    """The file is loaded in Keras's safe mode, by a process that never imports this package."""
     observations = np.random.default_rng(0).integers(256, size=(3, *SHAPE), dtype=np.uint8)
     np.save(tmp_path / "frames.npy", np.moveaxis(observations, 1, -1))
     agents = [
@@ -71,7 +71,7 @@ def test_the_saved_file_opens_with_keras_alone_and_answers_as_the_agent_does(
         )
 
 
-ANSWER = {
+LOAD_AND_RUN = {
     "agent.onnx": (
         "import numpy, onnxruntime, sys\n"
         "session = onnxruntime.InferenceSession('agent.onnx')\n"
@@ -92,9 +92,11 @@ ANSWER = {
 }
 
 
-@pytest.mark.parametrize("name", list(ANSWER))
+@pytest.mark.parametrize("name", list(LOAD_AND_RUN))
 @pytest.mark.parametrize("kind", [1, 2, 5])
-def test_other_programs_answer_as_the_agent_does(tmp_path: Path, name: str, kind: int) -> None:
+def test_onnx_and_savedmodel_exports_compute_the_agents_values(
+    tmp_path: Path, name: str, kind: int
+) -> None:
     agent = Agent(
         config(**{f"network__{name}": value for name, value in KINDS[kind].items()}), SHAPE, ACTIONS
     )
@@ -105,14 +107,14 @@ def test_other_programs_answer_as_the_agent_does(tmp_path: Path, name: str, kind
     assert [path.name for path in tmp_path.iterdir()] == [name]
     np.save(tmp_path / "frames.npy", np.moveaxis(observations, 1, -1))
     subprocess.run(
-        [sys.executable, "-c", ANSWER[name]], cwd=tmp_path, check=True, capture_output=True
+        [sys.executable, "-c", LOAD_AND_RUN[name]], cwd=tmp_path, check=True, capture_output=True
     )
     values = np.load(tmp_path / "values.npy")
     np.testing.assert_allclose(values, agent.values(observations), rtol=1e-4, atol=1e-5)
     assert np.abs(values - agent.values(observations)).max() == pytest.approx(difference, abs=1e-6)
 
 
-def test_what_answers_otherwise_than_the_agent_is_not_written(
+def test_an_export_whose_values_differ_from_the_agent_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent, other = (Agent(config(machine__seed=seed), SHAPE, ACTIONS) for seed in (1, 2))
@@ -123,7 +125,7 @@ def test_what_answers_otherwise_than_the_agent_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_rounding_agents_file_has_the_weights_that_learn(tmp_path: Path) -> None:
+def test_a_bfloat16_agent_saves_its_float32_weights(tmp_path: Path) -> None:
     import keras
 
     agent = Agent(config(machine__precision="bfloat16"), SHAPE, ACTIONS)
@@ -133,7 +135,7 @@ def test_a_rounding_agents_file_has_the_weights_that_learn(tmp_path: Path) -> No
         np.testing.assert_array_equal(mine, its)
 
 
-def test_the_file_is_written_where_the_clock_was_never_set(
+def test_the_file_is_written_even_when_the_clock_is_at_1970(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 0.0)

@@ -1,3 +1,5 @@
+"""Compares targets and losses with formulas, plain loops and values computed by hand."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,7 +25,7 @@ errors = st.floats(-100, 100, width=32)
 
 @settings(max_examples=100)
 @given(error=errors, delta=st.floats(0.125, 10, width=32))
-def test_huber_is_the_textbook_formula_and_its_gradient_the_clipped_error(
+def test_huber_loss_matches_its_formula_and_its_gradient_is_the_clipped_error(
     error: float, delta: float
 ) -> None:
     with tf.GradientTape() as tape:
@@ -44,10 +46,8 @@ def scalar_target(
     return expected_target(greedy_policy(selector), samples)[:, 0]
 
 
-def test_targets_by_hand() -> None:
-    """Three transitions: an ordinary one, a terminal one, and a truncated 2-step one with gamma
-    0.9.
-    """
+def test_q_learning_and_double_q_targets_match_values_computed_by_hand() -> None:
+    """The batch has an ordinary, a terminal, and a truncated 2-step transition with gamma 0.9."""
     reward = tf.constant([1.0, -1.0, 0.5])
     discount = tf.constant([0.9, 0.0, 0.81])
     target_network = tf.constant([[1.0, 2.0], [50.0, 60.0], [3.0, 10.0]])
@@ -82,8 +82,8 @@ def test_select_takes_one_value_of_each_row() -> None:
     )
 
 
-def test_a_munchausen_target_is_the_papers_formula_term_by_term() -> None:
-    """Vieillard et al. 2020, equation 2, in float64 with plain loops."""
+def test_a_munchausen_target_matches_the_formula_of_the_paper() -> None:
+    """The expected values follow equation 2 of Vieillard et al. 2020, in float64 with loops."""
     random = np.random.default_rng(0)
     reward = random.normal(size=8)
     discount = random.choice([0.0, 0.97], size=8)
@@ -104,14 +104,14 @@ def test_a_munchausen_target_is_the_papers_formula_term_by_term() -> None:
         expected.append(reward[b] + alpha * bonus + discount[b] * soft)
     real = [tf.constant(array, tf.float32) for array in (reward, discount, values, next_values)]
     log_policy, next_log_policy = (scaled_log_policy(array, temperature) for array in real[2:])
-    learnt = munchausen_reward(real[0], log_policy, tf.constant(action), alpha, lowest)
-    samples = returns(learnt, real[1], real[3][:, :, None], -next_log_policy)
+    munchausen = munchausen_reward(real[0], log_policy, tf.constant(action), alpha, lowest)
+    samples = returns(munchausen, real[1], real[3][:, :, None], -next_log_policy)
     np.testing.assert_allclose(
         expected_target(tf.exp(next_log_policy / temperature), samples)[:, 0], expected, rtol=1e-4
     )
 
 
-def test_a_cold_soft_policy_is_the_greedy_one() -> None:
+def test_a_soft_policy_at_low_temperature_is_greedy() -> None:
     values = tf.constant(np.random.default_rng(0).normal(size=(32, 6)), tf.float32)
     cold = tf.exp(scaled_log_policy(values, 1e-3) / 1e-3)
     np.testing.assert_allclose(cold, greedy_policy(values), atol=1e-3)
@@ -120,7 +120,7 @@ def test_a_cold_soft_policy_is_the_greedy_one() -> None:
 def naive_projection(
     samples: np.ndarray, probabilities: np.ndarray, support: np.ndarray
 ) -> np.ndarray:
-    """Bellemare et al. 2017, Algorithm 1, atom by atom."""
+    """Projects samples onto a support, atom by atom (Bellemare et al. 2017, Algorithm 1)."""
     spacing = support[1] - support[0]
     projected = np.zeros(len(support))
     for sample, probability in zip(samples, probabilities, strict=True):
@@ -137,7 +137,7 @@ distributions = st.lists(st.tuples(st.floats(-15, 15), st.floats(0.01, 1)), min_
 
 @settings(max_examples=100)
 @given(distribution=distributions, atoms=st.integers(2, 51))
-def test_projections_agree_with_the_papers_loop_and_keep_mass_and_mean(
+def test_projections_match_the_loop_of_the_paper_and_preserve_mass_and_mean(
     distribution: list[tuple[float, float]], atoms: int
 ) -> None:
     samples, weights = np.array(distribution).T
@@ -155,14 +155,14 @@ def test_projections_agree_with_the_papers_loop_and_keep_mass_and_mean(
     assert projected @ support == pytest.approx(probabilities @ np.clip(samples, -10, 10), abs=1e-3)
 
 
-def test_a_distribution_on_the_support_stays_where_it_is() -> None:
+def test_projecting_a_distribution_that_lies_on_the_support_changes_nothing() -> None:
     support = tf.linspace(-10.0, 10.0, 51)
     probabilities = tf.constant(np.random.default_rng(0).dirichlet(np.ones(51), size=4), tf.float32)
     samples = tf.tile(support[None], (4, 1))
     np.testing.assert_allclose(project(samples, probabilities, support), probabilities, atol=1e-5)
 
 
-def test_a_categorical_target_is_the_projected_distribution_of_the_greedy_action() -> None:
+def test_a_categorical_target_projects_the_distribution_of_the_greedy_action() -> None:
     random = np.random.default_rng(0)
     support = np.linspace(-10, 10, 21)
     probabilities = random.dirichlet(np.ones(21), size=(6, 3))
@@ -181,7 +181,7 @@ def test_a_categorical_target_is_the_projected_distribution_of_the_greedy_action
         np.testing.assert_allclose(target[b], expected, atol=1e-4)
 
 
-def test_the_divergence_is_0_and_flat_where_the_prediction_is_the_target() -> None:
+def test_the_divergence_and_its_gradient_are_zero_when_prediction_equals_target() -> None:
     target = tf.constant(np.random.default_rng(0).dirichlet(np.ones(11), size=5), tf.float32)
     best = tf.Variable(tf.math.log(target))
     with tf.GradientTape() as tape:
@@ -190,7 +190,7 @@ def test_the_divergence_is_0_and_flat_where_the_prediction_is_the_target() -> No
     np.testing.assert_allclose(tape.gradient(loss, best), 0, atol=1e-5)
 
 
-def test_the_divergence_is_the_sum_term_by_term_where_some_probabilities_are_0() -> None:
+def test_the_divergence_matches_its_definition_when_some_probabilities_are_zero() -> None:
     random = np.random.default_rng(1)
     target = np.array([[0.0, 0.25, 0.75], [1.0, 0.0, 0.0]])
     logits = random.normal(size=(2, 3))
@@ -203,7 +203,7 @@ def test_the_divergence_is_the_sum_term_by_term_where_some_probabilities_are_0()
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_quantile_loss_is_the_papers_sum_term_by_term() -> None:
+def test_the_quantile_loss_matches_the_sum_in_the_paper() -> None:
     random = np.random.default_rng(0)
     quantiles = random.normal(size=(4, 5))
     fractions = random.random((4, 5))
@@ -222,8 +222,8 @@ def test_the_quantile_loss_is_the_papers_sum_term_by_term() -> None:
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
-def test_the_quantile_loss_is_least_at_the_quantiles_of_the_target() -> None:
-    """With a small delta, where it is the loss of quantile regression."""
+def test_the_quantile_loss_is_minimal_at_the_quantiles_of_the_target() -> None:
+    """A small delta makes it the loss of plain quantile regression."""
     samples = tf.constant(np.random.default_rng(0).exponential(size=(1, 4000)), tf.float32)
     fractions = tf.constant([[0.1, 0.5, 0.9]])
     quantiles = tf.Variable(tf.zeros((1, 3)))

@@ -1,3 +1,5 @@
+"""Compares the optimizers with Keras, the paper and values computed by hand."""
+
 from typing import Literal
 
 import keras
@@ -15,7 +17,7 @@ STOCK = {
 
 
 @pytest.mark.parametrize("name", ["adam", "rmsprop"])
-def test_the_fused_kernels_do_what_keras_does(name: str) -> None:
+def test_fused_kernels_match_the_optimizers_of_keras(name: str) -> None:
     settings = OptimizerSettings.model_validate(
         {"name": name, "learning_rate": 0.01, "epsilon": 1e-3, "beta2": 0.99}
     )
@@ -32,7 +34,7 @@ def test_the_fused_kernels_do_what_keras_does(name: str) -> None:
     assert not np.allclose(fused_variable, start)
 
 
-def test_adam_begins_its_bias_correction_again_where_its_moments_do() -> None:
+def test_adam_restarts_its_bias_correction_when_its_moments_are_reset() -> None:
     settings = OptimizerSettings(name="adam", learning_rate=0.01)
     weight = keras.Variable(1.0)
     fresh_weight = keras.Variable(1.0)
@@ -49,9 +51,9 @@ def test_adam_begins_its_bias_correction_again_where_its_moments_do() -> None:
         assert float(weight.numpy()) == pytest.approx(float(fresh_weight.numpy()), rel=1e-5)
 
 
-def test_rmsprop_is_the_arithmetic_of_the_nature_paper() -> None:
-    """Two updates of one weight: g / sqrt(mean of g^2 - (mean of g)^2 + epsilon), both means with
-    decay 0.95.
+def test_rmsprop_matches_the_update_of_the_nature_paper() -> None:
+    """Two updates of one weight are g / sqrt(mean of g^2 - (mean of g)^2 + epsilon); both running
+    means decay by 0.95.
     """
     weight = keras.Variable(1.0)
     by_hand = 1.0
@@ -68,7 +70,7 @@ def test_rmsprop_is_the_arithmetic_of_the_nature_paper() -> None:
         assert float(weight.numpy()) == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_gradients_are_scaled_together_and_only_when_too_long() -> None:
+def test_gradients_are_clipped_by_their_global_norm() -> None:
     gradients = [tf.constant([3.0]), tf.constant([0.0, 4.0])]
     clipped, norm = clip_by_global_norm(gradients, 1.0)
     assert float(norm) == 5.0
@@ -88,24 +90,24 @@ def test_gradients_are_scaled_together_and_only_when_too_long() -> None:
         ("cosine", [1.0, 0.882843, 0.6, 0.317157, 0.2, 0.2]),
     ],
 )
-def test_the_step_size_decays_to_its_end(
+def test_the_learning_rate_decays_to_its_end_value(
     shape: Literal["linear", "cosine"], steps: list[float]
 ) -> None:
-    """Adam's first steps under a constant gradient are of the learning rate's size."""
+    """Under a constant gradient, each of Adam's first steps has the size of the learning rate."""
     settings = OptimizerSettings(
         learning_rate=1.0, learning_rate_end=0.2, decay_updates=4, decay_shape=shape
     )
     weight = keras.Variable(np.zeros(1, np.float32))
     optimizer = make_optimizer(settings, [weight])
-    places = [0.0]
+    positions = [0.0]
     for _ in range(6):
         optimizer.apply([tf.ones(1)], [weight])
-        places.append(float(weight.numpy()[0]))
-    np.testing.assert_allclose(-np.diff(places), steps, rtol=1e-5)
+        positions.append(float(weight.numpy()[0]))
+    np.testing.assert_allclose(-np.diff(positions), steps, rtol=1e-5)
 
 
-def test_weight_decay_decays_to_its_end() -> None:
-    """By the same shape as the step size, and times it."""
+def test_weight_decay_decays_to_its_end_value() -> None:
+    """It follows the same shape as the learning rate and is multiplied by it."""
     settings = OptimizerSettings(
         learning_rate=0.5,
         learning_rate_end=0.5,
@@ -128,8 +130,8 @@ def test_weight_decay_decays_to_its_end() -> None:
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("name", ["adam", "rmsprop"])
 def test_weight_decay_shrinks_kernels_and_nothing_else(name: str, first: bool) -> None:
-    """Loshchilov and Hutter 2019: by the step size times the decay in each update, apart from the
-    gradient.
+    """Each update shrinks them by learning rate times decay, independent of the gradient
+    (Loshchilov and Hutter 2019).
     """
     settings = {
         "name": name,
@@ -153,4 +155,4 @@ def test_weight_decay_shrinks_kernels_and_nothing_else(name: str, first: bool) -
     ]
     kept = [np.array_equal(variable, was) for variable, was in zip(variables, before, strict=True)]
     assert shrunk == [first, False, False, False, True, False]
-    assert kept == [not gone for gone in shrunk]
+    assert kept == [not was_shrunk for was_shrunk in shrunk]

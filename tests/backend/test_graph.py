@@ -1,4 +1,4 @@
-"""Graphs against the functions they are made of."""
+"""Compares compiled graphs with the Python functions that they are traced from."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from atari_dqn.backend.graph import Graph
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_graphs_compute_what_their_functions_do_with_variables_as_they_are_now(
+def test_graphs_match_their_functions_and_read_the_current_variables(
     compiled: bool,
 ) -> None:
     scale = tf.Variable(2.0)
@@ -27,18 +27,18 @@ def test_graphs_compute_what_their_functions_do_with_variables_as_they_are_now(
     assert scale.numpy() == 7.0
 
 
-def test_a_graph_is_made_once_for_each_number_of_rows_and_constant() -> None:
-    made = []
+def test_a_graph_is_traced_once_for_each_number_of_rows_and_constant() -> None:
+    traces = []
 
     def function(rows: tf.Tensor, constant: int) -> tf.Tensor:
-        made.append((rows.shape[0], constant))
+        traces.append((rows.shape[0], constant))
         return rows + constant
 
     graph = Graph(function)
     for rows, constant in [(2, 1), (3, 1), (2, 1), (2, 2), (3, 1)]:
         assert len(graph(tf.zeros(rows), constant)[0]) == rows
-    assert made == [(2, 1), (3, 1), (2, 2)]
+    assert traces == [(2, 1), (3, 1), (2, 2)]
     any_rows = Graph(lambda rows: function(rows, 5), signature=[tf.TensorSpec([None])])
-    made.clear()
+    traces.clear()
     assert [any_rows(tf.zeros(rows))[0].shape[0] for rows in (2, 3, 4)] == [2, 3, 4]
-    assert made == [(None, 5)]
+    assert traces == [(None, 5)]

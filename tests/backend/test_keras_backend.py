@@ -1,3 +1,5 @@
+"""Tests that Keras settings of other projects do not affect this package."""
+
 import json
 import os
 import subprocess
@@ -19,8 +21,8 @@ SHAPE = (4, 36, 36)
 
 
 @pytest.fixture
-def strange_defaults() -> Iterator[None]:
-    """What other projects leave behind in ``keras.json`` or set in the same process."""
+def unusual_defaults() -> Iterator[None]:
+    """Sets Keras defaults that another project might leave in ``keras.json`` or in this process."""
     with keras_defaults():
         keras.config.set_floatx("float64")
         keras.config.set_image_data_format("channels_first")
@@ -29,8 +31,8 @@ def strange_defaults() -> Iterator[None]:
         yield
 
 
-def learned(recipe: str) -> tuple[np.ndarray, np.ndarray]:
-    """Q-values before and after two updates."""
+def q_values(recipe: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns Q-values before and after two updates."""
     small = {"environment.height": 36, "environment.width": 36, "network.hidden_units": 16}
     config, _ = load_config("breakout", recipe, overrides=small | {"agent.batch_size": 8})
     agent = Agent(config, SHAPE, ("a", "b", "c"))
@@ -45,19 +47,19 @@ def learned(recipe: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("recipe", ["default", "rainbow", "munchausen-iqn"])
-def test_the_defaults_of_others_change_no_number(
+def test_global_keras_defaults_do_not_change_any_result(
     recipe: str, request: pytest.FixtureRequest
 ) -> None:
-    usual = learned(recipe)
-    request.getfixturevalue("strange_defaults")
-    for ours, expected in zip(learned(recipe), usual, strict=True):
+    usual = q_values(recipe)
+    request.getfixturevalue("unusual_defaults")
+    for ours, expected in zip(q_values(recipe), usual, strict=True):
         np.testing.assert_array_equal(ours, expected)
-    assert keras.config.floatx() == "float64", "and what others have set stays"
+    assert keras.config.floatx() == "float64", "the defaults themselves must be left alone"
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
 
 
-def test_a_network_is_saved_as_it_is_whatever_the_defaults_are(
-    tmp_path: Path, strange_defaults: None
+def test_a_saved_network_does_not_depend_on_global_keras_defaults(
+    tmp_path: Path, unusual_defaults: None
 ) -> None:
     config, _ = load_config("breakout", overrides={"network.hidden_units": 16})
     agent = Agent(config, (4, 84, 84), ("a", "b"))
@@ -69,26 +71,28 @@ def test_a_network_is_saved_as_it_is_whatever_the_defaults_are(
 
 
 @pytest.mark.parametrize("how", ["environment", "file"])
-def test_another_backend_in_the_surroundings_is_not_used(how: str, tmp_path: Path) -> None:
-    surroundings = dict(os.environ)
-    surroundings.pop("KERAS_BACKEND", None)
+def test_a_keras_backend_configured_by_variable_or_file_is_ignored(
+    how: str, tmp_path: Path
+) -> None:
+    variables = dict(os.environ)
+    variables.pop("KERAS_BACKEND", None)
     if how == "environment":
-        surroundings["KERAS_BACKEND"] = "torch"
+        variables["KERAS_BACKEND"] = "torch"
     else:
         settings = {"backend": "jax", "floatx": "float64", "image_data_format": "channels_first"}
         (tmp_path / "keras.json").write_text(json.dumps(settings))
-        surroundings["KERAS_HOME"] = str(tmp_path)
+        variables["KERAS_HOME"] = str(tmp_path)
     code = "from atari_dqn.agent.agent import Agent; import keras; print(keras.backend.backend())"
     command = [sys.executable, "-c", code]
-    answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
+    answer = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "tensorflow"
 
 
-def test_keras_on_another_backend_is_one_line(tmp_path: Path) -> None:
-    """TensorFlow, which tries to load Keras, is imported before this package."""
+def test_keras_already_loaded_on_another_backend_is_a_one_line_error(tmp_path: Path) -> None:
+    """Importing TensorFlow first loads Keras before this package can choose the backend."""
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
-    surroundings = os.environ | {"KERAS_HOME": str(tmp_path)}
-    surroundings.pop("KERAS_BACKEND", None)
+    variables = os.environ | {"KERAS_HOME": str(tmp_path)}
+    variables.pop("KERAS_BACKEND", None)
     code = (
         "import tensorflow\n"
         "from atari_dqn import UserError\n"
@@ -98,6 +102,6 @@ def test_keras_on_another_backend_is_one_line(tmp_path: Path) -> None:
         "    print(error)\n"
     )
     command = [sys.executable, "-c", code]
-    answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
+    answer = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("Keras runs on 'jax' in this process, but atari_dqn needs ")
     assert answer.stdout.count("\n") == 1

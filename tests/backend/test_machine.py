@@ -1,3 +1,5 @@
+"""Tests which cores and how much memory a process may use within its control groups."""
+
 import os
 import subprocess
 import sys
@@ -22,13 +24,14 @@ CORES = 64
 FREE = 2**40
 UNLIMITED_V1 = str(2**63 - 4096)
 
-Grouped = Callable[[str, dict[str, str]], None]
+MakeGroups = Callable[[str, dict[str, str]], None]
 
 
 @pytest.fixture
-def grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grouped:
-    """Makes a machine of 64 cores and a tebibyte whose kernel reports these groups and files, below
-    a name with a space.
+def make_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeGroups:
+    """Fakes the control groups of a machine with 64 cores and a tebibyte of free memory.
+
+    The mount point has a space in its name, which the kernel escapes.
     """
     proc = tmp_path / "proc"
     mounted = tmp_path / "sys fs"
@@ -131,10 +134,10 @@ MEMORY = {
 
 
 @pytest.mark.parametrize(("groups", "files", "left"), MEMORY.values(), ids=MEMORY)
-def test_memory_is_what_the_smallest_group_has_left(
-    grouped: Grouped, groups: str, files: dict[str, str], left: int
+def test_memory_left_is_that_of_the_tightest_control_group(
+    make_groups: MakeGroups, groups: str, files: dict[str, str], left: int
 ) -> None:
-    grouped(groups, files)
+    make_groups(groups, files)
     assert memory_left() == left
 
 
@@ -170,34 +173,36 @@ QUOTAS = {
 
 
 @pytest.mark.parametrize(("groups", "files", "cores"), QUOTAS.values(), ids=QUOTAS)
-def test_cores_are_as_many_as_the_smallest_quota_keeps_busy(
-    grouped: Grouped, groups: str, files: dict[str, str], cores: int
+def test_usable_cores_follow_the_smallest_quota_rounded_up(
+    make_groups: MakeGroups, groups: str, files: dict[str, str], cores: int
 ) -> None:
-    grouped(groups, files)
+    make_groups(groups, files)
     assert usable_cores() == cores
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_container_that_sees_the_paths_of_its_host(
-    grouped: Callable[..., None], version: int
+def test_a_container_without_a_cgroup_namespace_finds_its_own_limits(
+    make_groups: Callable[..., None], version: int
 ) -> None:
-    """Without a namespace of its own the process's path names all groups of the host, and the mount
-    begins with its own.
+    """Without a namespace of its own, a process sees the full path of its group on the host, while
+    the mount starts at that group.
     """
     if version == 1:
         files = memory_v1("", "1000", 100) | memory_v1("/inner", "500", 100)
-        grouped("4:memory:/docker/abc/inner", files, v1_root="/docker/abc")
+        make_groups("4:memory:/docker/abc/inner", files, v1_root="/docker/abc")
     else:
         files = memory_v2("", "1000", 100) | memory_v2("/inner", "500", 100)
-        grouped("0::/docker/abc/inner", files, v2_root="/docker/abc")
+        make_groups("0::/docker/abc/inner", files, v2_root="/docker/abc")
     assert memory_left() == 400
 
 
-def test_what_auto_means_follows_the_group(grouped: Grouped, tmp_path: Path) -> None:
-    """10,000 frames take 70 MB raw: more than half of what is free in one group, and not in the
-    other.
+def test_auto_storage_respects_the_memory_limit_of_the_control_group(
+    make_groups: MakeGroups, tmp_path: Path
+) -> None:
+    """10,000 raw frames take 70 MB, which is more than half of the free memory under the first
+    limit only.
     """
-    grouped("0::/job", memory_v2("/job", "620000000", 0))
+    make_groups("0::/job", memory_v2("/job", "620000000", 0))
     layout = RingLayout(10_000, 1, 5, (84, 84), np.dtype(np.uint8))
     chosen = capacity.choose_storage("auto", layout, tmp_path)
     (tmp_path / "sys fs" / "unified" / "job" / "memory.max").write_text("660000000")
@@ -206,7 +211,7 @@ def test_what_auto_means_follows_the_group(grouped: Grouped, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("allowed", [{0}, {1, 5, 9}])
-def test_cores_are_those_that_the_process_may_be_scheduled_on(
+def test_usable_cores_are_those_in_the_affinity_of_the_process(
     monkeypatch: pytest.MonkeyPatch, allowed: set[int], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(machine, "PROC", tmp_path)
@@ -222,7 +227,7 @@ def test_cores_are_those_that_the_process_may_be_scheduled_on(
     assert f", {len(allowed)} of 16 cores, " in _machine()
 
 
-def test_a_process_that_is_bound_to_one_core_takes_one() -> None:
+def test_a_process_bound_to_one_core_uses_one_core() -> None:
     core = min(os.sched_getaffinity(0))
     code = (
         f"import os; os.sched_setaffinity(0, {{{core}}}); "
@@ -234,7 +239,7 @@ def test_a_process_that_is_bound_to_one_core_takes_one() -> None:
     assert answer.stdout == "1\n"
 
 
-def test_emulators_and_ray_take_what_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulators_and_ray_use_only_the_usable_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, int] = {}
 
     def vector_env(rom: str, num_envs: int, num_threads: int, **rest: object) -> None:
@@ -254,8 +259,8 @@ def test_emulators_and_ray_take_what_may_be_used(monkeypatch: pytest.MonkeyPatch
     assert found == {"emulators": 3, "ray": 3}
 
 
-def test_nothing_else_counts_the_cores_of_the_whole_machine() -> None:
+def test_no_other_module_counts_the_cores_of_the_whole_machine() -> None:
     root = Path(__file__).parent.parent.parent
     sources = [*(root / "atari_dqn").rglob("*.py"), *(root / "benchmarks").rglob("*.py")]
     counting = {path.name for path in sources if "cpu_count" in path.read_text(encoding="utf-8")}
-    assert counting == {"machine.py", "circumstances.py"}  # the second names both numbers
+    assert counting == {"machine.py", "circumstances.py"}  # the second reports both numbers

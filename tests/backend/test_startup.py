@@ -1,3 +1,5 @@
+"""Tests how TensorFlow is started, shares memory with NumPy, and is profiled."""
+
 import os
 import platform
 import shutil
@@ -19,7 +21,7 @@ MAPS = Path("/proc/self/maps")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int32])
-def test_a_tensor_shares_memory_that_is_aligned(dtype: type) -> None:
+def test_a_tensor_shares_aligned_memory(dtype: type) -> None:
     array = aligned_empty((3, 5), dtype)
     array[...] = 1
     tensor = as_tensor(array)
@@ -29,7 +31,7 @@ def test_a_tensor_shares_memory_that_is_aligned(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("offset", [1, 4, 16, 32])
-def test_a_tensor_copies_memory_that_is_not_aligned(offset: int) -> None:
+def test_a_tensor_copies_unaligned_memory(offset: int) -> None:
     array = aligned_empty((200,), np.uint8)[offset : offset + 100]
     array[...] = 1
     tensor = as_tensor(array)
@@ -37,7 +39,7 @@ def test_a_tensor_copies_memory_that_is_not_aligned(offset: int) -> None:
     assert int(tf.reduce_sum(tf.cast(tensor, tf.int32))) == 100
 
 
-def test_a_tensor_copies_what_is_not_contiguous() -> None:
+def test_a_tensor_copies_arrays_that_are_not_contiguous() -> None:
     array = aligned_empty((8, 64), np.uint8)
     array[...] = np.arange(64)
     np.testing.assert_array_equal(as_tensor(array[:, :32]), array[:, :32])
@@ -45,7 +47,7 @@ def test_a_tensor_copies_what_is_not_contiguous() -> None:
 
 
 @pytest.mark.parametrize("gpus", [0, 1])
-def test_a_gpu_decides_over_the_processor(
+def test_automatic_precision_is_float32_on_a_gpu(
     gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without = resolve_precision("auto")
@@ -56,8 +58,8 @@ def test_a_gpu_decides_over_the_processor(
     assert resolve_precision("bfloat16") == "bfloat16"
 
 
-@pytest.mark.skipif(not MAPS.exists(), reason="only Linux says what is loaded")
-def test_the_library_that_tensorflow_does_not_find_is_loaded(
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists the loaded libraries")
+def test_a_gpu_library_that_tensorflow_does_not_find_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = tmp_path / "nvidia" / "cusolver" / "lib" / "libcusolver.so.11"
@@ -70,16 +72,16 @@ def test_the_library_that_tensorflow_does_not_find_is_loaded(
     assert str(library) in MAPS.read_text()
 
 
-@pytest.mark.skipif(platform.machine() not in startup.X86, reason="of x86 processors")
+@pytest.mark.skipif(platform.machine() not in startup.X86, reason="applies to x86 processors")
 @pytest.mark.parametrize(("variable", "expected"), [(None, "True"), ("0", "False")])
-def test_onednn_computes_unless_it_is_turned_off(variable: str | None, expected: str) -> None:
+def test_onednn_is_used_unless_it_is_turned_off(variable: str | None, expected: str) -> None:
     others = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     environment = others if variable is None else others | {"TF_ENABLE_ONEDNN_OPTS": variable}
-    say = "from tensorflow.python.framework.test_util import IsMklEnabled; print(IsMklEnabled())"
+    probe = "from tensorflow.python.framework.test_util import IsMklEnabled; print(IsMklEnabled())"
     command = [
         sys.executable,
         "-c",
-        f"from atari_dqn.backend import startup; startup.start(); {say}",
+        f"from atari_dqn.backend import startup; startup.start(); {probe}",
     ]
     assert (
         subprocess.run(
@@ -97,7 +99,7 @@ def square(name: str) -> None:
     tf.function(lambda matrix: tf.matmul(matrix, matrix, name=name))(tf.ones((8, 8)))
 
 
-def test_a_trace_holds_the_updates_that_it_was_asked_for(tmp_path: Path) -> None:
+def test_a_trace_contains_exactly_the_requested_updates(tmp_path: Path) -> None:
     trace = Trace(tmp_path, updates=2, after=3)
     for number in range(1, 9):
         trace.advance(1)
@@ -108,7 +110,7 @@ def test_a_trace_holds_the_updates_that_it_was_asked_for(tmp_path: Path) -> None
     assert b"early" not in content
 
 
-def test_a_trace_that_is_cut_short_is_written(tmp_path: Path) -> None:
+def test_a_trace_that_is_closed_early_is_still_written(tmp_path: Path) -> None:
     trace = Trace(tmp_path, updates=10, after=0)
     trace.advance(4)
     trace.close()
@@ -117,7 +119,7 @@ def test_a_trace_that_is_cut_short_is_written(tmp_path: Path) -> None:
     assert len(traced(tmp_path)) == 1
 
 
-def test_nothing_is_traced_unless_asked(tmp_path: Path) -> None:
+def test_no_trace_is_written_by_default(tmp_path: Path) -> None:
     trace = Trace(tmp_path, updates=0)
     trace.advance(1000)
     trace.close()

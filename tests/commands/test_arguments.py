@@ -1,3 +1,5 @@
+"""Tests how words of the command line become paths."""
+
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from atari_dqn.commands.arguments import paths_of
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with runs of all kinds of names."""
+    """Creates and enters a directory of runs whose names are awkward for a shell."""
     names = (
         "a b",
         "o'brien",
@@ -35,13 +37,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "paths"),
     [
-        # What exists is itself, whatever a shell would make of it.
+        # A word that exists as a path is that path, even if a shell would expand it.
         (["a b"], ["a b"]),
         (["o'brien"], ["o'brien"]),
         (["[1]"], ["[1]"]),
         (["a*"], ["a*"]),
         (["$c", "é ü"], ["$c", "é ü"]),
-        # Several in one word.
+        # One word may hold several paths, quoted as in a shell.
         (["plain x1"], ["plain", "x1"]),
         (["'a b' plain"], ["a b", "plain"]),
         (['"o\'brien" x1'], ["o'brien", "x1"]),
@@ -50,13 +52,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["  plain\n x1\t"], ["plain", "x1"]),
         (["plain [1]"], ["plain", "[1]"]),
         (["plain #x1"], ["plain", "#x1"]),
-        # Wildcards, sorted, relative to where one is.
+        # Wildcards expand relative to the working directory, sorted.
         (["x*"], ["x1", "x10", "x2"]),
         (["x? plain"], ["x1", "x2", "plain"]),
         (["sub/*"], ["sub/y 2", "sub/y1"]),
         (["o'brien x[12]"], ["o'brien", "x1", "x2"]),
         (["*1*"], ["[1]", "x1", "x10"]),
-        # What matches nothing stays as it is.
+        # A word that matches nothing stays unchanged.
         (["nothing"], ["nothing"]),
         (["plain no*where"], ["plain", "no*where"]),
         (["o'neill x1"], ["o'neill", "x1"]),
@@ -65,15 +67,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ([], []),
     ],
 )
-def test_words_become_paths(here: Path, words: list[str], paths: list[str]) -> None:
+def test_words_are_split_and_expanded_into_paths(
+    here: Path, words: list[str], paths: list[str]
+) -> None:
     assert paths_of(words) == [Path(path) for path in paths]
 
 
-def test_absolute_paths_and_the_home_directory(here: Path) -> None:
+def test_absolute_paths_and_the_home_directory_are_expanded(here: Path) -> None:
     assert paths_of([f"{here}/x?"]) == [here / "x1", here / "x2"]
     assert paths_of(["~/r* plain"]) == [here.parent / "home" / "runs", Path("plain")]
 
 
-def test_a_word_may_be_longer_than_any_name(here: Path) -> None:
+def test_a_word_longer_than_any_file_name_is_accepted(here: Path) -> None:
     assert paths_of([" ".join(["plain"] * 5_000)]) == [Path("plain")] * 5_000
     assert paths_of(["x" * 5_000]) == [Path("x" * 5_000)]

@@ -1,4 +1,4 @@
-"""Bounds of the settings, and the ways in which numbers may be written."""
+"""Bounds of the settings, and the accepted notations for numbers."""
 
 import math
 import typing
@@ -22,7 +22,7 @@ FIELDS = {
     for section, settings in SECTIONS.items()
     for key, field in settings.model_fields.items()
 }
-# Whose bounds stand in a validator, and why they cannot stand in the type.
+# Settings whose bounds are in a validator, with the reason why the type cannot express them.
 IN_A_VALIDATOR = {
     "environment.frame_skip": "a number or two in order, from 1 to 60",
     "environment.kwargs": "whatever an environment of Gymnasium takes; its numbers are finite",
@@ -36,13 +36,13 @@ LISTS = {name for name, field in FIELDS.items() if typing.get_origin(field.annot
 
 
 def bounds(metadata: list[Any]) -> tuple[bool, bool]:
-    """Whether there is a lower bound, and an upper one."""
+    """Returns whether there is a lower bound, and whether there is an upper bound."""
     return any(isinstance(one, Ge | Gt) for one in metadata), any(
         isinstance(one, Le | Lt) for one in metadata
     )
 
 
-def test_fields_are_found() -> None:
+def test_the_lists_of_numeric_fields_and_of_lists_are_complete() -> None:
     assert {"agent.gamma", "training.total_steps", "environment.frame_skip"} <= NUMBERS
     assert {"network.nature_channels", "network.impala_channels", "network.mlp_layers"} == LISTS
     kinds = {bool, str, int, float, dict[str, Any], int | list[int]}
@@ -52,17 +52,17 @@ def test_fields_are_found() -> None:
         if typing.get_origin(field.annotation) not in (list, typing.Literal)
     }
     assert {name for name in others if FIELDS[name].annotation not in kinds} == set(), (
-        "a kind that these tests do not know"
+        "these tests do not cover this type"
     )
 
 
 @pytest.mark.parametrize("name", sorted(NUMBERS - set(IN_A_VALIDATOR)))
-def test_every_number_has_both_bounds(name: str) -> None:
+def test_every_number_has_a_lower_and_an_upper_bound(name: str) -> None:
     assert bounds(FIELDS[name].metadata) == (True, True)
 
 
 @pytest.mark.parametrize("name", sorted(LISTS))
-def test_every_list_has_bounds_of_its_length_and_of_its_numbers(name: str) -> None:
+def test_every_list_limits_its_length_and_its_numbers(name: str) -> None:
     field = FIELDS[name]
     assert any(isinstance(one, MaxLen) for one in field.metadata)
     (element,) = typing.get_args(field.annotation)
@@ -82,14 +82,16 @@ BEYOND = {
 
 @pytest.mark.parametrize("name", sorted(NUMBERS))
 @pytest.mark.parametrize("value", BEYOND.values(), ids=BEYOND)
-def test_no_number_is_infinite_or_beyond_all_bounds(name: str, value: float) -> None:
+def test_infinite_nan_and_huge_numbers_are_refused(name: str, value: float) -> None:
     with pytest.raises(UserError, match="settings: " + name.replace(".", r"(\.|: )") + " = "):
         load_config("pong", overrides={name: value})
 
 
 @pytest.mark.parametrize("name", sorted(LISTS))
 @pytest.mark.parametrize("value", [[10**9] * 3, [64] * 101, [math.inf] * 3, [0] * 3])
-def test_no_list_is_too_long_and_no_layer_too_wide(name: str, value: list[float]) -> None:
+def test_lists_that_are_too_long_or_have_bad_numbers_are_refused(
+    name: str, value: list[float]
+) -> None:
     with pytest.raises(UserError, match=rf"settings: {name} = "):
         load_config("pong", overrides={name: value})
 
@@ -97,7 +99,7 @@ def test_no_list_is_too_long_and_no_layer_too_wide(name: str, value: list[float]
 @pytest.mark.parametrize(
     "value", [math.inf, math.nan, [1.0, -math.inf], {"a": [math.nan]}], ids=str
 )
-def test_keyword_arguments_are_finite(value: object) -> None:
+def test_keyword_arguments_that_are_not_finite_are_refused(value: object) -> None:
     with pytest.raises(UserError, match=r"kwargs.gravity = .*finite"):
         load_config("LunarLander-v3", overrides={"environment.kwargs": {"gravity": value}})
 
@@ -122,7 +124,7 @@ def test_keyword_arguments_are_finite(value: object) -> None:
         ("recording.max_seconds", 36_000),
     ],
 )
-def test_nobody_s_sensible_value_is_refused(name: str, value: Any) -> None:
+def test_large_but_sensible_values_are_accepted(name: str, value: Any) -> None:
     section, _, key = name.partition(".")
     assert getattr(getattr(load_config("pong", overrides={name: value})[0], section), key) == value
 
@@ -132,14 +134,14 @@ def test_nobody_s_sensible_value_is_refused(name: str, value: Any) -> None:
     sorted(ROOT.glob("checkpoints/released/*/config.toml")),
     ids=lambda path: path.parent.name,
 )
-def test_released_runs_are_still_read(path: Path) -> None:
+def test_settings_of_released_agents_are_readable(path: Path) -> None:
     assert read_config(path).game
 
 
 @pytest.mark.parametrize(
     "path", sorted(config_directory().glob("*.toml")), ids=lambda path: path.stem
 )
-def test_recipes_are_still_read(path: Path) -> None:
+def test_every_recipe_file_is_readable_by_its_path(path: Path) -> None:
     vectors = path.stem in ("cartpole", "lunarlander", "mountaincar", "mountaincar-boltzmann")
     assert load_config("CartPole-v1" if vectors else "pong", str(path))[0].recipe == path.stem
 
@@ -148,7 +150,7 @@ WHOLE = sorted(name for name in NUMBERS if FIELDS[name].annotation is int)
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_whole_number_may_be_written_as_a_float_and_a_fraction_is_none(name: str) -> None:
+def test_an_integer_may_be_written_as_a_float_but_a_fraction_is_refused(name: str) -> None:
     section, _, key = name.partition(".")
     usual = getattr(getattr(load_config("pong")[0], section), key)
     value = getattr(getattr(load_config("pong", overrides={name: float(usual)})[0], section), key)
@@ -169,12 +171,12 @@ def test_a_whole_number_may_be_written_as_a_float_and_a_fraction_is_none(name: s
         ("1E+3", 1000),
     ],
 )
-def test_the_ways_to_write_a_whole_number(text: str, value: int) -> None:
+def test_an_integer_may_be_written_in_several_notations(text: str, value: int) -> None:
     config, _ = load_config("pong", overrides={"training.total_steps": parse_value(text)})
     assert (config.training.total_steps, type(config.training.total_steps)) == (value, int)
 
 
-def test_lists_and_files_take_them_too(tmp_path: Path) -> None:
+def test_lists_and_files_also_accept_integers_written_as_floats(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
         "[training]\ntotal_steps = 1e5\n[network]\ntorso = 'mlp'\nmlp_layers = [64.0, 1e2]\n",
@@ -196,7 +198,7 @@ def test_lists_and_files_take_them_too(tmp_path: Path) -> None:
         load_config("CartPole-v1", overrides={"network.mlp_layers": [2.5]})
 
 
-def test_a_sweep_takes_them_too() -> None:
+def test_a_sweep_also_accepts_integers_written_as_floats() -> None:
     plan = make_plan(
         {"games": ["pong"], "seeds": 3.0, "total_steps": 1e6, "episodes": 10.0, "search": 4.0}
     )
@@ -242,7 +244,7 @@ def test_a_sweep_takes_them_too() -> None:
     ],
     ids=lambda tables: str(tables)[:40],
 )
-def test_a_sweep_has_bounds(tables: dict[str, Any]) -> None:
+def test_sweep_values_out_of_bounds_are_refused(tables: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"the sweep's {next(iter(tables))}"):
         make_plan({"games": ["pong"], **tables})
     assert make_plan({"games": ["pong"], "total_steps": 10**12}).total_steps == 10**12

@@ -1,3 +1,5 @@
+"""Tests how id, recipe, protocol and overrides become the settings of a run."""
+
 import tomllib
 from pathlib import Path
 
@@ -25,25 +27,25 @@ FAMILY = [
 TASKS = ["cartpole", "lunarlander", "mountaincar", "mountaincar-boltzmann"]
 
 
-def test_there_are_the_recipes_and_protocols_that_are_promised_and_no_others() -> None:
+def test_recipes_and_protocols_are_exactly_those_promised() -> None:
     assert sorted([*FAMILY, *TASKS, "breakout-tutorial"]) == RECIPES
     assert {"tutorial", "nature", "dopamine", "machado", "classic"} == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("recipe", [*FAMILY, "breakout-tutorial"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_recipe_goes_with_every_protocol(recipe: str, protocol: str) -> None:
+def test_every_recipe_works_with_every_protocol(recipe: str, protocol: str) -> None:
     config, notes = load_config("breakout", recipe, protocol)
     assert (config.recipe, config.protocol, notes) == (recipe, protocol, [])
 
 
 @pytest.mark.parametrize("recipe", TASKS)
-def test_the_recipes_for_vectors_go_with_every_task(recipe: str) -> None:
+def test_recipes_for_vectors_work_with_other_vector_tasks(recipe: str) -> None:
     config, notes = load_config("Acrobot-v1", recipe)
     assert (config.recipe, config.protocol, notes) == (recipe, "classic", [])
 
 
-def test_a_recipe_may_say_something_of_the_environment_and_only_a_protocol_that_was_asked_for_wins(
+def test_environment_settings_of_a_recipe_yield_only_to_an_explicit_protocol(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "mine.toml").write_text(
@@ -57,7 +59,7 @@ def test_a_recipe_may_say_something_of_the_environment_and_only_a_protocol_that_
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_recipes_leave_the_machine_alone_and_protocols_set_the_environment_only(
+def test_recipes_and_protocols_contain_only_their_own_sections(
     recipe: str,
 ) -> None:
     assert set(tomllib.loads((config_directory() / f"{recipe}.toml").read_text())) <= {
@@ -70,7 +72,7 @@ def test_recipes_leave_the_machine_alone_and_protocols_set_the_environment_only(
         assert set(tomllib.loads(text)) <= set(PROTOCOL_SECTIONS)
 
 
-def test_nature_is_what_the_paper_prints() -> None:
+def test_the_nature_recipe_matches_the_table_in_the_paper() -> None:
     config, _ = load_config("breakout", "nature", "nature")
     assert (config.replay.capacity, config.agent.batch_size, config.environment.stack) == (
         1_000_000,
@@ -102,7 +104,7 @@ def test_nature_is_what_the_paper_prints() -> None:
     )
 
 
-def test_every_setting_says_what_it_means() -> None:
+def test_every_setting_has_a_description_a_unit_and_a_source() -> None:
     for section, settings in SECTIONS.items():
         for key, field in settings.model_fields.items():
             assert field.description, f"{section}.{key}"
@@ -110,7 +112,7 @@ def test_every_setting_says_what_it_means() -> None:
             assert set(field.json_schema_extra) == {"unit", "source"}
 
 
-def test_the_id_decides_what_it_names_and_the_protocol_the_rest() -> None:
+def test_an_id_sets_what_its_name_means_and_the_protocol_sets_the_rest() -> None:
     config, _ = load_config("ALE/Breakout-v5")
     assert config.environment.sticky_probability == 0.25
     assert config.environment.max_pool
@@ -121,7 +123,7 @@ def test_the_id_decides_what_it_names_and_the_protocol_the_rest() -> None:
     assert random_skip.environment.frame_skip == [2, 4]
 
 
-def test_a_named_protocol_that_contradicts_the_id_is_an_error() -> None:
+def test_an_explicit_protocol_that_contradicts_the_id_is_an_error() -> None:
     contradiction = r"sticky_probability 0.25 \(the id: 0.0\)"
     with pytest.raises(
         UserError, match=f"'dopamine' contradicts 'BreakoutDeterministic-v4'.*{contradiction}"
@@ -141,7 +143,7 @@ def test_an_explicit_setting_wins_over_the_id_and_is_noted() -> None:
     ]
 
 
-def test_the_resolved_settings_come_back_from_their_file(tmp_path: Path) -> None:
+def test_resolved_settings_survive_writing_and_reading(tmp_path: Path) -> None:
     config, _ = load_config("Pong-v0", "nature", overrides={"agent.gamma": 1, "machine.seed": 7})
     file = tmp_path / "config.toml"
     file.write_text(config.to_toml())
@@ -167,7 +169,7 @@ def test_the_resolved_settings_come_back_from_their_file(tmp_path: Path) -> None
         ({"optimizer.name": "adm"}, "optimizer.name = 'adm': .*'adam' or 'rmsprop'"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_is_allowed(
+def test_an_invalid_setting_is_reported_with_the_allowed_values(
     overrides: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -183,14 +185,14 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(
         ("[agent\n", "not valid TOML"),
     ],
 )
-def test_a_wrong_recipe_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_recipe_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text)
     with pytest.raises(UserError, match=message):
         load_config("breakout", str(file))
 
 
-def test_unknown_recipes_and_protocols_are_answered_with_the_nearest() -> None:
+def test_an_unknown_recipe_or_protocol_is_answered_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"unknown recipe 'natur'.*did you mean 'nature'"):
         load_config("breakout", "natur")
     with pytest.raises(UserError, match=r"unknown protocol 'dopmine'.*did you mean 'dopamine'"):
@@ -201,5 +203,5 @@ def test_unknown_recipes_and_protocols_are_answered_with_the_nearest() -> None:
     ("text", "value"),
     [("1_000", 1000), ("1e-4", 1e-4), ("true", True), ("[2, 4]", [2, 4]), ("adam", "adam")],
 )
-def test_command_line_values_are_read_as_toml(text: str, value: object) -> None:
+def test_command_line_values_are_parsed_as_toml(text: str, value: object) -> None:
     assert parse_value(text) == value

@@ -1,3 +1,5 @@
+"""Tests how a learner inserts the experience of its actors."""
+
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,9 +34,10 @@ def memory(
     return ReplayMemory(rows * environments, environments, SHAPE, **options)
 
 
-class Player:
-    """An actor without a network: it plays at random, and a transition's contents decide its
-    priority.
+class RandomActor:
+    """An actor without a network.
+
+    It acts at random, and the priority of a transition depends only on its contents.
     """
 
     def __init__(self, seed: int, n_step: int) -> None:
@@ -72,9 +75,9 @@ class Player:
         return pack_experience(steps, start, priorities, ended, 4)
 
 
-def priorities_at(ring: ReplayMemory, places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Different for each transition, and the same wherever it is kept."""
-    batch = ring.gather(*np.divmod(places, ring.rows))
+def priorities_at(ring: ReplayMemory, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Returns priorities that depend on the transitions' contents, not on where they are stored."""
+    batch = ring.gather(*np.divmod(indices, ring.rows))
     parts = (
         batch.observation.astype(np.float64).sum(axis=(1, 2, 3)),
         batch.next_observation[:, 0, 0, 0],
@@ -90,19 +93,19 @@ def priorities_at(ring: ReplayMemory, places: NDArray[np.int64]) -> NDArray[np.f
 
 
 def deliveries(seed: int, count: int, n_step: int) -> Iterator[tuple[int, Experience]]:
-    """Of three actors in random order; now and then one dies and another takes its place."""
+    """Yields the experience of three actors in random order; sometimes a new actor replaces one."""
     random = np.random.default_rng(seed)
-    players = [Player(number, n_step) for number in range(3)]
+    actors = [RandomActor(number, n_step) for number in range(3)]
     for number in range(count):
         index = int(random.integers(3))
         if random.random() < 0.1:
-            players[index] = Player(100 + number, n_step)
-        yield index, players[index].work()
+            actors[index] = RandomActor(100 + number, n_step)
+        yield index, actors[index].work()
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("n_step", [1, 3])
-def test_every_transition_arrives_with_the_priority_that_its_actor_gave_it(
+def test_every_transition_arrives_with_the_priority_computed_by_its_actor(
     seed: int, n_step: int
 ) -> None:
     learner = memory(3 * ENVS, n_step=n_step)
@@ -114,17 +117,17 @@ def test_every_transition_arrives_with_the_priority_that_its_actor_gave_it(
         insert(learner, index * ENVS + np.arange(ENVS), experience)
         given += sum(map(len, experience.priorities))
     priorities = learner.priorities.arrays()["priorities"]
-    places = np.flatnonzero(priorities > 0)
-    expected = priorities_at(learner, places) + learner.priorities.LEAST
-    right = np.isclose(priorities[places], expected, rtol=1e-5)
+    indices = np.flatnonzero(priorities > 0)
+    expected = priorities_at(learner, indices) + learner.priorities.LEAST
+    right = np.isclose(priorities[indices], expected, rtol=1e-5)
     assert right.mean() > 0.8
-    # The last transitions of an actor that died became complete with its successor's first frames,
-    # and are as new ones are.
-    assert set(priorities[places[~right]]) <= largest
-    assert given > len(places), "the ring went around"
+    # The last transitions of a dead actor are completed by the first frames of its successor, and
+    # get the priority of new transitions.
+    assert set(priorities[indices[~right]]) <= largest
+    assert given > len(indices), "the ring buffer has overwritten its oldest transitions"
 
 
-def test_experience_of_some_environments_is_added_as_if_they_were_alone() -> None:
+def test_inserting_one_actors_experience_leaves_other_environments_unchanged() -> None:
     together = memory(3 * ENVS)
     alone = [memory(ENVS) for _ in range(3)]
     for index, experience in deliveries(5, 60, 3):
@@ -141,7 +144,7 @@ def test_experience_of_some_environments_is_added_as_if_they_were_alone() -> Non
                 )
 
 
-def test_what_a_dead_actor_left_unfinished_is_not_continued_by_its_successor() -> None:
+def test_a_transition_never_spans_a_dead_actor_and_its_successor() -> None:
     ring = memory(1, n_step=3)
     frame = np.zeros((1, *SHAPE), np.uint8)
     one = np.ones(1, np.float32)
@@ -156,13 +159,13 @@ def test_what_a_dead_actor_left_unfinished_is_not_continued_by_its_successor() -
     assert batch.next_observation[:3, 0, 0, -1].tolist() == [3, 3, 3]
     np.testing.assert_allclose(batch.discount[:3], [0.9**3, 0.9**2, 0.9], rtol=1e-6)
     assert batch.observation[4, 0, 0].tolist() == [0, 100], (
-        "blank before the first frame of an episode"
+        "frames before the first one of an episode are blank"
     )
     assert ring.priorities is not None
-    assert ring.priorities.arrays()["priorities"][3] == 0, "its last frame was not acted on"
+    assert ring.priorities.arrays()["priorities"][3] == 0, "no action followed its last frame"
 
 
-def test_frames_that_differ_little_travel_packed() -> None:
+def test_similar_frames_are_sent_compressed() -> None:
     frame = np.zeros((ENVS, 84, 84), np.uint8)
     row = StoredStep(
         np.zeros(ENVS, np.int32),

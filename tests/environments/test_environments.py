@@ -1,3 +1,5 @@
+"""Tests episodes, lives, seeds and actions of a vector of environments."""
+
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ TUTORIAL = EnvironmentSettings(
 
 
 class ScriptedGames:
-    """Two copies of a game of which only the scripted lives and ends are told."""
+    """Two games that follow a script of lives and episode ends."""
 
     num_envs = 2
     action_names = ("NOOP", "FIRE", "RIGHT")
@@ -49,7 +51,7 @@ class ScriptedGames:
 
 
 def run_script(settings: EnvironmentSettings) -> tuple[ScriptedGames, list[Step]]:
-    """Environment 0 loses a life, then the game; environment 1 is truncated, then plays on."""
+    """Environment 0 loses a life and then its game; environment 1 is truncated and continues."""
     games = ScriptedGames(
         lives=[[3, 3], [2, 3], [2, 3], [0, 3]],
         terminated=[[False, False], [False, False], [False, False], [True, False]],
@@ -64,7 +66,7 @@ def run_script(settings: EnvironmentSettings) -> tuple[ScriptedGames, list[Step]
     return games, steps
 
 
-def test_a_lost_life_ends_the_future_but_not_the_episode_and_truncation_neither() -> None:
+def test_a_lost_life_zeroes_the_discount_but_does_not_end_the_episode() -> None:
     _, steps = run_script(TUTORIAL)
     assert [step.discount.tolist() for step in steps] == [[1, 1], [0, 1], [1, 1], [0, 1]]
     assert [step.ended.tolist() for step in steps] == [
@@ -76,18 +78,18 @@ def test_a_lost_life_ends_the_future_but_not_the_episode_and_truncation_neither(
     assert [step.truncated.tolist() for step in steps][1] == [False, True]
 
 
-def test_a_lost_life_is_nothing_special_where_the_protocol_says_so() -> None:
+def test_a_lost_life_has_no_effect_under_other_protocols() -> None:
     games, steps = run_script(EnvironmentSettings())
     assert [step.discount.tolist() for step in steps] == [[1, 1], [1, 1], [1, 1], [0, 1]]
     assert games.sent == [[2, 2]] * 4
 
 
-def test_fire_replaces_exactly_the_action_after_a_lost_life() -> None:
+def test_fire_replaces_only_the_action_after_a_lost_life() -> None:
     games, _ = run_script(TUTORIAL)
     assert games.sent == [[2, 2], [2, 2], [1, 2], [2, 2]]
 
 
-def test_an_ended_episode_keeps_its_last_observation_and_the_next_begins_at_once() -> None:
+def test_an_ended_episode_keeps_its_last_observation_and_the_next_starts_immediately() -> None:
     games, steps = run_script(TUTORIAL)
     assert [mask for mask, _ in games.resets] == [[True, True], [False, True], [True, False]]
     assert steps[1].observation[1, 0, 0, 0] == 2
@@ -108,25 +110,25 @@ def test_every_episode_has_its_own_seed() -> None:
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
-def test_lives_of_breakout_run_out_without_a_reset_in_between() -> None:
+def test_five_lives_of_breakout_are_one_episode_without_a_reset() -> None:
     games = CppGames("breakout", TUTORIAL, 2, 108_000)
     environments = Environments(games, TUTORIAL, seed=1)
     environments.reset()
     random = np.random.default_rng(0)
-    no_future = np.zeros(2, np.int64)
+    zero_discounts = np.zeros(2, np.int64)
     while True:
         environments.send(random.integers(4, size=2).astype(np.int32))
         step = environments.recv()
-        no_future += step.discount == 0
+        zero_discounts += step.discount == 0
         if step.ended.any():
             break
-    # Five lives: four are lost in mid-game, the fifth ends it.
-    assert set(no_future[step.ended].tolist()) == {5}
+    # Of the five lives, four are lost in mid-game and the fifth ends the game.
+    assert set(zero_discounts[step.ended].tolist()) == {5}
     black = (step.current[step.ended][:, :-1] == 0).all()
     assert black, "a new episode begins with an empty stack"
 
 
-def test_random_frame_skips_go_through_the_reference_and_all_else_through_the_cpp_path() -> None:
+def test_games_with_random_frame_skips_use_the_reference_and_others_the_cpp_path() -> None:
     def made(game: str) -> VectorGame:
         config, _ = load_config(game)
         return make_games(config.spec, config.environment, 1, 100)
@@ -136,7 +138,7 @@ def test_random_frame_skips_go_through_the_reference_and_all_else_through_the_cp
 
 
 @pytest.mark.parametrize("game", ["ALE/Qbert-v5", "Breakout-v0"])
-def test_an_episode_plays_again_from_its_seed_and_actions(game: str) -> None:
+def test_an_episode_is_reproduced_from_its_seed_and_actions(game: str) -> None:
     config, _ = load_config(game)
     random = np.random.default_rng(3)
     environments = Environments(
@@ -167,13 +169,13 @@ def test_an_episode_plays_again_from_its_seed_and_actions(game: str) -> None:
 @pytest.mark.parametrize(
     ("game", "seed_steps"), [("BreakoutDeterministic-v0", 250), ("ALE/Qbert-v5", 10_000)]
 )
-def test_a_seed_serves_several_episodes_and_all_of_them_play_again(
+def test_restored_environments_continue_identically_when_a_seed_covers_several_episodes(
     game: str, seed_steps: int
 ) -> None:
     config, _ = load_config(game)
     random = np.random.default_rng(3)
 
-    def begin() -> Environments:
+    def new_environments() -> Environments:
         games = make_games(config.spec, config.environment, 3, 108_000)
         return Environments(games, config.environment, seed=4, seed_steps=seed_steps)
 
@@ -184,16 +186,16 @@ def test_a_seed_serves_several_episodes_and_all_of_them_play_again(
     def actions() -> np.ndarray:
         return random.integers(len(environments.action_names), size=3).astype(np.int32)
 
-    environments = begin()
+    environments = new_environments()
     environments.reset()
     seeds = [environments.seeds.copy()]
     ends = 0
     for _ in range(700):
         ends += int(step(environments, actions()).ended.sum())
         seeds.append(environments.seeds.copy())
-    seedings = sum(len({row[env] for row in seeds}) for env in range(3)) - 3
-    assert 3 <= seedings < ends if seed_steps < 700 else ends > 1 and seedings == 0
-    again = begin()
+    reseeds = sum(len({row[env] for row in seeds}) for env in range(3)) - 3
+    assert 3 <= reseeds < ends if seed_steps < 700 else ends > 1 and reseeds == 0
+    again = new_environments()
     observation = again.restore(environments.arrays())
     for _ in range(300):
         taken = actions()
@@ -221,7 +223,7 @@ WRONG_ACTIONS = [
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("actions", "message"), WRONG_ACTIONS)
 @pytest.mark.parametrize("game", ["BreakoutDeterministic-v4", "Breakout-v0"])
-def test_actions_outside_of_the_set_are_an_error_at_once(
+def test_invalid_actions_are_refused_before_anything_is_stepped(
     game: str, actions: Any, message: str
 ) -> None:
     config, _ = load_config(game)
@@ -232,14 +234,14 @@ def test_actions_outside_of_the_set_are_an_error_at_once(
         with pytest.raises(UserError, match=message):
             receiver.send(actions)
     environments.send(np.array([3, 0]))
-    assert environments.recv().reward.shape == (2,), "and nothing of it was sent"
+    assert environments.recv().reward.shape == (2,), "the refused actions must not have been sent"
     assert environments.arrays()["lengths"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
     "actions", [[3, 0], (3, 0), np.array([3, 0], np.int64), np.array([3, 0], np.uint8)]
 )
-def test_actions_may_be_whole_numbers_of_any_type(actions: Any) -> None:
+def test_actions_may_have_any_integer_type(actions: Any) -> None:
     config, _ = load_config("BreakoutDeterministic-v4")
     environments = Environments(
         make_games(config.spec, config.environment, 2, 100), config.environment, seed=1

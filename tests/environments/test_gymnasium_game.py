@@ -1,3 +1,5 @@
+"""Tests image environments of Gymnasium that are not Atari games."""
+
 from typing import Any
 
 import gymnasium
@@ -15,8 +17,9 @@ STEPS = gymnasium.spaces.Discrete(3, start=-1)
 
 
 class Walk(gymnasium.Env[Any, Any]):
-    """A place from 0 to 9 is lit; actions -1, 0, 1 walk; walking off the right end earns 5 and ends
-    the episode.
+    """A corridor of ten cells, shown as an image with the walker's cell lit.
+
+    Actions -1, 0 and 1 move the walker. Leaving at the right end earns 5 and ends the episode.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
@@ -67,7 +70,7 @@ for name, arguments in (
 
 
 @pytest.mark.parametrize("game_id", ["WalkRgb-v0", "WalkGray-v0", "WalkFlat-v0", "WalkFloats-v0"])
-def test_pictures_are_made_gray_resized_and_stacked(game_id: str) -> None:
+def test_images_are_converted_to_gray_resized_and_stacked(game_id: str) -> None:
     config, _ = load_config(
         game_id,
         overrides={"environment.height": 40, "environment.width": 40, "environment.stack": 2},
@@ -89,7 +92,7 @@ def test_pictures_are_made_gray_resized_and_stacked(game_id: str) -> None:
     ) == (0.0, False, False, 1, 1)
 
 
-def test_it_ends_where_the_environment_its_limit_or_the_cap_says_so() -> None:
+def test_an_episode_ends_at_the_environments_end_its_step_limit_or_the_frame_cap() -> None:
     config, _ = load_config("WalkRgb-v0")
     for action, cap, steps, terminated in (
         (2, 100, range(8, 11), True),
@@ -106,7 +109,7 @@ def test_it_ends_where_the_environment_its_limit_or_the_cap_says_so() -> None:
         assert outcomes[-1].reward == 5.0 * terminated
 
 
-def test_an_episode_of_the_vector_is_shown_again_as_it_is_rendered() -> None:
+def test_an_episode_of_a_vector_environment_is_replayed_with_rendered_screens() -> None:
     config, _ = load_config("WalkRgb-v0")
     games = make_games(config.spec, config.environment, 3, 100)
     assert (games.action_names, games.observation_shape) == (("0", "1", "2"), (4, 84, 84))
@@ -156,7 +159,7 @@ def test_an_episode_of_the_vector_is_shown_again_as_it_is_rendered() -> None:
         ("WalkRgb-v0", {"environment.noop_max": 30}, "noop_max = 30 is only for Atari games"),
     ],
 )
-def test_what_cannot_be_learnt_is_refused(
+def test_unsupported_environments_and_settings_are_refused(
     game_id: str, overrides: dict[str, Any], message: str
 ) -> None:
     config, _ = load_config(game_id, overrides=overrides)

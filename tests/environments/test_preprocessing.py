@@ -1,6 +1,4 @@
-"""Three paths to the same pixels: ale-py's C++ environment, our reference, and Gymnasium's
-wrappers.
-"""
+"""Compares the pixels of ale-py's C++ environment, our reference and Gymnasium's wrappers."""
 
 import hashlib
 
@@ -34,7 +32,7 @@ def reference_games(rom: str, settings: EnvironmentSettings, count: int, cap: in
 
 
 def play(games: VectorGame, steps: int, seed: int, first_seeds: list[int]) -> list[Transitions]:
-    """Plays random actions, resetting ended games with seeds that count up."""
+    """Plays random actions and resets ended games with increasing seeds."""
     random = np.random.default_rng(seed)
     seeds = np.array(first_seeds, np.int32)
     games.reset(np.ones(games.num_envs, np.bool_), seeds)
@@ -60,7 +58,7 @@ def assert_same(one: list[Transitions], other: list[Transitions]) -> None:
 
 
 @pytest.mark.parametrize("rom", GAMES)
-def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_see_the_same(rom: str) -> None:
+def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_agree(rom: str) -> None:
     settings = EnvironmentSettings(noop_max=0)
     fast = CppGames(rom, settings, 1, 108_000)
     readable = ReferenceGame(rom, settings, 108_000)
@@ -122,7 +120,7 @@ def test_both_paths_agree_under_every_setting(rom: str, settings: EnvironmentSet
     assert any(answer.truncated.any() or answer.terminated.any() for answer in fast)
 
 
-def test_the_number_of_threads_decides_nothing() -> None:
+def test_the_number_of_threads_does_not_change_any_result() -> None:
     settings = EnvironmentSettings(sticky_probability=0.25)
     runs = [
         play(CppGames("qbert", settings, 4, 108_000, threads), 200, 2, [1, 2, 3, 4])
@@ -131,7 +129,7 @@ def test_the_number_of_threads_decides_nothing() -> None:
     assert_same(*runs)
 
 
-def test_where_episodes_end_at_once_some_may_be_seeded_and_the_others_go_on() -> None:
+def test_reseeding_some_environments_does_not_disturb_the_others() -> None:
     def answers(at_the_end: list[int]) -> list[np.ndarray]:
         games = CppGames("qbert", EnvironmentSettings(sticky_probability=0.25), 3, 100)
         random = np.random.default_rng(0)
@@ -145,17 +143,17 @@ def test_where_episodes_end_at_once_some_may_be_seeded_and_the_others_go_on() ->
                 seen.append(games.reset(everywhere, np.array(at_the_end, np.int32))[0])
         return seen
 
-    going_on = answers([-1, -1, -1])
+    unseeded = answers([-1, -1, -1])
     seeded = answers([-1, 7, -1])
-    once_more = answers([8, 7, 9])
-    for one, other in zip(going_on, seeded, strict=True):
+    all_seeded = answers([8, 7, 9])
+    for one, other in zip(unseeded, seeded, strict=True):
         np.testing.assert_array_equal(one[[0, 2]], other[[0, 2]])
-    for one, other in zip(seeded, once_more, strict=True):
+    for one, other in zip(seeded, all_seeded, strict=True):
         np.testing.assert_array_equal(one[1], other[1])
-    assert any((one[1] != other[1]).any() for one, other in zip(going_on, seeded, strict=True))
+    assert any((one[1] != other[1]).any() for one, other in zip(unseeded, seeded, strict=True))
 
 
-def test_random_frame_skips_come_from_the_seed() -> None:
+def test_random_frame_skips_are_determined_by_the_seed() -> None:
     settings = EnvironmentSettings(frame_skip=[2, 4], noop_max=0, max_pool=False)
     runs = [play(reference_games("pong", settings, 2, 108_000), 300, 1, [5, 6]) for _ in range(2)]
     assert_same(*runs)
@@ -167,7 +165,7 @@ def test_random_frame_skips_come_from_the_seed() -> None:
 
 
 @pytest.mark.parametrize("rom", GAMES)
-def test_the_emulators_gray_is_the_luminance_of_its_colours(rom: str) -> None:
+def test_the_emulators_grayscale_is_the_luminance_of_its_colors(rom: str) -> None:
     emulator = ale_py.ALEInterface()
     path = roms.get_rom_path(rom)
     assert path is not None
@@ -188,7 +186,7 @@ def test_the_emulators_gray_is_the_luminance_of_its_colours(rom: str) -> None:
         ("montezuma_revenge", "d6374a4a27b7f216"),
     ],
 )
-def test_golden_observations(rom: str, digest: str) -> None:
+def test_observations_have_their_recorded_digests(rom: str, digest: str) -> None:
     answers = play(
         CppGames(rom, EnvironmentSettings(sticky_probability=0.25), 2, 108_000), 300, 4, [11, 12]
     )
@@ -199,7 +197,7 @@ def test_golden_observations(rom: str, digest: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 84, 84), (1, 2, 5, 7), (2, 3, 1)])
-def test_stacks_are_interleaved_into_memory_that_tensorflow_can_share(
+def test_frame_stacks_are_interleaved_into_aligned_contiguous_memory(
     shape: tuple[int, ...],
 ) -> None:
     observations = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
@@ -210,21 +208,21 @@ def test_stacks_are_interleaved_into_memory_that_tensorflow_can_share(
         assert interleaved.flags.c_contiguous
 
 
-def test_without_max_pooling_the_step_that_ends_a_game_shows_the_frame_before_once_more() -> None:
+def test_without_max_pooling_the_last_step_of_a_game_repeats_the_frame_before_it() -> None:
     settings = EnvironmentSettings(max_pool=False, noop_max=0)
     for games in (
         CppGames("breakout", settings, 2, 108_000),
         reference_games("breakout", settings, 2, 108_000),
     ):
         random = np.random.default_rng(5)
-        inside = 0
+        early_ends = 0
         games.reset(np.ones(2, np.bool_), np.array([1, 2], np.int32))
-        while not inside:
+        while not early_ends:
             games.send(random.integers(4, size=2).astype(np.int32))
             answer = games.recv()
             last = answer.observation[answer.terminated]
             np.testing.assert_array_equal(last[:, -1], last[:, -2])
-            inside += int((answer.frames[answer.terminated] < 4).sum())
+            early_ends += int((answer.frames[answer.terminated] < 4).sum())
             if answer.terminated.any():
                 games.reset(
                     answer.terminated,
@@ -234,7 +232,7 @@ def test_without_max_pooling_the_step_that_ends_a_game_shows_the_frame_before_on
 
 @pytest.mark.parametrize("max_pool", [True, False])
 @pytest.mark.parametrize(("cap", "frames"), [(3, 4), (10, 12), (11, 12), (12, 12), (13, 16)])
-def test_a_cap_inside_of_a_step_is_rounded_up_to_the_whole_step_on_both_paths(
+def test_a_frame_cap_within_a_step_is_rounded_up_to_the_whole_step(
     cap: int, frames: int, max_pool: bool
 ) -> None:
     settings = EnvironmentSettings(max_pool=max_pool)
@@ -250,7 +248,7 @@ def test_a_cap_inside_of_a_step_is_rounded_up_to_the_whole_step_on_both_paths(
     assert [answer.frames.tolist() for answer in fast[:steps]] == [[4, 4]] * steps
 
 
-def test_a_cap_cuts_a_random_frame_skip_at_the_frame() -> None:
+def test_a_frame_cap_truncates_a_random_frame_skip_exactly() -> None:
     game = ReferenceGame("pong", EnvironmentSettings(frame_skip=[2, 4], noop_max=0), 11)
     game.reset(1)
     outcomes = [game.step(0)]

@@ -1,3 +1,5 @@
+"""Tests evaluations: quotas of episodes, statistics and reproducibility."""
+
 import numpy as np
 import pytest
 
@@ -11,9 +13,7 @@ from atari_dqn.evaluation.results import Episode, Evaluation
 
 
 class LopsidedGames:
-    """Environment 0 plays episodes of 2 steps and score 2, environment 1 of 6 steps and score 6,
-    environment 2 of 10 and 10.
-    """
+    """Three environments whose episodes last 2, 6 and 10 steps and score one point a step."""
 
     num_envs = 3
     action_names = ("NOOP", "RIGHT")
@@ -44,7 +44,7 @@ class LopsidedGames:
 @pytest.mark.parametrize(
     ("episodes", "quota"), [(3, [1, 1, 1]), (7, [3, 2, 2]), (30, [10, 10, 10]), (2, [1, 1, 0])]
 )
-def test_every_environment_plays_its_quota_so_short_episodes_do_not_crowd_out_long_ones(
+def test_every_environment_plays_its_quota_of_episodes_however_long_they_are(
     episodes: int, quota: list[int]
 ) -> None:
     environments = Environments(LopsidedGames(), EnvironmentSettings(), seed=1)
@@ -57,7 +57,7 @@ def test_every_environment_plays_its_quota_so_short_episodes_do_not_crowd_out_lo
     assert len({episode.seed for episode in played}) == episodes
 
 
-def test_the_statistics_by_hand() -> None:
+def test_statistics_match_values_computed_by_hand() -> None:
     config, _ = load_config("breakout")
     scores = [1.0, 2.0, 3.0, 10.0]
     none = np.zeros(5, np.uint8)
@@ -72,7 +72,8 @@ def test_the_statistics_by_hand() -> None:
         1.0,
         10.0,
     )
-    # Deviations -3, -2, -1, 6: variance 50 / 3, standard error its root over 2.
+    # The deviations are -3, -2, -1 and 6, so the variance is 50 / 3 and the standard error is its
+    # square root divided by 2.
     assert numbers["standard_error"] == pytest.approx((50 / 3) ** 0.5 / 2)
     assert numbers["human_normalised"] == pytest.approx((4 - 1.7) / (30.5 - 1.7))
     assert numbers["cut_by_frame_cap"] == 1
@@ -90,7 +91,7 @@ def test_the_statistics_by_hand() -> None:
         assert part in text
 
 
-def test_one_episode_has_no_standard_error() -> None:
+def test_a_single_episode_has_no_standard_error() -> None:
     config, _ = load_config("adventure")
     evaluation = Evaluation(
         config, [Episode(1, np.zeros(1, np.uint8), 5.0, 4, False, 0)], 0.0, 1, ("NOOP",)
@@ -99,7 +100,7 @@ def test_one_episode_has_no_standard_error() -> None:
     assert "no published scores" in describe(evaluation, "some agent")
 
 
-def test_an_evaluation_repeats_itself_and_depends_on_its_seed() -> None:
+def test_an_evaluation_is_reproducible_and_depends_on_its_seed() -> None:
     config, _ = load_config("breakout")
 
     def left(observation: np.ndarray) -> np.ndarray:
@@ -112,8 +113,8 @@ def test_an_evaluation_repeats_itself_and_depends_on_its_seed() -> None:
     assert one.to_json() != other.to_json()
 
 
-def test_random_play_scores_what_is_published_for_it() -> None:
-    """Pong at random: -20.7 (Mnih et al. 2015)."""
+def test_random_play_reaches_its_published_score() -> None:
+    """Random play scores -20.7 in Pong (Mnih et al. 2015)."""
     config, _ = load_config("PongDeterministic-v4")
     result = evaluate(
         lambda observation: np.zeros(len(observation), np.int32),
@@ -125,7 +126,7 @@ def test_random_play_scores_what_is_published_for_it() -> None:
     assert -21 <= result.statistics()["mean"] <= -19.5
 
 
-def test_the_frame_cap_truncates() -> None:
+def test_the_frame_cap_truncates_episodes() -> None:
     config, _ = load_config("pong", overrides={"evaluation.frame_cap": 400})
     result = evaluate(
         lambda observation: np.zeros(len(observation), np.int32), config, seed=1, episodes=3

@@ -1,5 +1,6 @@
-"""Runs, recordings and evaluations as the gallery reads them, with pictures of one colour that a
-test can look for.
+"""Sample runs, recordings and evaluations for the gallery's tests.
+
+Their pictures have one background color, which a test can search for in a screenshot.
 """
 
 import csv
@@ -32,12 +33,12 @@ def protocol(**changes: Any) -> dict[str, Any]:
 
 
 def pictures(
-    seconds: float, colour: tuple[int, int, int] = ORANGE, rate: int = 15
+    seconds: float, color: tuple[int, int, int] = ORANGE, rate: int = 15
 ) -> list[NDArray[np.uint8]]:
-    """A bar that walks over a plain screen, taller than wide as an Atari game's."""
+    """Returns screens of one color with a moving white bar, in the shape of an Atari game."""
     screens = []
     for number in range(int(seconds * rate)):
-        screen = np.full((104, 80, 3), colour, np.uint8)
+        screen = np.full((104, 80, 3), color, np.uint8)
         screen[4 + number % 90 : 10 + number % 90] = 255
         screens.append(screen)
     return screens
@@ -56,7 +57,7 @@ def write_media(path: Path, seconds: float) -> None:
 
 
 def recording(**changes: Any) -> dict[str, Any]:
-    """The JSON of a recording of a game time of 4 s."""
+    """Returns the JSON of a recording that covers 4 s of game time."""
     score = changes.pop("score", 3.0)
     steps = changes.get("steps", 100_000)
     names = {
@@ -126,7 +127,7 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 
 
 def write_recording(videos: Path, media: dict[str, Path], **changes: Any) -> Path:
-    """A recording with links to files that were written once; returns its JSON."""
+    """Writes a recording whose media files are hard links, and returns the path of its JSON."""
     document = recording(**changes)
     folder: Path = videos / document["game"].replace("/", "-") / document["run"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,8 +149,9 @@ def write_run(
     episodes: int = 800,
     overrides: dict[str, Any] | None = None,
 ) -> Path:
-    """A run whose score grows evenly to ``top`` over 200,000 agent steps, and epsilon falls to 0
-    with it.
+    """Writes a run of 200,000 agent steps and returns its directory.
+
+    The score grows linearly to ``top`` while epsilon decays linearly to 0.
     """
     directory = root / game.replace("/", "-") / name
     directory.mkdir(parents=True)

@@ -1,3 +1,5 @@
+"""Tests the data, the page and the server of the gallery without a browser."""
+
 import http.client
 import json
 import os
@@ -32,7 +34,7 @@ def encoded(document: dict[str, Any]) -> bytes:
 
 
 def with_file(videos: Path, **changes: Any) -> Path:
-    """A recording whose file is no video at all, which only a browser would notice."""
+    """Writes a recording whose file is not really a video, which only a browser would notice."""
     file = videos.parent / "media.mp4"
     file.write_bytes(bytes(range(256)) * 4)
     return samples.write_recording(videos, {"mp4": file}, **changes)
@@ -41,7 +43,7 @@ def with_file(videos: Path, **changes: Any) -> Path:
 # Curves
 
 
-def test_a_thinned_line_keeps_its_ends_its_peaks_and_its_order() -> None:
+def test_a_thinned_line_keeps_its_ends_peaks_and_order() -> None:
     x = np.arange(10_000.0)
     y = np.sin(x / 900)
     y[[1234, 7777]] = 9, -9
@@ -53,7 +55,7 @@ def test_a_thinned_line_keeps_its_ends_its_peaks_and_its_order() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.integers(3, 20))
-def test_a_line_is_thinned_to_as_many_points_as_are_wanted(
+def test_a_line_is_thinned_to_the_requested_number_of_points(
     heights: list[float], points: int
 ) -> None:
     kept = thin(np.arange(len(heights), dtype=float), np.array(heights), points)
@@ -61,7 +63,7 @@ def test_a_line_is_thinned_to_as_many_points_as_are_wanted(
     assert (np.diff(kept) > 0).all()
 
 
-def test_a_curve_has_score_and_epsilon_by_step(tmp_path: Path) -> None:
+def test_a_curve_has_the_score_and_epsilon_at_each_step(tmp_path: Path) -> None:
     curve: Any = thinned_curve(samples.write_run(tmp_path, "run", top=20.0))
     assert len(curve["steps"]) == len(curve["score"]) == len(curve["epsilon"]) == 400
     assert (curve["steps"][-1], curve["score"][-1], curve["epsilon"][-1]) == (200_000, 20, 0)
@@ -70,7 +72,7 @@ def test_a_curve_has_score_and_epsilon_by_step(tmp_path: Path) -> None:
     )
 
 
-def test_rows_that_are_being_written_and_columns_that_are_missing_do_no_harm(
+def test_incomplete_rows_are_skipped_and_missing_columns_are_reported(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "episodes.csv"
@@ -90,10 +92,10 @@ def test_rows_that_are_being_written_and_columns_that_are_missing_do_no_harm(
     }
 
 
-# What others may have written
+# Files that another program may have written
 
 
-def test_what_follows_the_contract_is_read() -> None:
+def test_valid_recording_and_evaluation_files_are_read() -> None:
     assert isinstance(parse(encoded(samples.recording())), RecordingFile)
     assert isinstance(parse(encoded(samples.evaluation(3.0))), EvaluationFile)
 
@@ -115,7 +117,9 @@ def test_what_follows_the_contract_is_read() -> None:
         (encoded(samples.evaluation(float("nan"))), "statistics.mean"),
     ],
 )
-def test_what_does_not_is_refused_with_a_reason(document: bytes, complaint: str) -> None:
+def test_invalid_recording_and_evaluation_files_are_refused_with_a_reason(
+    document: bytes, complaint: str
+) -> None:
     with pytest.raises(UserError, match=complaint) as refused:
         parse(document)
     assert "\n" not in str(refused.value)
@@ -137,12 +141,12 @@ def test_what_does_not_is_refused_with_a_reason(document: bytes, complaint: str)
         "",
     ],
 )
-def test_files_of_a_recording_lie_beside_it(name: str) -> None:
+def test_a_recording_may_only_name_files_in_its_own_folder(name: str) -> None:
     with pytest.raises(UserError, match=r"files\.mp4\.name"):
         parse(encoded(samples.recording(files={"mp4": {"name": name, "seconds": 1.0}})))
 
 
-def test_links_that_lead_out_of_the_folder_are_not_shown(tmp_path: Path) -> None:
+def test_recordings_that_link_out_of_the_folder_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "secret.mp4").write_bytes(b"x")
     folder = tmp_path / "videos" / "game"
     samples.write_json(folder / "one.json", samples.recording())
@@ -155,7 +159,7 @@ def test_links_that_lead_out_of_the_folder_are_not_shown(tmp_path: Path) -> None
 # Runs and recordings
 
 
-def test_recordings_stand_with_their_runs_in_the_order_of_training(tmp_path: Path) -> None:
+def test_recordings_are_grouped_by_run_and_sorted_by_training_step(tmp_path: Path) -> None:
     root = tmp_path / "checkpoints"
     videos = tmp_path / "videos"
     for name in ("seed10", "seed2"):
@@ -177,7 +181,7 @@ def test_recordings_stand_with_their_runs_in_the_order_of_training(tmp_path: Pat
     assert (first["commit"], first["curve"]["steps"][-1]) == ("abc123", 200_000)
 
 
-def test_recordings_whose_run_is_gone_are_shown_alone_under_ids_with_slashes_too(
+def test_recordings_are_listed_even_when_their_run_is_gone(
     tmp_path: Path,
 ) -> None:
     with_file(
@@ -201,7 +205,7 @@ def test_recordings_whose_run_is_gone_are_shown_alone_under_ids_with_slashes_too
     assert data["recordings"][0]["mp4"][0].startswith("ALE-Breakout-v5/random/step")
 
 
-def test_a_run_of_vectors_and_one_that_has_only_begun_are_shown(tmp_path: Path) -> None:
+def test_runs_without_a_rom_or_without_episodes_are_listed(tmp_path: Path) -> None:
     samples.write_run(tmp_path, "pole", game="CartPole-v1", recipe="cartpole")
     samples.write_run(tmp_path, "begun", episodes=0)
     data, _ = collect(tmp_path, tmp_path / "videos")
@@ -211,7 +215,7 @@ def test_a_run_of_vectors_and_one_that_has_only_begun_are_shown(tmp_path: Path) 
     assert data["runs"][1]["rom"] is None
 
 
-def test_short_evaluations_in_training_are_read(tmp_path: Path) -> None:
+def test_periodic_evaluations_of_a_run_are_read(tmp_path: Path) -> None:
     run = samples.write_run(tmp_path, "run")
     (run / "evaluations.csv").write_text(
         "steps,mean,median\n50000,3.5,3\n100000,7.25,7\n", encoding="utf-8"
@@ -220,7 +224,7 @@ def test_short_evaluations_in_training_are_read(tmp_path: Path) -> None:
     assert data["runs"][0]["evaluations"] == {"steps": [50_000, 100_000], "mean": [3.5, 7.25]}
 
 
-def test_two_seeds_are_one_protocol_and_two_epsilons_are_two(tmp_path: Path) -> None:
+def test_protocols_differ_by_epsilon_but_not_by_seed(tmp_path: Path) -> None:
     different: list[dict[str, Any]] = [{"seed": 1}, {"seed": 2}, {"epsilon": 0.001}]
     for number, changes in enumerate(different):
         samples.write_json(
@@ -232,7 +236,7 @@ def test_two_seeds_are_one_protocol_and_two_epsilons_are_two(tmp_path: Path) -> 
     assert [protocol["epsilon"] for protocol in data["protocols"]] == ["0.05", "0.001"]
 
 
-def test_what_is_broken_is_skipped_with_a_note(
+def test_unreadable_runs_and_recordings_are_skipped_with_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "checkpoints"
@@ -248,9 +252,9 @@ def test_what_is_broken_is_skipped_with_a_note(
     (videos / "bare.gif").write_bytes(b"GIF")
     with_file(videos, steps=5).with_suffix(".mp4").unlink()
     assert main(["gallery", "--root", str(root), "--videos", str(videos)]) == 0
-    said = capsys.readouterr()
-    assert said.out == f"{videos / 'index.html'}: 3 runs, 1 recordings, 0 evaluations\n"
-    notes = said.err.splitlines()
+    printed = capsys.readouterr()
+    assert printed.out == f"{videos / 'index.html'}: 3 runs, 1 recordings, 0 evaluations\n"
+    notes = printed.err.splitlines()
     assert len(notes) == 5
     assert all(note.startswith("note: ") for note in notes)
     for part in (
@@ -260,16 +264,16 @@ def test_what_is_broken_is_skipped_with_a_note(
         "names no game",
         "1 GIF or MP4",
     ):
-        assert part in said.err
+        assert part in printed.err
 
 
-def test_nothing_at_all_is_said_in_one_line(
+def test_a_gallery_without_any_runs_is_a_one_line_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["gallery", "--root", str(tmp_path / "c"), "--videos", str(tmp_path / "v")]) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("error: no runs in ")
-    assert said.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: no runs in ")
+    assert printed.err.count("\n") == 1
     assert not (tmp_path / "v").exists()
 
 
@@ -286,7 +290,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 
 
 @given(st.dictionaries(st.text(), st.text()))
-def test_no_text_can_leave_the_script_that_holds_it(texts: dict[str, str]) -> None:
+def test_no_text_can_break_out_of_the_data_script(texts: dict[str, str]) -> None:
     script = as_script({"texts": texts})
     assert script.isascii()
     assert not set(script.splitlines()[0].removesuffix(";")[30:]) & set("<>&\u2028\u2029")
@@ -295,7 +299,7 @@ def test_no_text_can_leave_the_script_that_holds_it(texts: dict[str, str]) -> No
     }
 
 
-def test_the_page_needs_nothing_but_its_folder_and_can_be_zipped(tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_can_be_zipped(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     with_file(videos)
     page = write_page(videos, collect(tmp_path, videos)[0])
@@ -311,13 +315,13 @@ def test_the_page_needs_nothing_but_its_folder_and_can_be_zipped(tmp_path: Path)
     assert zipfile.ZipFile(tmp_path / "page.zip").testzip() is None
 
 
-def test_a_page_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+def test_an_index_page_of_another_program_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<p>mine", encoding="utf-8")
     with pytest.raises(UserError, match="left as it is"):
         write_page(tmp_path, collect(tmp_path, tmp_path)[0])
 
 
-def test_without_its_packages_one_line_says_what_to_install(
+def test_missing_gallery_packages_are_a_one_line_error_that_names_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "plotly" else name)
@@ -328,7 +332,7 @@ def test_without_its_packages_one_line_says_what_to_install(
     )
 
 
-def test_a_port_without_a_server_and_a_port_that_is_taken_are_errors(
+def test_a_port_without_live_and_a_port_in_use_are_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["gallery", "--videos", str(tmp_path), "--port", "1234"]) == 2
@@ -374,7 +378,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         running.shutdown()
 
 
-def ask(
+def request(
     server: Server, target: str, method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
@@ -388,31 +392,31 @@ def ask(
     return result
 
 
-def test_it_listens_to_this_machine_only(server: Server) -> None:
+def test_the_server_accepts_only_requests_to_localhost(server: Server) -> None:
     assert server.server_address[0] == "127.0.0.1"
-    assert ask(server, "/")[0] == 200
-    assert ask(server, "/", Host="localhost:80")[0] == 200
-    assert ask(server, "/", Host="elsewhere.example")[0] == 421
+    assert request(server, "/")[0] == 200
+    assert request(server, "/", Host="localhost:80")[0] == 200
+    assert request(server, "/", Host="elsewhere.example")[0] == 421
 
 
-def test_whole_files_and_parts_of_them_are_sent(server: Server) -> None:
+def test_the_server_sends_whole_files_and_byte_ranges(server: Server) -> None:
     whole = bytes(range(256)) * 1000
-    status, headers, body = ask(server, "/a%20b%23.mp4?t=1")
+    status, headers, body = request(server, "/a%20b%23.mp4?t=1")
     assert (status, body, headers["Content-Type"], headers["Accept-Ranges"]) == (
         200,
         whole,
         "video/mp4",
         "bytes",
     )
-    status, headers, body = ask(server, "/a%20b%23.mp4", Range="bytes=1000-200999")
+    status, headers, body = request(server, "/a%20b%23.mp4", Range="bytes=1000-200999")
     assert (status, body, headers["Content-Range"]) == (
         206,
         whole[1000:201_000],
         "bytes 1000-200999/256000",
     )
-    assert ask(server, "/a%20b%23.mp4", Range="bytes=-3")[2] == whole[-3:]
-    assert ask(server, "/a%20b%23.mp4", Range="bytes=256000-")[0] == 416
-    status, headers, body = ask(server, "/a%20b%23.mp4", method="HEAD")
+    assert request(server, "/a%20b%23.mp4", Range="bytes=-3")[2] == whole[-3:]
+    assert request(server, "/a%20b%23.mp4", Range="bytes=256000-")[0] == 416
+    status, headers, body = request(server, "/a%20b%23.mp4", method="HEAD")
     assert (status, body, headers["Content-Length"]) == (200, b"", "256000")
 
 
@@ -434,18 +438,20 @@ def test_whole_files_and_parts_of_them_are_sent(server: Server) -> None:
         "http://elsewhere.example/secret.json",
     ],
 )
-def test_nothing_else_is_sent(server: Server, target: str) -> None:
-    assert ask(server, target)[0] in (404, 421)
+def test_files_that_are_hidden_outside_or_not_media_are_not_sent(
+    server: Server, target: str
+) -> None:
+    assert request(server, target)[0] in (404, 421)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_nothing_can_be_changed(server: Server, method: str) -> None:
-    assert ask(server, "/index.html", method=method)[0] == 501
+def test_the_server_refuses_methods_that_change_files(server: Server, method: str) -> None:
+    assert request(server, "/index.html", method=method)[0] == 501
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A served folder with a page, a secret beside the folder, and links that lead to it."""
+    """Creates a served folder with a page and with links to a secret outside the folder."""
     outside = tmp_path_factory.mktemp("outside").resolve()
     (outside / "secret.html").write_text("secret")
     folder = outside / "served"
@@ -461,12 +467,12 @@ PARTS = ["index.html", "gallery", "data.js", "secret.html", "link.html", "up", "
 
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(PARTS), max_size=5).map("/".join))
-def test_whatever_is_asked_for_lies_in_the_folder(served: Path, target: str) -> None:
+def test_no_request_finds_a_file_outside_the_served_folder(served: Path, target: str) -> None:
     found = find_file(served, "/" + target)
     assert found is None or found.resolve().is_relative_to(served)
 
 
-def test_what_lies_in_the_folder_is_found(served: Path) -> None:
+def test_files_in_the_served_folder_are_found_but_links_are_not_followed(served: Path) -> None:
     assert find_file(served, "/index.html") == served / "index.html"
     assert find_file(served, "/gallery/data.js") == served / "gallery" / "data.js"
     assert find_file(served, "/link.html") is None
@@ -477,7 +483,7 @@ def test_what_lies_in_the_folder_is_found(served: Path) -> None:
     st.text(max_size=20) | st.from_regex(r"bytes=\d{0,4}-\d{0,4}", fullmatch=True),
     st.integers(0, 2000),
 )
-def test_a_part_lies_in_the_file(header: str, size: int) -> None:
+def test_a_requested_byte_range_lies_within_the_file(header: str, size: int) -> None:
     try:
         part = requested_range(header, size)
     except ValueError:
@@ -490,7 +496,7 @@ def follow(root: Path, videos: Path) -> None:
         page.follow()
 
 
-def test_following_a_run_writes_what_is_new_and_ends_with_ctrl_c(
+def test_a_live_page_adds_new_recordings_and_stops_at_ctrl_c(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     videos = tmp_path / "videos"
@@ -508,11 +514,11 @@ def test_following_a_run_writes_what_is_new_and_ends_with_ctrl_c(
     assert ['"name":"new"' in text for text in seen] == [False, True, True]
     assert '"live":true' in seen[-1]
     assert '"live":false' in (videos / "gallery" / "data.js").read_text(), (
-        "from disk it has nobody to ask"
+        "a page opened from disk has no server to poll"
     )
 
 
-def test_the_wheel_has_what_the_page_is_made_of(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_templates_and_static_files(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent.parent
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(
@@ -530,7 +536,7 @@ def test_the_wheel_has_what_the_page_is_made_of(tmp_path: Path) -> None:
     } <= names
 
 
-def test_a_folder_that_is_deleted_while_it_is_followed_is_one_line_and_not_made_again(
+def test_deleting_the_followed_folder_is_a_one_line_error_and_does_not_recreate_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     videos = tmp_path / "videos"

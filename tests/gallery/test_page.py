@@ -1,4 +1,4 @@
-"""The gallery in a real browser, opened from disk as a reader opens it."""
+"""Tests the gallery page in a real browser, opened from disk as a reader opens it."""
 
 import io
 import re
@@ -19,11 +19,11 @@ from atari_dqn.gallery.collect import collect
 from atari_dqn.gallery.page import write_data, write_page
 from atari_dqn.gallery.serve import Server
 from tests.gallery import samples
-from tests.programs import missing
+from tests.programs import none_installed
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 pytestmark = pytest.mark.skipif(
-    missing(*BROWSERS), reason="there is no browser for the page (Debian's chromium)"
+    none_installed(*BROWSERS), reason="the page needs a browser (Debian's chromium)"
 )
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -32,12 +32,12 @@ LIGHT_SERIES = [(34, 87, 122), (200, 85, 61)]
 DARK_SERIES = [(127, 184, 224), (240, 145, 124)]
 OTHER = samples.protocol(epsilon=0.001)
 
-# What each page said on its console, threw, or asked others for.
+# For each page: console messages, exceptions, and requests to other hosts.
 COMPLAINTS: dict[Page, list[str]] = defaultdict(list)
 
 
 class Folder(NamedTuple):
-    """What the page is made from."""
+    """The folders and media files from which the page is built."""
 
     root: Path
     videos: Path
@@ -113,7 +113,7 @@ def open_page(
     height: int = 900,
     scheme: Literal["light", "dark"] = "light",
 ) -> Page:
-    """A page, and what it complains about or asks any host for in COMPLAINTS."""
+    """Opens a page and collects its console messages, errors and foreign requests in COMPLAINTS."""
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(20_000)
@@ -142,9 +142,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def shared(browser: Browser, address: str) -> Iterator[Page]:
-    """One page for tests that leave it as it was, or do not mind: opening it takes longer than most
-    of them.
-    """
+    """One page for the tests that share its state: opening a page takes longer than most tests."""
     opened = open_page(browser, address)
     yield opened
     assert COMPLAINTS[opened] == []
@@ -152,28 +150,29 @@ def shared(browser: Browser, address: str) -> Iterator[Page]:
 
 
 def curves(page: Page, game: int = 1) -> Locator:
-    """The drawn curves of a game: they stand in the order of their ids."""
+    """Returns the drawn chart of a game; charts are in the order of the games' ids."""
     chart = page.locator(".chart").nth(game - 1)
     chart.scroll_into_view_if_needed()
     expect(chart.locator(".scatterlayer .trace").first).to_be_attached()
     return chart
 
 
-def near(picture: bytes, colour: tuple[int, int, int], tolerance: int = 12) -> int:
-    """Pixels of about a colour."""
+def count_pixels(picture: bytes, color: tuple[int, int, int], tolerance: int = 12) -> int:
+    """Returns the number of pixels that are close to a color."""
     pixels: NDArray[np.uint8] = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
-    return int((np.abs(pixels.astype(int) - colour).max(axis=-1) <= tolerance).sum())
+    return int((np.abs(pixels.astype(int) - color).max(axis=-1) <= tolerance).sum())
 
 
-def times(page: Page) -> list[float]:
+def video_times(page: Page) -> list[float]:
     videos = "[...document.querySelectorAll('#slots video')]"
     found: list[float] = page.evaluate(f"{videos}.map((video) => video.currentTime)")
     return found
 
 
-def until(page: Page, condition: str) -> None:
-    """Waits for something in the page; it forbids what Playwright's own way of asking again and
-    again does there.
+def wait_until(page: Page, condition: str) -> None:
+    """Waits for a condition in the page.
+
+    The page's security policy forbids the polling that Playwright itself would do there.
     """
     for _ in range(300):
         if page.evaluate(condition):
@@ -182,34 +181,34 @@ def until(page: Page, condition: str) -> None:
     raise AssertionError(condition)
 
 
-def playing(page: Page) -> None:
-    until(
+def wait_until_playing(page: Page) -> None:
+    wait_until(
         page,
         "[...document.querySelectorAll('#slots video')].every((video) => video.currentTime > 0.2)",
     )
 
 
-def test_curves_and_recordings_are_really_drawn(page: Page) -> None:
+def test_curves_and_recordings_are_drawn(page: Page) -> None:
     expect(page.locator("#summary")).to_have_text("2 games, 3 runs, 7 recordings")
     chart = curves(page)
     page.wait_for_timeout(300)
     drawn = chart.screenshot()
-    assert all(near(drawn, colour) > 150 for colour in LIGHT_SERIES)
+    assert all(count_pixels(drawn, color) > 150 for color in LIGHT_SERIES)
     card = page.locator(".card").first
     expect(card.locator("video")).to_be_attached()
-    until(page, "document.querySelector('.card video').readyState >= 2")
+    wait_until(page, "document.querySelector('.card video').readyState >= 2")
     page.wait_for_timeout(200)
-    assert near(card.screenshot(), samples.ORANGE, 25) > 3_000
-    until(page, "document.querySelector('#slots video').readyState >= 2")
+    assert count_pixels(card.screenshot(), samples.ORANGE, 25) > 3_000
+    wait_until(page, "document.querySelector('#slots video').readyState >= 2")
     page.wait_for_timeout(200)
-    assert near(page.locator("#slots").screenshot(), samples.ORANGE, 25) > 20_000
+    assert count_pixels(page.locator("#slots").screenshot(), samples.ORANGE, 25) > 20_000
 
 
-def test_a_gif_is_shown_as_a_still_picture(shared: Page) -> None:
+def test_a_gif_is_still_until_the_mouse_is_over_it(shared: Page) -> None:
     card = shared.locator(".card", has_text="11").first
     card.scroll_into_view_if_needed()
     expect(card.locator("canvas")).to_be_attached()
-    assert near(card.screenshot(), samples.ORANGE, 25) > 3_000
+    assert count_pixels(card.screenshot(), samples.ORANGE, 25) > 3_000
     card.hover()
     expect(card.locator("img")).to_be_visible()
     shared.mouse.move(0, 0)
@@ -217,7 +216,7 @@ def test_a_gif_is_shown_as_a_still_picture(shared: Page) -> None:
 
 
 def point(page: Page, steps: float, score: float) -> tuple[float, float]:
-    """Where a point of the first chart that is shown lies on the screen."""
+    """Returns the position on the screen of a data point in the first visible chart."""
     x, y = page.evaluate(
         """([steps, score]) => { const chart = document.querySelector('.game:not([hidden]) .chart');
         const { xaxis, yaxis } = chart._fullLayout;
@@ -229,29 +228,29 @@ def point(page: Page, steps: float, score: float) -> tuple[float, float]:
 
 
 def hover(page: Page, chart: Locator, steps: float, score: float) -> str:
-    """What a chart says about a point under the mouse."""
+    """Moves the mouse over a data point and returns the text that the chart shows for it."""
     for _ in range(50):
         page.mouse.move(0, 0)
         page.mouse.move(*point(page, steps, score))
         page.wait_for_timeout(100)
-        if said := chart.locator(".hoverlayer").text_content():
-            return str(said)
-    raise AssertionError("it says nothing")
+        if label := chart.locator(".hoverlayer").text_content():
+            return str(label)
+    raise AssertionError("the chart shows no text for this point")
 
 
-def test_hovering_over_a_curve_says_step_score_and_epsilon(shared: Page) -> None:
-    said = hover(shared, curves(shared), 75_000, 7.5)
+def test_hovering_over_a_curve_shows_step_score_and_epsilon(shared: Page) -> None:
+    label = hover(shared, curves(shared), 75_000, 7.5)
     assert re.search(
-        r"default-seed1\s*step 7[45],\d+\s*score 7\.[45]\d*\s*epsilon 0\.6\d*", said
-    ), said
+        r"default-seed1\s*step 7[45],\d+\s*score 7\.[45]\d*\s*epsilon 0\.6\d*", label
+    ), label
 
 
-def test_a_click_on_a_curve_plays_the_recording_nearest_in_step(page: Page) -> None:
+def test_clicking_a_curve_plays_the_recording_with_the_nearest_step(page: Page) -> None:
     chart = curves(page)
     hover(page, chart, 115_000, 11.5)
     page.mouse.click(*point(page, 115_000, 11.5))
     expect(page.locator("#training-step")).to_have_text("step 100,000 · 2 of 4")
-    playing(page)
+    wait_until_playing(page)
     expect(chart).to_have_attribute("role", "img")
 
 
@@ -264,13 +263,13 @@ def test_a_run_can_be_hidden_and_shown_again(page: Page) -> None:
     page.mouse.move(0, 0)
     page.wait_for_timeout(300)
     hidden = chart.screenshot()
-    assert near(hidden, LIGHT_SERIES[0]) > 150
-    assert near(hidden, LIGHT_SERIES[1]) < 20
+    assert count_pixels(hidden, LIGHT_SERIES[0]) > 150
+    assert count_pixels(hidden, LIGHT_SERIES[1]) < 20
     legend.click()
     expect(page.locator(".run h3", has_text="dueling-seed1")).to_have_count(1)
 
 
-def test_the_timeline_and_the_slider_go_through_training(shared: Page) -> None:
+def test_the_timeline_and_the_slider_move_through_training(shared: Page) -> None:
     shared.locator("#training").fill("0")
     expect(shared.locator("#slots .score")).to_have_text("4")
     expect(shared.locator("#earlier")).to_be_disabled()
@@ -283,30 +282,30 @@ def test_the_timeline_and_the_slider_go_through_training(shared: Page) -> None:
     expect(shared.locator(".card[aria-current]")).to_contain_text("150k steps")
 
 
-def test_two_recordings_are_kept_in_step(page: Page) -> None:
+def test_two_recordings_play_synchronized(page: Page) -> None:
     page.locator(".card").nth(0).click()
     page.locator(".row li").nth(2).hover()
     page.locator(".beside").nth(2).click()
     expect(page.locator("#slots .slot")).to_have_count(2)
-    playing(page)
+    wait_until_playing(page)
     for rate in ("2", "0.5"):
         page.locator("#speed").select_option(rate)
         page.wait_for_timeout(300)
-        left, right = times(page)
+        left, right = video_times(page)
         assert abs(left - right) < 0.2
     if (
         page.locator("#play").get_attribute("data-playing") == "true"
-    ):  # it may have come to its end by now
+    ):  # it may already have reached its end
         page.locator("#play").click()
     page.wait_for_timeout(150)
-    left, right = times(page)
+    left, right = video_times(page)
     assert left == pytest.approx(right, abs=0.02)
     page.locator("#seek").fill("3.0")
-    assert times(page) == pytest.approx([3.0, 3.0], abs=0.02)
+    assert video_times(page) == pytest.approx([3.0, 3.0], abs=0.02)
     expect(page.locator("#stage-note")).to_be_hidden()
 
 
-def test_other_protocols_and_gifs_side_by_side_say_so(page: Page) -> None:
+def test_comparing_different_protocols_or_a_gif_shows_a_notice(page: Page) -> None:
     page.locator(".card").nth(0).click()
     page.locator("#compare").click()
     expect(page.locator(".empty-slot")).to_be_visible()
@@ -322,10 +321,10 @@ def test_other_protocols_and_gifs_side_by_side_say_so(page: Page) -> None:
     expect(page.locator("#slots img")).to_have_attribute(
         "alt", re.compile(r"dueling-seed1, after 200,000 .* score 11$")
     )
-    until(page, "document.querySelector('#slots img').naturalWidth > 0")
+    wait_until(page, "document.querySelector('#slots img').naturalWidth > 0")
 
 
-def test_filters_narrow_what_is_shown(shared: Page) -> None:
+def test_filters_narrow_the_games_runs_and_recordings(shared: Page) -> None:
     expect(shared.locator("#filter-game option")).to_have_count(3)
     shared.locator("#filter-game").select_option("CartPole-v1")
     expect(shared.locator(".game:visible")).to_have_count(1)
@@ -358,7 +357,7 @@ def test_results_are_separated_by_protocol(shared: Page) -> None:
     expect(shared.locator("#slots .score")).to_have_text("16")
 
 
-def test_settings_of_two_runs_show_what_differs(shared: Page) -> None:
+def test_comparing_the_settings_of_two_runs_shows_only_differences(shared: Page) -> None:
     shared.locator("#open-settings").click()
     shared.locator("#settings-a").select_option(label="default-seed1 · BreakoutDeterministic-v4")
     table = shared.locator("#settings-table")
@@ -370,25 +369,25 @@ def test_settings_of_two_runs_show_what_differs(shared: Page) -> None:
     expect(shared.locator("#settings")).to_be_hidden()
 
 
-def test_the_keyboard_does_it_all(page: Page) -> None:
+def test_every_function_has_a_keyboard_shortcut(page: Page) -> None:
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     expect(page.locator("#help dt")).to_have_count(14)
     page.keyboard.press("Escape")
     expect(page.locator("#help")).to_be_hidden()
-    until(page, "document.querySelector('#slots video')?.readyState >= 1")
+    wait_until(page, "document.querySelector('#slots video')?.readyState >= 1")
     page.keyboard.press("p")
     expect(page.locator("#slots .score")).to_have_text("12")
     page.keyboard.press("n")
     expect(page.locator("#slots .score")).to_have_text("16")
-    playing(page)
+    wait_until_playing(page)
     page.keyboard.press("0")
     expect(page.locator("#play")).to_have_attribute("aria-label", "Pause (Space)")
     page.keyboard.press(" ")
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play (Space)")
     page.locator("#seek").fill("1")
     page.keyboard.press(".")
-    assert times(page) == pytest.approx([1 + 4 / 60], abs=0.01)
+    assert video_times(page) == pytest.approx([1 + 4 / 60], abs=0.01)
     page.keyboard.press("3")
     expect(page.locator("#speed")).to_have_value("2")
     page.keyboard.press("d")
@@ -404,30 +403,32 @@ def test_the_keyboard_does_it_all(page: Page) -> None:
     expect(page.locator("#slots .slot")).to_have_count(2)
     expect(page.locator("#slots .score").nth(1)).to_have_text("8")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", (
-        "where the keyboard is can be seen"
+        "the element with keyboard focus must have a visible outline"
     )
 
 
-def test_light_and_dark(browser: Browser, page: Page, address: str) -> None:
+def test_the_theme_follows_the_system_and_can_be_toggled(
+    browser: Browser, page: Page, address: str
+) -> None:
     chart = curves(page)
     page.keyboard.press("t")
     page.wait_for_timeout(400)
     dark = page.screenshot()
-    assert near(dark, (21, 23, 27), 3) > 200_000
-    assert all(near(chart.screenshot(), colour) > 150 for colour in DARK_SERIES)
+    assert count_pixels(dark, (21, 23, 27), 3) > 200_000
+    assert all(count_pixels(chart.screenshot(), color) > 150 for color in DARK_SERIES)
     page.locator("#toggle-theme").click()
-    assert near(page.screenshot(), (246, 245, 242), 3) > 200_000
-    asked = open_page(browser, address, scheme="dark")
-    assert near(asked.screenshot(), (21, 23, 27), 3) > 200_000
-    asked.context.close()
+    assert count_pixels(page.screenshot(), (246, 245, 242), 3) > 200_000
+    dark_page = open_page(browser, address, scheme="dark")
+    assert count_pixels(dark_page.screenshot(), (21, 23, 27), 3) > 200_000
+    dark_page.context.close()
 
 
-def test_a_name_that_is_a_script_is_text(page: Page) -> None:
+def test_a_run_name_that_contains_a_script_is_shown_as_text(page: Page) -> None:
     expect(page.locator(".run h3", has_text=samples.EVIL)).to_be_attached()
     page.locator("#filter-game").select_option("CartPole-v1")
     page.locator(".card").click()
     expect(page.locator("#facts")).to_contain_text(samples.EVIL)
-    playing(page)
+    wait_until_playing(page)
     page.locator("#open-settings").click()
     expect(page.locator("#settings-a")).to_contain_text(samples.EVIL)
     page.keyboard.press("Escape")
@@ -436,22 +437,22 @@ def test_a_name_that_is_a_script_is_text(page: Page) -> None:
     assert samples.EVIL in hover(page, chart, 50_000, 100)
 
 
-def test_every_control_and_picture_has_a_name(shared: Page) -> None:
+def test_every_control_and_image_has_an_accessible_name(shared: Page) -> None:
     shared.locator(".card").first.click()
-    nameless = shared.evaluate(
+    unnamed = shared.evaluate(
         """[...document.querySelectorAll('button, select, input, a, img, [role=img], #slots video')]
         .filter((one) => !(one.textContent.trim() || one.ariaLabel || one.alt))
         .filter((one) => !one.labels?.length)
         .map((one) => one.outerHTML)"""
     )
-    assert nameless == []
+    assert unnamed == []
     assert (
         shared.evaluate("new Set([...document.querySelectorAll('[id]')].map((one) => one.id)).size")
         == shared.locator("[id]").count()
     )
 
 
-def test_on_a_phone_there_is_one_column_and_room_for_fingers(
+def test_on_a_phone_the_page_has_one_column_and_large_controls(
     browser: Browser, address: str
 ) -> None:
     page = open_page(browser, address, 390, 844)
@@ -475,7 +476,7 @@ def test_on_a_phone_there_is_one_column_and_room_for_fingers(
     page.context.close()
 
 
-def test_a_page_that_lost_its_folder_says_so(
+def test_a_page_without_its_data_file_reports_that_it_is_missing(
     browser: Browser, address: str, tmp_path: Path, folder: Folder
 ) -> None:
     shutil.copy(folder.videos / "index.html", tmp_path)
@@ -487,7 +488,7 @@ def test_a_page_that_lost_its_folder_says_so(
     page.context.close()
 
 
-def test_two_thousand_recordings_are_painted_within_three_seconds(
+def test_a_page_of_2000_recordings_is_painted_within_three_seconds(
     browser: Browser, folder: Folder, tmp_path: Path
 ) -> None:
     many = Folder(tmp_path / "checkpoints", tmp_path / "videos", folder.media)
@@ -502,7 +503,7 @@ def test_two_thousand_recordings_are_painted_within_three_seconds(
     painted = []
     for _ in range(3):
         page = open_page(browser, address)
-        until(
+        wait_until(
             page,
             "performance.getEntriesByName('first-contentful-paint').length "
             "&& document.querySelector('.card')",
@@ -514,7 +515,7 @@ def test_two_thousand_recordings_are_painted_within_three_seconds(
         expect(page.locator("#summary")).to_have_text("1 game, 4 runs, 2,000 recordings")
         curves(page)
         loaded = page.evaluate("document.querySelectorAll('video[src], canvas').length")
-        assert loaded < 60, "only what can be seen is loaded"
+        assert loaded < 60, "only visible recordings are loaded"
         assert page.locator("*").count() < 5_000
         assert COMPLAINTS[page] == []
         if len(painted) < 3:
@@ -528,28 +529,26 @@ def test_two_thousand_recordings_are_painted_within_three_seconds(
     page.context.close()
 
 
-def test_a_page_that_follows_a_run_shows_what_is_new(
-    browser: Browser, folder: Folder, tmp_path: Path
-) -> None:
-    living = Folder(tmp_path / "checkpoints", tmp_path / "videos", folder.media)
-    living.videos.mkdir()
-    living.write(live=True)
-    with Server(living.videos, 0) as server:
+def test_a_live_page_shows_new_recordings(browser: Browser, folder: Folder, tmp_path: Path) -> None:
+    live_folder = Folder(tmp_path / "checkpoints", tmp_path / "videos", folder.media)
+    live_folder.videos.mkdir()
+    live_folder.write(live=True)
+    with Server(live_folder.videos, 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = open_page(browser, server.address)
         expect(page.locator("#loading")).to_contain_text("Nothing has been recorded yet")
         expect(page.locator("#live")).to_be_visible()
         page.wait_for_timeout(300)
-        samples.write_run(living.root, "default-seed1")
-        samples.write_recording(living.videos, {"mp4": folder.media["mp4"]}, steps=50_000)
-        write_data(living.videos, collect(living.root, living.videos)[0], live=True)
+        samples.write_run(live_folder.root, "default-seed1")
+        samples.write_recording(live_folder.videos, {"mp4": folder.media["mp4"]}, steps=50_000)
+        write_data(live_folder.videos, collect(live_folder.root, live_folder.videos)[0], live=True)
         expect(page.locator(".card")).to_have_count(1)
         page.locator(".card").click()
-        playing(page)
+        wait_until_playing(page)
         page.locator("#seek").fill("3.5")
-        until(page, "document.querySelector('#slots video').currentTime >= 3.4")
-        samples.write_recording(living.videos, {"mp4": folder.media["mp4"]}, steps=90_000)
-        write_data(living.videos, collect(living.root, living.videos)[0], live=True)
+        wait_until(page, "document.querySelector('#slots video').currentTime >= 3.4")
+        samples.write_recording(live_folder.videos, {"mp4": folder.media["mp4"]}, steps=90_000)
+        write_data(live_folder.videos, collect(live_folder.root, live_folder.videos)[0], live=True)
         expect(page.locator(".card")).to_have_count(2)
         expect(page.locator("#training-step")).to_have_text("step 50,000 · 1 of 2")
         assert COMPLAINTS[page] == []

@@ -1,3 +1,5 @@
+"""Tests tasks of Gymnasium whose observations are vectors."""
+
 from pathlib import Path
 
 import gymnasium
@@ -15,7 +17,7 @@ from atari_dqn.games.ids import GameSpec, resolve
 from atari_dqn.recording.render import replay_screens
 from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import Training
-from tests.training.test_loop import everything
+from tests.training.test_loop import run_digest
 
 
 def small(game: str, **overrides: object) -> Config:
@@ -29,7 +31,7 @@ def small(game: str, **overrides: object) -> Config:
     return load_config(game, overrides=short | changes)[0]
 
 
-def test_a_task_is_read_as_vectors_and_gets_its_recipe_and_protocol() -> None:
+def test_a_vector_task_gets_its_own_recipe_and_the_classic_protocol() -> None:
     assert resolve("CartPole-v1") == GameSpec("CartPole-v1", None, vectors=True)
     config, notes = load_config("CartPole-v1")
     assert (config.recipe, config.protocol, config.environment.stack, notes) == (
@@ -47,12 +49,12 @@ def test_a_task_is_read_as_vectors_and_gets_its_recipe_and_protocol() -> None:
 @pytest.mark.parametrize(
     ("old", "today"), [("LunarLander-v2", "LunarLander-v3"), ("Taxi-v3", "Taxi-v4")]
 )
-def test_an_old_id_means_todays_and_says_so(old: str, today: str) -> None:
+def test_an_outdated_id_is_replaced_by_the_current_one_with_a_note(old: str, today: str) -> None:
     config, notes = load_config(old, "cartpole")
     assert (config.game, notes) == (today, [f"{old} is now {today}"])
 
 
-def test_a_task_without_a_recipe_of_its_own_asks_for_one() -> None:
+def test_a_task_without_its_own_recipe_requires_an_explicit_one() -> None:
     with pytest.raises(
         UserError,
         match=r"Acrobot-v1 shows vectors.*CONFIG=\), such as cartpole, lunarlander, mountaincar",
@@ -71,7 +73,7 @@ def test_a_task_without_a_recipe_of_its_own_asks_for_one() -> None:
         ("CartPole-v1", {"environment.frame_skip": 4}, None),
     ],
 )
-def test_what_a_game_has_no_use_for_is_refused(
+def test_settings_that_do_not_apply_to_a_game_are_refused(
     game: str, changes: dict[str, object], complaint: str | None
 ) -> None:
     if complaint is None:
@@ -83,7 +85,7 @@ def test_what_a_game_has_no_use_for_is_refused(
             load_config(game, overrides=changes)
 
 
-def test_observations_are_what_gymnasium_shows() -> None:
+def test_observations_match_those_of_gymnasium() -> None:
     config = small("CartPole-v1", environment__stack=2)
     environments = Environments(
         make_games(config.spec, config.environment, 2, 1_000), config.environment, seed=3
@@ -91,15 +93,15 @@ def test_observations_are_what_gymnasium_shows() -> None:
     observation = environments.reset()
     assert observation.shape == (2, 2, 4)
     assert observation.dtype == np.float32
-    theirs = gymnasium.make("CartPole-v1")
-    shown, _ = theirs.reset(seed=int(environments.seeds[0]))
+    reference = gymnasium.make("CartPole-v1")
+    shown, _ = reference.reset(seed=int(environments.seeds[0]))
     np.testing.assert_array_equal(observation[0], [np.zeros(4), shown])
     environments.send(np.array([1, 0], np.int32))
-    then, *_ = theirs.step(1)
+    then, *_ = reference.step(1)
     np.testing.assert_array_equal(environments.recv().observation[0], [shown, then])
 
 
-def test_numbers_that_are_no_vector_are_written_as_one() -> None:
+def test_discrete_observations_are_one_hot_vectors() -> None:
     game = make_game(
         resolve("FrozenLake-v1"), small("FrozenLake-v1", network__torso="mlp").environment, 100
     )
@@ -107,7 +109,7 @@ def test_numbers_that_are_no_vector_are_written_as_one() -> None:
     assert observation.tolist() == [[1.0] + [0.0] * 15]
 
 
-def test_keyword_arguments_change_the_task() -> None:
+def test_keyword_arguments_are_passed_to_the_task() -> None:
     assert small(
         "CartPole-v1", environment__kwargs={"sutton_barto_reward": True}
     ).environment.kwargs
@@ -125,7 +127,7 @@ def test_keyword_arguments_change_the_task() -> None:
         )
 
 
-def test_rescaled_numbers_lie_between_minus_one_and_one() -> None:
+def test_rescaled_observations_lie_between_minus_one_and_one() -> None:
     config = small("MountainCar-v0", environment__rescale=True)
     both = (small("MountainCar-v0", environment__rescale=False), config)
     games = (GymnasiumGame("MountainCar-v0", other.environment, 1_000) for other in both)
@@ -134,7 +136,7 @@ def test_rescaled_numbers_lie_between_minus_one_and_one() -> None:
     np.testing.assert_allclose(rescaled, [(plain[0] + 0.3) / 0.9, plain[1] / 0.07], rtol=1e-5)
 
 
-def test_the_time_feature_is_the_part_of_the_limit_that_is_used_up() -> None:
+def test_the_time_feature_is_the_elapsed_fraction_of_the_step_limit() -> None:
     config = small("MountainCar-v0", environment__time_feature=True, environment__rescale=False)
     game = make_game(config.spec, config.environment, 1_000)
     assert game.reset(1)[0].shape == (1, 3)
@@ -143,7 +145,7 @@ def test_the_time_feature_is_the_part_of_the_limit_that_is_used_up() -> None:
     assert describe_environment(config).endswith("time feature")
 
 
-def test_an_episode_of_vectors_is_played_again_for_its_recording() -> None:
+def test_a_vector_episode_is_replayed_for_its_recording() -> None:
     config = small("MountainCar-v0")
     result = evaluate(
         lambda shown: np.zeros(len(shown), np.int32), config, seed=1, episodes=2, epsilon=1.0
@@ -158,7 +160,7 @@ def test_an_episode_of_vectors_is_played_again_for_its_recording() -> None:
     assert (screens[0].image != screens[-1].image).any()
 
 
-def test_an_episode_whose_rewards_are_fractions_is_known_again_by_its_score() -> None:
+def test_an_episode_with_fractional_rewards_is_replayed() -> None:
     config = small("LunarLander-v2")
     result = evaluate(
         lambda shown: np.zeros(len(shown), np.int32), config, seed=1, episodes=1, epsilon=1.0
@@ -171,7 +173,7 @@ def test_an_episode_whose_rewards_are_fractions_is_known_again_by_its_score() ->
     )
 
 
-def test_an_agent_learns_from_vectors_and_a_stopped_run_ends_as_one_that_was_not(
+def test_a_stopped_and_continued_run_on_vectors_equals_an_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
     assert Training(small("CartPole-v1"), tmp_path / "whole", tmp_path).run()
@@ -181,10 +183,10 @@ def test_an_agent_learns_from_vectors_and_a_stopped_run_ends_as_one_that_was_not
     again = Training(small("CartPole-v1"), tmp_path / "stopped", tmp_path)
     assert again.restore(checkpoint.load(tmp_path / "stopped"))
     assert again.run()
-    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "stopped") == run_digest(tmp_path / "whole")
 
 
-def test_the_target_can_follow_as_an_episode_ends(
+def test_the_target_network_can_be_synchronized_at_the_end_of_each_episode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = Training(

@@ -1,3 +1,5 @@
+"""Tests the ids of the games."""
+
 import gymnasium
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ def test_every_id_of_every_game_resolves_to_itself() -> None:
 @pytest.mark.parametrize(
     "name", ["space_invaders", "SpaceInvaders", "spaceinvaders", "SPACE_INVADERS"]
 )
-def test_the_bare_name_leaves_everything_to_the_protocol(name: str) -> None:
+def test_a_bare_name_leaves_every_setting_to_the_protocol(name: str) -> None:
     assert resolve(name) == GameSpec("SpaceInvaders", "space_invaders")
 
 
@@ -35,7 +37,7 @@ def test_the_bare_name_leaves_everything_to_the_protocol(name: str) -> None:
         ("ALE/Breakout-v5", 4, 0.25, True),
     ],
 )
-def test_what_each_kind_of_id_means(
+def test_each_kind_of_id_sets_its_frame_skip_stickiness_and_pooling(
     game_id: str, frame_skip: object, sticky: float, max_pool: bool
 ) -> None:
     spec = resolve(game_id)
@@ -47,7 +49,7 @@ def test_what_each_kind_of_id_means(
     )
 
 
-def test_what_the_ids_that_gymnasium_knows_mean_is_what_they_mean_there() -> None:
+def test_ids_registered_in_gymnasium_have_the_same_meaning_here() -> None:
     for rom in ("breakout", "pong", "space_invaders"):
         for game_id in games.ids_of(rom)[1:]:
             spec = resolve(game_id)
@@ -71,14 +73,14 @@ def test_what_the_ids_that_gymnasium_knows_mean_is_what_they_mean_there() -> Non
         ("os:system", "'atari-dqn games' lists"),
     ],
 )
-def test_an_unknown_game_is_answered_with_the_nearest(wrong: str, hint: str) -> None:
+def test_an_unknown_game_is_answered_with_the_nearest_id(wrong: str, hint: str) -> None:
     with pytest.raises(UserError) as error:
         resolve(wrong)
     assert hint in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_other_ids_of_the_registry_are_environments_that_are_stepped_as_they_are() -> None:
+def test_other_gymnasium_ids_are_stepped_without_preprocessing() -> None:
     spec = resolve("CartPole-v1")
     assert (spec.id, spec.rom) == ("CartPole-v1", None)
     assert (
@@ -90,7 +92,7 @@ def test_other_ids_of_the_registry_are_environments_that_are_stepped_as_they_are
     assert resolve("ALE/Pong-v5").rom == "pong"
 
 
-def test_gymnasium_makes_the_deterministic_ids_again() -> None:
+def test_gymnasium_can_make_the_deterministic_ids() -> None:
     with gymnasium.make("BreakoutDeterministic-v4") as environment:
         first, _ = environment.reset(seed=3)
         _, _, _, _, info = environment.step(1)
@@ -102,7 +104,7 @@ def test_gymnasium_makes_the_deterministic_ids_again() -> None:
         assert info["episode_frame_number"] == 3
 
 
-def test_deterministic_means_that_the_same_actions_always_look_the_same() -> None:
+def test_a_deterministic_game_shows_the_same_screens_for_the_same_actions() -> None:
     screens = []
     for seed in (1, 2):
         with gymnasium.make("PongDeterministic-v4") as environment:
@@ -113,7 +115,7 @@ def test_deterministic_means_that_the_same_actions_always_look_the_same() -> Non
     np.testing.assert_array_equal(*screens)
 
 
-def test_the_human_normalised_score_is_0_for_random_and_1_for_human_play() -> None:
+def test_the_human_normalized_score_is_0_for_random_and_1_for_human_play() -> None:
     assert len(games.reference_scores()) == 57
     assert set(games.reference_scores()) <= set(games.single_player_roms())
     for rom, (random, human) in games.reference_scores().items():
@@ -122,5 +124,5 @@ def test_the_human_normalised_score_is_0_for_random_and_1_for_human_play() -> No
     assert games.human_normalised_score("adventure", 1.0) is None
 
 
-def test_names_are_those_of_ale_py() -> None:
+def test_names_match_those_of_ale_py() -> None:
     assert rom_id_to_name("space_invaders") == resolve("space_invaders").id

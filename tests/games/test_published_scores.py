@@ -1,3 +1,5 @@
+"""Tests the published scores that reports compare with."""
+
 import pytest
 
 from atari_dqn.errors import UserError
@@ -9,10 +11,10 @@ from atari_dqn.report.statistics import interquartile_mean
 @pytest.mark.parametrize(
     ("agent", "published"), [("DrQ(eps)", 0.280), ("SPR", 0.337), ("IRIS", 0.501)]
 )
-def test_the_interquartile_means_of_atari_100k_are_the_published_ones(
+def test_interquartile_means_of_atari_100k_match_the_published_values(
     agent: str, published: float
 ) -> None:
-    """Published in arXiv 2305.19452, table A.1, and, for IRIS, in Micheli et al. 2023."""
+    """The values are from arXiv 2305.19452, table A.1, and for IRIS from Micheli et al. 2023."""
     runs = atari_100k(agent)
     assert len(runs.games) == 26
     assert round(float(interquartile_mean(runs.scores)), 3) == published
@@ -35,7 +37,7 @@ def test_dopamine_has_scores_of_five_agents_on_55_games() -> None:
     ]
 
 
-def test_what_dopamine_does_not_have_is_said() -> None:
+def test_scores_that_were_not_published_are_an_error() -> None:
     with pytest.raises(UserError, match="for 10, 40, 50, 100, 200 million frames, not for 20"):
         dopamine("pong", 20)
     with pytest.raises(UserError, match="did you mean 'Impala'"):
@@ -44,7 +46,7 @@ def test_what_dopamine_does_not_have_is_said() -> None:
         atari_100k("SPRR")
 
 
-def test_scores_at_200_million_frames() -> None:
+def test_every_reference_game_has_scores_at_200_million_frames() -> None:
     assert all(len(at_200_million(rom)) > 10 for rom in reference_scores())
     assert at_200_million("breakout")["dqn:random"] == reference_scores()["breakout"][0]
     assert at_200_million("nothing") == {}

@@ -1,3 +1,5 @@
+"""Tests the networks: torsos, heads, precision, noisy layers and implicit quantiles."""
+
 from itertools import count
 from typing import Any
 
@@ -24,9 +26,9 @@ def frames(count: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(256, size=(count, 84, 84, 4), dtype=np.uint8)
 
 
-def test_the_nature_network_has_the_papers_size() -> None:
-    """Mnih et al. 2015, Methods: 32 8x8/4, 64 4x4/2, 64 3x3/1, dense 512, one output for each
-    action.
+def test_the_nature_network_has_the_size_given_in_the_paper() -> None:
+    """Convolutions of 32 8x8/4, 64 4x4/2 and 64 3x3/1, 512 hidden units, one output for each action
+    (Mnih et al. 2015, Methods).
     """
     network = build_network(NetworkSettings(), Interface((84, 84, 4), 4), seed=1, name="online")
     convolutions = 8 * 8 * 4 * 32 + 32 + 4 * 4 * 32 * 64 + 64 + 3 * 3 * 64 * 64 + 64
@@ -36,7 +38,7 @@ def test_the_nature_network_has_the_papers_size() -> None:
     assert network({"frames": frames()}).dtype == tf.float32
 
 
-def test_the_network_is_the_convolution_arithmetic_that_it_claims() -> None:
+def test_the_network_matches_convolutions_computed_by_hand() -> None:
     network = build_network(
         NetworkSettings(hidden_units=8), Interface((36, 36, 1), 2), seed=1, name="online"
     )
@@ -63,11 +65,11 @@ def test_the_network_is_the_convolution_arithmetic_that_it_claims() -> None:
 
 
 @pytest.mark.parametrize(("returns", "atoms"), [("mean", 1), ("quantile", 7)])
-def test_a_dueling_heads_advantages_have_mean_zero(returns: Any, atoms: int) -> None:
-    """Wang et al. 2016, equation 9: the mean of the Q-values is the state's value, whatever the
-    advantages are.
+def test_the_advantages_of_a_dueling_head_have_mean_zero(returns: Any, atoms: int) -> None:
+    """The mean of the Q-values is the state's value, whatever the advantages (Wang et al. 2016,
+    equation 9).
 
-    For each quantile by itself: Hessel et al. 2018, section 3.
+    With quantiles this holds for each of them (Hessel et al. 2018, section 3).
     """
     network = build_network(
         NetworkSettings(head="dueling", returns=returns, atoms=7),
@@ -84,7 +86,7 @@ def test_a_dueling_heads_advantages_have_mean_zero(returns: Any, atoms: int) -> 
 
 
 @pytest.mark.parametrize("head", ["q", "dueling"])
-def test_the_seed_decides_the_weights(head: str) -> None:
+def test_the_seed_determines_the_initial_weights(head: str) -> None:
     one, same, other = (
         build_network(
             NetworkSettings.model_validate({"head": head}),
@@ -99,12 +101,12 @@ def test_the_seed_decides_the_weights(head: str) -> None:
     assert not np.array_equal(one.get_weights()[0], other.get_weights()[0])
     kernels = [weight for weight in one.get_weights() if weight.ndim > 1]
     assert len({float(kernel.ravel()[0]) for kernel in kernels}) == len(kernels), (
-        "layers must not share their draw"
+        "layers must not be initialized from the same random numbers"
     )
 
 
 @pytest.mark.parametrize("head", ["q", "dueling"])
-def test_bfloat16_is_what_weights_and_layers_are_but_those_of_values(head: str) -> None:
+def test_layers_are_bfloat16_except_the_first_and_those_that_output_values(head: str) -> None:
     settings = NetworkSettings.model_validate({"head": head})
     both = QNetwork(
         lambda name, precision: build_network(
@@ -132,11 +134,11 @@ def test_bfloat16_is_what_weights_and_layers_are_but_those_of_values(head: str) 
     )
     assert rounded_values.dtype == np.float32
     error = np.abs(rounded_values - values).max() / np.abs(values).max()
-    assert 1e-5 < error < 0.02, "bfloat16 keeps 8 bits: each layer is off by 0.4 % at most"
+    assert 1e-5 < error < 0.02, "bfloat16 has 8 significant bits: an error of at most 0.4 % a layer"
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registered_torso_can_be_selected_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torsos, "CUSTOM", {})
     monkeypatch.setattr(learning_schema, "TORSO_NAMES", names := [*learning_schema.TORSO_NAMES])
     monkeypatch.setattr(torsos, "TORSO_NAMES", names)
@@ -161,10 +163,10 @@ def test_a_torso_of_ones_own_is_a_name_like_any_other(monkeypatch: pytest.Monkey
     ("torso", "stride", "tolerance"),
     [("nature", 1, 1e-5), ("impala", 1, 1e-4), ("impala", 2, 1e-4)],
 )
-def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(
+def test_a_centered_network_equals_an_uncentered_one_on_mean_subtracted_frames(
     torso: str, stride: int, tolerance: float
 ) -> None:
-    """At the borders too, where the padding of a centred picture is 0."""
+    """This includes the borders, where mean-subtracted frames are padded with 0."""
     settings = NetworkSettings(torso=torso, hidden_units=8, impala_stride=stride, contrast=2.0)
     network = build_network(
         settings.model_copy(update={"center": True}), Interface((84, 84, 4), 4), 1, "online"
@@ -193,10 +195,10 @@ def test_a_centered_network_sees_what_another_sees_of_frames_without_the_mean(
         (3, 1, (20, 20, 4), 1),
     ],
 )
-def test_a_convolution_over_joined_columns_computes_what_that_over_pixels_does(
+def test_a_convolution_over_joined_columns_equals_one_over_pixels(
     kernel: int, strides: int, shape: tuple[int, ...], joined: int, centered: bool, precision: str
 ) -> None:
-    """The gradient of the kernel too; where strides divide no widths, none are joined."""
+    """The kernel gradients are equal too; columns are joined only if the stride divides widths."""
     seen = np.random.default_rng(3).integers(256, size=(5, *shape), dtype=np.uint8)
     start = keras.initializers.HeUniform(1)
     layer = ByteConvolution(
@@ -223,7 +225,7 @@ def test_a_convolution_over_joined_columns_computes_what_that_over_pixels_does(
     pairs = [(features, expected), one]
     if (
         resolve_precision("auto") == "bfloat16" or precision == "float32"
-    ):  # else sums over many places are rounded to it, too
+    ):  # otherwise sums over many pixels are rounded to bfloat16 as well
         pairs.append(every)
     for found, wanted in pairs:
         error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
@@ -231,7 +233,7 @@ def test_a_convolution_over_joined_columns_computes_what_that_over_pixels_does(
 
 
 @pytest.mark.parametrize("torso", ["nature", "impala"])
-def test_with_contrast_a_network_sees_brighter_frames(torso: str) -> None:
+def test_contrast_equals_multiplying_the_frames(torso: str) -> None:
     settings = NetworkSettings(torso=torso, hidden_units=8)
     plain, bright = (
         build_network(
@@ -248,7 +250,7 @@ def test_with_contrast_a_network_sees_brighter_frames(torso: str) -> None:
     )
 
 
-def test_the_nature_torso_has_the_papers_channels_or_those_that_are_asked_for() -> None:
+def test_the_nature_torso_has_the_channels_of_the_paper_or_of_the_settings() -> None:
     for channels in ([32, 64, 64], [16, 32, 48]):
         network = build_network(
             NetworkSettings(nature_channels=channels, hidden_units=8),
@@ -261,9 +263,9 @@ def test_the_nature_torso_has_the_papers_channels_or_those_that_are_asked_for() 
         assert network.get_layer("features").output.shape == (None, 7 * 7 * channels[-1])
 
 
-def test_the_impala_torso_has_the_papers_shape() -> None:
-    """Espeholt et al. 2018, figure 3: three sections that halve the picture, each with two residual
-    blocks.
+def test_the_impala_torso_has_the_shape_given_in_the_paper() -> None:
+    """Three sections halve the image and have two residual blocks each (Espeholt et al. 2018,
+    figure 3).
     """
     network = build_network(
         NetworkSettings(torso="impala", impala_width=2),
@@ -278,7 +280,9 @@ def test_the_impala_torso_has_the_papers_shape() -> None:
 
 
 @pytest.mark.parametrize(("stride", "kernel", "side"), [(1, 3, 84), (2, 4, 42), (4, 8, 21)])
-def test_an_impala_torso_can_be_small(stride: int, kernel: int, side: int) -> None:
+def test_channels_blocks_and_stride_of_the_impala_torso_can_be_set(
+    stride: int, kernel: int, side: int
+) -> None:
     settings = NetworkSettings(
         torso="impala", impala_channels=[8, 16], impala_blocks=1, impala_stride=stride
     )
@@ -290,8 +294,8 @@ def test_an_impala_torso_can_be_small(stride: int, kernel: int, side: int) -> No
     assert network.get_layer("features").output.shape == (None, (-(-side // 4)) ** 2 * 16)
 
 
-def test_a_residual_block_adds_to_what_it_gets() -> None:
-    """With its convolutions at zero it changes nothing."""
+def test_a_residual_block_adds_to_its_input() -> None:
+    """A block whose weights are all zero returns its input."""
     inputs = keras.Input((36, 36, 1), dtype="uint8")
     features = impala_torso(inputs, count(1), NetworkSettings(torso="impala"))
     network = keras.Model(inputs, features)
@@ -306,7 +310,7 @@ def test_a_residual_block_adds_to_what_it_gets() -> None:
     np.testing.assert_array_equal(before, after)
 
 
-def test_a_spectral_convolutions_kernel_has_norm_one() -> None:
+def test_the_kernel_of_a_spectral_convolution_has_norm_one() -> None:
     layer = SpectralConvolution(
         6, 3, padding="same", kernel_initializer=keras.initializers.HeUniform(1)
     )
@@ -323,12 +327,12 @@ def test_a_spectral_convolutions_kernel_has_norm_one() -> None:
     gradient = tape.gradient(scaled, layer.kernel.value)
     assert abs(float(tf.reduce_sum(gradient * kernel))) < 1e-3 * float(
         tf.norm(gradient) * tf.norm(kernel)
-    ), "a longer kernel is the same kernel"
+    ), "scaling the kernel must not change the normalized kernel"
     with pytest.raises(ValueError, match="spectral_norm = true: only with torso = 'impala'"):
         NetworkSettings(spectral_norm=True)
 
 
-def test_layer_norm_makes_features_of_one_size() -> None:
+def test_layer_norm_normalizes_the_features_of_every_layer() -> None:
     network = build_network(
         NetworkSettings(layer_norm=True), Interface((84, 84, 4), 4), seed=1, name="online"
     )
@@ -348,7 +352,7 @@ def test_layer_norm_makes_features_of_one_size() -> None:
         np.testing.assert_allclose(np.std(output, axis=-1), 1, atol=0.1)
 
 
-def test_the_mlp_torso_takes_bytes_and_numbers() -> None:
+def test_the_mlp_torso_accepts_images_and_vectors() -> None:
     settings = NetworkSettings(torso="mlp", mlp_layers=[5, 3], hidden_units=2)
     pixels = build_network(settings, Interface((2, 2, 1), 2), seed=1, name="online")
     numbers = build_network(settings, Interface((4,), 2, "float32"), seed=1, name="online")
@@ -376,9 +380,9 @@ def noisy_layer() -> NoisyDense:
     return layer
 
 
-def test_noisy_layers_start_as_the_paper_says() -> None:
-    """Fortunato et al. 2018, section 3.2: means uniform within 1 / sqrt(p), scales sigma_0 /
-    sqrt(p).
+def test_noisy_layers_are_initialized_as_in_the_paper() -> None:
+    """Means are uniform within 1 / sqrt(p) and scales are sigma_0 / sqrt(p) (Fortunato et al. 2018,
+    section 3.2).
     """
     layer = NoisyDense(400, sigma=0.5, number=1, seed=1)
     layer([tf.zeros((1, 100)), tf.constant([0, 0])])
@@ -389,9 +393,10 @@ def test_noisy_layers_start_as_the_paper_says() -> None:
     assert not np.array_equal(kernel[0], bias)
 
 
-def test_the_noise_of_a_layer_is_factorised_and_has_the_papers_moments() -> None:
-    """f(x) = sgn(x) sqrt(|x|) of Gaussian numbers: mean 0, E f^2 = E |x| = sqrt(2 / pi); of a
-    product of two, 2 / pi.
+def test_noise_is_factorized_and_has_the_moments_given_in_the_paper() -> None:
+    """For Gaussian x, f(x) = sgn(x) sqrt(|x|) has mean 0 and variance E|x| = sqrt(2 / pi).
+
+    The product of two such numbers has variance 2 / pi.
     """
     layer = noisy_layer()
     features = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
@@ -405,8 +410,8 @@ def test_the_noise_of_a_layer_is_factorised_and_has_the_papers_moments() -> None
     np.testing.assert_allclose(outputs.var(axis=0), variance, rtol=0.15)
 
 
-def test_the_noise_is_one_outer_product_for_the_whole_batch() -> None:
-    """The numbers are those of a kernel perturbed as in Fortunato et al. 2018, equation 9."""
+def test_noise_is_one_outer_product_for_the_whole_batch() -> None:
+    """The outputs match a kernel perturbed by equation 9 of Fortunato et al. 2018."""
     layer = noisy_layer()
     key = tf.constant([3, 9])
     features = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
@@ -417,10 +422,10 @@ def test_the_noise_is_one_outer_product_for_the_whole_batch() -> None:
     bias = np.asarray(layer.bias) + np.asarray(layer.bias_scale) * after
     np.testing.assert_allclose(got, features @ kernel + bias, rtol=1e-4, atol=1e-5)
     other = NoisyDense(3, sigma=0.5, number=2, seed=1)
-    assert not np.allclose(other._noise(key, 0, 4), before), "no two layers share their noise"
+    assert not np.allclose(other._noise(key, 0, 4), before), "layers must not share their noise"
 
 
-def test_fractions_are_embedded_as_the_paper_says() -> None:
+def test_fractions_are_embedded_as_in_the_paper() -> None:
     layer = FractionEmbedding(seed=1)
     features = np.ones((1, 3), np.float32)
     fractions = np.array([[0.0, 0.25, 1.0]], np.float32)
@@ -432,8 +437,8 @@ def test_fractions_are_embedded_as_the_paper_says() -> None:
     np.testing.assert_allclose(got[0], np.maximum(cosines @ kernel + bias, 0), atol=1e-4)
 
 
-def test_fractions_are_not_rounded_to_the_precision_of_the_computation() -> None:
-    """bfloat16 has nothing between 0.99609375 and 1."""
+def test_fractions_are_not_rounded_to_bfloat16() -> None:
+    """There is no bfloat16 number between 0.99609375 and 1."""
     exact = FractionEmbedding(seed=1)
     rounded = FractionEmbedding(seed=1, dtype="bfloat16")
     features = np.ones((1, 32), np.float32)
@@ -448,7 +453,7 @@ def test_fractions_are_not_rounded_to_the_precision_of_the_computation() -> None
     )
 
 
-def test_implicit_quantiles_answer_for_each_fraction_by_itself() -> None:
+def test_implicit_quantiles_are_computed_independently_for_each_fraction() -> None:
     network = build_network(
         NetworkSettings(returns="implicit", hidden_units=8),
         Interface((36, 36, 2), 3),
@@ -463,7 +468,7 @@ def test_implicit_quantiles_answer_for_each_fraction_by_itself() -> None:
     np.testing.assert_allclose(together[1, :, 0], alone[0, :, 0], rtol=1e-4, atol=1e-6)
 
 
-def test_a_soft_target_moves_part_of_the_way() -> None:
+def test_a_soft_target_update_moves_the_weights_by_the_rate() -> None:
     def build(name: str, precision: str) -> keras.Model:
         seed = {"one": 1, "other": 2}[name]
         return build_network(

@@ -1,3 +1,5 @@
+"""Tests recordings that are annotated with the agent's values."""
+
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from atari_dqn.recording.drawing import BACKGROUND, BLUE, ORANGE, Axis, with_few
 from atari_dqn.recording.explanation import Explanation
 from atari_dqn.recording.render import Screen, replay_screens, write_recording
 
-TRACK = (12 + 320 + 12, 12)  # where the panel beside an Atari screen begins
+TRACK = (12 + 320 + 12, 12)  # the top left corner of the panel beside an Atari screen
 
 
 def played(
@@ -41,14 +43,14 @@ def pictures(
     return list(annotate(agent, scale)(game, episode))
 
 
-def count(image: np.ndarray, colour: tuple[int, int, int]) -> int:
-    return int((image == np.array(colour)).all(axis=-1).sum())
+def count(image: np.ndarray, color: tuple[int, int, int]) -> int:
+    return int((image == np.array(color)).all(axis=-1).sum())
 
 
 @pytest.mark.parametrize(
     ("recipe", "protocol_actions"), [("default", 4), ("qrdqn", 4), ("c51", 4), ("iqn", 4)]
 )
-def test_the_screen_and_the_frames_that_the_network_sees_are_in_the_picture(
+def test_an_annotated_screen_contains_the_game_and_the_networks_input(
     recipe: str, protocol_actions: int
 ) -> None:
     config, agent, episode = played("BreakoutDeterministic-v4", recipe)
@@ -65,12 +67,12 @@ def test_the_screen_and_the_frames_that_the_network_sees_are_in_the_picture(
     assert len(agent.action_names) == protocol_actions
 
 
-def test_an_annotated_gif_loses_nothing(tmp_path: Path) -> None:
+def test_an_annotated_gif_is_lossless(tmp_path: Path) -> None:
     config, agent, episode = played("BreakoutDeterministic-v4", "qrdqn")
     shown = pictures(config, agent, episode)
     as_numbers = (screen.image @ np.array([1 << 16, 1 << 8, 1]) for screen in shown)
-    colours = set[int]().union(*(np.unique(numbers).tolist() for numbers in as_numbers))
-    assert len(colours) <= 255
+    colors = set[int]().union(*(np.unique(numbers).tolist() for numbers in as_numbers))
+    assert len(colors) <= 255
     write_recording(tmp_path / "episode.gif", config, episode, show=annotate(agent))
     with Image.open(tmp_path / "episode.gif") as gif:
         assert getattr(gif, "n_frames", 1) == len(shown)
@@ -78,8 +80,8 @@ def test_an_annotated_gif_loses_nothing(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(gif.convert("RGB")), shown[-1].image)
 
 
-def test_an_action_that_is_not_the_best_is_marked() -> None:
-    """The mark beside the action's name is blue for the best action and orange for another."""
+def test_an_exploratory_action_is_marked_in_another_color() -> None:
+    """The mark beside the action's name is blue for the greedy action and orange for any other."""
     config, agent, episode = played("BreakoutDeterministic-v4")
     greedy = [
         bool(agent.act(screen.observation[np.newaxis])[0] == screen.action)
@@ -90,12 +92,10 @@ def test_an_action_that_is_not_the_best_is_marked() -> None:
     for best, screen in zip(greedy[:-1], shown[:-1], strict=True):
         header = screen.image[: 12 + 48, TRACK[0] :]
         assert (count(header, BLUE) > 20, count(header, ORANGE) > 20) == (best, not best)
-    assert count(shown[-1].image[:60, TRACK[0] :], BLUE) == 0, (
-        "when the episode is over, no action is taken"
-    )
+    assert count(shown[-1].image[:60, TRACK[0] :], BLUE) == 0, "the last screen has no action"
 
 
-def test_a_task_of_vectors_shows_its_numbers() -> None:
+def test_a_vector_task_is_annotated_with_its_observation() -> None:
     config, agent, episode = played("CartPole-v1")
     shown = pictures(config, agent, episode)
     assert shown[0].image.shape[1] > 600 + 300
@@ -103,7 +103,7 @@ def test_a_task_of_vectors_shows_its_numbers() -> None:
     assert (shown[0].image != shown[-1].image)[:, 620:].any()
 
 
-def test_all_18_actions_have_room() -> None:
+def test_all_18_actions_fit_into_the_panel() -> None:
     config, agent, episode = played(
         "ALE/Seaquest-v5", "qrdqn", **{"environment.full_actions": True}
     )
@@ -117,7 +117,7 @@ def test_all_18_actions_have_room() -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(420, 320), (630, 480), (401, 601), (36, 36)])
-def test_nothing_overlaps_and_sizes_are_even(rows: int, columns: int) -> None:
+def test_the_parts_of_the_layout_do_not_overlap_and_sizes_are_even(rows: int, columns: int) -> None:
     layout = lay_out(rows, columns)
     assert layout.width % 2 == layout.height % 2 == 0
     assert layout.screen.right < layout.panel.left
@@ -130,7 +130,7 @@ def test_nothing_overlaps_and_sizes_are_even(rows: int, columns: int) -> None:
     )
 
 
-def test_a_density_is_highest_where_the_probability_is() -> None:
+def test_the_drawn_density_is_highest_at_the_most_probable_return() -> None:
     axis = Axis(-1.0, 1.0, 0, 100)
     returns = np.tile(np.linspace(-1, 1, 41, dtype=np.float32), (1, 2, 1))
     probabilities = np.zeros((1, 2, 41), np.float32)

@@ -1,3 +1,5 @@
+"""Tests the JSON files of evaluations and recordings."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ def evaluated() -> Evaluation:
     )
 
 
-def test_a_written_evaluation_is_read_as_it_was() -> None:
+def test_an_evaluation_file_can_be_read_back() -> None:
     result = evaluated()
     document = evaluation_json(result, RANDOM_PLAY)
     file = parse(json.dumps(document))
@@ -42,7 +44,7 @@ def test_a_written_evaluation_is_read_as_it_was() -> None:
     assert file.protocol.conditions()["epsilon"] == f"{result.epsilon:g}"
 
 
-def test_a_written_recording_is_read_as_it_was_by_both_readers(tmp_path: Path) -> None:
+def test_a_recording_file_can_be_read_back_by_both_readers(tmp_path: Path) -> None:
     episode = EvaluatedEpisode.of_rank(evaluated(), "median", RANDOM_PLAY)
     files: dict[Ending, RecordedFile] = {"gif": RecordedFile(name="a:b.gif", seconds=1.0)}
     described = episode.describe(files, screens_per_second=50)
@@ -57,7 +59,7 @@ def test_a_written_recording_is_read_as_it_was_by_both_readers(tmp_path: Path) -
     assert (summary.episode.score, summary.rank) == (episode.episode.score, "median")
 
 
-def test_settings_that_are_younger_than_a_recording_have_their_usual_values(
+def test_settings_missing_in_an_old_recording_get_their_default_values(
     tmp_path: Path,
 ) -> None:
     samples.write_json(tmp_path / "old.json", samples.recording())
@@ -67,7 +69,7 @@ def test_settings_that_are_younger_than_a_recording_have_their_usual_values(
     assert "frame_cap" not in environment
 
 
-def test_what_a_newer_version_adds_is_shown_but_not_played(tmp_path: Path) -> None:
+def test_recordings_with_unknown_fields_are_listed_but_not_replayed(tmp_path: Path) -> None:
     document = samples.recording(
         more=1,
         protocol=samples.protocol(environment={"gravity": 9.8}),

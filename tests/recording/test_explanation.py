@@ -1,3 +1,5 @@
+"""Tests the explanations of an agent's actions."""
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ ATOMS = {"double": 1, "default": 1, "c51": 51, "qrdqn": None, "iqn": 32}
 
 
 @pytest.mark.parametrize("recipe", ATOMS)
-def test_what_is_explained_is_what_the_agent_acts_on(recipe: str) -> None:
+def test_an_explanation_shows_the_values_that_the_agent_acts_on(recipe: str) -> None:
     small = {
         "network.hidden_units": 16,
         "environment.height": 36,

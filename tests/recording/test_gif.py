@@ -1,3 +1,5 @@
+"""Tests the GIF writer: colors, merged frames and delays."""
+
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +19,7 @@ def write(path: Path, images: list[NDArray[np.uint8]], delays: list[int]) -> Non
 
 
 def read(path: Path) -> list[tuple[int, NDArray[np.uint8]]]:
-    """Delay in hundredths of a second and pixels of each frame."""
+    """Returns the delay, in hundredths of a second, and the pixels of each frame."""
     with Image.open(path) as gif:
         return [
             (frame.info["duration"] // 10, np.asarray(frame.convert("RGB")))
@@ -25,31 +27,31 @@ def read(path: Path) -> list[tuple[int, NDArray[np.uint8]]]:
         ]
 
 
-def noise(colours: int, frames: int, seed: int = 0) -> list[NDArray[np.uint8]]:
+def noise(colors: int, frames: int, seed: int = 0) -> list[NDArray[np.uint8]]:
     random = np.random.default_rng(seed)
-    palette = random.integers(256, size=(colours, 3), dtype=np.uint8)
-    return [palette[random.integers(colours, size=(30, 41))] for _ in range(frames)]
+    palette = random.integers(256, size=(colors, 3), dtype=np.uint8)
+    return [palette[random.integers(colors, size=(30, 41))] for _ in range(frames)]
 
 
-@pytest.mark.parametrize("colours", [1, 2, 128, 255])
-def test_up_to_255_colours_come_back_exactly_from_one_palette(colours: int, tmp_path: Path) -> None:
-    images = noise(colours, frames=5)
+@pytest.mark.parametrize("colors", [1, 2, 128, 255])
+def test_up_to_255_colors_are_stored_exactly_in_one_palette(colors: int, tmp_path: Path) -> None:
+    images = noise(colors, frames=5)
     write(tmp_path / "noise.gif", images, [7] * 5)
     shown = read(tmp_path / "noise.gif")
     assert sum(delay for delay, _ in shown) == 35
-    for (_, pixels), image in zip(shown, images if colours > 1 else images[:1], strict=True):
+    for (_, pixels), image in zip(shown, images if colors > 1 else images[:1], strict=True):
         np.testing.assert_array_equal(pixels, image)
 
 
-def test_frames_with_new_colours_bring_palettes_of_their_own(tmp_path: Path) -> None:
-    """2,550 colours in all, 255 in each frame."""
+def test_frames_with_new_colors_get_their_own_palettes(tmp_path: Path) -> None:
+    """The ten frames have 255 colors each, and 2,550 together."""
     images = [image for seed in range(10) for image in noise(255, frames=1, seed=seed)]
     write(tmp_path / "noise.gif", images, [5] * 10)
     for (_, pixels), image in zip(read(tmp_path / "noise.gif"), images, strict=True):
         np.testing.assert_array_equal(pixels, image)
 
 
-def test_a_frame_of_too_many_colours_stays_close(tmp_path: Path) -> None:
+def test_a_frame_with_too_many_colors_is_approximated(tmp_path: Path) -> None:
     rows, columns = np.mgrid[:64, :64].astype(np.uint8)
     gradient = np.stack([rows * 4, columns * 4, np.full_like(rows, 50)], axis=-1)
     write(tmp_path / "gradient.gif", [np.zeros_like(gradient), gradient], [5, 5])
@@ -57,7 +59,7 @@ def test_a_frame_of_too_many_colours_stays_close(tmp_path: Path) -> None:
     assert np.abs(pixels.astype(int) - gradient).mean() < 6
 
 
-def test_equal_frames_are_written_once_and_a_small_change_is_a_small_frame(tmp_path: Path) -> None:
+def test_equal_frames_are_merged_and_a_small_change_takes_few_bytes(tmp_path: Path) -> None:
     first = noise(100, frames=1)[0]
     second = first.copy()
     second[3, 4] = first[0, 0]
@@ -67,7 +69,7 @@ def test_equal_frames_are_written_once_and_a_small_change_is_a_small_frame(tmp_p
     assert (tmp_path / "two.gif").stat().st_size - (tmp_path / "one.gif").stat().st_size < 40
 
 
-def test_a_frame_too_short_for_browsers_gives_its_time_to_the_next(tmp_path: Path) -> None:
+def test_a_frame_too_short_for_browsers_is_merged_into_the_next(tmp_path: Path) -> None:
     images = noise(10, frames=6)
     write(tmp_path / "fast.gif", images, [2, 1, 2, 2, 1, 2])
     shown = read(tmp_path / "fast.gif")
@@ -76,7 +78,7 @@ def test_a_frame_too_short_for_browsers_gives_its_time_to_the_next(tmp_path: Pat
         np.testing.assert_array_equal(pixels, images[number])
 
 
-def test_it_loops_for_ever_and_what_fails_is_not_finished(tmp_path: Path) -> None:
+def test_a_gif_loops_forever_and_stays_unfinished_after_an_error(tmp_path: Path) -> None:
     write(tmp_path / "two.gif", noise(3, frames=2), [4, 4])
     with Image.open(tmp_path / "two.gif") as gif:
         assert gif.info["loop"] == 0
@@ -87,7 +89,7 @@ def test_it_loops_for_ever_and_what_fails_is_not_finished(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("frames", [[4] * 900, [3] * 901, [2, 3, 4] * 100, [1] * 50])
-def test_delays_are_whole_hundredths_and_lose_no_time(frames: list[int]) -> None:
+def test_rounded_delays_add_up_to_the_total_time(frames: list[int]) -> None:
     moments = [0.0, *(np.cumsum(frames) / 60).tolist()]
     delays = [gif_delay(begin, end) for begin, end in pairwise(moments)]
     assert min(delays) > 0

@@ -1,3 +1,5 @@
+"""Tests the figure of raw frames and observations."""
+
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from atari_dqn.recording.preprocessing_figure import draw_frames, play_steps
 
 
 @pytest.mark.parametrize("game", ["ALE/Breakout-v5", "BreakoutDeterministic-v4"])
-def test_what_is_seen_comes_from_the_frames_above_it(game: str) -> None:
+def test_the_observation_in_the_figure_is_computed_from_the_frames_above_it(game: str) -> None:
     config, _ = load_config(game)
     steps = play_steps(config, steps=3, after=10, seed=1)
     assert [step.number for step in steps] == [11, 12, 13]
@@ -20,12 +22,12 @@ def test_what_is_seen_comes_from_the_frames_above_it(game: str) -> None:
         *_, older, newest = (grayscale(raw) for raw in step.raw)
         seen = max_pool(newest, older) if config.environment.max_pool else newest
         assert np.abs(resize(seen, 84, 84).astype(int) - step.observation[-1]).max() <= 1, (
-            "rounding of grays"
+            "gray levels may differ by rounding only"
         )
     np.testing.assert_array_equal(steps[0].observation[1:], steps[1].observation[:-1])
 
 
-def test_the_frames_of_a_step_end_with_the_screen_after_it() -> None:
+def test_the_last_frame_of_a_step_is_the_screen_after_it() -> None:
     config, _ = load_config("Seaquest-v0")
     (step,) = play_steps(config, steps=1, after=5, seed=4)
     assert 2 <= len(step.raw) <= 4
@@ -37,7 +39,7 @@ def test_the_frames_of_a_step_end_with_the_screen_after_it() -> None:
     np.testing.assert_array_equal(step.raw[-1], game.screen())
 
 
-def test_the_picture_holds_both(tmp_path: Path) -> None:
+def test_the_figure_contains_the_raw_frames_and_the_observation(tmp_path: Path) -> None:
     config, _ = load_config("BreakoutDeterministic-v4")
     draw_frames(tmp_path / "new" / "frames.png", config, steps=2, after=10, seed=1)
     first, _ = play_steps(config, steps=2, after=10, seed=1)

@@ -1,3 +1,5 @@
+"""Tests recordings as GIF and MP4, and replaying them from their JSON files."""
+
 import json
 import shutil
 from collections.abc import Iterator
@@ -70,8 +72,8 @@ def random_episode(game: str, **overrides: object) -> tuple[Config, Episode]:
     return result.config, result.episodes[0]
 
 
-def shown_at(path: Path, times: list[int]) -> Iterator[np.ndarray]:
-    """What a GIF shows at each of these moments, in hundredths of a second."""
+def frames_at(path: Path, times: list[int]) -> Iterator[np.ndarray]:
+    """Yields the frame that a GIF shows at each of the given times, in hundredths of a second."""
     left = list(times)
     end = 0
     with Image.open(path) as gif:
@@ -84,7 +86,7 @@ def shown_at(path: Path, times: list[int]) -> Iterator[np.ndarray]:
     assert not left
 
 
-def beginnings(screens: list[Screen], rate: float) -> list[int]:
+def start_times(screens: list[Screen], rate: float) -> list[int]:
     ends = np.cumsum([screen.frames for screen in screens]) / rate
     return [
         0,
@@ -95,13 +97,13 @@ def beginnings(screens: list[Screen], rate: float) -> list[int]:
 
 
 @pytest.mark.parametrize("game", [*GAMES, "CartPole-v1"])
-def test_a_gif_expanded_along_its_timeline_is_the_game(game: str, tmp_path: Path) -> None:
+def test_a_gif_shows_every_screen_of_the_game_at_its_time(game: str, tmp_path: Path) -> None:
     config, episode = random_episode(game)
     path = tmp_path / "episode.gif"
     recorded = write_recording(path, config, episode)
     screens = list(replay(config, episode))
-    *begin, end = beginnings(screens, recorded.screens_per_second)
-    for pixels, screen in zip(shown_at(path, begin), screens, strict=True):
+    *begin, end = start_times(screens, recorded.screens_per_second)
+    for pixels, screen in zip(frames_at(path, begin), screens, strict=True):
         np.testing.assert_array_equal(pixels, screen.image)
     assert len(screens) == len(episode.actions) + 1
     assert (
@@ -112,10 +114,10 @@ def test_a_gif_expanded_along_its_timeline_is_the_game(game: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("game", ["BreakoutDeterministic-v4", "ALE/Qbert-v5", "ALE/Seaquest-v5"])
-def test_the_screens_are_those_of_the_cpp_environment_in_colour(game: str) -> None:
+def test_replayed_screens_equal_those_of_the_cpp_environment_in_color(game: str) -> None:
     config, episode = random_episode(game)
     settings = config.environment
-    in_colour = AtariVectorEnv(
+    in_color = AtariVectorEnv(
         config.spec.rom or "",
         1,
         grayscale=False,
@@ -129,13 +131,13 @@ def test_the_screens_are_those_of_the_cpp_environment_in_colour(game: str) -> No
         reward_clipping=False,
         max_num_frames_per_episode=1500,
     )
-    shown, _ = in_colour.reset(seed=np.array([episode.seed], np.int32))
+    shown, _ = in_color.reset(seed=np.array([episode.seed], np.int32))
     for action, screen in zip(episode.actions, replay(config, episode), strict=False):
         np.testing.assert_array_equal(shown[0, 0], screen.image)
-        shown, *_ = in_colour.step(np.array([action], np.int32))
+        shown, *_ = in_color.step(np.array([action], np.int32))
 
 
-def test_an_mp4_has_the_frames_size_and_duration_of_the_game(tmp_path: Path) -> None:
+def test_an_mp4_has_the_frame_count_size_and_duration_of_the_game(tmp_path: Path) -> None:
     for game in ("BreakoutDeterministic-v4", "Breakout-v0"):
         config, episode = random_episode(game)
         path = tmp_path / "episode.mp4"
@@ -160,7 +162,7 @@ def test_an_mp4_looks_like_the_game(tmp_path: Path) -> None:
     assert index == len(screens) - 1
 
 
-def test_a_long_gif_is_cut_after_the_stated_time(tmp_path: Path) -> None:
+def test_a_gif_is_cut_at_the_maximum_duration_but_an_mp4_is_not(tmp_path: Path) -> None:
     config, episode = random_episode("pong", **{"recording.max_seconds": 5})
     assert write_recording(tmp_path / "episode.gif", config, episode).seconds == pytest.approx(
         5.0, abs=0.1
@@ -170,7 +172,7 @@ def test_a_long_gif_is_cut_after_the_stated_time(tmp_path: Path) -> None:
     )
 
 
-def test_a_replay_that_does_not_show_the_episode_is_refused() -> None:
+def test_a_replay_with_a_different_score_is_an_error() -> None:
     config, episode = random_episode("pong")
     wrong = Episode(
         episode.seed, episode.actions, episode.score + 1, episode.frames, episode.truncated, 0
@@ -179,7 +181,7 @@ def test_a_replay_that_does_not_show_the_episode_is_refused() -> None:
         list(replay(config, wrong))
 
 
-def test_an_unknown_ending_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_an_unknown_file_extension_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     config, episode = random_episode("pong")
     with pytest.raises(UserError, match=r"must end in .gif or .mp4"):
         write_recording(tmp_path / "new" / "episode.avi", config, episode)
@@ -187,7 +189,7 @@ def test_an_unknown_ending_is_refused_before_anything_is_written(tmp_path: Path)
 
 
 @pytest.mark.parametrize("scale", [1, 3])
-def test_a_scaled_recording_has_squares_for_pixels(scale: int, tmp_path: Path) -> None:
+def test_scaling_a_recording_repeats_each_pixel(scale: int, tmp_path: Path) -> None:
     config, episode = random_episode("pong", **{"evaluation.frame_cap": 120})
     write_recording(tmp_path / "episode.gif", config, episode, scale=scale)
     write_recording(tmp_path / "episode.mp4", config, episode, scale=scale)
@@ -199,7 +201,7 @@ def test_a_scaled_recording_has_squares_for_pixels(scale: int, tmp_path: Path) -
     assert imageio.v3.immeta(tmp_path / "episode.mp4")["size"] == (160 * scale, 210 * scale)
 
 
-def test_an_mp4_begins_with_its_index_and_has_colours_that_browsers_show(tmp_path: Path) -> None:
+def test_an_mp4_starts_with_its_index_and_has_a_pixel_format_for_browsers(tmp_path: Path) -> None:
     config, episode = random_episode("CartPole-v1")
     write_recording(tmp_path / "episode.mp4", config, episode)
     content = (tmp_path / "episode.mp4").read_bytes()
@@ -213,7 +215,7 @@ def test_an_mp4_begins_with_its_index_and_has_colours_that_browsers_show(tmp_pat
 
 
 def recorded(game: str, directory: Path, **overrides: object) -> tuple[Evaluation, Path]:
-    """An episode of random play as a GIF, with its JSON."""
+    """Records an episode of random play as a GIF; returns its evaluation and its JSON file."""
     result = random_play(game, **overrides)
     record_episode(
         {"gif": directory / "first.gif"}, EvaluatedEpisode(result, result.episodes[0], RANDOM_PLAY)
@@ -222,10 +224,8 @@ def recorded(game: str, directory: Path, **overrides: object) -> tuple[Evaluatio
 
 
 @pytest.mark.parametrize("game", [*STICKY, "BreakoutDeterministic-v4", "Pong-v4", "CartPole-v1"])
-def test_an_episode_is_rendered_again_from_its_json_alone(game: str, tmp_path: Path) -> None:
-    """Sticky actions, no-ops, FIRE and random frame skips included; the GIFs are the same to the
-    byte.
-    """
+def test_an_episode_is_rendered_again_from_its_json_file_alone(game: str, tmp_path: Path) -> None:
+    """The GIFs are identical, even with sticky actions, no-ops, FIRE and random frame skips."""
     result, described = recorded(game, tmp_path, **{"evaluation.frame_cap": 600})
     assert result.config.environment.sticky_probability == (0.25 if game in STICKY else 0)
     alone = tmp_path / "alone" / "episode.json"
@@ -237,7 +237,7 @@ def test_an_episode_is_rendered_again_from_its_json_alone(game: str, tmp_path: P
     assert read_episode(tmp_path / "alone" / "again.json") == again
 
 
-def test_keyword_arguments_of_a_task_come_along(tmp_path: Path) -> None:
+def test_a_recording_keeps_the_keyword_arguments_of_its_task(tmp_path: Path) -> None:
     result, described = recorded(
         "CartPole-v1", tmp_path, **{"environment.kwargs": {"sutton_barto_reward": True}}
     )
@@ -245,33 +245,33 @@ def test_keyword_arguments_of_a_task_come_along(tmp_path: Path) -> None:
     assert replay_recording(described, tmp_path / "again.gif").episode.score == -1
 
 
-def test_the_json_tells_where_an_episode_comes_from(tmp_path: Path) -> None:
+def test_the_json_file_describes_the_origin_of_its_episode(tmp_path: Path) -> None:
     result, described = recorded("BreakoutDeterministic-v4", tmp_path)
-    told = json.loads(described.read_text(encoding="utf-8"))
+    document = json.loads(described.read_text(encoding="utf-8"))
     episode = result.episodes[0]
-    assert (told["kind"], told["format"], told["run"], told["source"]) == (
+    assert (document["kind"], document["format"], document["run"], document["source"]) == (
         "recording",
         1,
         "random",
         "random",
     )
-    assert (told["game"], told["rom"], told["recipe"]) == (
+    assert (document["game"], document["rom"], document["recipe"]) == (
         "BreakoutDeterministic-v4",
         "breakout",
         None,
     )
-    assert told["protocol"] == json.loads(json.dumps(result.protocol()))
-    assert told["actions"] == episode.actions.tolist()
-    assert told["episode"] == result.to_json()["episodes"][0]
-    assert told["seconds"] == pytest.approx(episode.frames / 60)
-    assert told["files"] == {
-        "gif": {"name": "first.gif", "seconds": pytest.approx(told["seconds"], rel=0.02)}
+    assert document["protocol"] == json.loads(json.dumps(result.protocol()))
+    assert document["actions"] == episode.actions.tolist()
+    assert document["episode"] == result.to_json()["episodes"][0]
+    assert document["seconds"] == pytest.approx(episode.frames / 60)
+    assert document["files"] == {
+        "gif": {"name": "first.gif", "seconds": pytest.approx(document["seconds"], rel=0.02)}
     }
     lines = described.read_text(encoding="utf-8").splitlines()
     assert sum('"actions": [' in line and line.rstrip(",").endswith("]") for line in lines) == 1
 
 
-def test_a_second_file_of_the_same_episode_is_named_in_the_same_json(tmp_path: Path) -> None:
+def test_a_second_file_of_the_same_episode_is_added_to_its_json_file(tmp_path: Path) -> None:
     result, described = recorded("pong", tmp_path)
     record_episode(
         {"mp4": tmp_path / "first.mp4"}, EvaluatedEpisode(result, result.episodes[0], RANDOM_PLAY)
@@ -284,14 +284,14 @@ def test_a_second_file_of_the_same_episode_is_named_in_the_same_json(tmp_path: P
     assert set(read_episode(described).files) == {"mp4"}
 
 
-def test_a_json_of_another_kind_is_not_to_be_replaced(tmp_path: Path) -> None:
+def test_a_json_file_of_another_kind_is_not_overwritten(tmp_path: Path) -> None:
     check_beside(tmp_path / "settings.gif")
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(UserError, match="would be replaced, so choose another name"):
         check_beside(tmp_path / "settings.gif")
 
 
-def test_whatever_a_task_is_made_with_can_be_recorded_but_not_all_of_it_is_accepted_from_a_file(
+def test_complex_keyword_arguments_are_recorded_but_not_accepted_for_replay(
     tmp_path: Path,
 ) -> None:
     lake = {"environment.kwargs": {"desc": ["SH", "FG"], "is_slippery": False}}
@@ -315,7 +315,7 @@ def test_whatever_a_task_is_made_with_can_be_recorded_but_not_all_of_it_is_accep
         replay_recording(tmp_path / "lake.json", tmp_path / "again.gif")
 
 
-def test_recordings_are_named_after_what_they_show(tmp_path: Path) -> None:
+def test_file_names_of_recordings_contain_game_run_step_score_and_rank(tmp_path: Path) -> None:
     result = random_play("ALE/Pong-v5", **{"evaluation.frame_cap": 200})
     median = EvaluatedEpisode.of_rank(result, "median", RANDOM_PLAY)
     described, paths = record_ranked(tmp_path, median, "tutorial_seed2")
@@ -334,15 +334,15 @@ def test_recordings_are_named_after_what_they_show(tmp_path: Path) -> None:
 
 
 def tampered(path: Path, **changes: Any) -> Path:
-    told = json.loads(path.read_text(encoding="utf-8"))
+    document = json.loads(path.read_text(encoding="utf-8"))
     for name, value in changes.items():
         *sections, key = name.split("__")
-        table = told
+        table = document
         for section in sections:
             table = table[section]
         table[key] = value
     other = path.with_name("tampered.json")
-    other.write_text(json.dumps(told), encoding="utf-8")
+    other.write_text(json.dumps(document), encoding="utf-8")
     return other
 
 
@@ -375,7 +375,7 @@ def tampered(path: Path, **changes: Any) -> Path:
         ({"unknown": 1}, "unknown: Extra inputs are not permitted"),
     ],
 )
-def test_a_json_that_was_tampered_with_is_refused_in_one_line(
+def test_a_manipulated_json_file_is_refused_with_a_one_line_error(
     changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     _, described = recorded("BreakoutDeterministic-v4", tmp_path, **{"evaluation.frame_cap": 200})
@@ -395,7 +395,7 @@ def test_a_json_that_was_tampered_with_is_refused_in_one_line(
         (None, "No such"),
     ],
 )
-def test_what_is_no_json_of_a_recording_is_refused_in_one_line(
+def test_a_file_that_is_not_a_recording_is_refused_with_a_one_line_error(
     content: bytes | None, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "episode.json"

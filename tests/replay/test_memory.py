@@ -1,4 +1,4 @@
-"""The ring against a naive replay that keeps whole episodes in lists."""
+"""Compares the ring buffer with a naive replay memory that keeps whole episodes in lists."""
 
 import shutil
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from atari_dqn.replay.memory import ReplayMemory
 
 
 class NaiveRow(NamedTuple):
-    """A frame in its episode, and what followed it."""
+    """A frame of an episode, with the action taken there and its outcome."""
 
-    episode: list[int]  # all frames of the episode, growing
+    episode: list[int]  # all frames of the episode; shared by its rows and still growing
     position: int
     action: int
     reward: float
@@ -32,7 +32,7 @@ class NaiveRow(NamedTuple):
 
 
 class NaiveReplay:
-    """One environment's history as plain lists."""
+    """The history of one environment, as plain lists."""
 
     def __init__(self) -> None:
         self.rows: list[NaiveRow] = []
@@ -47,11 +47,13 @@ class NaiveReplay:
         self.rows.append(NaiveRow(newest.episode, newest.position + 1, 0, 0.0, 0.0, ended))
 
     def sampleable(self, capacity: int, stack: int, n: int) -> list[int]:
+        """Returns the rows that may be sampled when only the last ``capacity`` rows are kept."""
         oldest = len(self.rows) - capacity
         first = oldest + stack - 1 if oldest >= 0 else 0
         return [at for at in range(first, len(self.rows) - n) if not self.rows[at].last]
 
     def stack_at(self, row: NaiveRow, stack: int) -> list[int]:
+        """Returns the frames of a stack that ends at a row; 0 stands for a blank frame."""
         return [
             row.episode[at] if at >= 0 else 0
             for at in range(row.position - stack + 1, row.position + 1)
@@ -60,6 +62,7 @@ class NaiveReplay:
     def transition(
         self, at: int, stack: int, n: int, gamma: float
     ) -> tuple[list[int], int, float, float, list[int]]:
+        """Returns observation, action, n-step return, discount and next observation of a row."""
         reward = 0.0
         discount = 1.0
         ahead = 0
@@ -83,8 +86,15 @@ def fill(
     steps: Sequence[Sequence[tuple[float, float, bool]]],
     shape: tuple[int, ...] = (1,),
 ) -> list[NaiveReplay]:
-    """Feeds the same steps, (reward, discount, ended) for each environment, to the ring and to
-    naive replays.
+    """Adds the same steps to a memory and to naive replay memories.
+
+    Args:
+        memory: to be filled.
+        steps: (reward, discount, ended) of each environment, for each step.
+        shape: of a frame; frames hold consecutive numbers.
+
+    Returns:
+        The naive replay memory of each environment.
     """
     naive = [NaiveReplay() for _ in range(memory.num_envs)]
     counter = iter(range(1, 10**6))
@@ -127,6 +137,7 @@ def make(
     storage: Storage = "memory",
     shape: tuple[int, ...] = (1,),
 ) -> ReplayMemory:
+    """Returns an empty memory with ``rows`` frames for each environment."""
     return ReplayMemory(
         rows * envs,
         envs,
@@ -140,6 +151,7 @@ def make(
     )
 
 
+# Reward, discount, and whether the episode ends.
 one_step = st.tuples(
     st.sampled_from([-1.0, 0.0, 0.5, 2.0]),
     st.sampled_from([0.0, 1.0, 1.0]),
@@ -149,7 +161,7 @@ one_step = st.tuples(
 
 @settings(max_examples=150)
 @given(data=st.data())
-def test_every_row_that_may_be_sampled_gives_the_naive_transition(data: Any) -> None:
+def test_every_sampleable_row_gives_the_transition_of_the_naive_memory(data: Any) -> None:
     envs = data.draw(st.integers(1, 3), "environments")
     stack = data.draw(st.integers(1, 4), "stack")
     n = data.draw(st.integers(1, 5), "n")
@@ -161,13 +173,13 @@ def test_every_row_that_may_be_sampled_gives_the_naive_transition(data: Any) -> 
     storage = data.draw(st.sampled_from(["memory", "compressed", "disk"]), "storage")
     ring = make(rows, envs, stack, n, storage=storage, shape=shape)
     naive = fill(ring, steps, shape)
-    places = [(env, at) for env in range(envs) for at in naive[env].sampleable(rows, stack, n)]
-    assert ring.can_sample() == bool(places)
-    if not places:
+    indices = [(env, at) for env in range(envs) for at in naive[env].sampleable(rows, stack, n)]
+    assert ring.can_sample() == bool(indices)
+    if not indices:
         return
-    env, at = (np.array(column) for column in zip(*places, strict=True))
+    env, at = (np.array(column) for column in zip(*indices, strict=True))
     batch = ring.gather(env, at % rows)
-    for index, (environment, position) in enumerate(places):
+    for index, (environment, position) in enumerate(indices):
         observation, action, reward, discount, following = naive[environment].transition(
             position, stack, n, gamma=0.9
         )
@@ -180,7 +192,7 @@ def test_every_row_that_may_be_sampled_gives_the_naive_transition(data: Any) -> 
 
 
 @pytest.mark.parametrize("length", [5, 25, 200])
-def test_exactly_the_rows_that_may_be_sampled_are_and_evenly(length: int) -> None:
+def test_sampling_is_uniform_over_exactly_the_sampleable_rows(length: int) -> None:
     random = np.random.default_rng(0)
     steps = [[(1.0, 1.0, bool(random.random() < 0.1)) for _ in range(3)] for _ in range(length)]
     ring = make(rows=40, envs=3, stack=4, n=3)
@@ -190,18 +202,16 @@ def test_exactly_the_rows_that_may_be_sampled_are_and_evenly(length: int) -> Non
         for env in range(3)
         for at in naive[env].sampleable(40, 4, 3)
     }
-    drawn = ring.sample(200 * max(len(expected), 1)).observation[:, 0, 3]
-    values, counts = np.unique(drawn, return_counts=True)
+    sampled = ring.sample(200 * max(len(expected), 1)).observation[:, 0, 3]
+    values, counts = np.unique(sampled, return_counts=True)
     assert set(values.tolist()) == expected
-    # 200 draws each on average: six standard deviations are 85.
+    # Each frame is sampled 200 times on average, and six standard deviations are 85.
     assert counts.min() > 115
     assert counts.max() < 285
 
 
-def test_n_step_returns_by_hand() -> None:
-    """Rewards 1, 2, 4, 8 with gamma 0.5; a life is lost at the third step; the fifth truncates the
-    episode.
-    """
+def test_n_step_returns_match_values_computed_by_hand() -> None:
+    """With gamma 0.5, a life is lost at the third step and the fifth step truncates the episode."""
     ring = ReplayMemory(40, 1, (1,), stack=2, n_step=3, gamma=0.5, seed=1, dtype=np.int32)
     fill(
         ring,
@@ -218,22 +228,21 @@ def test_n_step_returns_by_hand() -> None:
     batch = ring.gather(np.zeros(5, np.int64), np.arange(5))
     assert batch.reward.tolist() == [1 + 0.5 * 2 + 0.25 * 4, 2 + 0.5 * 4, 4, 8 + 0.5 * 16, 16]
     assert batch.discount.tolist() == [0, 0, 0, 0.25, 0.5]
-    # The rows hold 1, 2, 4, 6, 8, 10. The last frame before the truncation is the one to bootstrap
-    # from.
+    # The episode has the frames 1, 2, 4, 6, 8 and 10; the target bootstraps from the last of them.
     assert batch.next_observation[:, 0].tolist() == [[4, 6], [6, 8], [8, 10], [8, 10], [8, 10]]
 
 
-def test_the_first_frames_of_an_episode_are_padded_with_zeros() -> None:
+def test_stacks_at_the_start_of_an_episode_are_padded_with_zeros() -> None:
     ring = make(rows=20, envs=1, stack=4, n=1)
     fill(ring, [[(0.0, 1.0, number == 2)] for number in range(6)])
     first = ring.gather(np.array([0]), np.array([0])).observation[0, 0].tolist()
     assert first == [0, 0, 0, 1]
-    after_the_end = ring.gather(np.array([0]), np.array([5])).observation[0, 0].tolist()
-    assert after_the_end[:2] == [0, 0]
-    assert after_the_end[2] != 0
+    next_episode = ring.gather(np.array([0]), np.array([5])).observation[0, 0].tolist()
+    assert next_episode[:2] == [0, 0]
+    assert next_episode[2] != 0
 
 
-def test_the_same_seed_samples_the_same_and_another_seed_something_else() -> None:
+def test_the_seed_determines_the_sampled_batches() -> None:
     steps = [[(float(number), 1.0, False)] for number in range(30)]
     batches = []
     for seed in (1, 1, 2):
@@ -258,7 +267,7 @@ def test_the_same_seed_samples_the_same_and_another_seed_something_else() -> Non
         ),
     ],
 )
-def test_a_memory_that_does_not_fit_is_refused_with_a_capacity_that_does(
+def test_a_memory_that_does_not_fit_is_refused_with_a_capacity_that_fits(
     monkeypatch: pytest.MonkeyPatch, storage: Any, free: int, message: str
 ) -> None:
     monkeypatch.setattr(capacity, "memory_left", lambda: free)
@@ -270,7 +279,7 @@ def test_a_memory_that_does_not_fit_is_refused_with_a_capacity_that_does(
     )
 
 
-def test_auto_packs_what_would_take_more_than_half_of_what_is_free(
+def test_auto_storage_compresses_frames_that_need_over_half_of_the_free_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(capacity, "memory_left", lambda: 2_500_000_000)
@@ -281,7 +290,9 @@ def test_auto_packs_what_would_take_more_than_half_of_what_is_free(
     assert chosen == ["memory", "compressed"]
 
 
-def test_a_disk_without_room_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_disk_with_too_little_space_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda directory: SimpleNamespace(free=1_000_000_000))
     with pytest.raises(
         UserError,
@@ -301,21 +312,21 @@ def test_a_disk_without_room_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_memory_shorter_than_its_windows_is_refused() -> None:
+def test_a_capacity_too_small_for_stacks_and_returns_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"replay.capacity = 100 leaves 6 frames for each of 16 environments"
     ):
         ReplayMemory(100, 16, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1)
 
 
-def test_a_million_frames_take_seven_gigabytes() -> None:
+def test_a_million_frames_need_seven_gigabytes() -> None:
     layout = RingLayout(1_000_000, 1, 5, (84, 84), np.dtype(np.uint8))
     assert memory_needed("memory", layout) == pytest.approx(7.07e9, rel=0.001)
     assert memory_needed("disk", layout) == 14_000_000
 
 
 def grow(ring: ReplayMemory, random: np.random.Generator, steps: int) -> None:
-    """Plays on, with an end in one of ten steps."""
+    """Adds random steps to a memory; each ends its episode with probability 0.1."""
     size = ring.num_envs
     if not len(ring):
         ring.start(random.integers(1000, size=(size, 1), dtype=np.int32))
@@ -335,7 +346,7 @@ def grow(ring: ReplayMemory, random: np.random.Generator, steps: int) -> None:
 
 @settings(max_examples=60)
 @given(st.data())
-def test_a_memory_written_in_parts_comes_back_in_any_storage_and_goes_on_the_same(
+def test_a_memory_written_in_parts_continues_identically_in_any_storage(
     data: st.DataObject,
 ) -> None:
     rows = data.draw(st.integers(12, 60), "rows")
@@ -353,7 +364,7 @@ def test_a_memory_written_in_parts_comes_back_in_any_storage_and_goes_on_the_sam
         read = FrameFiles(Path(folder))
         read.restore(files.entries, files.ends())
         again.restore(arrays, read.read())
-        # The same content in one file has the same digest.
+        # Frames in one file have the same digest as the same frames in several files.
         whole = FrameFiles(Path(folder))
         whole.write("whole.npz", again)
         added = arrays["added"]
@@ -367,8 +378,8 @@ def test_a_memory_written_in_parts_comes_back_in_any_storage_and_goes_on_the_sam
             np.testing.assert_array_equal(one, other)
 
 
-class StartsAndSteps:
-    """All starts and steps of a memory, in lists: the reference of what may be sampled."""
+class SampleableReference:
+    """Keeps all starts and steps in lists, and derives from them which rows may be sampled."""
 
     def __init__(self, envs: int) -> None:
         self.last: list[list[bool]] = [[] for _ in range(envs)]
@@ -384,6 +395,7 @@ class StartsAndSteps:
             self.last[env].append(False)
 
     def sampleable(self, rows: int, stack: int, n: int) -> set[tuple[int, int]]:
+        """Returns the (environment, row) pairs that may be sampled."""
         found = set()
         for env, last in enumerate(self.last):
             full = len(last) >= rows
@@ -394,7 +406,7 @@ class StartsAndSteps:
 
 @settings(max_examples=300)
 @given(data=st.data())
-def test_can_sample_is_true_exactly_where_something_may_be_sampled(data: Any) -> None:
+def test_can_sample_is_true_exactly_when_there_is_a_sampleable_row(data: Any) -> None:
     envs = data.draw(st.integers(1, 3), "environments")
     stack = data.draw(st.integers(1, 4), "stack")
     n = data.draw(st.integers(1, 3), "n")
@@ -411,7 +423,7 @@ def test_can_sample_is_true_exactly_where_something_may_be_sampled(data: Any) ->
         dtype=np.int32,
         priority_exponent=exponent,
     )
-    reference = StartsAndSteps(envs)
+    reference = SampleableReference(envs)
     one = st.tuples(st.sampled_from(["start", "step", "end"]), st.integers(0, envs - 1))
     beginning = [("start", env) for env in range(envs)]
     for what, env in beginning + data.draw(st.lists(one, max_size=40), "what happens"):
@@ -441,7 +453,7 @@ def test_can_sample_is_true_exactly_where_something_may_be_sampled(data: Any) ->
                 ring.sample(8)
 
 
-def test_a_memory_of_starts_alone_has_nothing_to_sample() -> None:
+def test_a_memory_with_starts_but_no_steps_cannot_be_sampled() -> None:
     ring = make(rows=40, envs=2, stack=4, n=1)
     for _ in range(100):
         ring.start(np.zeros((2, 1), np.int32))

@@ -1,3 +1,5 @@
+"""Tests prioritized sampling from the replay memory."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,7 +44,7 @@ def play(replay: ReplayMemory, steps: int, seed: int) -> None:
 
 
 def sampleable_uniformly(replay: ReplayMemory) -> set[int]:
-    """Every index that uniform sampling may return."""
+    """Returns every index that uniform sampling may return."""
     oldest = np.where(replay._size == replay.rows, replay._newest + replay.stack, 0)
     indices = set()
     for env, count in enumerate(replay._sampleable().tolist()):
@@ -59,7 +61,7 @@ def sampleable_uniformly(replay: ReplayMemory) -> set[int]:
     n_step=st.integers(1, 5),
     envs=st.integers(1, 3),
 )
-def test_what_has_a_priority_is_what_uniform_sampling_may_return(
+def test_exactly_the_uniformly_sampleable_transitions_have_a_priority(
     steps: int, seed: int, stack: int, n_step: int, envs: int
 ) -> None:
     replay = memory(envs, stack=stack, n_step=n_step)
@@ -72,7 +74,7 @@ def test_what_has_a_priority_is_what_uniform_sampling_may_return(
     assert replay.can_sample() == bool(sampleable_uniformly(replay))
 
 
-def test_equal_priorities_sample_every_transition_equally_often_with_weight_one() -> None:
+def test_equal_priorities_sample_uniformly_with_weight_one() -> None:
     replay = memory()
     play(replay, 50, seed=1)
     counts = np.zeros(48)
@@ -84,7 +86,7 @@ def test_equal_priorities_sample_every_transition_equally_often_with_weight_one(
     np.testing.assert_allclose(counts[counts > 0], expected, rtol=0.12)
 
 
-def test_td_errors_decide_how_often_and_weights_make_up_for_it() -> None:
+def test_td_errors_set_the_sampling_rate_and_weights_correct_for_it() -> None:
     priorities = Priorities(4, exponent=0.5, importance_exponent=0.0)
     priorities.replace(NONE, np.array([0, 1, 3]))
     priorities.set(np.array([0, 1, 3]), np.array([1.0, -4.0, 16.0]))
@@ -95,7 +97,7 @@ def test_td_errors_decide_how_often_and_weights_make_up_for_it() -> None:
     )
     shares = np.bincount(index, minlength=4) / len(index)
     np.testing.assert_allclose(shares, np.array([1, 2, 0, 4]) / 7, atol=0.01)
-    # Weighted, every index counts the same again.
+    # With its weight, every index counts the same.
     np.testing.assert_allclose(
         [weight[index == k].sum() / len(index) for k in (0, 1, 3)], 1 / 7, atol=0.01
     )
@@ -112,7 +114,7 @@ def test_new_transitions_have_the_largest_priority_so_far() -> None:
     np.testing.assert_allclose(priorities._tree.leaves[:2], [0.5, 5.0], rtol=1e-5)
 
 
-def test_what_was_removed_since_it_was_sampled_stays_so() -> None:
+def test_setting_the_priority_of_a_removed_transition_has_no_effect() -> None:
     priorities = Priorities(4, exponent=1.0)
     priorities.replace(NONE, np.arange(3))
     priorities.replace(np.array([1]), NONE)
@@ -123,10 +125,10 @@ def test_what_was_removed_since_it_was_sampled_stays_so() -> None:
 
 
 @pytest.mark.parametrize(("share", "by_priority"), [(1.0, 8), (0.5, 4), (0.2, 2), (0.0, 0)])
-def test_only_a_share_of_each_batch_goes_by_priorities(share: float, by_priority: int) -> None:
-    """One transition has all the priority there is; the others are drawn where priorities do not
-    count.
-    """
+def test_only_the_given_share_of_each_batch_is_sampled_by_priority(
+    share: float, by_priority: int
+) -> None:
+    """Only one transition has a priority, so all others come from the uniform part of the batch."""
     replay = memory()
     play(replay, 50, seed=1)
     assert replay.priorities is not None
@@ -143,7 +145,7 @@ def test_only_a_share_of_each_batch_goes_by_priorities(share: float, by_priority
     np.testing.assert_allclose(rest[indices], 600 * (8 - by_priority) / len(indices), atol=50)
 
 
-def test_weights_make_up_for_priorities_only_where_they_count() -> None:
+def test_the_uniform_part_of_a_batch_has_weight_one() -> None:
     replay = memory()
     play(replay, 50, seed=1)
     replay.set_priorities(replay.sample(8).indices, np.linspace(1, 9, 8, dtype=np.float32))
@@ -153,7 +155,7 @@ def test_weights_make_up_for_priorities_only_where_they_count() -> None:
     assert weight[:, :4].min() < 1
 
 
-def test_a_restored_memory_samples_the_same() -> None:
+def test_a_restored_memory_samples_the_same_batches() -> None:
     one = memory()
     other = memory()
     play(one, 60, seed=2)
@@ -167,7 +169,7 @@ def test_a_restored_memory_samples_the_same() -> None:
             np.testing.assert_array_equal(left, right)
 
 
-def test_uniform_memories_have_no_priorities() -> None:
+def test_a_uniform_memory_has_no_priorities() -> None:
     replay = memory(exponent=0.0)
     play(replay, 40, seed=1)
     assert replay.priorities is None
@@ -176,7 +178,7 @@ def test_uniform_memories_have_no_priorities() -> None:
         replay.arrays()["priorities"]
 
 
-def test_of_an_index_that_was_sampled_twice_the_last_td_error_counts() -> None:
+def test_the_last_td_error_counts_when_an_index_was_sampled_twice() -> None:
     priorities = Priorities(4, exponent=1.0)
     priorities.replace(NONE, np.arange(3))
     priorities.set(np.array([2, 0, 2]), np.array([9.0, 1.0, 3.0]))

@@ -1,3 +1,5 @@
+"""Tests the plots of learning curves."""
+
 import csv
 import html
 import re
@@ -46,12 +48,12 @@ def write_run(
     return directory
 
 
-def colours(path: Path) -> set[tuple[int, ...]]:
+def colors(path: Path) -> set[tuple[int, ...]]:
     picture = np.asarray(cv2.imread(str(path)))
     return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
 
-def test_a_run_is_drawn_with_its_episodes_and_their_mean(tmp_path: Path) -> None:
+def test_a_run_is_plotted_with_its_scores_and_their_mean(tmp_path: Path) -> None:
     run = write_run(tmp_path / "one", [1.0, 5.0, 9.0])
     curve = read_curve(run)
     assert curve.label == f"Breakout, {DEFAULT}"
@@ -62,11 +64,11 @@ def test_a_run_is_drawn_with_its_episodes_and_their_mean(tmp_path: Path) -> None
     )
     png, svg = plot_runs([run], tmp_path / "new" / "curves")
     assert (png.name, svg.name) == ("curves.png", "curves.svg")
-    assert len(colours(png)) > 50
+    assert len(colors(png)) > 50
     assert "<svg" in svg.read_text(encoding="utf-8")
 
 
-def test_runs_of_one_recipe_share_a_curve_and_other_recipes_stand_beside_it(tmp_path: Path) -> None:
+def test_runs_of_one_recipe_share_a_curve_and_other_recipes_get_their_own(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path / name, scores)
         for name, scores in (("a", [1.0, 2.0]), ("b", [3.0, 4.0]))
@@ -77,7 +79,7 @@ def test_runs_of_one_recipe_share_a_curve_and_other_recipes_stand_beside_it(tmp_
     assert "Breakout, nature@1: mean of 100 episodes" in together
 
 
-def test_runs_with_other_settings_stand_beside_those_of_their_recipe(tmp_path: Path) -> None:
+def test_runs_with_changed_settings_get_their_own_curve(tmp_path: Path) -> None:
     usual = [
         write_run(tmp_path / name, [1.0, 2.0], overrides={"machine.seed": seed})
         for seed, name in enumerate("ab")
@@ -96,7 +98,7 @@ def test_runs_with_other_settings_stand_beside_those_of_their_recipe(tmp_path: P
     assert f"Breakout, {DEFAULT}: mean of 2 runs" in drawn[1].read_text(encoding="utf-8")
 
 
-def test_the_band_is_the_bootstrap_of_the_mean_over_the_steps_that_all_runs_have() -> None:
+def test_the_band_is_a_bootstrap_interval_over_the_steps_common_to_all_runs() -> None:
     random = np.random.default_rng(3)
     levels = random.normal(size=8)
     curves = [
@@ -117,7 +119,7 @@ def test_the_band_is_the_bootstrap_of_the_mean_over_the_steps_that_all_runs_have
     np.testing.assert_allclose(band.high, np.percentile(means, 97.5), atol=0.05)
 
 
-def test_what_is_no_run_is_refused_in_one_line(
+def test_plotting_a_directory_that_is_not_a_run_is_a_one_line_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plot", str(tmp_path)]) == 2
@@ -130,7 +132,7 @@ def test_what_is_no_run_is_refused_in_one_line(
     assert "is not a directory" in capsys.readouterr().err
 
 
-def test_the_command_writes_two_pictures(
+def test_the_plot_command_writes_a_png_and_an_svg(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run(tmp_path / "one", [1.0, 2.0])
@@ -142,21 +144,25 @@ def test_the_command_writes_two_pictures(
 
 
 @pytest.mark.parametrize("name", ["a$x_1$b", "$", "$a", "$$", r"\$a$", "a^b_c{d}"])
-def test_dollar_signs_in_a_name_are_no_mathematics(tmp_path: Path, name: str) -> None:
+def test_dollar_signs_in_a_recipe_name_are_not_rendered_as_formulas(
+    tmp_path: Path, name: str
+) -> None:
     recipe = tmp_path / f"{name}.toml"
     recipe.write_text(
         (config_directory() / "default.toml").read_text(encoding="utf-8"), encoding="utf-8"
     )
     run = write_run(tmp_path / "one", [1.0, 2.0], recipe=str(recipe))
     assert read_curve(run).label == f"Breakout, {name}@{VERSION}"
-    with rc_context({"svg.fonttype": "none"}):  # words as words, not as outlines
+    with rc_context({"svg.fonttype": "none"}):  # text as text instead of outlines
         _, svg = plot_runs([run], tmp_path / "$curves$")
-    # A comment repeats what was asked for, however it is drawn.
+    # A comment in the SVG contains the original text, however it is drawn.
     drawn = re.sub(r"<!--.*?-->", "", svg.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert f">Breakout, {name}@{VERSION}: mean of 100 episodes<" in html.unescape(drawn)
 
 
-def test_one_word_may_name_several_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_argument_may_name_several_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("o'brien", "b 1", "b 2", "$c"):
         write_run(tmp_path / name, [1.0, 2.0])

@@ -1,3 +1,5 @@
+"""Tests the tables of results over many runs."""
+
 import base64
 import json
 import re
@@ -26,12 +28,12 @@ def make_run(
     scores: list[float],
     protocol: str = "dopamine",
     recipe: str = "default",
-    learnt: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Path:
-    """A run of 1,000 agent steps whose episodes ended at even distances."""
+    """Writes a run of 1,000 agent steps with evenly spaced ends of episodes."""
     total = 1000
     run = root / game / name
-    overrides = {"training.total_steps": total, "training.log_period": 100} | (learnt or {})
+    overrides = {"training.total_steps": total, "training.log_period": 100} | (settings or {})
     config, _ = load_config(game, recipe, protocol, overrides)
     run.mkdir(parents=True)
     (run / "config.toml").write_text(config.to_toml())
@@ -45,7 +47,7 @@ def make_run(
 def evaluation(
     run: str, mean: float, steps: int = 1000, seed: int = 1, **changes: Any
 ) -> dict[str, Any]:
-    """What an evaluation of Pong leaves."""
+    """Returns the JSON of an evaluation of Pong."""
     environment = {"frame_skip": 4, "sticky_probability": 0.25}
     protocol = {
         "name": "dopamine",
@@ -100,7 +102,7 @@ def result(recipe: str, game: str, rom: str, score: float, **changes: Any) -> Re
     )
 
 
-def test_a_training_score_is_the_mean_of_the_last_tenth(tmp_path: Path) -> None:
+def test_a_training_score_is_the_mean_over_the_last_tenth_of_the_run(tmp_path: Path) -> None:
     run = make_run(tmp_path, "Pong", "a", [-21.0] * 18 + [3.0, 5.0])
     (found,), notes = read_results([run], tmp_path / "videos")
     assert (found.measure, found.score, found.episodes, found.steps) == (TRAINING, 4.0, 2, 1000)
@@ -109,7 +111,7 @@ def test_a_training_score_is_the_mean_of_the_last_tenth(tmp_path: Path) -> None:
     assert notes == []
 
 
-def test_a_run_that_goes_on_has_no_training_score_yet(tmp_path: Path) -> None:
+def test_an_unfinished_run_has_no_training_score(tmp_path: Path) -> None:
     make_run(tmp_path, "Pong", "done", [1.0] * 20)
     running = make_run(tmp_path, "Pong", "running", [1.0] * 20)
     (running / "metrics.csv").write_text("steps,score\n600,0\n")
@@ -118,7 +120,7 @@ def test_a_run_that_goes_on_has_no_training_score_yet(tmp_path: Path) -> None:
     assert notes == [f"'{running}' is not complete yet: its training score is left out"]
 
 
-def test_a_run_whose_last_part_ended_no_episode_has_no_training_score(tmp_path: Path) -> None:
+def test_a_run_without_episodes_in_its_last_tenth_has_no_training_score(tmp_path: Path) -> None:
     run = make_run(tmp_path, "Pong", "a", [1.0] * 20)
     lines = (run / "episodes.csv").read_text().splitlines(keepends=True)
     (run / "episodes.csv").write_text("".join(lines[:10]))
@@ -128,7 +130,7 @@ def test_a_run_whose_last_part_ended_no_episode_has_no_training_score(tmp_path: 
     assert notes == [f"'{run}' ended no episode in its last 10%: its training score is left out"]
 
 
-def test_evaluations_count_from_the_last_checkpoint_on_and_their_seeds_together(
+def test_evaluations_of_the_last_checkpoint_are_pooled_over_their_seeds(
     tmp_path: Path,
 ) -> None:
     run = make_run(tmp_path, "Pong", "a", [1.0] * 20)
@@ -148,10 +150,10 @@ def test_evaluations_count_from_the_last_checkpoint_on_and_their_seeds_together(
     assert "9_evaluation_broken.json' is skipped" in notes[0]
 
 
-def test_runs_that_learnt_with_other_settings_are_no_runs_of_the_recipe(tmp_path: Path) -> None:
+def test_runs_with_changed_settings_are_reported_apart_from_their_recipe(tmp_path: Path) -> None:
     for seed, name in enumerate("ab"):
-        make_run(tmp_path, "Pong", name, [1.0] * 20, learnt={"machine.seed": seed})
-    make_run(tmp_path, "Pong", "c", [9.0] * 20, learnt={"agent.n_step": 1})
+        make_run(tmp_path, "Pong", name, [1.0] * 20, settings={"machine.seed": seed})
+    make_run(tmp_path, "Pong", "c", [9.0] * 20, settings={"agent.n_step": 1})
     write(tmp_path / "videos" / "Pong" / "c" / "1_evaluation_x.json", evaluation("c", 8.0))
     found, _ = read_results([tmp_path / "Pong"], tmp_path / "videos")
     assert sorted((part.recipe, part.measure, part.score) for part in found) == [
@@ -162,13 +164,13 @@ def test_runs_that_learnt_with_other_settings_are_no_runs_of_the_recipe(tmp_path
 
 
 @pytest.mark.parametrize("given_twice", [False, True])
-def test_the_same_file_counts_once(tmp_path: Path, given_twice: bool) -> None:
+def test_a_file_that_is_given_twice_counts_once(tmp_path: Path, given_twice: bool) -> None:
     path = write(tmp_path / "1_evaluation_x.json", evaluation("a", 3.0))
     (found,), _ = read_results([path, tmp_path] if given_twice else [path], tmp_path)
     assert found.episodes == 30
 
 
-def test_different_protocols_and_lengths_never_share_a_table(tmp_path: Path) -> None:
+def test_different_protocols_lengths_and_measures_get_separate_tables(tmp_path: Path) -> None:
     results = [
         result("default", "Pong", "pong", 1.0),
         result("default", "Pong", "pong", 2.0, run="s"),
@@ -183,7 +185,7 @@ def test_different_protocols_and_lengths_never_share_a_table(tmp_path: Path) -> 
     assert "4 tables, because protocols or lengths differ" in as_text(tables)
 
 
-def test_a_frame_skip_that_belongs_to_the_game_does_not_divide() -> None:
+def test_a_frame_skip_that_belongs_to_the_game_does_not_split_the_table() -> None:
     skips = {"protocol": "tutorial", "frame skip": "3"}
     invaders = result(
         "default", "SpaceInvadersDeterministic-v4", "space_invaders", 500.0, conditions=skips
@@ -195,8 +197,8 @@ def test_a_frame_skip_that_belongs_to_the_game_does_not_divide() -> None:
     assert [row.conditions["frame skip"] for row in table.games] == ["4", "3"]
 
 
-def test_numbers_by_hand() -> None:
-    """Pong: random -20.7, human 14.6. Breakout: random 1.7, human 30.5."""
+def test_table_values_match_values_computed_by_hand() -> None:
+    """Scores of random and human play are -20.7 and 14.6 for Pong, 1.7 and 30.5 for Breakout."""
     results = [result("a", "Pong", "pong", score) for score in (-20.7, 14.6)]
     results += [result("a", "Breakout", "breakout", score) for score in (30.5, 59.3)]
     results += [
@@ -214,12 +216,12 @@ def test_numbers_by_hand() -> None:
     assert overall["interquartile mean"].value == pytest.approx(1.0)
     assert overall["optimality gap"].value == pytest.approx(0.25)
     over = {pair.recipe: pair.probability for pair in table.overall.improvements}
-    # a over b: on Pong one loss and a tie, on Breakout two wins.
+    # Compared with b, a has one loss and one tie on Pong, and two wins on Breakout.
     assert over == {"a": pytest.approx(0.625), "b": pytest.approx(0.375)}
     assert table.overall.profiles["a"].share[0] == 0.75
 
 
-def test_published_scores_say_whether_their_protocol_is_the_same() -> None:
+def test_published_scores_are_marked_by_whether_their_protocol_is_the_same() -> None:
     (same,) = make_tables([result("default", "Pong", "pong", 14.0)])
     entries = {entry.agent: entry for entry in same.games[0].published}
     assert entries["Dopamine IQN"].same_protocol
@@ -250,14 +252,14 @@ def test_games_without_human_scores_have_no_statistics() -> None:
     assert "<img" not in as_page([table])
 
 
-def test_statistics_are_over_the_games_that_every_recipe_has() -> None:
+def test_statistics_use_only_the_games_that_every_recipe_has() -> None:
     games = [("a", "Pong", "pong"), ("a", "Breakout", "breakout"), ("b", "Pong", "pong")]
     (table,) = make_tables([result(*names, 1.0) for names in games])
     assert table.overall is not None
     assert table.overall.games == ["Pong"]
 
 
-def test_nothing_of_a_run_becomes_markup() -> None:
+def test_names_from_a_run_are_escaped_in_html() -> None:
     page = as_page(make_tables([result("<script>alert(1)</script>", "<b>Pong</b>", "pong", 1.0)]))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
@@ -265,7 +267,7 @@ def test_nothing_of_a_run_becomes_markup() -> None:
     assert page.count("data:image/svg+xml;base64,") == 2
 
 
-def test_the_command(
+def test_the_report_command_prints_tables_and_writes_json_and_html(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -287,7 +289,7 @@ def test_the_command(
     ("name", "message"),
     [("nothing", "there is no 'nothing'"), ("empty", "contains no complete run")],
 )
-def test_nothing_to_report(
+def test_a_report_without_complete_runs_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -296,7 +298,7 @@ def test_nothing_to_report(
         read_results([Path(name)], Path("videos"))
 
 
-def test_a_recording_is_no_evaluation(tmp_path: Path) -> None:
+def test_a_json_file_of_another_kind_is_not_an_evaluation(tmp_path: Path) -> None:
     for document, message in (
         ({"kind": "other"}, "neither a recording"),
         ({}, "neither a recording"),
@@ -306,7 +308,7 @@ def test_a_recording_is_no_evaluation(tmp_path: Path) -> None:
             read_results([path], tmp_path)
 
 
-def test_one_word_may_name_several_places(
+def test_one_argument_may_name_several_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -328,7 +330,7 @@ def test_one_word_may_name_several_places(
     assert capsys.readouterr().err == "error: there is no 'no*where'\n"
 
 
-def test_dollar_signs_in_a_recipe_are_no_mathematics(tmp_path: Path) -> None:
+def test_dollar_signs_in_a_recipe_name_are_not_rendered_as_formulas(tmp_path: Path) -> None:
     for game in ("Pong", "Breakout", "Boxing"):
         make_run(tmp_path, game, "default-seed1", [1.0] * 20)
     (table,) = make_tables(
@@ -337,11 +339,11 @@ def test_dollar_signs_in_a_recipe_are_no_mathematics(tmp_path: Path) -> None:
             for result in read_results([tmp_path], tmp_path / "videos")[0]
         ]
     )
-    with rc_context({"svg.fonttype": "none"}):  # words as words, not as outlines
+    with rc_context({"svg.fonttype": "none"}):  # text as text instead of outlines
         page = as_page([table])
     pictures = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page)
     assert len(pictures) == 2
     for picture in pictures:
-        # A comment repeats what was asked for, however it is drawn.
+        # A comment in the SVG contains the original text, however it is drawn.
         drawn = re.sub(r"<!--.*?-->", "", base64.b64decode(picture).decode(), flags=re.DOTALL)
         assert ">a$x_1$b<" in drawn

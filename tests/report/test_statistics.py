@@ -1,3 +1,5 @@
+"""Compares statistics and bootstrap intervals with plain definitions."""
+
 import random
 import statistics as plain
 
@@ -31,7 +33,7 @@ def naive_interquartile_mean(scores: list[NDArray[np.float64]]) -> float:
 
 @settings(max_examples=100)
 @given(some_scores)
-def test_the_statistics_agree_with_their_definitions(scores: list[NDArray[np.float64]]) -> None:
+def test_the_statistics_match_their_definitions(scores: list[NDArray[np.float64]]) -> None:
     means = [plain.fmean(game.tolist()) for game in scores]
     runs = [run for game in scores for run in game.tolist()]
     assert float(mean(scores)) == pytest.approx(plain.fmean(means))
@@ -47,26 +49,27 @@ def test_the_statistics_agree_with_their_definitions(scores: list[NDArray[np.flo
 
 @settings(max_examples=100)
 @given(some_scores)
-def test_an_improvement_and_its_opposite_are_certain_together(
+def test_the_probabilities_of_improvement_in_both_directions_add_up_to_one(
     scores: list[NDArray[np.float64]],
 ) -> None:
     others = [game[::-1] + 0.1 for game in scores]
-    there = probability_of_improvement(scores, others)
-    back = probability_of_improvement(others, scores)
-    assert float(there + back) == pytest.approx(1.0)
+    forward = probability_of_improvement(scores, others)
+    backward = probability_of_improvement(others, scores)
+    assert float(forward + backward) == pytest.approx(1.0)
     assert float(probability_of_improvement(scores, scores)) == pytest.approx(0.5)
 
 
-def test_probability_of_improvement_by_hand() -> None:
+def test_the_probability_of_improvement_matches_a_value_computed_by_hand() -> None:
     better = [np.array([3.0, 4.0]), np.array([1.0])]
     worse = [np.array([1.0, 2.0, 3.0]), np.array([1.0])]
-    # First game: 3 beats two and ties one of three, 4 beats all: (2.5 + 3) / 6. Second: a tie.
+    # In the first game, 3 beats two and ties one of three, and 4 beats all: (2.5 + 3) / 6.
+    # The second game is a tie.
     assert float(probability_of_improvement(better, worse)) == pytest.approx((5.5 / 6 + 0.5) / 2)
     with pytest.raises(ValueError, match="zip"):
         probability_of_improvement(better, worse[:1])
 
 
-def test_an_interquartile_mean_ignores_one_run_however_lucky() -> None:
+def test_an_interquartile_mean_ignores_a_single_outlier() -> None:
     scores = [np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5, 0.6, 0.7, 0.8])]
     lucky = [scores[0], np.array([0.5, 0.6, 0.7, 1000.0])]
     assert (
@@ -88,8 +91,8 @@ def test_resampled_scores_keep_their_leading_axis() -> None:
     assert probability_of_improvement(scores, scores[::-1]).shape == (4,)
 
 
-def test_the_interval_agrees_with_a_naive_bootstrap() -> None:
-    """20,000 resamples each: their percentiles differ by a few thousandths."""
+def test_the_interval_matches_a_naive_bootstrap() -> None:
+    """With 20,000 resamples, the percentiles of both differ by a few thousandths."""
     draw = np.random.default_rng(4)
     scores = [draw.normal(game, 1.0, size=runs) for game, runs in enumerate((5, 3, 8, 5))]
     lower, upper = interval(interquartile_mean, scores, resamples=20_000)
@@ -106,12 +109,12 @@ def test_the_interval_agrees_with_a_naive_bootstrap() -> None:
 
 
 def test_runs_are_resampled_within_their_game() -> None:
-    """Each game's runs are alike, so no resample differs from another, though the games do."""
+    """All runs of a game have the same score, so every resample gives the same mean."""
     lower, upper = interval(mean, [np.full(3, 1.0), np.full(5, 9.0)], resamples=100)
     assert float(lower) == float(upper) == 5.0
 
 
-def test_two_recipes_are_resampled_independently_and_repeatably() -> None:
+def test_intervals_of_two_recipes_are_reproducible_and_contain_the_estimate() -> None:
     draw = np.random.default_rng(1)
     ours = [draw.normal(1, 1, 10)]
     theirs = [draw.normal(0, 1, 10)]
@@ -121,7 +124,7 @@ def test_two_recipes_are_resampled_independently_and_repeatably() -> None:
     assert 0 <= lower < float(probability_of_improvement(ours, theirs)) < upper <= 1
 
 
-def test_more_confidence_is_a_wider_interval() -> None:
+def test_a_higher_confidence_gives_a_wider_interval() -> None:
     scores = [np.random.default_rng(2).normal(size=9)]
     half = interval(mean, scores, confidence=0.5)
     nearly_all = interval(mean, scores, confidence=0.99)

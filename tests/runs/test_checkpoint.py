@@ -1,3 +1,5 @@
+"""Tests saving, loading and pruning checkpoints."""
+
 import errno
 import json
 from pathlib import Path
@@ -22,7 +24,7 @@ def write(run: Path, step: int, arrays: dict[str, Any] = ARRAYS) -> Path:
     )
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_loaded_unchanged(tmp_path: Path) -> None:
     path = write(tmp_path, 40)
     stored = checkpoint.load(path)
     assert stored.path == path == tmp_path / "step-000000040"
@@ -31,7 +33,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert checkpoint.digest(stored.arrays) == checkpoint.digest(ARRAYS)
 
 
-def test_a_run_means_its_newest_complete_checkpoint(tmp_path: Path) -> None:
+def test_loading_a_run_loads_its_newest_complete_checkpoint(tmp_path: Path) -> None:
     write(tmp_path, 40)
     newest = write(tmp_path, 1000)
     half = tmp_path / "step-000002000"
@@ -44,7 +46,7 @@ def test_a_run_means_its_newest_complete_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["arrays.npz", "config.toml"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "empty"])
-def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
+def test_a_damaged_file_of_a_checkpoint_is_reported(tmp_path: Path, name: str, damage: str) -> None:
     file = write(tmp_path, 1) / name
     content = bytearray(file.read_bytes())
     if damage == "missing":
@@ -59,7 +61,7 @@ def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
 
 
 @pytest.mark.parametrize("manifest", ["", "{", "[]", "null", "{}"])
-def test_a_broken_manifest_is_named(tmp_path: Path, manifest: str) -> None:
+def test_a_broken_manifest_is_reported(tmp_path: Path, manifest: str) -> None:
     (write(tmp_path, 1) / checkpoint.MANIFEST).write_text(manifest)
     with pytest.raises(UserError, match=r"damaged checkpoint: .*manifest.json"):
         checkpoint.load(tmp_path)
@@ -67,7 +69,9 @@ def test_a_broken_manifest_is_named(tmp_path: Path, manifest: str) -> None:
 
 @pytest.mark.parametrize("kind", ["files", "shared"])
 @pytest.mark.parametrize("name", ["../config.toml", "/etc/hostname", "step-000000001/arrays.npz"])
-def test_a_manifest_names_no_files_elsewhere(tmp_path: Path, kind: str, name: str) -> None:
+def test_a_manifest_that_names_files_outside_its_checkpoint_is_refused(
+    tmp_path: Path, kind: str, name: str
+) -> None:
     file = write(tmp_path, 1) / checkpoint.MANIFEST
     manifest = json.loads(file.read_text())
     manifest[kind][name] = {"bytes": 0, "sha256": ""}
@@ -81,7 +85,7 @@ def test_a_manifest_names_no_files_elsewhere(tmp_path: Path, kind: str, name: st
     assert file.is_file()
 
 
-def test_shared_files_go_when_no_checkpoint_needs_them(tmp_path: Path) -> None:
+def test_shared_files_are_deleted_when_no_checkpoint_needs_them(tmp_path: Path) -> None:
     entries: dict[str, checkpoint.Entry] = {}
     names = {step: f"{step:09d}.npz" for step in (1, 2, 3)}
     for step, name in names.items():
@@ -99,7 +103,7 @@ def test_shared_files_go_when_no_checkpoint_needs_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-def test_another_format_is_refused(tmp_path: Path, sealed: bool) -> None:
+def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path, sealed: bool) -> None:
     file = write(tmp_path, 1) / checkpoint.MANIFEST
     manifest = json.loads(file.read_text()) | {"format": 99}
     del manifest["sha256"]
@@ -111,10 +115,10 @@ def test_another_format_is_refused(tmp_path: Path, sealed: bool) -> None:
         checkpoint.load(tmp_path)
 
 
-def test_any_flipped_bit_of_a_manifest_is_noticed(tmp_path: Path) -> None:
+def test_any_flipped_bit_of_a_manifest_is_detected(tmp_path: Path) -> None:
     file = write(tmp_path, 1) / checkpoint.MANIFEST
     content = file.read_bytes()
-    # Whether JSON breaks a line with a space or a tab is no difference.
+    # White space does not change the meaning of JSON.
     blank = {index for index, byte in enumerate(content) if chr(byte).isspace()}
     for bit in range(8 * len(content)):
         if bit // 8 not in blank:
@@ -125,28 +129,28 @@ def test_any_flipped_bit_of_a_manifest_is_noticed(tmp_path: Path) -> None:
                 checkpoint.load(tmp_path)
 
 
-def test_no_checkpoint_is_said_so(tmp_path: Path) -> None:
+def test_loading_without_any_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no complete checkpoint"):
         checkpoint.load(tmp_path)
     with pytest.raises(UserError, match="no checkpoint at"):
         checkpoint.load(tmp_path / "nothing")
 
 
-def test_a_write_that_fails_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_previous_checkpoint(tmp_path: Path) -> None:
     before = write(tmp_path, 1)
 
-    def full(path: Path) -> None:
+    def full_disk(path: Path) -> None:
         path.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     kept = r"No space left on device; the newest complete checkpoint is '.*step-000000001'"
     with pytest.raises(UserError, match=kept):
-        checkpoint.save(tmp_path, 2, checkpoint.Contents(ARRAYS, {"network.keras": full}, {}))
+        checkpoint.save(tmp_path, 2, checkpoint.Contents(ARRAYS, {"network.keras": full_disk}, {}))
     assert checkpoint.load(tmp_path).path == before
     assert list(tmp_path.iterdir()) == [before]
 
 
-def test_pickled_objects_are_neither_written_unnoticed_nor_read(tmp_path: Path) -> None:
+def test_a_checkpoint_with_pickled_objects_is_refused(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (tmp_path / "sprung",))
@@ -167,6 +171,6 @@ def test_pickled_objects_are_neither_written_unnoticed_nor_read(tmp_path: Path) 
         {"weight": ARRAYS["weights"], "counters": ARRAYS["counters"]},
     ],
 )
-def test_the_digest_sees_values_shapes_types_and_names(other: dict[str, Any]) -> None:
+def test_the_digest_depends_on_values_shapes_types_and_names(other: dict[str, Any]) -> None:
     assert checkpoint.digest(other) != checkpoint.digest(ARRAYS)
     assert checkpoint.digest(dict(reversed(ARRAYS.items()))) == checkpoint.digest(ARRAYS)

@@ -1,3 +1,5 @@
+"""Tests which settings a continued run may change, and how automatic ones are resolved."""
+
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ def config(**overrides: object) -> Config:
     )[0]
 
 
-def test_a_run_continues_with_its_own_settings_and_a_new_total() -> None:
+def test_a_continued_run_keeps_its_settings_except_for_a_new_total() -> None:
     stored = config(agent__gamma=0.9, training__total_steps=100)
     requested = config(training__total_steps=500)
     merged = merge(stored, requested, {"training.total_steps"})
@@ -25,12 +27,12 @@ def test_a_run_continues_with_its_own_settings_and_a_new_total() -> None:
     assert merge(stored, requested, set()) == stored
 
 
-def test_a_run_may_be_continued_in_another_storage() -> None:
+def test_a_continued_run_may_use_another_replay_storage() -> None:
     merged = merge(config(), config(replay__storage="disk", agent__gamma=0.9), {"replay.storage"})
     assert merged == config(replay__storage="disk")
 
 
-HOW_OFTEN = [
+PERIODS = [
     f"training.{what}"
     for what in (
         "log_period",
@@ -43,9 +45,9 @@ HOW_OFTEN = [
 
 
 @pytest.mark.parametrize(
-    "what", [*HOW_OFTEN, "machine.environment_threads", "machine.inter_op_threads"]
+    "what", [*PERIODS, "machine.environment_threads", "machine.inter_op_threads"]
 )
-def test_what_nothing_that_is_learnt_depends_on_may_change(what: str) -> None:
+def test_settings_that_do_not_affect_learning_may_change_in_a_continued_run(what: str) -> None:
     requested = config(**{what.replace(".", "__"): 7})
     assert merge(config(), requested, {what}) == requested
 
@@ -62,7 +64,7 @@ def test_what_nothing_that_is_learnt_depends_on_may_change(what: str) -> None:
         (1, 256, 0, 1),
     ],
 )
-def test_thread_counts_are_named(
+def test_thread_counts_are_resolved_for_this_machine(
     cores: int, batch_size: int, requested: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(continuation, "usable_cores", lambda: cores)
@@ -80,7 +82,7 @@ def test_thread_counts_are_named(
     ("flags", "expected"),
     [("fpu amx_bf16 sse", "bfloat16"), ("fpu avx512_bf16", "bfloat16"), ("fpu avx512f", "float32")],
 )
-def test_precision_is_named_by_what_the_processor_has(
+def test_automatic_precision_is_resolved_from_the_processor(
     flags: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     automatic = config(machine__precision="auto")
@@ -96,7 +98,7 @@ def test_precision_is_named_by_what_the_processor_has(
 
 
 @pytest.mark.parametrize(("has", "slow"), [("fpu avx2", True), ("fpu avx2 avx512_bf16", False)])
-def test_a_precision_that_the_processor_has_no_units_for_is_pointed_out(
+def test_a_note_warns_about_bfloat16_without_hardware_support(
     has: str, slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requested = config(machine__precision="bfloat16")
@@ -109,13 +111,13 @@ def test_a_precision_that_the_processor_has_no_units_for_is_pointed_out(
 @pytest.mark.parametrize(
     "given", ["agent.gamma", "recipe", "protocol", "machine.seed", "machine.intra_op_threads"]
 )
-def test_a_run_does_not_continue_with_something_else(given: str) -> None:
+def test_a_run_is_not_continued_with_different_settings(given: str) -> None:
     stored = config(agent__gamma=0.9).model_copy(update={"recipe": "mine", "protocol": "dopamine"})
     with pytest.raises(UserError, match=f"this run has {given} = "):
         merge(stored, config(machine__seed=2, machine__intra_op_threads=2), {given})
 
 
-def test_runs_differ_from_what_most_of_them_set() -> None:
+def test_differing_settings_are_those_that_deviate_from_the_majority() -> None:
     alike = config(machine__seed=2, training__total_steps=5)
     other = config(agent__n_step=7, network__torso="impala")
     assert differing_settings([config(), other, alike]) == [

@@ -1,3 +1,5 @@
+"""Tests how the directory of a run is chosen and claimed."""
+
 import os
 import threading
 from collections.abc import Callable
@@ -35,7 +37,7 @@ def make_run(root: Path, name: str, steps: int, total: int, age: float) -> Path:
     return run
 
 
-def test_a_name_a_path_and_nothing(tmp_path: Path) -> None:
+def test_a_run_directory_may_be_given_as_a_name_a_path_or_not_at_all(tmp_path: Path) -> None:
     game = tmp_path / "ALE-Pong-v5"
     assert choose(tmp_path, config(), "mine") == game / "mine"
     assert choose(tmp_path, config(), "./mine") == Path("./mine")
@@ -45,7 +47,7 @@ def test_a_name_a_path_and_nothing(tmp_path: Path) -> None:
     assert new.name.startswith("default-seed7-20")
 
 
-def test_last_is_the_run_written_to_last(tmp_path: Path) -> None:
+def test_last_means_the_run_that_was_written_to_last(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no run in"):
         choose(tmp_path, config(), "last")
     newer = make_run(tmp_path, "a", 10, 100, age=2_000)
@@ -53,7 +55,7 @@ def test_last_is_the_run_written_to_last(tmp_path: Path) -> None:
     assert choose(tmp_path, config(), "last") == newer
 
 
-def test_unfinished_runs_are_those_that_could_go_on(tmp_path: Path) -> None:
+def test_unfinished_runs_are_those_that_can_be_continued(tmp_path: Path) -> None:
     make_run(tmp_path, "finished", 100, 100, age=1)
     make_run(tmp_path, "without-checkpoint", 0, 100, age=2)
     broken = make_run(tmp_path, "unreadable", 50, 100, age=3)
@@ -63,7 +65,7 @@ def test_unfinished_runs_are_those_that_could_go_on(tmp_path: Path) -> None:
     assert unfinished(tmp_path / "nothing") == []
 
 
-def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"'.*file' is not a directory"):
         check_writable(tmp_path / "file" / "runs" / "mine")
@@ -82,7 +84,7 @@ def a_run(path: Path) -> None:
 
 @pytest.mark.parametrize("take", [a_folder, a_run, Path.touch])
 @pytest.mark.parametrize("taken", [0, 1, 3])
-def test_a_new_run_takes_the_next_name_that_is_free(
+def test_a_new_run_takes_the_next_free_name(
     tmp_path: Path, take: Callable[[Path], None], taken: int
 ) -> None:
     names = ["run", "run-2", "run-3", "run-4"]
@@ -95,12 +97,12 @@ def test_a_new_run_takes_the_next_name_that_is_free(
 
 
 def test_no_two_runs_claim_the_same_directory(tmp_path: Path) -> None:
-    wanted = tmp_path / "root" / "game" / "run"
+    requested = tmp_path / "root" / "game" / "run"
     together = threading.Barrier(8)
 
     def claim(_: int) -> Path:
         together.wait()
-        with claimed(wanted) as directory:
+        with claimed(requested) as directory:
             (directory / "something").touch()
             together.wait()
         return directory
@@ -110,30 +112,30 @@ def test_no_two_runs_claim_the_same_directory(tmp_path: Path) -> None:
     assert found == ["run", *(f"run-{number}" for number in range(2, 9))]
 
 
-def test_a_claimed_directory_that_nothing_was_written_into_goes_again(tmp_path: Path) -> None:
-    wanted = tmp_path / "root" / "game" / "run"
-    with pytest.raises(ZeroDivisionError), claimed(wanted) as directory, held(directory):
+def test_a_claimed_directory_that_stays_empty_is_removed(tmp_path: Path) -> None:
+    requested = tmp_path / "root" / "game" / "run"
+    with pytest.raises(ZeroDivisionError), claimed(requested) as directory, held(directory):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
-    with claimed(wanted) as first:
+    with claimed(requested) as first:
         (first / "something").touch()
-        with claimed(wanted) as second, held(second):
+        with claimed(requested) as second, held(second):
             assert second.name == "run-2"
-        assert list(wanted.parent.iterdir()) == [first]
+        assert list(requested.parent.iterdir()) == [first]
 
 
 def test_a_directory_that_cannot_be_claimed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for wanted in (
+    for requested in (
         tmp_path / "file" / "game" / "run",
         Path("/proc/runs/game/run"),
         tmp_path / ("x" * 300),
     ):
-        with pytest.raises(UserError, match=r"cannot write to '.*'"), claimed(wanted):
+        with pytest.raises(UserError, match=r"cannot write to '.*'"), claimed(requested):
             pass
 
 
-def test_runs_of_the_same_second_have_directories_and_recordings_of_their_own(
+def test_runs_started_in_the_same_second_have_separate_directories(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[tuple[str, str]] = []
@@ -141,7 +143,7 @@ def test_runs_of_the_same_second_have_directories_and_recordings_of_their_own(
     def train(job: Any) -> workflow.RunOutcome:
         (job.directory / CONFIG).write_text(job.config.to_toml(), encoding="utf-8")
         found.append((job.directory.name, job.videos.name))
-        if len(found) == 1:  # another one begins while this one goes on
+        if len(found) == 1:  # start another run while this one is running
             assert main(words) == 0
         state = workflow.RunState.COMPLETE
         return workflow.RunOutcome(state, job.directory, job.config, 0, job.directory)

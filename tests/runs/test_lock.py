@@ -1,3 +1,5 @@
+"""Tests the lock of a run directory."""
+
 import os
 from pathlib import Path
 
@@ -7,7 +9,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.runs.lock import held
 
 
-def test_a_held_directory_is_refused_to_others_and_free_again_afterwards(tmp_path: Path) -> None:
+def test_a_locked_directory_is_refused_to_others_until_it_is_released(tmp_path: Path) -> None:
     run = tmp_path / "game" / "run"
     for _ in range(2):
         with held(run):
@@ -17,7 +19,7 @@ def test_a_held_directory_is_refused_to_others_and_free_again_afterwards(tmp_pat
     assert (run / "something").exists()
 
 
-def test_a_directory_that_nothing_was_written_into_goes_again(tmp_path: Path) -> None:
+def test_a_locked_directory_that_stays_empty_is_removed(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), held(tmp_path / "game" / "run"):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []

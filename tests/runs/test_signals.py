@@ -1,3 +1,5 @@
+"""Tests how signals request a stop."""
+
 import os
 import signal
 import time
@@ -9,7 +11,7 @@ from atari_dqn.runs.signals import StopOnSignals, Stopped
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_only_asks(number: signal.Signals) -> None:
+def test_the_first_signal_only_requests_a_stop(number: signal.Signals) -> None:
     with StopOnSignals() as stop:
         assert not stop.requested
         os.kill(os.getpid(), number)
@@ -18,15 +20,17 @@ def test_the_first_signal_only_asks(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_at_once_are_one_request(first: signal.Signals, second: signal.Signals) -> None:
-    """As a terminal that goes away sends them, and Ctrl-C in a pipeline whose reader ends, too."""
+def test_two_signals_in_quick_succession_are_one_request(
+    first: signal.Signals, second: signal.Signals
+) -> None:
+    """A closing terminal sends several signals, and so does Ctrl-C in a pipeline."""
     with StopOnSignals() as stop:
         os.kill(os.getpid(), first)
         os.kill(os.getpid(), second)
         assert stop.requested
 
 
-def test_a_hangup_is_never_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hangup_after_ctrl_c_does_not_stop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("atari_dqn.runs.signals.SECONDS_APART", 0.0)
     with StopOnSignals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
@@ -34,7 +38,7 @@ def test_a_hangup_is_never_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
         assert stop.requested
 
 
-def test_the_second_ctrl_c_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_ctrl_c_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("atari_dqn.runs.signals.SECONDS_APART", 0.0)
     with pytest.raises(KeyboardInterrupt), StopOnSignals() as stop:  # noqa: PT012
         os.kill(os.getpid(), signal.SIGINT)
@@ -52,18 +56,20 @@ def test_an_ignored_hangup_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_what_may_be_left_is_left_at_once() -> None:
+def test_a_signal_leaves_an_interruptible_block_at_once() -> None:
     reached = []
     with StopOnSignals() as stop:
         with pytest.raises(Stopped), stop.may_be_left():  # noqa: PT012
             os.kill(os.getpid(), signal.SIGTERM)
-            reached.append("what comes after the signal")
+            reached.append("the code after the signal")
         with pytest.raises(Stopped), stop.may_be_left():
-            reached.append("what begins after the signal")
+            reached.append("a block entered after the signal")
     assert reached == []
 
 
-def test_the_reader_of_standard_error_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_reader_of_standard_error_leaves_an_interruptible_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(STANDARD_ERROR, "reader_gone", False)
     reader, writer = os.pipe()
     kept = os.dup(2)
@@ -79,7 +85,7 @@ def test_the_reader_of_standard_error_goes_away(monkeypatch: pytest.MonkeyPatch)
         os.close(kept)
 
 
-def test_afterwards_signals_act_as_before() -> None:
+def test_signal_handlers_are_restored_afterwards() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with StopOnSignals():
         assert signal.getsignal(signal.SIGINT) != before[0]

@@ -1,3 +1,5 @@
+"""Tests plans, candidates, status and workers of a sweep, without Ray."""
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +37,7 @@ def names_of(groups: Sequence[Sequence[Run]]) -> list[str]:
     return [run.name for runs in groups for run in runs]
 
 
-def test_groups_of_games_are_spelt_out_and_each_game_stands_once() -> None:
+def test_groups_of_games_are_expanded_without_duplicates() -> None:
     assert games_of(["pong", "BreakoutDeterministic-v4", "Pong"]) == [
         "Pong",
         "BreakoutDeterministic-v4",
@@ -49,7 +51,7 @@ def test_groups_of_games_are_spelt_out_and_each_game_stands_once() -> None:
     )
 
 
-def test_a_grid_is_every_combination(tmp_path: Path) -> None:
+def test_a_grid_has_a_run_for_every_combination(tmp_path: Path) -> None:
     plan = plan_of(
         seeds=2,
         configs=["default", "nature"],
@@ -73,7 +75,7 @@ def test_a_grid_is_every_combination(tmp_path: Path) -> None:
     )
 
 
-def test_what_does_not_differ_between_runs_makes_no_recipe(tmp_path: Path) -> None:
+def test_a_setting_common_to_all_runs_does_not_create_a_recipe(tmp_path: Path) -> None:
     plan = plan_of(settings={"agent.n_step": 5}, total_steps=1000)
     ((run,),) = make_runs(plan, combinations(plan), tmp_path)
     assert run.name == "Pong/default-seed1"
@@ -81,7 +83,7 @@ def test_what_does_not_differ_between_runs_makes_no_recipe(tmp_path: Path) -> No
     assert not (tmp_path / "recipes").exists()
 
 
-def test_a_written_recipe_means_what_the_run_was(tmp_path: Path) -> None:
+def test_a_written_recipe_has_the_settings_of_its_runs(tmp_path: Path) -> None:
     plan = plan_of(
         configs=["rainbow"],
         settings={"optimizer.learning_rate": [1e-4, 2e-4], "environment.noop_max": [30]},
@@ -97,7 +99,7 @@ def test_a_written_recipe_means_what_the_run_was(tmp_path: Path) -> None:
         assert "environment" not in read_recipe(run.recipe).tables
 
 
-def test_values_of_settings_become_names_of_files(tmp_path: Path) -> None:
+def test_values_of_settings_become_valid_file_names(tmp_path: Path) -> None:
     plan = plan_of(settings={"network.torso": ["../../nature", "impala"]})
     with pytest.raises(UserError, match="torso"):
         make_runs(plan, combinations(plan), tmp_path)
@@ -121,7 +123,7 @@ def test_values_of_settings_become_names_of_files(tmp_path: Path) -> None:
         ({"search": 1}, "search"),
     ],
 )
-def test_a_plan_that_makes_no_sense_is_refused(tables: dict[str, Any], complaint: str) -> None:
+def test_an_invalid_plan_is_refused(tables: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         plan_of(**tables)
 
@@ -129,7 +131,7 @@ def test_a_plan_that_makes_no_sense_is_refused(tables: dict[str, Any], complaint
 @pytest.mark.parametrize(
     "text", ["agent.n_step", "agent.n_step=", "=3", "a.b=1..x", "a.b=1..2:lin"]
 )
-def test_choices_of_another_form_are_refused(text: str) -> None:
+def test_malformed_choices_are_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"--set"):
         parse_choices(text)
 
@@ -146,7 +148,7 @@ def test_choices_may_be_words_lists_and_ranges() -> None:
     )
 
 
-def test_candidates_are_within_bounds_different_and_the_same_each_time() -> None:
+def test_sampled_candidates_are_within_bounds_distinct_and_reproducible() -> None:
     ranges = {
         "optimizer.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
         "agent.n_step": {"low": 1, "high": 10},
@@ -157,20 +159,22 @@ def test_candidates_are_within_bounds_different_and_the_same_each_time() -> None
     assert len(found) == 50
     assert all(found.count(candidate) == 1 for candidate in found)
     rates = [candidate["optimizer.learning_rate"] for candidate in found]
-    assert 1e-5 <= min(rates) < 1e-4 < max(rates) <= 1e-3, "small ones are as likely as large ones"
+    assert 1e-5 <= min(rates) < 1e-4 < max(rates) <= 1e-3, (
+        "rates are sampled on a logarithmic scale"
+    )
     assert {type(candidate["agent.n_step"]) for candidate in found} == {int}
     assert {candidate["agent.double"] for candidate in found} == {True, False}
     assert len(sample_candidates(plan_of(settings={"agent.n_step": [1, 3]}), 9)) == 2, (
-        "there are no more"
+        "only two candidates exist"
     )
 
 
-def test_rungs_end_with_all_steps() -> None:
+def test_the_last_rung_has_all_steps() -> None:
     assert rungs(1000) == [111, 333, 1000]
     assert rungs(1) == [1, 1, 1]
 
 
-def test_the_last_whole_row_of_a_log_is_read(tmp_path: Path) -> None:
+def test_the_last_complete_row_of_a_log_is_read(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     assert last_row(path) == {}
     path.write_text("steps,score\n")
@@ -179,7 +183,7 @@ def test_the_last_whole_row_of_a_log_is_read(tmp_path: Path) -> None:
     assert last_row(path) == {"steps": 2999, "score": 1499.5}
 
 
-def test_a_run_without_files_waits(tmp_path: Path) -> None:
+def test_a_run_without_files_is_listed_as_waiting(tmp_path: Path) -> None:
     ((run,),) = make_runs(plan_of(), [{}], tmp_path)
     status = Status(run)
     status.look()
@@ -188,7 +192,7 @@ def test_a_run_without_files_waits(tmp_path: Path) -> None:
 
 
 class FakeRay:
-    """Workers that die as often as they are told to."""
+    """A stand-in for Ray whose first ``deaths`` workers die."""
 
     def __init__(self, deaths: int) -> None:
         self.deaths = deaths
@@ -221,16 +225,16 @@ class FakeRay:
 
 
 @pytest.mark.parametrize(
-    ("deaths", "gets_anywhere", "state"),
+    ("deaths", "makes_progress", "state"),
     [(2, False, "done"), (7, True, "done"), (3, False, State.FAILED)],
 )
-def test_a_run_whose_worker_dies_is_given_another_unless_it_gets_nowhere(
-    deaths: int, gets_anywhere: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_gets_a_new_worker_until_three_die_without_progress(
+    deaths: int, makes_progress: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeRay(deaths)
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setattr(
-        runner, "steps_saved", lambda run: 100 * fake.started if gets_anywhere else 0
+        runner, "steps_saved", lambda run: 100 * fake.started if makes_progress else 0
     )
     ((run,),) = make_runs(plan_of(), [{}], tmp_path)
     runs = Runner(Resources(1, 0.0, 1))

@@ -1,3 +1,5 @@
+"""Tests episode statistics, log files and the progress display."""
+
 import csv
 import logging
 from pathlib import Path
@@ -11,7 +13,7 @@ from atari_dqn.training.episodes import EpisodeRow, EpisodeTracker
 from atari_dqn.training.logs import Progress, RunLogs, cut_logs
 
 
-def test_episodes_are_added_up_for_each_environment() -> None:
+def test_episode_scores_are_summed_for_each_environment() -> None:
     tracker = EpisodeTracker(2)
     seeds = np.array([11, 12], np.int32)
     rewards = [[1, 0], [2, 5], [3, 1]]
@@ -27,7 +29,7 @@ def test_episodes_are_added_up_for_each_environment() -> None:
     assert (tracker.mean_score, tracker.mean_length) == (4.5, 2.5)
 
 
-def test_the_mean_is_of_the_last_hundred() -> None:
+def test_the_mean_score_covers_the_last_hundred_episodes() -> None:
     tracker = EpisodeTracker(1)
     for score in range(150):
         reward = np.array([score], np.float32)
@@ -44,7 +46,7 @@ def row(step: int) -> dict[str, float | int]:
     return {"steps": step, "epsilon": 0.5, "score": 1.0, "loss": 0.25, "mean_max_q": 2.0}
 
 
-def test_logs_are_written_everywhere_and_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
+def test_csv_and_tensorboard_logs_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
     logs = RunLogs(tmp_path, 0, 100)
     logs.metrics(10, row(10))
     logs.episode(EpisodeRow(1, 10, 3.0, 3.0, 2, 8, 0, 11))
@@ -70,7 +72,9 @@ def test_logs_are_written_everywhere_and_cut_back_to_a_checkpoint(tmp_path: Path
     assert [event.step for event in board.Tensors("episode/score")] == [10]
 
 
-def test_without_a_terminal_progress_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_printed_as_plain_lines_without_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     progress = Progress(0, 1000, seconds_between_lines=0.0)
     with log_to_standard_error():
         progress.advance(500)

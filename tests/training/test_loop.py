@@ -1,3 +1,5 @@
+"""Tests the training loop on a small pixel game: learning, continuing, stopping and failing."""
+
 import csv
 import itertools
 import os
@@ -20,7 +22,7 @@ from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import PARTS, Training
 from tests.catch import CatchGames
 
-# What differs between any two runs.
+# Columns of metrics.csv that differ even between identical runs.
 SHARES = {f"share_{part}" for part in (*PARTS, "other")}
 MEASURED = dict.fromkeys({"steps_per_second", "resident_memory_mb", "wall_seconds", *SHARES}, "")
 SMALL = {
@@ -44,6 +46,7 @@ SMALL = {
 
 
 def config(**changes: Any) -> Config:
+    """Returns settings of a small run; ``agent__n_step=1`` changes ``agent.n_step``."""
     return load_config(
         "breakout",
         overrides={**SMALL, **{name.replace("__", "."): value for name, value in changes.items()}},
@@ -51,6 +54,7 @@ def config(**changes: Any) -> Config:
 
 
 def catch(tmp_path: Path, settings: Config, name: str = "run", **options: Any) -> Training:
+    """Returns a training run on games of catch."""
     return Training(
         settings,
         tmp_path / name,
@@ -60,27 +64,26 @@ def catch(tmp_path: Path, settings: Config, name: str = "run", **options: Any) -
 
 
 def rows(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file."""
     with path.open() as file:
         return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("head", [pytest.param("q", marks=pytest.mark.slow), "dueling"])
-def test_it_learns_a_small_pixel_game(head: str, tmp_path: Path) -> None:
-    """Random play scores about -0.7 a game, perfect play 1; at epsilon 0.05 chance alone would lose
-    one game in twenty.
-    """
-    # Steps shrink, as in the recipe, so that the score at the end is not what the last few updates
-    # happened to do.
+def test_an_agent_learns_a_small_pixel_game(head: str, tmp_path: Path) -> None:
+    """Random play scores about -0.7 a game and perfect play 1."""
+    # The learning rate decays, as in the recipe, so that the final score does not depend on the
+    # last few updates.
     training = catch(
         tmp_path,
         config(network__head=head, exploration__epsilon_end=0.01, optimizer__decay_updates=1_800),
     )
     assert training.run()
     metrics = rows(tmp_path / "run" / "metrics.csv")
-    early = float(metrics[1]["score"])
-    assert early < -0.3
+    early_score = float(metrics[1]["score"])
+    assert early_score < -0.3
     assert training.episodes.mean_score > 0.9
-    promised = {
+    documented = {
         "score",
         "length",
         "epsilon",
@@ -92,37 +95,37 @@ def test_it_learns_a_small_pixel_game(head: str, tmp_path: Path) -> None:
         "steps",
         "frames",
     }
-    assert promised | {"replay_fill", "episodes"} | MEASURED.keys() == set(metrics[0])
-    # Perfect play earns 1 at the end, so the best value of a state is near gamma^(steps left): 0.93
-    # to 1.
+    assert documented | {"replay_fill", "episodes"} | MEASURED.keys() == set(metrics[0])
+    # Perfect play earns 1 at the end of a game, so the best Q-value is about gamma^(steps left),
+    # which is between 0.93 and 1.
     assert 0.7 < float(metrics[-1]["mean_max_q"]) < 1.1
     assert (
         len(rows(tmp_path / "run" / "episodes.csv")) == training.episodes.count == 4 * (2_000 // 8)
     )
 
 
-def test_nothing_that_is_learnt_depends_on_how_often_a_run_tells_and_saves(tmp_path: Path) -> None:
-    seldom = catch(tmp_path, config(training__total_steps=1_200), "seldom")
+def test_learning_does_not_depend_on_how_often_a_run_logs_and_saves(tmp_path: Path) -> None:
+    rarely = catch(tmp_path, config(training__total_steps=1_200), "seldom")
     often = {
         "training__log_period": 50,
         "training__checkpoint_period": 100,
         "training__keep_period": 300,
     }
-    talkative = catch(tmp_path, config(training__total_steps=1_200, **often), "often")
-    for training in (seldom, talkative):
+    frequently = catch(tmp_path, config(training__total_steps=1_200, **often), "often")
+    for training in (rarely, frequently):
         assert training.run()
     assert len(rows(tmp_path / "often" / "metrics.csv")) > len(
         rows(tmp_path / "seldom" / "metrics.csv")
     )
-    for name, array in seldom.agent.arrays().items():
-        np.testing.assert_array_equal(talkative.agent.arrays()[name], array)
+    for name, array in rarely.agent.arrays().items():
+        np.testing.assert_array_equal(frequently.agent.arrays()[name], array)
 
 
 @pytest.mark.parametrize(
     ("environments", "period", "total"),
     [(1, 4, 1000), (4, 4, 1000), (8, 4, 1000), (8, 16, 1000), (3, 2, 999), (8, 3, 1000)],
 )
-def test_updates_for_each_agent_step_do_not_depend_on_the_number_of_environments(
+def test_updates_per_agent_step_do_not_depend_on_the_number_of_environments(
     tmp_path: Path, environments: int, period: int, total: int
 ) -> None:
     settings = config(
@@ -144,21 +147,21 @@ def test_updates_for_each_agent_step_do_not_depend_on_the_number_of_environments
     assert abs(sum(updates) - (training.steps - 200) / period) <= 1 + environments / period
 
 
-def test_the_warmup_is_random_and_unlearnt(tmp_path: Path) -> None:
+def test_the_warmup_acts_randomly_and_makes_no_updates(tmp_path: Path) -> None:
     settings = config(
         training__total_steps=400, training__warmup_steps=400, exploration__epsilon_start=0.0
     )
     training = catch(tmp_path, settings)
-    asked: list[None] = []
-    training.agent.explore = lambda observation: asked.append(None)  # type: ignore
+    queries: list[None] = []
+    training.agent.explore = lambda observation: queries.append(None)  # type: ignore
     training.run()
     assert training.agent.updates == 0
-    assert asked == []
+    assert queries == []
     actions = training.memory._action[:, :50]
     assert set(np.unique(actions)) == {0, 1, 2}
 
 
-def test_frames_are_centred_on_the_mean_of_the_warmup_and_a_continued_run_keeps_it(
+def test_frames_are_centered_on_their_warmup_mean_which_a_continued_run_keeps(
     tmp_path: Path,
 ) -> None:
     training = catch(tmp_path, config(network__center=True, training__total_steps=520))
@@ -200,7 +203,7 @@ def test_truncation_bootstraps_and_termination_does_not(tmp_path: Path) -> None:
     assert set(np.unique(terminated.memory.sample(500).discount)) == {0.0, np.float32(0.99)}
 
 
-def test_the_same_seed_learns_the_same(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_run_and_another_seed_a_different_one(tmp_path: Path) -> None:
     digests = []
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
         training = catch(tmp_path, config(training__total_steps=800, machine__seed=seed), name)
@@ -214,8 +217,8 @@ def test_the_same_seed_learns_the_same(tmp_path: Path) -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
-def everything(run: Path) -> str:
-    """Digest of all that the rest of a run depends on."""
+def run_digest(run: Path) -> str:
+    """Returns a digest of everything in the newest checkpoint that the rest of a run depends on."""
     stored = checkpoint.load(run)
     files = FrameFiles(run)
     files.restore(stored.shared, stored.arrays["frame_files"])
@@ -224,30 +227,30 @@ def everything(run: Path) -> str:
     return checkpoint.digest(arrays | {"frames": files.digest(arrays["memory/added"], rows)})
 
 
-# The target network plays, so that acting and learning overlap; surprise counts until half of the
-# run is over.
+# The target network acts, so that acting and learning overlap.
 OVERLAPPING = {
     "agent__act_with_target": True,
     "agent__target_period_updates": 4,
     "agent__target_rate": 0.1,
 }
-SURPRISING = {"replay__priority_exponent": 0.5, "replay__priority_steps": 900}
+# Priorities are used for the first 900 agent steps only.
+PRIORITIZED = {"replay__priority_exponent": 0.5, "replay__priority_steps": 900}
 
 
 @pytest.mark.parametrize(
-    "special",
+    "changes",
     [
         {"replay__storage": "memory"},
         {"replay__storage": "compressed", "machine__precision": "bfloat16"},
         {"replay__storage": "disk"},
-        OVERLAPPING | SURPRISING,
+        OVERLAPPING | PRIORITIZED,
     ],
     ids=["memory", "compressed", "disk", "overlapping"],
 )
-def test_an_interrupted_run_ends_as_one_that_never_was(
-    tmp_path: Path, special: dict[str, object]
+def test_a_run_continued_twice_equals_an_uninterrupted_one(
+    tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    settings = {"training__checkpoint_period": 400, "replay__capacity": 600, **special}
+    settings = {"training__checkpoint_period": 400, "replay__capacity": 600, **changes}
     catch(tmp_path, config(training__total_steps=1_800, **settings), "whole").run()
     for total in (700, 1_300, 1_800):
         part = catch(tmp_path, config(training__total_steps=total, **settings), "parts")
@@ -255,7 +258,7 @@ def test_an_interrupted_run_ends_as_one_that_never_was(
         if saved:
             assert part.restore(checkpoint.load(saved[-1]))
         assert part.run()
-    assert everything(tmp_path / "parts") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "parts") == run_digest(tmp_path / "whole")
     for name in ("episodes.csv", "metrics.csv"):
         whole, parts = (
             [{**row, **MEASURED} for row in rows(tmp_path / run / name)]
@@ -264,49 +267,49 @@ def test_an_interrupted_run_ends_as_one_that_never_was(
         assert whole == parts
 
 
-def test_what_overlaps_learns_as_what_does_not(tmp_path: Path) -> None:
-    settings = config(**OVERLAPPING, **SURPRISING, training__total_steps=2_000)
-    together, alone = (catch(tmp_path, settings, name) for name in ("together", "alone"))
-    begin = together.learner.start
+def test_overlapping_acting_and_learning_does_not_change_the_result(tmp_path: Path) -> None:
+    settings = config(**OVERLAPPING, **PRIORITIZED, training__total_steps=2_000)
+    overlapping, sequential = (catch(tmp_path, settings, name) for name in ("together", "alone"))
+    begin = overlapping.learner.start
     overlapped = []
-    waited = alone.learner.start
+    waited = sequential.learner.start
 
     def watched(*due: Any) -> None:
         begin(*due)
-        overlapped.append(not together.learner.changes_acting)
+        overlapped.append(not overlapping.learner.changes_acting)
 
     def waiting(*due: Any) -> None:
         waited(*due)
-        alone.learner.finish()
+        sequential.learner.finish()
 
-    together.learner.start, alone.learner.start = watched, waiting  # type: ignore
-    together.run()
-    alone.run()
-    assert everything(tmp_path / "together") == everything(tmp_path / "alone")
+    overlapping.learner.start, sequential.learner.start = watched, waiting  # type: ignore
+    overlapping.run()
+    sequential.run()
+    assert run_digest(tmp_path / "together") == run_digest(tmp_path / "alone")
     assert 0 < sum(overlapped) < len(overlapped)
 
 
 @pytest.mark.parametrize(
-    "special",
-    [{"agent__act_with_target": False}, OVERLAPPING | SURPRISING],
+    "changes",
+    [{"agent__act_with_target": False}, OVERLAPPING | PRIORITIZED],
     ids=["the newest weights act", "the target network acts"],
 )
-def test_a_stop_among_many_updates_waits_for_one_call_and_the_rest_is_made_later(
-    tmp_path: Path, special: dict[str, object]
+def test_a_stop_between_updates_finishes_one_call_and_defers_the_rest(
+    tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    """Thirty updates are due in each step; a signal comes while they are made."""
+    """Thirty updates are due in each step, and a signal arrives while they are computed."""
     many = {
         "training__environments": 30,
         "training__update_period": 1,
         "training__total_steps": 900,
     }
-    settings = config(**many, replay__capacity=6_000, agent__batch_size=4, **special)
+    settings = config(**many, replay__capacity=6_000, agent__batch_size=4, **changes)
     whole = catch(tmp_path, settings, "whole")
     whole.run()
     stopped = catch(tmp_path, settings, "stopped")
     update = stopped.agent.update
     calls = itertools.count(1)
-    since: list[int] = []
+    calls_after_stop: list[int] = []
 
     def interrupted(batch: Batch, count: int) -> tuple[UpdateMetrics, Any]:
         if next(calls) == 10:
@@ -314,24 +317,24 @@ def test_a_stop_among_many_updates_waits_for_one_call_and_the_rest_is_made_later
             while not stopped.stop.requested:
                 time.sleep(0.01)
         if stopped.stop.requested:
-            since.append(count)
+            calls_after_stop.append(count)
         return update(batch, count)
 
     stopped.agent.update = interrupted  # type: ignore
     assert not stopped.run()
-    assert len(since) == 1, "the call that was under way"
+    assert len(calls_after_stop) == 1, "only the call in progress may finish after the signal"
     assert int(stopped.arrays()["learning/count"]) > 0
     again = catch(tmp_path, settings, "stopped")
     assert again.restore(checkpoint.load(tmp_path / "stopped"))
     assert again.run()
-    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "stopped") == run_digest(tmp_path / "whole")
     stopped.agent.update = update  # type: ignore
-    assert stopped.run(), "and in the same process, too"
+    assert stopped.run(), "the stopped run can also continue in the same process"
     for name, array in whole.agent.arrays().items():
         np.testing.assert_array_equal(stopped.agent.arrays()[name], array)
 
 
-def test_a_run_that_is_stopped_in_its_last_step_has_made_all_updates(tmp_path: Path) -> None:
+def test_a_run_stopped_in_its_last_step_still_makes_all_updates(tmp_path: Path) -> None:
     many = {
         "training__environments": 30,
         "training__update_period": 1,
@@ -352,22 +355,22 @@ def test_a_run_that_is_stopped_in_its_last_step_has_made_all_updates(tmp_path: P
     stopped.step = interrupted  # type: ignore[method-assign]
     assert stopped.run()
     assert stopped.agent.updates == whole.agent.updates
-    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "stopped") == run_digest(tmp_path / "whole")
 
 
-def test_priorities_are_kept_as_long_as_they_count(tmp_path: Path) -> None:
+def test_priorities_are_saved_only_while_they_are_used(tmp_path: Path) -> None:
     for total, kept in ((800, True), (1_200, False)):
         training = catch(
-            tmp_path, config(training__total_steps=total, **SURPRISING), f"until-{total}"
+            tmp_path, config(training__total_steps=total, **PRIORITIZED), f"until-{total}"
         )
         training.run()
         assert ("memory/priorities" in training.arrays()) == kept
 
 
-def test_a_run_goes_on_from_before_its_last_lines(tmp_path: Path) -> None:
-    """As after a kill: the logs are ahead of the newest checkpoint, and what they are ahead is
-    written again.
-    """
+def test_a_run_continued_after_a_kill_rewrites_log_lines_past_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    """After a kill, the logs are ahead of the newest checkpoint."""
     settings = {"training__checkpoint_period": 600}
     catch(tmp_path, config(training__total_steps=1_600, **settings), "whole").run()
     killed = catch(tmp_path, config(training__total_steps=1_600, **settings), "killed")
@@ -379,21 +382,21 @@ def test_a_run_goes_on_from_before_its_last_lines(tmp_path: Path) -> None:
     again.restore(checkpoint.load(tmp_path / "killed"))
     assert again.steps == 1_200
     again.run()
-    assert everything(tmp_path / "killed") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "killed") == run_digest(tmp_path / "whole")
     assert len(rows(tmp_path / "killed" / "episodes.csv")) == len(
         rows(tmp_path / "whole" / "episodes.csv")
     )
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(tmp_path: Path) -> None:
+def test_a_loss_of_nan_stops_the_run_without_saving_a_checkpoint(tmp_path: Path) -> None:
     training = catch(tmp_path, config(training__checkpoint_period=700))
     update = training.agent.update
 
     def diverging(batch: Batch, count: int) -> tuple[UpdateMetrics, Any]:
-        lost = UpdateMetrics(*np.full((4, 1), np.nan)), np.full(len(batch.action), np.nan)
+        nan_metrics = UpdateMetrics(*np.full((4, 1), np.nan)), np.full(len(batch.action), np.nan)
         return (
-            update(batch, count) if training.agent.updates < 260 else lost
-        )  # after some 1,540 agent steps
+            update(batch, count) if training.agent.updates < 260 else nan_metrics
+        )  # from about 1,540 agent steps on
 
     training.agent.update = diverging  # type: ignore
     with pytest.raises(
@@ -407,7 +410,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(tmp_path: Path)
     ]
 
 
-def test_an_environment_that_crashes_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+def test_a_run_continues_from_its_last_checkpoint_after_an_environment_crash(
+    tmp_path: Path,
+) -> None:
     class CrashingGames(CatchGames):
         steps = 0
 
@@ -430,23 +435,23 @@ def test_an_environment_that_crashes_leaves_the_last_checkpoint(tmp_path: Path) 
     assert again.steps == 1_000
     again.run()
     catch(tmp_path, config(training__total_steps=1_400), "whole").run()
-    assert everything(tmp_path / "run") == everything(tmp_path / "whole")
+    assert run_digest(tmp_path / "run") == run_digest(tmp_path / "whole")
 
 
-def test_games_that_do_not_repeat_themselves_are_noticed(tmp_path: Path) -> None:
-    class FickleGames(CatchGames):
+def test_restoring_detects_environments_that_are_not_reproducible(tmp_path: Path) -> None:
+    class UnseededGames(CatchGames):
         def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]) -> Any:
             return super().reset(
                 mask, np.random.default_rng().integers(2**31, size=len(seeds), dtype=np.int32)
             )
 
     settings = config(training__total_steps=400, training__environments=16)
-    Training(settings, tmp_path / "run", tmp_path / "videos", games=FickleGames(16)).run()
-    again = Training(settings, tmp_path / "run", tmp_path / "videos", games=FickleGames(16))
+    Training(settings, tmp_path / "run", tmp_path / "videos", games=UnseededGames(16)).run()
+    again = Training(settings, tmp_path / "run", tmp_path / "videos", games=UnseededGames(16))
     assert not again.restore(checkpoint.load(tmp_path / "run"))
 
 
-def test_a_clock_that_jumps_changes_nothing(
+def test_jumps_of_the_system_clock_do_not_affect_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catch(tmp_path, config(training__total_steps=1_000), "steady").run()
@@ -454,11 +459,11 @@ def test_a_clock_that_jumps_changes_nothing(
     monkeypatch.setattr(time, "time", lambda: next(jumps))
     training = catch(tmp_path, config(training__total_steps=1_000), "jumping")
     training.run()
-    assert everything(tmp_path / "jumping") == everything(tmp_path / "steady")
+    assert run_digest(tmp_path / "jumping") == run_digest(tmp_path / "steady")
     assert 0 < training.stopwatch.wall < 600
 
 
-def test_the_time_is_accounted_for(tmp_path: Path) -> None:
+def test_the_logged_shares_of_time_add_up_to_one(tmp_path: Path) -> None:
     training = catch(tmp_path, config(training__total_steps=1_000))
     training.run()
     for row in rows(tmp_path / "run" / "metrics.csv"):
@@ -482,7 +487,7 @@ def test_a_checkpoint_of_another_environment_is_refused(tmp_path: Path) -> None:
         other.restore(checkpoint.load(tmp_path / "run"))
 
 
-def test_old_checkpoints_go_and_the_newest_stay(tmp_path: Path) -> None:
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     training = catch(
         tmp_path,
         config(

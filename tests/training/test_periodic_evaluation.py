@@ -1,3 +1,5 @@
+"""Tests the short evaluations during training."""
+
 import csv
 import json
 from pathlib import Path
@@ -27,12 +29,17 @@ def test_a_short_evaluation_is_logged_with_its_recording_and_q_values(tmp_path: 
     logs.close()
     gif, described, mp4 = sorted((tmp_path / "videos").iterdir())
     assert (mp4.stem, mp4.suffix) == (gif.stem, ".mp4")
-    told = json.loads(described.read_text())
+    data = json.loads(described.read_text())
     assert (
         gif.name
-        == f"CartPole-v1_run_step000000500_score{told['episode']['score']:g}_median_training.gif"
+        == f"CartPole-v1_run_step000000500_score{data['episode']['score']:g}_median_training.gif"
     )
-    assert (told["source"], told["steps"], told["checkpoint"], list(told["files"])) == (
+    assert (
+        data["source"],
+        data["steps"],
+        data["checkpoint"],
+        list(data["files"]),
+    ) == (
         "training",
         500,
         None,
@@ -59,5 +66,5 @@ def test_a_short_evaluation_is_logged_with_its_recording_and_q_values(tmp_path: 
         (histogram,) = board.Tensors(f"q_values/{name}")
         assert (
             tensor_util.make_ndarray(histogram.tensor_proto)[:, 2].sum()
-            == told["episode"]["steps"] + 1
+            == data["episode"]["steps"] + 1
         )

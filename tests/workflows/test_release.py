@@ -1,4 +1,4 @@
-"""Released agents: their rounded weights, and the command that their model card gives."""
+"""Released agents: their rounded weights, and the training command on their model card."""
 
 import shlex
 from pathlib import Path
@@ -36,24 +36,24 @@ from tests.agent.test_agent import ACTIONS, SHAPE, config
 def test_the_command_on_a_card_trains_with_the_same_settings(
     overrides: dict[str, Any], arguments: str
 ) -> None:
-    wanted, _ = load_config("breakout", overrides=overrides)
-    make, target, *words = shlex.split(training_command(wanted))
+    expected, _ = load_config("breakout", overrides=overrides)
+    make, target, *words = shlex.split(training_command(expected))
     given = dict(word.split("=", 1) for word in words)
     assert (make, target, given.pop("ARGS", "")) == ("make", "train", arguments)
     pairs = zip(arguments.split()[::2], arguments.split()[1::2], strict=True)
-    asked = {name.removeprefix("--"): parse_value(value) for name, value in pairs}
-    asked |= {
+    requested = {name.removeprefix("--"): parse_value(value) for name, value in pairs}
+    requested |= {
         "machine.seed": int(given.pop("SEED")),
         "training.total_steps": int(given.pop("STEPS")),
     }
     assert (
-        load_config(given.pop("GAME"), given.pop("CONFIG"), given.pop("PROTOCOL"), asked)[0]
-        == wanted
+        load_config(given.pop("GAME"), given.pop("CONFIG"), given.pop("PROTOCOL"), requested)[0]
+        == expected
     )
     assert not given
 
 
-def test_threads_are_the_machines_and_not_on_the_card() -> None:
+def test_thread_counts_are_not_part_of_the_command_on_a_card() -> None:
     assert "ARGS" not in training_command(
         load_config("breakout", overrides={"machine.intra_op_threads": 7})[0]
     )
@@ -72,7 +72,7 @@ def test_threads_are_the_machines_and_not_on_the_card() -> None:
         },
     ],
 )
-def test_a_released_agent_plays_as_the_trained_one_with_rounded_weights(
+def test_a_released_agent_equals_the_trained_one_with_rounded_weights(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
@@ -92,7 +92,7 @@ def test_a_released_agent_plays_as_the_trained_one_with_rounded_weights(
     ).stat().st_size < 2.2 * agent.online.weights.count_params() + 20_000
 
 
-def test_a_released_agent_without_one_of_its_weights_is_refused(tmp_path: Path) -> None:
+def test_a_released_agent_with_a_missing_weight_is_refused(tmp_path: Path) -> None:
     agent = Agent(config(), SHAPE, ACTIONS)
     with pytest.raises(UserError, match="lacks weights"):
         load_agent(_released(agent, tmp_path, without="agent/online/01"))

@@ -1,7 +1,9 @@
+"""Tests requests for settings."""
+
 from atari_dqn.workflows.settings import SettingsRequest
 
 
-def test_what_was_requested_is_named_and_defaults_are_not() -> None:
+def test_requested_settings_are_listed_without_defaults() -> None:
     request = SettingsRequest("CartPole-v1", protocol="classic", overrides={"agent.gamma": 0.9})
     settings = request.resolve({"sutton_barto_reward": True})
     assert settings.requested == {"protocol", "agent.gamma"}
@@ -9,7 +11,7 @@ def test_what_was_requested_is_named_and_defaults_are_not() -> None:
     assert settings.config.environment.kwargs == {"sutton_barto_reward": True}
 
 
-def test_a_request_overrides_the_arguments_of_the_environment() -> None:
+def test_a_request_overrides_the_keyword_arguments_of_the_environment() -> None:
     overrides = {"environment.kwargs": {"sutton_barto_reward": False}}
     settings = SettingsRequest("CartPole-v1", overrides=overrides).resolve(
         {"sutton_barto_reward": True}
