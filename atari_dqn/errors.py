@@ -1,4 +1,4 @@
-"""Errors that a user can cause, and how they are printed: in one line, with the likely remedy."""
+"""Errors that a user can cause, printed in one line with the likely remedy."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
