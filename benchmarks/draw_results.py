@@ -63,7 +63,7 @@ def draw_panel(axes: Axes, game: str, recipe: str) -> None:
     axes.fill_between(steps, scores.min(axis=0), scores.max(axis=0), color=COLOR, alpha=0.2, lw=0)
     for seed in scores:
         axes.plot(steps, seed, color=COLOR, lw=0.8, alpha=0.6)
-    label = f"{recipe}, mean of {len(curves)} seeds"
+    label = f"{recipe}, mean of {len(curves)} seeds" if len(curves) > 1 else f"{recipe}, one seed"
     axes.plot(steps, scores.mean(axis=0), color=COLOR, lw=2.2, label=label)
     random, human = reference_scores()[game]
     axes.axhline(human, color="0.35", lw=1, ls="--", label=f"human {human:g}")
@@ -71,6 +71,7 @@ def draw_panel(axes: Axes, game: str, recipe: str) -> None:
     axes.set_title(GAMES[game])
     axes.set_xlabel("million agent steps")
     axes.set_xlim(0, steps[-1])
+    axes.set_ylim(bottom=min(0.0, random) - 1)
     axes.legend(loc="lower right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import imageio.v3 as imageio
 import pytest
 
-from benchmarks import bench
+from atari_dqn.config.resolve import load_config
+from benchmarks import bench, draw_results
 from benchmarks.comparisons import Comparison, Contender
 from benchmarks.parts import operations
 from benchmarks.speed import speed
@@ -61,3 +63,17 @@ def test_the_speed_of_a_short_run_is_measured() -> None:
         )
         > 0
     )
+
+
+def test_the_picture_of_results_shows_every_seed_of_the_current_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = load_config("PongDeterministic-v4")
+    for game in draw_results.GAMES:
+        curves = draw_results.read_seeds(game, config.versioned_recipe)
+        assert len(curves) == 3
+        assert all(curve.steps.tolist() == curves[0].steps.tolist() for curve in curves)
+    monkeypatch.setattr(draw_results, "ROOT", tmp_path)
+    monkeypatch.setattr(draw_results, "PICTURE", tmp_path / "curves.png")
+    draw_results.main()
+    assert imageio.imread(tmp_path / "curves.png").shape == (450, 1200, 4)
