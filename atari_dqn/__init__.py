@@ -12,7 +12,7 @@ Read the algorithm in this order, from a frame to its gradient:
     agent/update.py       the target, the loss and the gradient step
     agent/losses.py       the equations, each with a worked example
 
-The other folders:
+Other folders (docs/design/architecture.md lists all of them):
 
     environments/   vectorized environments and frame preprocessing
     replay/         the replay memory
@@ -22,7 +22,7 @@ The other folders:
     evaluation/     scores
     recording/      videos
     commands/       the command line
-    workflows/      complete tasks, which commands and sweeps share
+    workflows/      complete tasks that commands and sweeps share
 """
 
 import logging

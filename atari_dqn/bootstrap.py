@@ -12,8 +12,9 @@ INTERRUPTED = 130  # exit code after Ctrl-C: 128 plus the number of the signal
 def choose_keras_backend() -> None:
     """Selects TensorFlow as the backend of Keras, unless Keras is already loaded.
 
-    The setting of other projects is overridden. Importing TensorFlow loads Keras, so call this
-    first.
+    This overrides the user's own choice (``KERAS_BACKEND`` or Keras's configuration file), which
+    may be meant for other projects. Call it before TensorFlow is imported, because that loads
+    Keras.
     """
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"

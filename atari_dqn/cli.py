@@ -35,7 +35,7 @@ COMMANDS = (
     publish.RELEASE,
     inspect.DIGEST,
 )
-# Errors of the disk or of its permissions, which are not bugs of the program.
+# Disk and permission errors, which are not bugs and need no traceback.
 OUTSIDE_CAUSES = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -75,8 +75,13 @@ def command() -> NoReturn:
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    0: the command is done. 1: the reader of its output went away, or a run of a sweep failed.
-    2: the input is invalid. 130: the command was interrupted; training saves the run first.
+    Args:
+        arguments: The command line without the program. None means that of this process.
+
+    Returns:
+        0 if the command is done. 1 if the reader of its output has exited, or if a run of a sweep
+        failed. 2 if the input is invalid, or after a disk or permission error. 130 if the command
+        was interrupted; training saves the run first.
     """
     typed = sys.argv[1:] if arguments is None else arguments
     try:
@@ -87,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         say(f"error: {one_line(str(error), typed)}")
         return 2
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, has exited
         _forget_output()
         return 1
     except OSError as error:
@@ -106,7 +111,7 @@ def _run(typed: list[str]) -> int:
     """Parses a command line and runs its command.
 
     Raises:
-        UserError: an argument is unknown, or a value is missing or not allowed.
+        UserError: An argument is unknown, or a value is missing or not allowed.
     """
     words, settings = _split_off_settings(typed)
     options, unknown = _parser().parse_known_args(words)
@@ -146,8 +151,8 @@ def _parser() -> argparse.ArgumentParser:
 def _split_off_settings(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """Separates each ``--section.key VALUE`` or ``--section.key=VALUE`` from the other words.
 
-    argparse cannot do this. It would misread a value such as ``[2, 4]`` or ``-1``, and a command
-    that takes a name would use the value as that name.
+    argparse cannot do this, because it does not know the names of the settings. It misreads values
+    such as ``[2, 4]`` and ``-1``, and would take other values for positional arguments.
 
     Returns:
         The other words, and each option with its value. A missing value is an empty string.
@@ -189,7 +194,7 @@ def _overrides(settings: list[tuple[str, str]]) -> dict[str, Any]:
     """Returns the parsed values of settings, by ``section.key``.
 
     Raises:
-        UserError: a value is missing.
+        UserError: A value is missing.
     """
     overrides: dict[str, Any] = {}
     for option, text in settings:

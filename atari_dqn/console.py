@@ -1,8 +1,7 @@
 """Messages on standard error, and what happens when nobody reads them any more.
 
-Results go to standard output. Everything else goes to standard error. When the reader of standard
-error disappears (``head`` has exited, a terminal was closed), that is a request to stop, like
-Ctrl-C.
+Results go to standard output. Everything else goes to standard error. If the reader of standard
+error disappears (``head`` has exited, or a terminal was closed), a run stops as after Ctrl-C.
 """
 
 import logging
@@ -23,7 +22,7 @@ class StandardError:
     """A text stream that writes to the current ``sys.stderr`` and never fails.
 
     Attributes:
-        reader_gone: whether writing has failed because nobody reads the stream any more. Later
+        reader_gone: Whether writing has failed because nobody reads the stream any more. Later
             text is discarded.
     """
 
@@ -94,8 +93,8 @@ def progress_bars() -> "type[tqdm[Any]]":
 class StandardErrorHandler(logging.Handler):
     """Prints log records on standard error.
 
-    Information is printed unchanged. Warnings and errors take one line each and begin with "note: "
-    or "error: ". A progress bar remains the last line.
+    Records of level INFO are printed unchanged. A warning becomes one line that begins with
+    "note: ", and an error one that begins with "error: ". A progress bar stays below all messages.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -148,10 +147,11 @@ def log_to_standard_error() -> Iterator[None]:
 
 
 def own_process() -> None:
-    """Prepares the process of a command: its children cannot read from the terminal.
+    """Points standard input, and closed output streams, at the null device.
 
-    The system stops a background child that reads from a terminal, and its parent would wait
-    forever. No command of this package reads standard input.
+    Child processes inherit this, so that none of them reads from the terminal. The system stops a
+    background process that does, and its parent would wait forever. No command of this package
+    reads standard input.
     """
     for descriptor in (1, 2):
         try:
@@ -165,7 +165,7 @@ def own_process() -> None:
 def without_standard_input() -> Iterator[None]:
     """Context in which child processes get an empty standard input.
 
-    It serves libraries that start processes and offer no option for this.
+    Use it for libraries that start processes without an option for their standard input.
     """
     try:
         original = os.dup(0)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 
-# A message repeats at most this many characters of a value, and has at most this many in all.
+# Longest value that a message quotes, and longest message, in characters.
 LONGEST_VALUE = 200
 LONGEST_MESSAGE = 2_000
 # Quotes around a phrase. An apostrophe inside a word does not count.
@@ -15,7 +15,7 @@ _LONG_WORD = re.compile(rf"\S{{{LONGEST_VALUE + 20},}}")
 
 
 class UserError(Exception):
-    """Bad input. The message says in one line what is wrong and what is allowed.
+    """An error that the user can fix. Its message says in one line what is wrong and allowed.
 
     A command that raises it exits with code 2.
     """

@@ -70,7 +70,7 @@ def summary(values: list[float], column: str) -> float:
 
 
 class Recorded:
-    """A stand-in for ``Actors`` whose experience is recorded, so that it never waits."""
+    """A stand-in for ``Actors`` that returns recorded experience without waiting."""
 
     deaths = bytes_received = bytes_sent = 0
 
@@ -92,9 +92,9 @@ class Speeds(NamedTuple):
     """Speeds in agent steps per second on one core.
 
     Attributes:
-        actor: speed of an actor that acts with its network.
-        learner: speed of a learner that never waits for experience.
-        storing: speed of a learner that only stores experience.
+        actor: Speed of an actor that acts with its network.
+        learner: Speed of a learner that never waits for experience.
+        storing: Speed of a learner that only stores experience.
     """
 
     actor: float

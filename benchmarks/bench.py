@@ -1,4 +1,4 @@
-"""Runs all speed benchmarks, and prints tables and writes the same numbers as JSON.
+"""Runs the speed benchmarks, prints tables, and writes the same numbers as JSON.
 
     make bench                                   everything, about two hours on two cores
     make bench ARGS="--only training update"     some comparisons
@@ -43,7 +43,7 @@ def quiet() -> dict[str, str]:
 
 
 def measure(comparison: Comparison, repeats: int) -> dict[str, Any]:
-    """Measures the contenders in turns, and reverses their order in every second round."""
+    """Measures the contenders in turns, in reverse order in every second round."""
     values: dict[str, list[float]] = {contender.name: [] for contender in comparison.contenders}
     for number in range(repeats):
         for contender in comparison.contenders[:: 1 - 2 * (number % 2)]:

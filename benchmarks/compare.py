@@ -1,4 +1,4 @@
-"""Compares the training speed of two sets of options by complete runs in turns.
+"""Compares the training speed of two sets of options, in runs that alternate.
 
     python -m benchmarks.compare --a="--replay.storage memory" --b="--replay.storage compressed"
 

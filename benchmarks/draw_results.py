@@ -31,8 +31,8 @@ class Curve:
     """Training scores of one run.
 
     Attributes:
-        steps: agent steps, shape (N,).
-        scores: mean score of the episodes that ended since the step before, shape (N,).
+        steps: Agent steps, shape (N,).
+        scores: Mean score of the episodes that ended since the step before, shape (N,).
     """
 
     steps: NDArray[np.int64]

@@ -28,7 +28,7 @@ FEWEST_CALLS = 5
 
 
 def milliseconds(function: Callable[[], object], seconds: float = 4.0, warm_up: int = 5) -> float:
-    """Returns the median time of a call, in milliseconds, over some seconds of calls."""
+    """Calls a function for some seconds and returns the median time of a call in milliseconds."""
     for _ in range(warm_up):
         function()
     times: list[float] = []
@@ -61,7 +61,7 @@ def transitions(batch: int) -> Transitions:
 
 
 def our_agent(options: argparse.Namespace) -> Any:
-    """Returns our agent for the recipe in ``options``, which is "plain" or one of ours."""
+    """Returns our agent for the recipe in ``options``, where "plain" means plain DQN."""
     from atari_dqn.config.resolve import load_config
     from atari_dqn.runs.continuation import for_this_machine
 
@@ -81,7 +81,7 @@ def our_agent(options: argparse.Namespace) -> Any:
 
 
 def update_ours(options: argparse.Namespace) -> float:
-    """Returns the milliseconds of our update for a given batch."""
+    """Returns the milliseconds of our update for a given batch size."""
     from atari_dqn.backend.arrays import stacks_last
     from atari_dqn.replay.batch import Batch
 

@@ -51,7 +51,7 @@ def atari(game: str, count: int, processes: bool) -> DQN:
         learning_starts=WARM_UP,
         batch_size=32,
         learning_rate=1e-4,
-        # Several environments step together, so the updates per round keep the ratio.
+        # Environments step together, so several updates follow each step to keep the ratio.
         train_freq=4 if count == 1 else 1,
         gradient_steps=1 if count == 1 else count // 4,
         target_update_interval=10_000,

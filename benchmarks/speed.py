@@ -22,9 +22,9 @@ def speed(game: str, options: str, steps: int) -> float:
     """Returns the median agent steps per second of a short run during learning.
 
     Args:
-        game: environment id.
-        options: options of ``atari-dqn train``, after ``NAME=VALUE`` environment variables.
-        steps: agent steps of the run.
+        game: Environment id.
+        options: Options of ``atari-dqn train``, and ``NAME=VALUE`` environment variables.
+        steps: Agent steps of the run.
     """
     words = shlex.split(options)
     variables = [word for word in words if "=" in word and not word.startswith("-")]

@@ -1,4 +1,4 @@
-"""Arrays that TensorFlow reads without a copy, with the axes that its convolutions expect."""
+"""Makes arrays that TensorFlow reads without a copy, in the axis order of its convolutions."""
 
 import math
 from typing import Any
@@ -13,9 +13,13 @@ PICTURE_AXES = 3  # (stack, height, width)
 
 
 def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:
-    """Interleaves a stack of frames as convolutions expect them: ``out[..., k] = frames[k]``.
+    """Writes a stack of frames with the stack as the last axis: ``out[..., k] = frames[k]``.
 
-    It uses OpenCV, which is several times faster at this than NumPy or TensorFlow.
+    OpenCV is several times faster at this than NumPy or TensorFlow.
+
+    Args:
+        frames: K frames (*frame_shape), the oldest first.
+        out: Array (*frame_shape, K) to write to, with the dtype of the frames.
 
     >>> out = np.empty((1, 2, 3), np.uint8)
     >>> frames_last([np.array([[k, 10 + k]], np.uint8) for k in range(3)], out)
@@ -29,7 +33,7 @@ def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:
 
 
 def stacks_last(observations: NDArray[Any]) -> NDArray[Any]:
-    """Returns stacks (N, stack, *frame_shape) as an array (N, *frame_shape, stack)."""
+    """Returns stacks (N, stack, *frame_shape) as an aligned array (N, *frame_shape, stack)."""
     count, stack, *frame_shape = observations.shape
     interleaved = aligned_empty((count, *frame_shape, stack), observations.dtype)
     for frames, out in zip(observations, interleaved, strict=True):

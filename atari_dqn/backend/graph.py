@@ -1,4 +1,4 @@
-"""TensorFlow graphs with a fast call, for functions that run many times a second."""
+"""Calls TensorFlow graphs with little overhead, for functions that run many times a second."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,15 +15,16 @@ class Built(NamedTuple):
 
 
 class Graph:
-    """A function that is built as a graph once for each number of rows and each constant.
+    """A function whose graph is built once for each batch size and each choice of constants.
 
     ``tf.function`` itself checks its arguments and binds the variables at every call. For a network
-    that sees vectors, this takes several times as long as the computation.
+    on vectors, this takes several times as long as the computation.
 
     Args:
-        function: Function of a tensor or a structure of tensors, and of integers.
-        compiled: Whether to fuse the operations with XLA.
-        signature: Signature of the tensors, if one graph serves any number of rows.
+        function: Function of a tensor or a structure of tensors, and of integer constants.
+        compiled: Whether to compile the graph with XLA.
+        signature: TensorSpecs of the arguments, for a graph that serves every batch size. None
+            traces the function again for each batch size.
     """
 
     def __init__(
@@ -39,7 +40,12 @@ class Graph:
         self._built: dict[tuple[int, ...], Built] = {}
 
     def __call__(self, tensors: Any, *constants: int) -> list[tf.Tensor]:
-        """Returns the function's result as a flat list of tensors."""
+        """Returns the function's result as a flat list of tensors.
+
+        Args:
+            tensors: Tensor or structure of tensors. The first axis of the first one is the batch.
+            constants: Integers that are built into the graph.
+        """
         flat = tf.nest.flatten(tensors)
         key = (len(flat[0]), *constants)
         if key not in self._built:

@@ -1,4 +1,4 @@
-"""The only import of Keras, on TensorFlow and with Keras's own defaults.
+"""Imports Keras on TensorFlow and with Keras's own defaults; no other module imports it directly.
 
 Keras reads its backend from the environment variable ``KERAS_BACKEND`` or from a file in the user's
 home directory. That file also sets the default dtype and the order of an image's axes. Other

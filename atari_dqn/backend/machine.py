@@ -1,4 +1,4 @@
-"""The cores and memory that this process may use, within limits of a container or a batch job."""
+"""Finds the cores and memory that this process may use in its container or batch job."""
 
 import math
 import os
@@ -29,8 +29,8 @@ class Mount(NamedTuple):
     """A hierarchy of control groups.
 
     Attributes:
-        version: 1 or 2. A hierarchy of version 1 has some of the controllers, that of version 2 has
-            all others.
+        version: 1 or 2. Each hierarchy of version 1 has some of the controllers. The single
+            hierarchy of version 2 has all others.
         root: The group that is mounted at the directory.
         directory: Directory at which the hierarchy is mounted.
         controllers: Controllers of a hierarchy of version 1.
@@ -52,8 +52,7 @@ class Level(NamedTuple):
 def usable_cores() -> int:
     """Returns the number of cores that this process may use, at least 1.
 
-    These are the cores on which it may be scheduled, or its CPU quota in cores, rounded up, if that
-    is less.
+    This is the number of cores in its CPU affinity, or its CPU quota, rounded up, if that is less.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     for level in _levels("cpu"):
@@ -106,7 +105,7 @@ def _levels(controller: str) -> Iterator[Level]:
         if group is None:
             continue
         own = mount.directory
-        # In a container, the path may be the one outside of it. Only its root is mounted then.
+        # In a container, the path may be that on the host. Then only the root is visible.
         if group.is_relative_to(mount.root) and ".." not in group.parts:
             own /= group.relative_to(mount.root)
         for directory in (own, *own.parents):
@@ -144,7 +143,7 @@ def _mounts() -> list[Mount]:
 
 
 def _unescaped(word: str) -> str:
-    r"""Decodes octal escapes such as ``\040``, the kernel's form of spaces and backslashes."""
+    r"""Decodes octal escapes such as ``\040``, as the kernel writes spaces and backslashes."""
     return re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), word)
 
 

@@ -1,4 +1,4 @@
-"""The only import of OpenCV, with a helpful message if a system library is missing."""
+"""Imports OpenCV, with advice if a library is missing; no other module imports it directly."""
 
 from atari_dqn.errors import UserError
 

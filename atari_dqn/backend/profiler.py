@@ -22,7 +22,11 @@ class Trace:
         self._running = False
 
     def advance(self, updates: int) -> None:
-        """Counts updates, and starts or ends the trace when it is due."""
+        """Counts updates, and starts or ends the trace when it is due.
+
+        Args:
+            updates: Number of updates since the last call.
+        """
         import tensorflow as tf
 
         self._done += updates

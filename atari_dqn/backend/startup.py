@@ -19,14 +19,13 @@ X86 = ("x86_64", "AMD64")
 def resolve_precision(setting: str, pictures: bool = True) -> str:
     """Returns the precision that a value of ``machine.precision`` means on this machine.
 
-    "auto" means bfloat16 for networks that see pictures, on a processor with bfloat16 units (AMX or
-    AVX512-BF16) and without a GPU. Otherwise it means float32: networks that see vectors do not
-    become faster with bfloat16, and neither does a GPU with batches of this size. See
-    docs/design/performance.md.
+    "auto" means bfloat16 for networks on pictures, on a processor with bfloat16 units (AMX or
+    AVX512-BF16) and without a GPU. Otherwise it means float32, because bfloat16 speeds up neither
+    networks on vectors nor GPUs with batches of this size. See docs/design/performance.md.
 
     Args:
         setting: "auto", "float32" or "bfloat16".
-        pictures: Whether the network sees pictures.
+        pictures: Whether observations are pictures.
     """
     if setting != "auto":
         return setting

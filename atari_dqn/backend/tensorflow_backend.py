@@ -1,4 +1,4 @@
-"""The only import of TensorFlow at module level. It suppresses what TensorFlow prints."""
+"""Imports TensorFlow without its output; no other module imports it at the top level."""
 
 from atari_dqn.backend.startup import import_tensorflow
 

@@ -1,4 +1,4 @@
-"""What commands share: their definition, common options, and types of arguments."""
+"""Defines what the commands share: their common options and types of arguments."""
 
 import argparse
 import glob
@@ -26,11 +26,11 @@ class Command:
     """A command of the command line.
 
     Attributes:
-        name: the word to type.
-        summary: what it does, for ``--help``.
-        add_arguments: adds its arguments to a parser.
-        run: runs it with the parsed arguments, and returns its exit code.
-        takes_settings: whether it accepts ``--section.key VALUE``; the parsed arguments then have
+        name: The word to type.
+        summary: What it does, for ``--help``.
+        add_arguments: Adds its arguments to a parser.
+        run: Runs it with the parsed arguments, and returns its exit code.
+        takes_settings: Whether it accepts ``--section.key VALUE``; the parsed arguments then have
             ``overrides``.
     """
 
@@ -60,16 +60,16 @@ def add_game(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Adds the checkpoint that a command is about, and ``--root``."""
+    """Adds the argument ``CKPT``, a run or a checkpoint, and ``--root``."""
     parser.add_argument("checkpoint", metavar="CKPT", help=CHECKPOINT_HELP)
     add_root(parser)
 
 
 def checkpoint_path(options: argparse.Namespace) -> Path:
-    """Returns the path that CKPT means: of a run or a checkpoint.
+    """Returns the path of the run or checkpoint that ``CKPT`` names.
 
     Raises:
-        UserError: it is ``last``, and there is no run.
+        UserError: It is ``last``, and there is no run.
     """
     if options.checkpoint == LAST:
         return newest_run(Path(options.root), getattr(options, "game", None))
@@ -108,7 +108,7 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def add_episodes(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--episodes``; the protocol has the default."""
+    """Adds ``--episodes``, whose default is the protocol's number."""
     parser.add_argument(
         "--episodes",
         type=whole_number(1),
@@ -138,7 +138,7 @@ def add_videos(parser: argparse.ArgumentParser) -> None:
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--scale``, the size of a recording."""
+    """Adds ``--scale``, which enlarges a recording."""
     parser.add_argument(
         "--scale",
         type=whole_number(1, LARGEST_SCALE),
@@ -195,7 +195,7 @@ def words(text: str) -> list[str]:
 
 
 def paths_of(patterns: Iterable[str]) -> list[Path]:
-    """Returns the paths that patterns name.
+    """Returns the paths that patterns match.
 
     A pattern may name several paths, because make passes ``RUNS="DIR ..."`` as one word. A pattern
     that exists as a path is that path. Any other is split like a shell command, and its parts may
@@ -238,5 +238,5 @@ def _expanduser(part: str) -> str:
 def _exists(path: str) -> bool:
     try:
         return Path(path).exists()
-    except OSError:  # too long for one name: these are several
+    except OSError:  # too long for one file name, so the word contains several
         return False

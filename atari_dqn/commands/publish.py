@@ -54,7 +54,7 @@ def export(options: argparse.Namespace) -> int:
 
 
 def _check_export(out: Path) -> None:
-    """Raises a UserError where a network cannot be exported to a path."""
+    """Raises a UserError if a network cannot be exported to a path."""
     if out.suffix not in EXPORT_SUFFIXES:
         allowed = "NAME.keras, NAME.onnx, or a name without a dot for a TensorFlow SavedModel"
         raise UserError(f"cannot export to '{out}': give {allowed}")

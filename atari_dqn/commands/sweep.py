@@ -67,17 +67,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def requested_plan(options: argparse.Namespace, out: Path) -> Plan:
-    """Returns the plan of a sweep: that of a file, with the options of the command line.
+    """Returns the plan of a sweep: a plan file, overridden by the options of the command line.
 
-    Options override the file. Without a file and without games, the sweep in ``out`` is continued,
-    so its plan takes the place of the file.
+    Without ``--plan`` and ``--games``, the file is the stored plan of the sweep in ``out``, which
+    is then continued.
 
     Args:
-        options: options of the command.
-        out: directory of the sweep.
+        options: Options of the command.
+        out: Directory of the sweep.
 
     Raises:
-        UserError: the plan cannot be read, or something in it is unknown or out of range.
+        UserError: The plan cannot be read, or something in it is unknown or out of range.
     """
     tables: dict[str, Any] = {}
     stored_plan = out / PLAN
@@ -150,7 +150,7 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments for the cluster and for what each run uses of it."""
+    """Adds the arguments for the cluster and for the resources of each run."""
     parser.add_argument(
         "--cpus",
         type=whole_number(1),

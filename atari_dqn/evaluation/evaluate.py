@@ -1,4 +1,4 @@
-"""Scores an agent on whole episodes, a fixed number from each environment, under a protocol."""
+"""Scores an agent under a protocol, on a fixed number of whole episodes per environment."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ def play(
 
 
 def observe(policy: Policy, config: Config, steps: int, seed: int) -> NDArray[Any]:
-    """Returns the first observations of a policy in 8 environments.
+    """Plays with a policy in 8 environments and returns all observations.
 
     Args:
         policy: Function from observations (8, *observation_shape) to actions (8,).

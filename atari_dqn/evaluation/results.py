@@ -143,7 +143,7 @@ class Evaluation:
     def representative(self) -> Episode:
         """Returns the episode with the median score, which shows neither good nor bad luck.
 
-        Of two middle episodes it is the one with the lower score.
+        If the number of episodes is even, this is the lower of the two middle scores.
         """
         return self.ranked()["median"]
 

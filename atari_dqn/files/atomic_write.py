@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from atari_dqn.errors import UserError
 
-TEMPORARY = ".writing-"
+TEMPORARY = ".writing-"  # prefix of the names of unfinished files
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -67,7 +67,8 @@ def create(path: Path) -> BinaryIO:
 def open_own(path: Path, create: bool = False) -> BinaryIO:
     """Opens a file for appending or truncating.
 
-    A file with several hard links is replaced by a copy first.
+    Every write goes to the end of the file. A file with several hard links is replaced by a copy
+    first.
 
     Args:
         path: The file.

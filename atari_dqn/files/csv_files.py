@@ -16,7 +16,7 @@ from atari_dqn.files.reading import check_encoding, open_file, read_bytes
 LARGEST_LOG = 2 * 2**30
 # Longer than any row that a run writes.
 LAST_BYTES = 65_536
-MARK = "\ufeff"
+MARK = "\ufeff"  # byte order mark
 
 
 def read_columns(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
@@ -49,9 +49,10 @@ def read_columns(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
 
 
 def last_row(path: Path) -> dict[str, float]:
-    """Returns the numbers in the last complete row of a CSV file, by column; empty without a row.
+    """Returns the numbers in the last complete row of a CSV file, by column.
 
-    It reads only the beginning and the end of the file, since it is called often during a run.
+    The result is empty without such a row. The function reads only the beginning and the end of
+    the file, since it is called often during a run.
 
     Raises:
         UserError: The file exists and cannot be read.

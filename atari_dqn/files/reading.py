@@ -1,7 +1,7 @@
 """Reads files, and reports every problem as a UserError of one line that names the file.
 
-A path may point anywhere, and a file may come from anybody. Therefore these functions never wait
-for a pipe, limit the bytes that they read, and check the encoding.
+Neither paths nor files are trusted. Therefore these functions never wait for a pipe, limit the
+number of bytes that they read, and check the encoding.
 """
 
 import codecs
@@ -15,7 +15,7 @@ from typing import Any
 
 from atari_dqn.errors import UserError
 
-# In bytes, far above the size of any text of a run, a recipe or a recording.
+# In bytes; far larger than any text file of a run, a recipe or a recording.
 LARGEST_TEXT = 64 * 2**20
 # No file of this package has longer integers. Python is slow to parse very long ones, and refuses
 # to print them.
@@ -143,7 +143,8 @@ def parse_json(text: str | bytes) -> Any:
     """Returns the content of a JSON text.
 
     Raises:
-        ValueError: It is not JSON, contains a number with too many digits, or is nested too deeply.
+        ValueError: The text is not JSON, is nested too deeply, or has a number with too many
+            digits.
     """
     try:
         return json.loads(text, parse_int=_whole_number)

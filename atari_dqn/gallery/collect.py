@@ -42,7 +42,7 @@ Media = tuple[str, float]  # path below the videos, and seconds of game time
 
 
 class Stamp(NamedTuple):
-    """Time and size of a file, which differ after every change of the file."""
+    """Modification time and size of a file, to detect changes of the file."""
 
     modified: int  # nanoseconds
     size: int  # bytes
@@ -63,7 +63,7 @@ class GameData(TypedDict):
 
 
 class RunData(TypedDict):
-    """A run on the page; only the names are known if its files are gone."""
+    """A run on the page. If its files are gone, only game, name, recipe and rom are known."""
 
     game: str
     name: str
@@ -96,8 +96,8 @@ class RecordingData(MediaData):
     score: float
     seed: int
     length: int  # agent steps
-    cut: bool
-    seconds: float
+    cut: bool  # whether the frame cap ended the episode
+    seconds: float  # game time of the episode
 
 
 class EvaluationData(TypedDict):
@@ -148,10 +148,10 @@ class Collection:
     """Collects the data of the page, which refers to runs and protocols by index.
 
     Args:
-        videos: directory of all recordings and evaluations.
+        videos: Directory of all recordings and evaluations.
 
     Attributes:
-        notes: a line about each file that is left out.
+        notes: A line about each file that is left out.
     """
 
     def __init__(self, videos: Path) -> None:
@@ -194,7 +194,7 @@ class Collection:
     def data(self) -> GalleryData:
         """Returns the collected data.
 
-        Games and runs are sorted by name, recordings by agent step.
+        Games and runs are sorted by name, recordings and evaluations by run and agent step.
         """
         keys = sorted(self._runs, key=lambda key: (key.game.lower(), *_natural(key.name)))
         indices = {key: index for index, key in enumerate(keys)}
@@ -348,7 +348,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 @lru_cache(maxsize=50_000)
 def _read_json(path: Path, stamp: Stamp | None) -> RecordingFile | EvaluationFile:
-    """Reads a file; the result is cached until its stamp changes."""
+    """Returns the content of a file, cached until its stamp changes."""
     if stamp is None:
         raise UserError("it is gone")
     if stamp.size > LARGEST_FILE:
@@ -358,7 +358,7 @@ def _read_json(path: Path, stamp: Stamp | None) -> RecordingFile | EvaluationFil
 
 @lru_cache(maxsize=10_000)
 def _read_run(directory: Path, stamps: tuple[Stamp | None, ...]) -> RunData:
-    """Reads a run; the result is cached until the stamp of one of its logs changes."""
+    """Returns the data of a run, cached until the stamp of one of its logs changes."""
     try:
         tables = read_toml(directory / CONFIG)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Learning curves for the page, thinned to the resolution of a screen."""
+"""Reads learning curves for the page, thinned to the resolution of a screen."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,16 +28,17 @@ class EvaluationCurveData(TypedDict):
 
 
 def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int) -> NDArray[np.int64]:
-    """Chooses points of a line that preserve its shape (largest triangle three buckets).
+    """Returns the indices of points that preserve the shape of a line (LTTB).
 
-    The first and the last point are kept, and one point of each bucket between them. It is the one
-    that spans the largest triangle with the previously chosen point and the mean of the next
-    bucket (Steinarsson 2013, "Downsampling Time Series for Visual Representation").
+    The algorithm is Largest Triangle Three Buckets (Steinarsson 2013, "Downsampling Time Series for
+    Visual Representation"). It keeps the first and the last point, and one point of each bucket
+    between them. That point spans the largest triangle with the previously chosen point and the
+    mean of the next bucket.
 
     Args:
-        x: (N,), in ascending order.
-        y: (N,)
-        points: number of points to keep, at least 3.
+        x: Positions (N,), in ascending order.
+        y: Values (N,).
+        points: Number of points to keep, at least 3.
 
     Returns:
         The indices of the chosen points, in order: (min(N, points),).
@@ -63,7 +64,7 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int) -> NDArray
 
 
 def thinned_curve(run: Path) -> CurveData:
-    """Reads the mean score of a run's last 100 training episodes and epsilon, by agent step."""
+    """Returns a run's epsilon and mean score of the last 100 training episodes, by agent step."""
     scores = read_series(run, EPISODES, "mean_100")
     epsilon = read_series(run, METRICS, "epsilon")
     chosen = thin(scores.steps, scores.values, POINTS)
@@ -75,7 +76,7 @@ def thinned_curve(run: Path) -> CurveData:
 
 
 def thinned_evaluations(run: Path) -> EvaluationCurveData:
-    """Reads the mean scores of a run's evaluations during training, by agent step."""
+    """Returns the mean scores of a run's evaluations during training, by agent step."""
     evaluations = read_series(run, EVALUATIONS, "mean")
     chosen = thin(evaluations.steps, evaluations.values, POINTS)
     return {
@@ -85,7 +86,7 @@ def thinned_evaluations(run: Path) -> EvaluationCurveData:
 
 
 def _short(numbers: Iterable[float]) -> list[float]:
-    """Returns numbers with six significant digits, which is enough for a screen."""
+    """Rounds numbers to six significant digits, except whole ones, to keep the page small."""
     return [
         int(number) if number.is_integer() else float(f"{number:.6g}")
         for number in map(float, numbers)

@@ -1,4 +1,4 @@
-"""The files of the page: a template, scripts and styles, and a script with the data."""
+"""Writes the files of the page: HTML, scripts, styles, and a script with the data."""
 
 import json
 from collections.abc import Mapping
@@ -52,12 +52,12 @@ KEYS = (
 def write_page(videos: Path, data: GalleryData, live: bool = False) -> Path:
     """Writes ``index.html`` and the folder ``gallery`` beside it.
 
-    The page works wherever these and the recordings are copied to.
+    The page also works from a copy of these files and the recordings in another place.
 
     Args:
-        videos: directory of the recordings, which is created if it is missing.
-        data: the data of the page, from ``collect``.
-        live: whether the page asks for newer data while it is open.
+        videos: Directory of the recordings, which is created if it is missing.
+        data: The data of the page, from ``collect``.
+        live: Whether the page asks for newer data while it is open.
 
     Returns:
         The path of ``index.html``.
@@ -101,7 +101,7 @@ def write_page(videos: Path, data: GalleryData, live: bool = False) -> Path:
 
 
 def write_data(videos: Path, data: GalleryData, live: bool) -> None:
-    """Writes the data of the page; a page that is open reads it again."""
+    """Writes the data of the page, which an open live page then reads again."""
     _replace(videos / OWN_FOLDER / DATA, as_script({**data, "live": live}).encode("ascii"))
 
 
@@ -130,7 +130,7 @@ def _copy_charts(path: Path) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Replaces a file that a page may be reading, unless its content is the same."""
+    """Writes a file atomically, because a page may read it, unless its content is the same."""
     if path.is_file() and path.read_bytes() == content:
         return
     write_whole(path, content)

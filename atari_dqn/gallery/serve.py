@@ -39,11 +39,11 @@ class Server(ThreadingHTTPServer):
     """Serves the files below one directory, to this machine only.
 
     Args:
-        directory: directory of the recordings.
-        port: port of the server, or 0 for any free port.
+        directory: Directory of the recordings.
+        port: Port of the server, or 0 for any free port.
 
     Raises:
-        UserError: the port is taken.
+        UserError: The port is taken.
     """
 
     daemon_threads = True
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, *args: Any) -> None:
-        """Logs nothing, because a live page sends a request every two seconds."""
+        """Does nothing, because a live page sends a request every two seconds."""
 
     def _answer(self, with_body: bool) -> None:
         # Against DNS rebinding: another site could point its own name at this address.
@@ -148,8 +148,8 @@ def find_file(directory: Path, target: str) -> Path | None:
     """Returns the file that a request names.
 
     Args:
-        directory: directory to serve, resolved.
-        target: target of the request: path and query.
+        directory: Directory to serve, resolved.
+        target: Target of the request: path and query.
 
     Returns:
         The path, or None for a file that is missing, outside the directory, hidden, or of a type
@@ -177,7 +177,7 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
     (0, 5)
 
     Raises:
-        ValueError: the file is too short.
+        ValueError: No byte of the file is in the range.
     """
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", header or "")
     if match is None or match.groups() == ("", ""):
@@ -195,11 +195,11 @@ def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 class LivePage:
-    """The page while runs go on, updated as they write curves and recordings.
+    """A page that is updated while runs write curves and recordings.
 
     Args:
-        root: directory of all runs.
-        videos: directory of all recordings.
+        root: Directory of all runs.
+        videos: Directory of all recordings.
         address: URL of the page.
     """
 
@@ -216,7 +216,7 @@ class LivePage:
         """Updates the page every two seconds, until Ctrl-C.
 
         Raises:
-            UserError: the directory of the recordings has been deleted.
+            UserError: The directory of the recordings has been deleted.
         """
         try:
             self._log_notes()
@@ -228,7 +228,7 @@ class LivePage:
             return
 
     def close(self) -> None:
-        """Writes the page for opening from disk, where it cannot ask for newer data."""
+        """Writes the page in the form to open from disk, which does not ask for newer data."""
         if self._videos.is_dir():
             write_page(self._videos, self._data)
 
@@ -259,12 +259,12 @@ def live_page(root: Path, videos: Path, port: int) -> Iterator[LivePage]:
     """Serves the page during a ``with`` block.
 
     Args:
-        root: directory of all runs.
-        videos: directory of all recordings.
-        port: port of the server, or 0 for any free port.
+        root: Directory of all runs.
+        videos: Directory of all recordings.
+        port: Port of the server, or 0 for any free port.
 
     Raises:
-        UserError: the port is taken, or the page cannot be written.
+        UserError: The port is taken, or the page cannot be written.
     """
     with Server(videos, port) as server:
         page = LivePage(root, videos, server.address)

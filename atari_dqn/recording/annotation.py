@@ -1,4 +1,4 @@
-"""Annotated recordings: the game's screen, the network's input, and its Q-values."""
+"""Draws annotated recordings: the game's screen, the network's input, and its Q-values."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -154,7 +154,7 @@ class View:
         text(picture, (left, top + 14), number, Style(LARGE, WHITE))
 
     def _draw_action_taken(self, picture: Image.Image, action: int, is_best: bool) -> None:
-        """Draws the name of an action, with a mark that tells whether it is the best one."""
+        """Draws the name of an action, and a mark whose color shows whether it is the best one."""
         right = self._layout.panel.right
         top = self._layout.panel.top
         label = "action: the best one" if is_best else "action: not the best"

@@ -1,4 +1,4 @@
-"""Drawing tools for annotated pictures: a few colors, one font, and fixed axes."""
+"""Draws text and axes on annotated pictures, with few colors and one font."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from atari_dqn.backend.opencv import cv2
 
 Rgb = tuple[int, int, int]
 
-# Each of red, green and blue is a multiple of this, which leaves 52 grays. Together with the 128
-# colors of an Atari screen they fit into the palette of a GIF, and they look like 256 grays. Text
-# is white or gray on gray, so that its edges are gray too.
+# Red, green and blue are multiples of this, which leaves 52 grays. Together with the 128 colors of
+# an Atari screen, they fit into the palette of a GIF. To the eye, they look like 256 grays. Text is
+# white or gray on gray, so that its smooth edges are gray too.
 COLOUR_STEP = 5
 BACKGROUND: Rgb = (20, 20, 20)
 TRACK: Rgb = (40, 40, 40)
@@ -97,7 +97,7 @@ def width(words: str, size: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _letters(words: str, size: int) -> Image.Image:
-    """Returns the coverage of each pixel by a text in Pillow's own font."""
+    """Returns a text in Pillow's default font as a grayscale mask."""
     large = ImageFont.load_default(size * FINER)
     wide = -(-round(large.getlength(words)) // FINER)
     image = Image.new("L", (max(wide, 1) * FINER, round(size * 1.3) * FINER))

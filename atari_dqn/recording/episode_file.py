@@ -1,6 +1,6 @@
 """The JSON files of recordings and evaluations, with one schema for writing and reading.
 
-Such a file may come from anybody. ``parse`` reads what the gallery and the report show, and ignores
+Such a file is not trusted. ``parse`` reads what the gallery and the report show, and ignores
 unknown fields, so that it accepts files of other versions. ``read_episode`` reads everything that a
 replay of the episode needs, and refuses unknown fields.
 """
@@ -58,7 +58,7 @@ CheckpointPath = Annotated[str, StringConstraints(max_length=1000)]
 Count32 = Annotated[int, Field(ge=0, lt=2**31)]
 Name = Annotated[str, StringConstraints(max_length=4096)]
 
-# For an episode to replay: no unknown fields, and no strings in place of numbers.
+# Files to replay must have no unknown fields, and no strings in place of numbers.
 EXACT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -84,7 +84,7 @@ def _plain_name(name: str) -> str:
 
 
 def _known_endings(files: object) -> object:
-    """Removes kinds of files that this version does not know."""
+    """Returns the listed files without kinds that this version does not know."""
     if not isinstance(files, Mapping):
         return files
     return {ending: files[ending] for ending in ENDINGS if files.get(ending) is not None}

@@ -56,14 +56,19 @@ class GifFile:
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("xb")
-        # For each color: its position in the palette, counted from 1; 0 if it is not in there.
+        # For each color: its position in the palette, counted from 1. 0 means that it is missing.
         self._index = np.zeros(2**24, np.uint16)
         self._palette: list[int] = []
         self._waiting: _Frame | None = None
         self._written: NDArray[np.uint32] | None = None
 
     def add(self, image: NDArray[np.uint8], delay: int) -> None:
-        """Appends an RGB image (rows, columns, 3). All images must have the same size."""
+        """Appends an RGB image. All images must have the same size.
+
+        Args:
+            image: The image (rows, columns, 3).
+            delay: How long to show it, in hundredths of a second.
+        """
         colours = _as_numbers(image)
         waiting = self._waiting
         if waiting is not None:

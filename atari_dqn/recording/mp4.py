@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from atari_dqn.console import without_standard_input
 
 # Browsers need yuv420p, which stores color at half the resolution. With "faststart" the index comes
-# first, so that they can play a file before it is complete.
+# first, so that browsers can play a file while they still load it.
 OPTIONS: dict[str, Any] = {
     "codec": "libx264",
     "pixelformat": "yuv420p",
@@ -36,7 +36,7 @@ class Mp4File:
         count: Number of images so far.
 
     Raises:
-        OSError: The file cannot be written. This may be detected only when it is closed.
+        OSError: The file cannot be written. Some errors are detected only when it is closed.
     """
 
     def __init__(self, path: Path, rate: float) -> None:

@@ -1,4 +1,4 @@
-"""Draws the preprocessing of frames: raw frames of the emulator, and the network's input."""
+"""Draws how frames are preprocessed: the emulator's raw frames above the network's input."""
 
 import io
 from pathlib import Path
@@ -93,7 +93,7 @@ def play_steps(config: Config, steps: int, after: int, seed: int) -> list[Played
 
 
 def picture_of(played: list[PlayedStep], config: Config) -> Image.Image:
-    """Returns a picture with one step below the other, and observations at twice their size."""
+    """Returns a picture of steps, one below the other, with observations at twice their size."""
     rows, columns, _ = played[0].raw[0].shape
     stack, height, width = (int(size) for size in played[0].observation.shape)
     raw_band = LABEL + rows + 2 * GAP

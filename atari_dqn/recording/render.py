@@ -1,4 +1,4 @@
-"""Renders an episode, given by seed and actions, to a GIF and an MP4 at the speed of the game."""
+"""Replays an episode from its seed and actions, and renders it to a GIF and an MP4."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -70,7 +70,7 @@ class Rendering:
     """How an episode is drawn.
 
     Attributes:
-        scale: Each pixel becomes a square of this width. None means 1 in a GIF, and
+        scale: Width and height of each screen pixel. None means 1 in a GIF, and
             ``usual_scale`` in an MP4.
         show: Function that draws the screens. None records the screens of the game unchanged.
     """
@@ -308,7 +308,7 @@ def check_ending(path: str | Path) -> None:
 
 
 def ending_of(path: str | Path) -> Ending:
-    """Returns the kind of recording that a file name means."""
+    """Returns the kind of recording that a file name ends in: a GIF, or otherwise an MP4."""
     return "gif" if Path(path).suffix.lower() == ".gif" else "mp4"
 
 
@@ -396,7 +396,7 @@ class _Output:
         open_sink: Function that opens a path for writing.
 
     Attributes:
-        failure: The reason in one line why the file could not be written, or an empty text.
+        failure: Why the file could not be written, on one line, or an empty text.
     """
 
     def __init__(self, path: Path, open_sink: Callable[[Path], _Sink]) -> None:

@@ -1,4 +1,4 @@
-"""Shows an agent at play in a window, at the speed of the game."""
+"""Shows an agent in a window while it plays, at the speed of the game."""
 
 import contextlib
 import ctypes
@@ -80,8 +80,8 @@ def _leave_events_to_qt() -> None:
     """Loads the system's libX11-xcb, so that Qt does not use the copy in OpenCV's wheel.
 
     The copy is older than the libX11 of many systems, and registers Qt as the reader of events in
-    the wrong place. Xlib then consumes some events itself. A window whose MapNotify event is lost
-    is never painted.
+    the wrong place. Xlib then consumes some events itself. If it consumes a window's MapNotify
+    event, Qt never paints the window.
     """
     with contextlib.suppress(OSError):  # without a system library, Qt uses the wheel's copy
         ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)

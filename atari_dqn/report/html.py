@@ -1,4 +1,4 @@
-"""A report as a single HTML file, with its pictures embedded."""
+"""Formats a report as a single HTML file with embedded pictures."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ class Pictures(NamedTuple):
 
 
 def as_page(tables: Sequence[Table]) -> str:
-    """Returns an HTML page with the tables and pictures of intervals and performance profiles."""
+    """Returns an HTML page with the tables, and pictures of intervals and performance profiles."""
     environment = Environment(
         loader=PackageLoader("atari_dqn.report"),
         autoescape=select_autoescape(default=True),
@@ -47,9 +47,9 @@ def _picture(draw: Callable[[Figure, Overall], None], overall: Overall, height: 
     """Draws a picture and returns it as the data URL of an SVG.
 
     Args:
-        draw: function that draws on a figure.
-        overall: statistics to draw.
-        height: height in inches.
+        draw: Function that draws on a figure.
+        overall: Statistics to draw.
+        height: Height in inches.
     """
     svg = io.BytesIO()
     # Text between dollar signs in the name of a recipe is not a formula.

@@ -1,4 +1,4 @@
-"""Pictures of learning curves, drawn from the ``episodes.csv`` of each run."""
+"""Draws learning curves from the ``episodes.csv`` of each run."""
 
 import io
 import logging
@@ -49,10 +49,10 @@ class Band(NamedTuple):
 
 
 def read_curve(run: Path) -> Curve:
-    """Reads the episodes of a run.
+    """Returns the training episodes of a run.
 
     Raises:
-        UserError: the directory is not a run, or no episode has ended in it yet.
+        UserError: The directory is not a run, or no episode has ended in it yet.
     """
     if not os.path.lexists(run / EPISODES):
         raise UserError(f"'{run}' is not a run: it has no {EPISODES}")
@@ -70,7 +70,7 @@ def read_curve(run: Path) -> Curve:
 
 
 def named_apart(curves: Sequence[Curve]) -> list[Curve]:
-    """Adds the settings in which runs of one game and recipe differ to their labels.
+    """Returns curves whose labels name the settings in which runs of one game and recipe differ.
 
     Runs with equal labels then have equal settings.
     """
@@ -104,10 +104,10 @@ def confidence_band(curves: Sequence[Curve]) -> Band:
 
 
 def read_curves(runs: Sequence[str | Path]) -> list[Curve]:
-    """Reads the episodes of runs; a run that cannot be read is left out with a warning.
+    """Returns the training episodes of runs, and logs a warning about each unreadable run.
 
     Raises:
-        UserError: no run can be read.
+        UserError: No run can be read.
     """
     curves: list[Curve] = []
     problems: list[UserError] = []
@@ -131,14 +131,14 @@ def plot_runs(runs: Sequence[str | Path], stem: str | Path) -> list[Path]:
     its own curve.
 
     Args:
-        runs: directories of the runs.
-        stem: path of the pictures, without their endings.
+        runs: Directories of the runs.
+        stem: Path of the pictures, without their endings.
 
     Returns:
         The paths of the pictures.
 
     Raises:
-        UserError: no run can be read, matplotlib is missing, or a file cannot be written.
+        UserError: No run can be read, matplotlib is missing, or a file cannot be written.
     """
     stem = Path(stem)
     if stem.suffix in ENDINGS:

@@ -1,4 +1,4 @@
-"""The scores of runs, read from the files of training and evaluation."""
+"""Reads the scores of runs from the files of training and evaluation."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from atari_dqn.runs.directory import CONFIG, game_directory
 
 EVALUATION = "evaluation"
 TRAINING = "training"
-# The training score is the mean over this last part of a run. For a run of 10 million frames, it is
-# the last iteration of Dopamine (Castro et al. 2018).
+# The training score is the mean over this last part of a run. In a run of 10 million frames, it is
+# as long as an iteration of Dopamine (Castro et al. 2018).
 LAST_PART = 0.1
 
 
@@ -39,20 +39,20 @@ class Result(NamedTuple):
 
 
 def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], list[str]]:
-    """Reads the results of runs.
+    """Returns the results of runs and evaluations.
 
     A run has up to two results: the evaluation of its latest evaluated checkpoint, and its
     training score if the run is complete.
 
     Args:
-        paths: run directories, JSON files of evaluations, or directories that contain them.
-        videos: directory of the evaluations of run directories.
+        paths: Run directories, JSON files of evaluations, or directories that contain them.
+        videos: Directory of the evaluations of run directories.
 
     Returns:
         The results, and a note about each file that is left out.
 
     Raises:
-        UserError: the paths contain no result.
+        UserError: The paths contain no result.
     """
     reader = _Reader(videos)
     groups: dict[tuple[str, ...], list[Result]] = {}
@@ -78,11 +78,11 @@ class _Reader:
     """Reads the results in files and directories.
 
     Args:
-        videos: directory of the evaluations of run directories.
+        videos: Directory of the evaluations of run directories.
 
     Attributes:
-        configs: settings of the runs, by game and name of the run.
-        notes: a line about each file that is left out.
+        configs: Settings of the runs, by game and name of the run.
+        notes: A line about each file that is left out.
     """
 
     def __init__(self, videos: Path) -> None:
@@ -94,7 +94,7 @@ class _Reader:
         """Returns the results in a path.
 
         Raises:
-            UserError: the path contains no result.
+            UserError: The path contains no result.
         """
         if not os.path.lexists(path):
             raise UserError(f"there is no '{path}'")
@@ -146,7 +146,7 @@ def _group_of(result: Result) -> tuple[str, ...]:
 
 
 def _named_apart(results: Sequence[Result], configs: dict[tuple[str, str], Config]) -> list[Result]:
-    """Adds the settings of learning in which runs of one recipe differ to the recipe's name.
+    """Returns results whose recipe names include the settings in which runs of a recipe differ.
 
     Settings of the environment are left out, because protocols have separate tables.
     """
@@ -190,7 +190,7 @@ def _training_score(run: Path, config: Config) -> Result:
     """Returns the mean score of the training episodes that ended in the last part of a run.
 
     Raises:
-        _NoScoreError: the run is not complete, or no episode ended in that part.
+        _NoScoreError: The run is not complete, or no episode ended in that part.
     """
     logged = read_logged_steps(run)
     scores = read_series(run, EPISODES, "score")
@@ -239,7 +239,7 @@ def _describe_exploration(config: Config) -> str:
 
 
 def _furthest(results: Sequence[Result]) -> Result:
-    """Returns the result of the latest of several checkpoints.
+    """Returns the result of the latest checkpoint among the results of one run.
 
     If it was evaluated with several seeds, the result is the mean over all episodes.
     """

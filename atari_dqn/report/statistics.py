@@ -1,9 +1,9 @@
-"""Statistics of many runs and their intervals, robust against single lucky runs.
+"""Computes statistics of many runs, with bootstrap confidence intervals.
 
 The source is Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical
-Precipice". Scores are one array for each game. Its last axis is the runs of the game, whose number
-may differ between games. Leading axes are resamples, which every statistic keeps. A statistic over
-games takes human-normalized scores (``games.ids.human_normalised_score``).
+Precipice". Scores are a sequence with one array (..., runs) for each game. The number of runs may
+differ between games. Leading axes are resamples, which every statistic keeps. Statistics over
+several games need human-normalized scores (``games.ids.human_normalised_score``).
 """
 
 from collections.abc import Callable, Sequence
@@ -82,7 +82,7 @@ def probability_of_improvement(scores: Scores, others: Scores) -> Array:
     0.875
 
     Raises:
-        ValueError: the recipes have different numbers of games.
+        ValueError: The recipes have different numbers of games.
     """
     pairs = list(zip(scores, others, strict=True))
     wins = [_compared(ours, theirs).mean(axis=(-2, -1)) for ours, theirs in pairs]
@@ -103,11 +103,11 @@ def interval(
     because a single run does not show how much runs differ. Agarwal et al. 2021, section 4.1.
 
     Args:
-        statistic: function of one group of scores, or of two (``probability_of_improvement``).
-        groups: arguments of the statistic; each game of a group has shape (runs,).
-        resamples: number of resamples.
-        confidence: share of the resamples between the bounds.
-        seed: seed of the resamples.
+        statistic: Function of one group of scores, or of two (``probability_of_improvement``).
+        groups: Arguments of the statistic; each game of a group has shape (runs,).
+        resamples: Number of resamples.
+        confidence: Share of the resamples between the bounds.
+        seed: Seed of the resamples.
 
     Returns:
         The lower and the upper bound, each in the statistic's shape without resamples.

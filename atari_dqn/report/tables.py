@@ -1,4 +1,4 @@
-"""Tables of results, one for each protocol, because protocols are not comparable."""
+"""Makes a table of results for each protocol, because protocols are not comparable."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +18,8 @@ from atari_dqn.games.published_scores import (
 from atari_dqn.report import statistics
 from atari_dqn.report.results import TRAINING, Result
 
-# Conditions that may differ within a table: the first two belong to a game's id, the last to a
-# recipe.
+# Conditions that may differ within a table: those that follow from a game's id, and the one that
+# follows from a recipe.
 OF_THE_GAME = ("actions", "frame skip")
 OF_THE_RECIPE = "exploration"
 DOPAMINE_EXPLORATION = "epsilon 0.01"
@@ -116,7 +116,7 @@ class Overall:
 
     games: list[str]
     recipes: dict[str, RecipeStatistics]
-    thresholds: list[float]  # scores at which the profiles are known
+    thresholds: list[float]  # scores at which the profiles are evaluated
     profiles: dict[str, Profile]  # by recipe
     improvements: list[Improvement]
 
@@ -125,14 +125,14 @@ class Overall:
 class Table:
     """Scores that can be compared with each other."""
 
-    measure: str
+    measure: str  # EVALUATION or TRAINING
     protocol: str
     conditions: dict[str, str]  # the conditions that all games share
     steps: int  # agent steps of training
     runs: int
     recipes: list[str]
     games: list[GameRow]
-    overall: Overall | None  # None where no game has human scores
+    overall: Overall | None  # None if the recipes share no game with human scores
 
     def to_json(self) -> dict[str, Any]:
         """Returns the table in plain numbers and texts, ready for JSON."""
@@ -146,7 +146,7 @@ class Table:
 
 
 def make_tables(results: Sequence[Result]) -> list[Table]:
-    """Makes a table of each measure, protocol and length of training; that of most runs first."""
+    """Returns a table for each measure, protocol and training length, the largest first."""
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in results:
         key = (result.measure, result.steps, *sorted(_shared(result).items()))
@@ -253,7 +253,7 @@ def _dopamine_scores(rom: str, results: Sequence[Result]) -> list[PublishedScore
 
 
 def _paper_scores(rom: str) -> list[PublishedScore]:
-    """Returns the scores of papers, which are those of the best agent of a run."""
+    """Returns the scores that papers report for the best agent of each run."""
     scores = at_200_million(rom)
     protocol = "no-op starts, best agent, 200 million frames"
     return [
@@ -270,7 +270,7 @@ def _frame_skip(result: Result) -> float:
 
 
 def _overall(results: Sequence[Result], recipes: Sequence[str]) -> Overall | None:
-    """Compares recipes over the games with human scores that all of them have runs of."""
+    """Compares recipes over the games in which all of them have human-normalized scores."""
     normalized: dict[tuple[str, str], list[float]] = {}
     for result in results:
         score = human_normalised_score(result.rom, result.score)

@@ -1,4 +1,4 @@
-"""A report as plain text."""
+"""Formats a report as plain text."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def as_text(tables: Sequence[Table]) -> str:
 
 
 def title(table: Table) -> str:
-    """Returns the title of a table: what its scores are, and of how many runs."""
+    """Returns the title of a table: measure, protocol, training length and number of runs."""
     measure = "Evaluations"
     if table.measure == TRAINING:
         measure = f"Training scores of the last {LAST_PART:.0%}"
@@ -27,7 +27,7 @@ def title(table: Table) -> str:
 
 
 def describe_conditions(conditions: dict[str, str]) -> str:
-    """Returns the conditions of a protocol without its name, on one line."""
+    """Returns conditions on one line, without the protocol's name and settings that are off."""
     parts = []
     for name, text in conditions.items():
         if name == "protocol" or text in ("false", "{}"):
@@ -43,7 +43,7 @@ def footnotes(table: Table) -> list[str]:
 
 
 def spread(score: RecipeScore) -> str:
-    """Returns the interval of a mean, the number of its runs and their range."""
+    """Returns the interval of a mean score, the number of runs and their range, as text."""
     if score.interval is None:
         return " (one run)"
     low, high = score.interval
@@ -52,7 +52,7 @@ def spread(score: RecipeScore) -> str:
 
 
 def exploring(score: RecipeScore) -> str:
-    """Returns the exploration in training episodes; empty for evaluations."""
+    """Returns how training episodes explored, as text; empty for evaluations."""
     return f"; {score.exploration}" if score.exploration else ""
 
 

@@ -1,6 +1,6 @@
-"""The candidates of a search and how they are compared, as pure functions without Ray.
+"""Samples the candidates of a search and compares their scores, without Ray.
 
-Candidates are sampled with a fixed seed, so that a search that was stopped finds its runs again.
+Candidates are sampled with a fixed seed, so that a continued search finds its runs again.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from atari_dqn.runs.curves import METRICS, read_series
 from atari_dqn.sweep.plan import Plan, Range, Run
 from atari_dqn.sweep.status import Status
 
-# At each rung, one candidate in REDUCTION continues, to REDUCTION times the steps.
+# At each rung, the best 1 / REDUCTION of the candidates continue, to REDUCTION times the steps.
 REDUCTION = 3
 RUNGS = 3
 ATTEMPTS = 100
@@ -27,7 +27,7 @@ def sample_candidates(plan: Plan, number: int) -> list[dict[str, Any]]:
     """Samples candidates: for each setting, one of its values or a number from its range.
 
     Returns:
-        Different candidates: the requested number, or fewer if not enough exist.
+        Distinct candidates: the requested number, or fewer if not enough exist.
     """
     random = np.random.default_rng(0)
     candidates: list[dict[str, Any]] = []
@@ -50,7 +50,7 @@ def _sample(name: str, values: list[Any] | Range, random: np.random.Generator) -
         sample = random.uniform(values.low, values.high)
     number = float(f"{sample:.4g}")
     is_whole = isinstance(values.low, int) and isinstance(values.high, int)
-    if is_integer_setting(name):  # here, bounds such as 1e3 are whole numbers
+    if is_integer_setting(name):  # for such a setting, bounds like 1e3 are whole numbers too
         is_whole = float(values.low).is_integer() and float(values.high).is_integer()
     return round(number) if is_whole else number
 

@@ -16,9 +16,9 @@ def run_all(groups: Sequence[Sequence[Run]], resources: Resources, out: Path) ->
     """Trains the runs that are not finished yet, until all are done or the user stops them.
 
     Args:
-        groups: the runs, in groups.
-        resources: resources of each run.
-        out: directory of the sweep.
+        groups: The runs, in groups.
+        resources: Resources of each run.
+        out: Directory of the sweep.
 
     Returns:
         The status of each run.
@@ -47,8 +47,8 @@ def _update(runner: Runner, statuses: dict[str, Status]) -> None:
     """Waits a moment for runs to end, and updates the status of every run.
 
     Args:
-        runner: trains the runs.
-        statuses: the status of each run, by its directory.
+        runner: Trains the runs.
+        statuses: The status of each run, by its directory.
     """
     for run, outcome in runner.ended(SECONDS_BETWEEN_LOOKS):
         status = statuses[run.directory]

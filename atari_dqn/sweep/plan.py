@@ -48,9 +48,9 @@ class Resources:
     """The resources of a cluster that each run uses.
 
     Attributes:
-        cpus: number of CPUs.
-        gpus: number of GPUs, which may be a fraction.
-        at_a_time: number of runs that the cluster has room for.
+        cpus: Number of CPUs.
+        gpus: Number of GPUs, which may be a fraction.
+        at_a_time: Number of runs that the cluster has room for.
     """
 
     cpus: int
@@ -62,9 +62,9 @@ class Range(BaseModel):
     """An interval from which a search samples the values of a setting.
 
     Attributes:
-        low: smallest value.
-        high: largest value. If both bounds are whole numbers, all samples are.
-        log: whether the logarithm of the value is uniform, instead of the value.
+        low: Smallest value.
+        high: Largest value. If both bounds are whole numbers, all samples are.
+        log: Whether the logarithm of the value is uniform, instead of the value.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -86,16 +86,16 @@ class Plan(BaseModel):
     """The plan of a sweep, which can be written as a TOML file.
 
     Attributes:
-        games: environment ids, bare names, or groups of games (``GROUPS``).
-        seeds: seeds of the runs. A single number N means 1 to N.
-        configs: recipes, by name or TOML file. If empty, each game has its default recipe.
-        protocol: protocol of all runs, or None for each game's default protocol.
-        total_steps: agent steps of each run, or None for the recipe's number.
-        settings: the values to try, by ``section.key``, in every combination. In a search, a
+        games: Environment ids, bare names, or groups of games (``GROUPS``).
+        seeds: Seeds of the runs. A single number N means 1 to N.
+        configs: Recipes, by name or TOML file. If empty, each game has its default recipe.
+        protocol: Protocol of all runs, or None for each game's default protocol.
+        total_steps: Agent steps of each run, or None for the recipe's number.
+        settings: The values to try, by ``section.key``, in every combination. In a search, a
             setting may have a range instead.
-        episodes: number of episodes of the evaluation at the end of each run, or None for the
+        episodes: Number of episodes of the evaluation at the end of each run, or None for the
             protocol's number. With 0, there is no evaluation.
-        search: number of candidates to sample from the settings, or None to run all combinations.
+        search: Number of candidates to sample from the settings, or None to run all combinations.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,9 +131,9 @@ class Variant(NamedTuple):
     """A recipe with the settings that a sweep gives it.
 
     Attributes:
-        recipe: name of the recipe, or the file that was written for it, or None for the game's
+        recipe: Name of the recipe, or the file that was written for it, or None for the game's
             default recipe.
-        overrides: values by ``section.key``.
+        overrides: Values by ``section.key``.
     """
 
     recipe: str | None
@@ -144,15 +144,15 @@ class Run(NamedTuple):
     """A run of a sweep, as plain data that can be sent to another machine.
 
     Attributes:
-        game: environment id.
-        recipe: name, or absolute path of a TOML file.
-        protocol: name or absolute path of a TOML file, or None for the game's default protocol.
-        seed: seed of the run.
-        total_steps: agent steps.
-        overrides: values by ``section.key``.
-        directory: directory of the run.
-        videos: directory of all recordings and evaluations.
-        episodes: as in ``Plan``.
+        game: Environment id.
+        recipe: Name, or absolute path of a TOML file.
+        protocol: Name or absolute path of a TOML file, or None for the game's default protocol.
+        seed: Seed of the run.
+        total_steps: Agent steps.
+        overrides: Values by ``section.key``.
+        directory: Directory of the run.
+        videos: Directory of all recordings and evaluations.
+        episodes: As in ``Plan``.
     """
 
     game: str
@@ -175,7 +175,7 @@ def read_plan(path: Path) -> dict[str, Any]:
     """Returns the tables of a plan file.
 
     Raises:
-        UserError: the file is missing or is not TOML.
+        UserError: The file is missing or is not TOML.
     """
     if not os.path.lexists(path):
         raise UserError(f"there is no plan '{path}'")
@@ -186,7 +186,7 @@ def make_plan(tables: Mapping[str, Any]) -> Plan:
     """Returns the plan that tables of a file or of the command line describe.
 
     Raises:
-        UserError: an entry is unknown, or its value is out of range.
+        UserError: An entry is unknown, or its value is out of range.
     """
     try:
         return Plan.model_validate(dict(tables))
@@ -219,7 +219,7 @@ def parse_choices(text: str) -> tuple[str, list[Any] | dict[str, Any]]:
     ('optimizer.learning_rate', {'low': 1e-05, 'high': 0.001, 'log': True})
 
     Raises:
-        UserError: the text has another form.
+        UserError: The text has another form.
     """
     name, _, values = text.partition("=")
     option = f"--set {shorten(text)}"
@@ -246,7 +246,7 @@ def games_of(names: Sequence[str]) -> list[str]:
     """Returns the environment ids of games, each once, with groups replaced by their games.
 
     Raises:
-        UserError: a name is unknown.
+        UserError: A name is unknown.
     """
     members = {
         "atari5": ATARI_5,
@@ -262,7 +262,7 @@ def combinations(plan: Plan) -> list[dict[str, Any]]:
     """Returns every combination of the values to try.
 
     Raises:
-        UserError: a setting has a range.
+        UserError: A setting has a range.
     """
     for name, values in plan.settings.items():
         if isinstance(values, Range):
@@ -279,12 +279,12 @@ def make_runs(plan: Plan, settings: Sequence[Mapping[str, Any]], out: Path) -> l
     ``out/recipes``. Its name tells the runs apart, and its file can be used to train again.
 
     Args:
-        plan: plan of the sweep.
-        settings: the combinations, each with values by ``section.key``.
-        out: directory of the sweep.
+        plan: Plan of the sweep.
+        settings: The combinations, each with values by ``section.key``.
+        out: Directory of the sweep.
 
     Raises:
-        UserError: a game, recipe or setting is unknown, or a value is out of bounds.
+        UserError: A game, recipe or setting is unknown, or a value is out of bounds.
     """
     groups = []
     recipes: list[str | None] = list(plan.configs) or [None]

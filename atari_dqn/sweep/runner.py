@@ -8,8 +8,8 @@ from atari_dqn.runs import checkpoint
 from atari_dqn.sweep.plan import Resources, Run, State
 from atari_dqn.sweep.worker import Outcome, Worker, perform
 
-# A run that crashes its worker every time, for example by exhausting the memory, is given up after
-# this number of attempts.
+# A run fails if its worker dies this many times in a row without a newer checkpoint, for example
+# because memory is exhausted.
 DEATHS_WITHOUT_PROGRESS = 3
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -26,9 +26,9 @@ class Runner:
     Runs do not share a process, because TensorFlow's thread counts can be set only once in one.
 
     Args:
-        resources: resources of each run. It gets one thread per CPU, unless its settings name
+        resources: Resources of each run. It gets one thread per CPU, unless its settings name
             another number.
-        evaluate: whether complete runs are evaluated.
+        evaluate: Whether complete runs are evaluated.
     """
 
     def __init__(self, resources: Resources, *, evaluate: bool = True) -> None:
@@ -62,16 +62,16 @@ class Runner:
         return len(self._running)
 
     def deaths(self, run: Run) -> int:
-        """Returns how often a run lost its worker."""
+        """Returns how often the worker of a run has died."""
         return len(self._deaths.get(run.directory, []))
 
     def ended(self, seconds: float) -> Iterator[tuple[Run, Outcome]]:
         """Waits for runs to end, and yields the ones that did.
 
-        A run that lost its worker is queued again and continues from its newest checkpoint.
+        A run whose worker died is queued again and continues from its newest checkpoint.
 
         Args:
-            seconds: longest time to wait.
+            seconds: Longest time to wait.
         """
         done, _ = self._ray.wait(
             list(self._running), num_returns=len(self._running), timeout=seconds

@@ -1,4 +1,4 @@
-"""A search over settings on Ray Tune, in which only the best candidates train to the end.
+"""Searches for the best settings on Ray Tune; only the best candidates train to the end.
 
 The method is asynchronous successive halving (Li et al. 2020, "A System for Massively Parallel
 Hyperparameter Tuning", Algorithm 2).
@@ -32,12 +32,12 @@ STOP = "stop"
 
 
 def search(candidates: Sequence[Sequence[Run]], resources: Resources, out: Path) -> list[Status]:
-    """Trains all candidates for a while, and the best of them to the end.
+    """Trains all candidates to the first rung, and only the best of them further.
 
     Args:
-        candidates: the runs of each candidate, with all their steps.
-        resources: resources of each run.
-        out: directory of the search.
+        candidates: The runs of each candidate, with all their steps.
+        resources: Resources of each run.
+        out: Directory of the search.
 
     Returns:
         The status of each run.
@@ -107,7 +107,7 @@ def train_candidate(config: dict[str, Any]) -> None:
     Ray Tune calls this function for each candidate.
 
     Args:
-        config: the parameters that ``_tuner`` passes to Ray Tune.
+        config: The parameters that ``_tuner`` passes to Ray Tune.
     """
     stop_file = Path(config["stop_file"])
     resources = Resources(config["cpus"], config["gpus"], at_a_time=len(config["runs"]))
@@ -129,7 +129,7 @@ def _finish(runner: Runner, stop_file: Path) -> None:
     """Waits until all runs have ended.
 
     Raises:
-        RuntimeError: one of them failed.
+        RuntimeError: One of them failed.
     """
     while len(runner):
         if stop_file.exists():
@@ -140,13 +140,13 @@ def _finish(runner: Runner, stop_file: Path) -> None:
 
 
 class Follower(tune.Callback):  # type: ignore[misc]
-    """Shows the status of the runs in Ray Tune's trials, and stops them on request.
+    """A callback that shows the status of the runs of all trials, and stops them on request.
 
     Args:
-        statuses: status of each run.
-        board: shows the statuses.
-        stopping: returns whether the user has requested a stop.
-        stop_file: file whose existence makes the trials stop.
+        statuses: Status of each run.
+        board: Shows the statuses.
+        stopping: Returns whether the user has requested a stop.
+        stop_file: File whose existence makes the trials stop.
     """
 
     def __init__(
@@ -194,9 +194,9 @@ def _look(status: Status, trial: str, unfinished: State) -> None:
     """Updates the status of a run from its files and from the state of its trial.
 
     Args:
-        status: status of the run.
+        status: Status of the run.
         trial: Ray Tune's name for the state of the trial.
-        unfinished: state of a run whose trial ended before the run was complete.
+        unfinished: State of a run whose trial ended before the run was complete.
     """
     if status.state in (State.WAITING, State.RUNNING):
         status.look()

@@ -1,4 +1,4 @@
-"""The status of a sweep's runs, read from their directories and shown as a table."""
+"""Reads the status of a sweep's runs from their directories, and shows it as a table."""
 
 import csv
 import io
@@ -46,15 +46,15 @@ class Status:
     """The status of a run.
 
     Attributes:
-        run: the run.
-        state: state of the run.
-        why: reason of a failure.
-        steps: logged agent steps.
-        scores: scores by measure: training and evaluation. While the run trains, the training
+        run: The run.
+        state: State of the run.
+        why: Reason for a failure.
+        steps: Logged agent steps.
+        scores: Scores by measure: training and evaluation. While the run trains, the training
             score is the mean of its last 100 episodes.
-        speed: agent steps per second.
-        machine: machine that the run is on.
-        deaths: number of workers that the run has lost.
+        speed: Agent steps per second.
+        machine: Address of the machine that trains the run.
+        deaths: Number of times that its worker has died.
     """
 
     run: Run
@@ -67,7 +67,7 @@ class Status:
     deaths: int = 0
 
     def look(self) -> None:
-        """Updates the status of a run that is not done from its files."""
+        """Updates the status from the files of the run, unless the run is done."""
         directory = Path(self.run.directory)
         if self.state == State.DONE:
             return
@@ -146,7 +146,7 @@ class Board:
     A terminal shows a table that is redrawn. Elsewhere, lines are logged.
 
     Args:
-        path: path of the CSV file.
+        path: Path of the CSV file.
     """
 
     def __init__(self, path: Path) -> None:

@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         state: ``DONE``, ``STOPPED`` (saved on request) or ``FAILED``.
-        why: reason of a failure, on one line.
+        why: Reason for a failure, on one line.
     """
 
     state: State
@@ -43,9 +43,9 @@ class Worker(NamedTuple):
     """The process that trains a run.
 
     Attributes:
-        node: name of the machine.
-        attempt: number of workers that the run has already lost.
-        threads: number of threads of the run, unless its settings name one.
+        node: IP address of the machine.
+        attempt: Number of earlier workers of the run that have died.
+        threads: Number of threads of the run, unless its settings name one.
     """
 
     node: str
@@ -59,9 +59,9 @@ def perform(run: Run, worker: Worker, *, evaluate: bool) -> Outcome:
     Messages go to a log in the directory of the run.
 
     Args:
-        run: the run.
-        worker: this process.
-        evaluate: whether to evaluate the run when it is complete.
+        run: The run.
+        worker: This process.
+        evaluate: Whether to evaluate the run when it is complete.
     """
     directory = Path(run.directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Evaluating a checkpoint: its score, recordings of single episodes, and the result as JSON."""
+"""Evaluates a checkpoint, records single episodes, and writes the result as JSON."""
 
 import json
 import logging
@@ -38,9 +38,9 @@ class PlayerRequest:
     """A request to play with a checkpoint.
 
     Attributes:
-        checkpoint: a run's directory, or one checkpoint in it.
-        game: another id of the same game, or None for the checkpoint's own.
-        protocol: name or file of another protocol, or None for the checkpoint's own.
+        checkpoint: A run's directory, or one checkpoint in it.
+        game: Another id of the same game, or None for the checkpoint's own.
+        protocol: Name or file of another protocol, or None for the checkpoint's own.
     """
 
     checkpoint: Path
@@ -53,9 +53,9 @@ class Player:
     """An agent from a checkpoint, with the settings it plays under.
 
     Attributes:
-        path: path of the checkpoint.
-        agent: the agent that the checkpoint contains.
-        config: settings of its game, protocol and network.
+        path: Path of the checkpoint.
+        agent: The agent that the checkpoint contains.
+        config: Settings of its game, protocol and network.
     """
 
     path: Path
@@ -78,13 +78,13 @@ class EvaluationRequest:
     """A request for an evaluation and its recordings.
 
     Attributes:
-        videos: directory of all recordings.
-        seed: seed of the episodes and of the random actions.
-        episodes: number of episodes, or None for the protocol's number.
-        epsilon: probability of a random action, or None for the protocol's.
-        scale: side of a screen pixel in a recording, in pixels, or None for the default of
-            ``write_recording``.
-        annotated: whether to record the median episode a second time, with the agent's values.
+        videos: Directory of all recordings.
+        seed: Seed of the episodes and of the random actions.
+        episodes: Number of episodes, or None for the protocol's number.
+        epsilon: Probability of a random action, or None for the protocol's.
+        scale: Width and height of each screen pixel in a recording, or None for the defaults of
+            ``Rendering``.
+        annotated: Whether to record the median episode a second time, with the Q-values.
     """
 
     videos: Path
@@ -100,10 +100,10 @@ class ScoredPlayer:
     """The result of an evaluation that has not been written yet.
 
     Attributes:
-        result: scores and episodes.
-        origin: the run and checkpoint that played.
-        name: description of the player for people.
-        directory: directory of its recordings.
+        result: Scores and episodes.
+        origin: The run and checkpoint that played.
+        name: Description of the player, for the printed result.
+        directory: Directory of its recordings.
     """
 
     result: "Evaluation"
@@ -123,9 +123,9 @@ class RecordedEpisode:
     """A recorded episode of an evaluation.
 
     Attributes:
-        rank: rank of the episode: median, best or worst.
-        paths: paths of the GIF and MP4 files.
-        described: content of the JSON file beside them.
+        rank: Rank of the episode: median, best or worst.
+        paths: Paths of the GIF and MP4 files.
+        described: Content of the JSON file beside them.
     """
 
     rank: "Rank"
@@ -148,10 +148,10 @@ class RecordedEpisode:
 
 
 def load_player(request: PlayerRequest) -> Player:
-    """Loads a checkpoint, to play under its own settings or under another id or protocol.
+    """Loads the agent of a checkpoint, with its own settings or for another id or protocol.
 
     Raises:
-        UserError: the checkpoint is damaged, or cannot play the game under the protocol.
+        UserError: The checkpoint is damaged, or cannot play the game under the protocol.
     """
     path = checkpoint.find(request.checkpoint)
     config = read_config(path / CONFIG)
@@ -170,13 +170,13 @@ def transferred_config(path: Path, stored: Config, game: str, protocol: str | No
     """Returns the settings of a checkpoint for another id of its game or another protocol.
 
     Args:
-        path: path of the checkpoint.
-        stored: settings of the checkpoint.
-        game: id to play.
-        protocol: protocol to play under, or None for the checkpoint's own.
+        path: Path of the checkpoint.
+        stored: Settings of the checkpoint.
+        game: Id to play.
+        protocol: Protocol to play under, or None for the checkpoint's own.
 
     Raises:
-        UserError: the id belongs to another game.
+        UserError: The id belongs to another game.
     """
     overrides: dict[str, Any] = {"network.torso": stored.network.torso}
     if identify(game).rom is None:
@@ -260,9 +260,9 @@ def write_and_describe(
     """Writes and records a result, and yields lines that describe it along the way.
 
     Args:
-        scored: the result.
-        scale: side of a screen pixel in a recording, in pixels.
-        annotated: the agent whose values a second recording of the median episode shows, or None
+        scored: The result.
+        scale: As in ``EvaluationRequest``.
+        annotated: The agent whose Q-values a second recording of the median episode shows, or None
             for no such recording.
     """
     yield scored.describe()
@@ -298,10 +298,10 @@ def record_ranked_episodes(
     An episode that cannot be recorded causes a warning only, since the score is valid without it.
 
     Args:
-        scored: the result of an evaluation.
-        scale: side of a screen pixel in a recording, in pixels.
-        annotation: how a second recording of the median episode is drawn, or None for no second
-            recording.
+        scored: The result of an evaluation.
+        scale: As in ``EvaluationRequest``.
+        annotation: Function that draws a second recording of the median episode, or None for no
+            second recording.
     """
     from atari_dqn.recording.episode_file import EvaluatedEpisode, conditions_of
     from atari_dqn.recording.render import Rendering, record_ranked

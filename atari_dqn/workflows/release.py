@@ -1,4 +1,4 @@
-"""Releasing an agent: its weights, how it was trained, and how well it plays."""
+"""Releases an agent: writes its weights, the logs of its training, and its score."""
 
 import json
 from collections.abc import Callable
@@ -41,14 +41,14 @@ class _Source:
     """The checkpoint to release, with the files of its run.
 
     Attributes:
-        path: path of the checkpoint.
-        stored: content of the checkpoint, without the replay memory.
-        config: settings of the run.
-        settings_text: the settings file in the checkpoint, byte for byte.
-        curves: content of the run's logs up to the checkpoint, by file name.
-        starts: circumstances of each start of the run.
-        notes: notes for the released checkpoint.
-        seconds: wall time of the training.
+        path: Path of the checkpoint.
+        stored: Content of the checkpoint, without the replay memory.
+        config: Settings of the run.
+        settings_text: The settings file in the checkpoint, byte for byte.
+        curves: Content of the run's logs up to the checkpoint, by file name.
+        starts: Circumstances of each start of the run.
+        notes: Notes for the released checkpoint.
+        seconds: Wall time of the training.
     """
 
     path: Path
@@ -66,13 +66,13 @@ class ModelCard:
     """The model card of a released agent.
 
     Attributes:
-        out: directory of the released agent.
-        gif: recording of its median episode.
-        step: agent steps of its training.
-        seconds: wall time of its training.
-        config: settings of its training.
-        result: evaluation of the released weights.
-        starts: circumstances of each start of its training.
+        out: Directory of the released agent.
+        gif: Recording of its median episode.
+        step: Agent steps of its training.
+        seconds: Wall time of its training.
+        config: Settings of its training.
+        result: Evaluation of the released weights.
+        starts: Circumstances of each start of its training.
     """
 
     out: Path
@@ -153,13 +153,13 @@ def release(
     """Writes an agent without its training state, evaluates it and records an episode.
 
     Args:
-        source: a checkpoint in the directory of its run.
-        out: directory to create. It has the layout of a run directory: settings, learning curves
+        source: A checkpoint in the directory of its run.
+        out: Directory to create. It has the layout of a run directory: settings, learning curves
             and one checkpoint with 16-bit weights. It also contains the evaluation as JSON and
             the model card.
-        gif: path for the recording of the median episode; a JSON file is written beside it.
-        seed: seed of the evaluation.
-        episodes: number of episodes of the evaluation, or None for the protocol's number.
+        gif: Path for the recording of the median episode; a JSON file is written beside it.
+        seed: Seed of the evaluation.
+        episodes: Number of episodes of the evaluation, or None for the protocol's number.
 
     Raises:
         UserError: ``out`` exists already, or the checkpoint is damaged or no longer in the
@@ -232,10 +232,10 @@ def _write_agent(source: _Source, directory: Path) -> Path:
 
 
 def training_command(config: Config) -> str:
-    """Returns the command that trains with these settings, except for the thread counts.
+    """Returns the ``make`` command that trains with these settings, without thread counts.
 
     Raises:
-        UserError: the recipe or the protocol is not one of this package's own.
+        UserError: The recipe or the protocol is not one of this package's own.
     """
     kwargs = config.environment.kwargs
     overrides = {"environment.kwargs": kwargs} if kwargs else None

@@ -1,4 +1,4 @@
-"""The settings that a command or a sweep requests, and all settings that follow from them."""
+"""Resolves requested settings to the complete settings of a run or an evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ class ResolvedSettings:
     """All settings of a run or an evaluation.
 
     Attributes:
-        config: every setting with its value.
-        notes: messages for the user about settings that override others.
-        requested: names of the settings that the request contains: ``section.key``, ``recipe``
+        config: Every setting with its value.
+        notes: Messages for the user about settings that override others.
+        requested: Names of the settings that the request contains: ``section.key``, ``recipe``
             and ``protocol``.
     """
 
@@ -31,10 +31,10 @@ class SettingsRequest:
     """The requested settings; all others have their defaults.
 
     Attributes:
-        game: environment id or bare name of a game.
-        recipe: name or TOML file of a recipe, or None for the game's default recipe.
-        protocol: name or TOML file of a protocol, or None for the game's default protocol.
-        overrides: values by ``section.key``, which override recipe and protocol.
+        game: Environment id or bare name of a game.
+        recipe: Name or TOML file of a recipe, or None for the game's default recipe.
+        protocol: Name or TOML file of a protocol, or None for the game's default protocol.
+        overrides: Values by ``section.key``, which override recipe and protocol.
     """
 
     game: str
@@ -48,11 +48,11 @@ class SettingsRequest:
         """Returns all settings that follow from the request.
 
         Args:
-            kwargs: arguments of the environment if the request contains none.
-            learns: whether a network is trained. Without a network, any recipe suits any game.
+            kwargs: Arguments of the environment if the request contains none.
+            learns: Whether a network is trained. Without a network, any recipe suits any game.
 
         Raises:
-            UserError: a setting is unknown or out of range, or does not suit the game.
+            UserError: A setting is unknown or out of range, or does not suit the game.
         """
         defaults = {"environment.kwargs": kwargs} if kwargs else {}
         overrides = {**defaults, **self.overrides}

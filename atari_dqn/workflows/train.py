@@ -1,4 +1,4 @@
-"""Training a run: starting it, or continuing it from its newest checkpoint."""
+"""Trains a run: starts it, or continues it from its newest checkpoint."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -37,13 +37,13 @@ class RunRequest:
     """A request to start or continue a run.
 
     Attributes:
-        settings: the requested settings.
-        root: directory of all runs.
-        videos: directory of all recordings.
-        run: name or path of the run's directory, or ``last``, or None for a new run.
-        init_from: checkpoint of another run whose weights a new run starts with.
-        address: address of the Ray cluster for a run with actors, or None for this machine alone.
-        show_progress: whether to show a progress bar, or a line from time to time.
+        settings: The requested settings.
+        root: Directory of all runs.
+        videos: Directory of all recordings.
+        run: Name or path of the run's directory, or ``last``, or None for a new run.
+        init_from: Checkpoint of another run whose weights a new run starts with.
+        address: Address of the Ray cluster for a run with actors, or None for this machine alone.
+        show_progress: Whether to show a progress bar, or log lines where there is no terminal.
     """
 
     settings: SettingsRequest
@@ -59,7 +59,7 @@ class RunState(Enum):
     """The state of a run when its process ends."""
 
     COMPLETE = auto()
-    COMPLETE_BEFORE = auto()  # all its steps were done before; nothing was trained
+    COMPLETE_BEFORE = auto()  # it was already complete, so nothing was trained
     INTERRUPTED = auto()  # it was stopped on request, and saved
 
 
@@ -68,14 +68,14 @@ class RunOutcome:
     """The outcome of training a run.
 
     Attributes:
-        state: state of the run.
-        directory: directory of the run.
-        config: settings of the run.
-        steps: agent steps so far.
-        checkpoint: newest checkpoint, or None if the run was interrupted.
-        seconds: wall time of all starts of the run.
-        mean_score: mean score of the last 100 training episodes, or None if none has ended yet.
-        shares: share of the wall time that each part of the work takes.
+        state: State of the run.
+        directory: Directory of the run.
+        config: Settings of the run.
+        steps: Agent steps so far.
+        checkpoint: Newest checkpoint, or None if the run was interrupted.
+        seconds: Wall time of all starts of the run.
+        mean_score: Mean score of the last 100 training episodes, or None if none has ended yet.
+        shares: Share of the wall time that each part of the work takes.
     """
 
     state: RunState
@@ -125,12 +125,12 @@ class _Job:
     """A run whose directory is locked, with everything that its training needs.
 
     Attributes:
-        config: settings of the run.
-        directory: directory of the run.
-        videos: directory of the run's recordings.
-        stored: checkpoint to continue from, or None for a new run.
-        init_from: checkpoint whose weights a new run starts with.
-        show_progress: as in ``RunRequest``.
+        config: Settings of the run.
+        directory: Directory of the run.
+        videos: Directory of the run's recordings.
+        stored: Checkpoint to continue from, or None for a new run.
+        init_from: Checkpoint whose weights a new run starts with.
+        show_progress: As in ``RunRequest``.
     """
 
     config: Config
@@ -147,11 +147,11 @@ def start_or_continue(
     """Trains a run to its end, or until it is interrupted.
 
     Args:
-        request: the run.
-        report: called with the outcome as soon as it is known, because ending Ray takes longer.
+        request: The run.
+        report: Called with the outcome as soon as it is known, because ending Ray takes longer.
 
     Raises:
-        UserError: the request contradicts itself or the run, or a file cannot be read or written.
+        UserError: The request contradicts itself or the run, or a file cannot be read or written.
     """
     settings = _resolve(request)
     chosen = choose(request.root, settings.config, request.run)
@@ -182,7 +182,7 @@ def newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
     """Returns the newest checkpoint that a run can continue from, or None if it has no checkpoint.
 
     Raises:
-        UserError: every checkpoint is damaged or contains only an agent.
+        UserError: Every checkpoint is damaged or contains only an agent.
     """
     for path in reversed(saved):
         try:
