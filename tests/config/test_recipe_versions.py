@@ -44,6 +44,12 @@ def test_the_values_of_a_recipe_change_only_with_its_version(recipe: str) -> Non
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
+def test_the_page_of_versions_lists_the_current_version(recipe: str) -> None:
+    page = Path(__file__).parent.parent.parent / "docs" / "lab" / "recipe_versions.md"
+    assert f"`{recipe}@{read_recipe(recipe).version}`" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_the_resolved_settings_hold_the_version(recipe: str, tmp_path: Path) -> None:
     game = "CartPole-v1" if read_recipe(recipe).tables["network"].get("torso") == "mlp" else "pong"
     config, _ = load_config(game, recipe)
