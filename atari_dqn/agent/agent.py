@@ -30,8 +30,8 @@ from atari_dqn.networks.q_network import Interface, QNetwork, build_network
 from atari_dqn.replay.batch import Batch
 from atari_dqn.runs.checkpoint import array
 
-# Updates in one call of the graph. They share the overhead of the call, and parts of them run in
-# parallel. The graph grows with their number.
+# Most updates in one call of the graph. They share the overhead of the call, and parts of them run
+# in parallel. The graph grows with their number.
 UPDATES_TOGETHER = 8
 
 # Dabney et al. 2018 (IQN) act on the mean of 32 random quantiles. Here they are evenly spaced, so
@@ -40,17 +40,17 @@ EVALUATION_SAMPLES = 32
 
 
 class Agent:
-    """A deep Q-learning agent (Mnih et al. 2015, Algorithm 1), whose settings select variants.
+    """A DQN agent (Mnih et al. 2015, Algorithm 1). Its settings select variants such as Double DQN.
 
     Args:
-        config: the agent, network and optimizer settings, and the seed of the initial weights.
+        config: all settings, of which the agent, network, optimizer and machine sections are used.
         observation_shape: (stack, height, width) of pictures, or (stack, n) of vectors.
         action_names: names of the available actions, by index.
 
     Attributes:
         online: the online network, which is trained.
         target: the target network, which evaluates the next state.
-        acting: the acting network: one of these two.
+        acting: the acting network, which is one of these two.
         updates: number of gradient steps so far.
     """
 
@@ -105,7 +105,7 @@ class Agent:
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Returns Q-values (N, actions) of observations (N, *observation_shape).
 
-        Pictures must be bytes; vectors may be numbers of any type.
+        Pictures must have dtype uint8. Vectors may have any integer or float dtype.
 
         Raises:
             UserError: the observations have the wrong shape or type.
@@ -116,13 +116,13 @@ class Agent:
         return np.asarray(self._values(as_tensor(stacks_last(checked)))[0])
 
     def act(self, observations: NDArray[Any]) -> NDArray[np.int32]:
-        """Returns the action of highest Q-value (N,) for observations (N, *observation_shape)."""
+        """Returns the greedy actions (N,) for observations (N, *observation_shape)."""
         return np.asarray(np.argmax(self.values(observations), axis=-1), np.int32)
 
     def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
-        """Returns actions as ``act`` does, with new noise in each call if the network is noisy.
+        """Returns the greedy actions (N,), with new noise in each call if the network is noisy.
 
-        Fortunato et al. 2018, section 3.1.
+        Without a noisy network, this is the same as ``act``. Fortunato et al. 2018, section 3.1.
         """
         checked = self._checked(observations)
         if not self.config.network.noisy or not len(checked):
@@ -165,10 +165,10 @@ class Agent:
             network.center(mean)
 
     def update(self, batch: Batch, count: int = 1) -> tuple[UpdateMetrics, NDArray[np.float32]]:
-        """Makes gradient steps, and updates the target network and resets weights when due.
+        """Makes gradient steps. Also updates the target network and resets weights when due.
 
         Args:
-            batch: ``count`` times B transitions, B for each step.
+            batch: count * B transitions, B consecutive ones for each step.
             count: number of gradient steps.
 
         Returns:
@@ -227,13 +227,13 @@ class Agent:
 
     @property
     def _period_of_sync(self) -> int:
-        """Updates between updates of the target network; 0 unless ``PERIODICALLY``."""
+        """Gradient steps between updates of the target network; 0 unless ``PERIODICALLY``."""
         periodic = self.target_sync is TargetSync.PERIODICALLY
         return self.settings.target_period_updates if periodic else 0
 
     @property
     def _periods_between_calls(self) -> list[int]:
-        """Periods, in updates, at whose ends a call of the graph must end to change weights."""
+        """Periods, in updates, after which weights change outside the graph, so a call must end."""
         periods = (self._period_of_sync, self.settings.reset_period_updates)
         return [period for period in periods if period > 0]
 
@@ -268,11 +268,11 @@ class Agent:
     def graph_builder(self, counts: Sequence[int]) -> Callable[[], None]:
         """Returns a function that builds the graphs by making updates and undoing them.
 
-        It may run in another thread. From this call until the function has returned, ``arrays``
-        and ``acting_model`` return the current state.
+        The function may run in another thread. Until it has returned, ``arrays`` and
+        ``acting_model`` return the state at the time of this call.
 
         Args:
-            counts: numbers of updates in a call of the graph; each has its own graph.
+            counts: numbers of updates per call of the graph. Each number needs its own graph.
         """
         state = {name: np.array(values) for name, values in self.arrays().items()}
         self._state_before_building = state
@@ -316,7 +316,8 @@ class Agent:
     def reset(self) -> None:
         """Re-initializes the head, and shrinks and perturbs the torso.
 
-        Schwarzer et al. 2023, "BBF", section 3.
+        The target network becomes a copy, and the optimizer's moments become 0. Schwarzer et al.
+        2023, "BBF", section 3.
         """
         fresh = self._build("fresh", "float32", self.updates)
         self.online.shrink_and_perturb(fresh, self.settings.reset_keep, HEAD_LAYERS)

@@ -1,17 +1,17 @@
-"""Random changes of observations that leave their meaning as it is."""
+"""Data augmentation, which changes observations at random before the network learns from them."""
 
 from atari_dqn.backend.tensorflow_backend import tf
 
 
 def random_shift(frames: tf.Tensor, pixels: int, key: tf.Tensor) -> tf.Tensor:
-    """Shifts each observation at random, vertically and horizontally, and repeats its edge pixels.
+    """Returns observations that are shifted vertically and horizontally by random distances.
 
-    All frames of a stack shift together. Kostrikov et al. 2021, "Image Augmentation Is All You
-    Need", section 3.1, with 4 pixels.
+    All frames of a stack shift together, and edge pixels are repeated. Kostrikov et al. 2021,
+    "Image Augmentation Is All You Need", section 3.1, with 4 pixels.
 
     Args:
-        frames: (B, height, width, stack) observations.
-        pixels: largest shift in each direction.
+        frames: (B, height, width, stack) observations of any dtype.
+        pixels: largest shift in each direction, in pixels.
         key: (2,) random key.
 
     >>> frames = tf.reshape(tf.range(4), (1, 2, 2, 1))

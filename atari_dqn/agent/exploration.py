@@ -13,7 +13,7 @@ from atari_dqn.runs.random_state import generator_from_array, generator_to_array
 
 
 def linear_schedule(step: int, start: float, end: float, begin: int, duration: int) -> float:
-    """Returns the value of a linear schedule from ``start`` to ``end``.
+    """Returns the value of a linear schedule at a step.
 
     Args:
         step: the current step.
@@ -32,12 +32,12 @@ def linear_schedule(step: int, start: float, end: float, begin: int, duration: i
 
 
 def epsilon_at(settings: ExplorationSettings, steps: int, episodes: int) -> float:
-    """Returns the probability of a random action.
+    """Returns epsilon, the probability of a random action.
 
     Args:
         settings: the exploration settings.
         steps: agent steps since the warm-up.
-        episodes: finished episodes in the run, including the warm-up.
+        episodes: finished episodes in the run, including those of the warm-up.
 
     >>> settings = ExplorationSettings(schedule="episodes", epsilon_end=0.01, episode_factor=0.5)
     >>> [epsilon_at(settings, steps=0, episodes=count) for count in (0, 1, 2, 100)]
@@ -54,14 +54,14 @@ def epsilon_at(settings: ExplorationSettings, steps: int, episodes: int) -> floa
 
 
 def spread(epsilon: float, count: int, exponent: float) -> NDArray[np.float64]:
-    """Returns each environment's epsilon (N,), decreasing from ``epsilon``.
+    """Returns an epsilon for each environment, (N,), which decreases from the first to the last.
 
     Horgan et al. 2018, section 4.
 
     Args:
         epsilon: epsilon of the first environment.
         count: N, the number of environments.
-        exponent: the last environment has ``epsilon ** (1 + exponent)``.
+        exponent: the paper's alpha; the last environment has ``epsilon ** (1 + exponent)``.
 
     >>> spread(0.1, count=3, exponent=2.0).round(4).tolist()
     [0.1, 0.01, 0.001]
@@ -78,7 +78,7 @@ def boltzmann(
 
     Args:
         values: (N, actions) Q-values.
-        temperature: above 0; close to 0 the policy is greedy.
+        temperature: temperature above 0; as it approaches 0, the policy becomes greedy.
         random: random generator, which is advanced by N numbers.
     """
     weights = np.exp((values - values.max(axis=1, keepdims=True)).astype(np.float64) / temperature)
@@ -94,13 +94,13 @@ def epsilon_greedy(
     num_actions: int,
     random: np.random.Generator,
 ) -> NDArray[np.int32]:
-    """Returns actions (N,), each replaced by a random one with probability epsilon.
+    """Returns actions (N,), each of which is replaced by a random one with probability epsilon.
 
     Mnih et al. 2015, Algorithm 1. The generator advances by the same amount for any epsilon and any
-    greedy actions.
+    actions.
 
     Args:
-        greedy: (N,) action of highest value in each environment.
+        greedy: (N,) preferred actions, usually those of highest Q-value.
         epsilon: probability of a random action, from 0 to 1; one number, or (N,) for each
             environment.
         num_actions: number of actions.
@@ -123,7 +123,13 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class EnvironmentSlice:
-    """A range of consecutive environments among all environments of a run."""
+    """A range of consecutive environments among all environments of a run.
+
+    Attributes:
+        first: index of the first environment in the range.
+        count: number of environments in the range.
+        total: number of all environments of the run.
+    """
 
     first: int
     count: int
@@ -131,7 +137,7 @@ class EnvironmentSlice:
 
     @classmethod
     def all(cls, count: int) -> "EnvironmentSlice":
-        """Returns the slice of all ``count`` environments."""
+        """Returns the slice that contains all ``count`` environments of a run."""
         return cls(0, count, count)
 
 
@@ -139,8 +145,8 @@ class Explorer:
     """Chooses the actions of several environments in training.
 
     Args:
-        settings: the policy and its schedule of epsilon.
-        warmup_steps: agent steps with uniformly random actions, before the schedule starts.
+        settings: the policy and the schedule of epsilon.
+        warmup_steps: agent steps at the start of the run with uniformly random actions.
         environments: the environments to choose actions for.
         num_actions: number of actions.
         seed: seed of the random numbers.

@@ -19,14 +19,16 @@ from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.networks.heads import FractionEmbedding, NoisyDense
 from atari_dqn.networks.torsos import ByteConvolution, SpectralConvolution, StridedConvolution
 
-# Tolerated difference between Q-values, relative to the largest, from another order of operations.
+# Largest tolerated difference between Q-values, relative to the largest Q-value. Other programs may
+# compute in another order, which rounds differently.
 ROUNDING = 1e-3
 
 
 def export_network(agent: Agent, out: str | Path, observations: NDArray[Any]) -> float:
     """Writes the acting network for other programs, and checks the Q-values of the result.
 
-    The network maps ``frames`` (B, height, width, stack), as bytes, to Q-values (B, actions).
+    The network maps ``frames`` (B, height, width, stack) of uint8 to float32 Q-values (B, actions).
+    For environments with vectors, its input is (B, n, stack) of float32.
 
     Args:
         agent: the agent whose network is written.
@@ -38,7 +40,7 @@ def export_network(agent: Agent, out: str | Path, observations: NDArray[Any]) ->
         The largest difference between the Q-values of the file and of the agent.
 
     Raises:
-        RuntimeError: the difference is larger than rounding. Nothing is written in this case.
+        RuntimeError: rounding cannot explain the difference. Nothing is written in this case.
     """
     out = Path(out)
     frames = stacks_last(observations)
@@ -86,8 +88,7 @@ def _save_onnx(agent: Agent, path: Path, frames: NDArray[Any]) -> NDArray[Any]:
 def save_network(agent: Agent, path: Path) -> None:
     """Writes the acting network as a ``.keras`` file, which Keras opens without this package.
 
-    The network maps frames (B, height, width, stack), as bytes, to the float32 Q-values
-    (B, actions) that ``Agent.values`` returns.
+    Its inputs and outputs are those of ``export_network``.
     """
     with keras_defaults(), _zip_dates():
         stock_network(agent).save(path)
@@ -95,9 +96,9 @@ def save_network(agent: Agent, path: Path) -> None:
 
 @contextmanager
 def _zip_dates() -> Iterator[None]:
-    """Dates the members of a zip file 1980 if the clock is earlier, as a clock never set is.
+    """Context in which members of zip files are dated 1980 at the earliest.
 
-    Zip files cannot store earlier dates.
+    Zip files cannot store earlier dates, which a machine has if its clock was never set.
     """
     make = zipfile.ZipInfo.__init__
     first = (1980, 1, 1, 0, 0, 0)
@@ -162,8 +163,8 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
         dense = keras.layers.Dense(layer.units, layer.activation, name=layer.name)
         return dense, [np.asarray(layer.kernel), np.asarray(layer.bias)]
     if isinstance(layer, FractionEmbedding):
-        # At fixed fractions the embedding is a constant table. Multiplying by it is a depthwise
-        # convolution.
+        # At fixed fractions, the embedding is a constant table. A depthwise convolution multiplies
+        # the features by it.
         table = np.asarray(layer.weights_of(fixed_fractions(EVALUATION_SAMPLES)))[0]
         fractions, features = table.shape
         steps = [

@@ -1,15 +1,16 @@
 """TD targets and losses, as pure functions of float32 tensors.
 
-``B`` is the batch size, ``A`` the number of actions, ``K`` the number of outputs for each action:
-one Q-value, or the atoms or quantiles of a distribution of returns.
+``B`` is the batch size, ``A`` the number of actions, and ``K`` the number of outputs for each
+action: one Q-value, or the atoms or quantiles of a distribution of returns.
 """
 
 from atari_dqn.backend.tensorflow_backend import tf
 
 
 def huber(error: tf.Tensor, delta: float) -> tf.Tensor:
-    """Returns the Huber loss of each error: e^2 / 2 up to delta, else delta (|e| - delta / 2).
+    """Returns the Huber loss of each error.
 
+    It is e^2 / 2 where |e| <= delta, and delta (|e| - delta / 2) elsewhere.
     Its gradient is the error clipped to plus or minus delta, which is what Mnih et al. 2015
     (Methods, Training algorithm) mean by clipping the error term.
 
@@ -71,8 +72,8 @@ def munchausen_reward(
 ) -> tf.Tensor:
     """Returns the reward plus a bonus for actions that the policy prefers, (B,).
 
-    The bonus is alpha * temperature * log pi(a|s), clipped from below (Vieillard et al. 2020,
-    equation 2; section 4 for the clipping).
+    The bonus is alpha * temperature * log pi(a|s), which is clipped from below (Vieillard et al.
+    2020, equation 2; section 4 for the clipping).
 
     Args:
         reward: (B,) rewards.
@@ -113,13 +114,13 @@ def returns(
 
 
 def expected_target(policy: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
-    """Returns the target (B, K): ``returns`` averaged over the next action, without a gradient.
+    """Returns the target (B, K), the mean of ``returns`` over next actions, without a gradient.
 
     The policy decides which algorithm this is:
 
     * greedy in the target network's values: Q-learning (Mnih et al. 2015, Algorithm 1);
     * greedy in the online network's values: Double DQN (van Hasselt et al. 2016, equation 4);
-    * soft, with its entropy as bonus: Munchausen DQN (Vieillard et al. 2020, equation 2).
+    * soft, with its entropy as a bonus: Munchausen DQN (Vieillard et al. 2020, equation 2).
 
     Args:
         policy: (B, A) probabilities of the next action.
@@ -222,7 +223,7 @@ def quantile_huber(
         quantiles: (B, N) predictions.
         fractions: (B, N) or (1, N) fractions of the quantiles, from 0 to 1.
         target: (B, M) samples of the target.
-        delta: the papers' kappa.
+        delta: the papers' kappa, the error above which the Huber loss grows linearly.
 
     If the prediction is too high by 1, the quantile at 0.9 has a tenth of the Huber loss, and the
     quantile at 0.1 has nine tenths:

@@ -13,9 +13,13 @@ from atari_dqn.config.learning_schema import OptimizerSettings
 
 
 class DecaysWeights:
-    """Decoupled weight decay with its own schedule, in one pass over each variable.
+    """A mixin for Keras optimizers: decoupled weight decay with a schedule of its own.
 
-    Loshchilov and Hutter 2019, algorithm 2.
+    It makes one pass over each variable. Loshchilov and Hutter 2019, Algorithm 2.
+
+    Attributes:
+        decay_schedule: weight decay by number of updates, or a constant. The decay of a weight in
+            one update is learning rate * weight decay * weight.
     """
 
     decay_schedule: Callable[[keras.Variable], tf.Tensor] | float = 0.0
@@ -33,13 +37,13 @@ class DecaysWeights:
 
 
 class FusedAdam(DecaysWeights, keras.optimizers.Adam):
-    """Adam with epsilon added to the root of the second moment before bias correction.
+    """Adam, with epsilon added to the square root of the second moment before bias correction.
 
     Kingma and Ba 2015, section 2, last paragraph.
 
     Attributes:
-        restart_period: updates after which the bias correction starts again, because the caller
-            resets the moments to zero; 0 means never.
+        restart_period: number of updates after which the bias correction restarts, because the
+            caller resets the moments to 0; with a period of 0 this never happens.
     """
 
     restart_period = 0
@@ -106,7 +110,8 @@ def make_optimizer(
     Args:
         settings: optimizer settings.
         variables: the variables to update; the first one is the first layer's kernel.
-        restart_period: updates after which the caller resets the moments to zero; 0 means never.
+        restart_period: number of updates after which the caller resets the moments to 0; with a
+            period of 0 this never happens.
     """
     with keras_defaults():
         return _make_optimizer(settings, variables, restart_period)
@@ -125,7 +130,7 @@ def _make_optimizer(
             rate, rho=settings.decay, momentum=0.0, centered=True, **options
         )
     optimizer.decay_schedule = _schedule(settings.weight_decay, settings.weight_decay_end, settings)
-    if settings.weight_decay:  # only kernels decay, not biases and scales
+    if settings.weight_decay:  # biases and scales do not decay
         first = [] if settings.weight_decay_first else variables[:1]
         optimizer.exclude_from_weight_decay(first, ["bias", "gamma", "beta", "_scale"])
     optimizer.build(variables)
@@ -133,7 +138,7 @@ def _make_optimizer(
 
 
 def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
-    """Returns a constant, or a Keras schedule from one value to another."""
+    """Returns a Keras schedule from one value to another, or the first value if it never decays."""
     if not (settings.decay_updates and start):
         return start
     if settings.decay_shape == "cosine":
@@ -144,10 +149,9 @@ def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
 def clip_by_global_norm(
     gradients: list[tf.Tensor], limit: float
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Scales gradients down so that their global norm is at most ``limit``; 0 means no limit.
+    """Returns gradients whose global norm is at most ``limit``, and their norm before clipping.
 
-    Returns:
-        The gradients, and their global norm before scaling.
+    A limit of 0 means no clipping.
     """
     norm = tf.linalg.global_norm(gradients)
     if limit == 0:

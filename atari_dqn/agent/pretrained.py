@@ -13,15 +13,15 @@ from atari_dqn.errors import UserError
 from atari_dqn.networks.heads import OUTPUT_LAYERS
 from atari_dqn.runs import checkpoint
 
-# The note that marks a checkpoint with no more than the acting network.
+# The key of the note that marks a checkpoint that contains only the acting network.
 RELEASED = "released"
 
 
 def load_agent(path: str | Path) -> Agent:
-    """Loads a trained agent, which is ready to act and has its training settings in ``config``.
+    """Returns the trained agent of a checkpoint. Its ``config`` has the settings of its training.
 
     Args:
-        path: a run's directory, which means its newest checkpoint, or one checkpoint in it.
+        path: directory of a checkpoint, or of a run for its newest checkpoint.
 
     Raises:
         UserError: there is no checkpoint, it is damaged, or its weights are not finite.
@@ -51,7 +51,7 @@ def _check_finite(arrays: checkpoint.Arrays, path: Path) -> None:
 def compact_arrays(agent: Agent) -> dict[str, NDArray[np.float16]]:
     """Returns the weights of the acting network, rounded to float16.
 
-    Its 11 bits of precision are more than the 8 of bfloat16, in which networks may compute.
+    float16 has 11 bits of precision, more than the 8 of bfloat16, in which networks may compute.
     """
     weights = _acting_weights(agent)
     return {f"agent/{name}": np.asarray(weight, np.float16) for name, weight in weights.items()}
@@ -60,7 +60,7 @@ def compact_arrays(agent: Agent) -> dict[str, NDArray[np.float16]]:
 def _with_untrained_state(
     agent: Agent, compact: Mapping[str, NDArray[Any]], stored: checkpoint.Checkpoint
 ) -> dict[str, NDArray[Any]]:
-    """Returns compact weights for both networks, and the state of an untrained agent otherwise.
+    """Returns the arrays of an untrained agent, with compact weights in both networks.
 
     Raises:
         UserError: weights are missing.
@@ -92,8 +92,8 @@ def _acting_weights(agent: Agent) -> dict[str, Any]:
 def start_from(agent: Agent, other: Agent) -> bool:
     """Initializes an untrained agent with the weights of another agent.
 
-    If the action names differ, the output layers keep their random weights, because features
-    transfer to another game but Q-values do not.
+    If the action names differ, the output layers keep their random weights, because features are
+    useful in another game but Q-values are not.
 
     Returns:
         Whether the output layers were copied too.

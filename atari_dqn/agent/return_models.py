@@ -15,7 +15,7 @@ from atari_dqn.config.schema import Config
 
 
 class ReturnModel(Protocol):
-    """Interprets outputs (B, A, K) as returns, and computes their targets and losses."""
+    """The meaning of a network's outputs (B, A, K), and their targets and losses."""
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Returns the Q-values (B, A) of outputs (B, A, K)."""
@@ -60,7 +60,10 @@ class ReturnModel(Protocol):
 
 @dataclass(frozen=True)
 class _Samples:
-    """Outputs that are equally likely samples of the return, whose mean is the Q-value."""
+    """A base class for outputs that are equally likely samples of the return.
+
+    The Q-value is their mean.
+    """
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(outputs, axis=-1)
@@ -86,7 +89,7 @@ class _Samples:
 
 @dataclass(frozen=True)
 class MeanModel(_Samples):
-    """One output for each action: its Q-value (Mnih et al. 2015).
+    """A return model with one output for each action, its Q-value (Mnih et al. 2015).
 
     Attributes:
         error_loss: maps TD errors (B,) to losses (B,): the Huber loss or half the square.
@@ -101,10 +104,12 @@ class MeanModel(_Samples):
 
 @dataclass(frozen=True)
 class QuantileModel(_Samples):
-    """K quantiles of the return (Dabney et al. 2018), at fixed or at sampled fractions.
+    """A return model with K quantiles of the return for each action (Dabney et al. 2018).
+
+    The quantiles are at fixed or at sampled fractions.
 
     Attributes:
-        delta: error at which the loss changes from quadratic to linear.
+        delta: error above which the Huber loss grows linearly.
     """
 
     delta: float
@@ -116,7 +121,7 @@ class QuantileModel(_Samples):
 
 @dataclass(frozen=True)
 class CategoricalModel:
-    """A categorical distribution of the return over K atoms (Bellemare et al. 2017).
+    """A return model with a categorical distribution over K atoms (Bellemare et al. 2017).
 
     Attributes:
         support: (K,) returns at the atoms.

@@ -22,8 +22,8 @@ from atari_dqn.replay.batch import Batch
 class RandomStream(IntEnum):
     """Streams of random numbers, named after their purpose.
 
-    A key combines the seed, the stream and a count. Each pass of each update therefore has its own
-    random numbers, and checkpoints need no state for them.
+    A key combines the seed, the stream and a count. Each pass through a network therefore has its
+    own random numbers, and checkpoints need no state for them.
     """
 
     ACTING = 0
@@ -35,7 +35,7 @@ class RandomStream(IntEnum):
 
 
 class TargetSync(Enum):
-    """When the target network is updated from the online network."""
+    """The times at which the target network is updated from the online network."""
 
     EVERY_EPISODE = "at the end of each episode"
     EVERY_UPDATE = "after each update"
@@ -43,7 +43,7 @@ class TargetSync(Enum):
 
     @classmethod
     def of(cls, period: int) -> "TargetSync":
-        """Returns the meaning of ``agent.target_period_updates``.
+        """Returns what a value of ``agent.target_period_updates`` means.
 
         >>> TargetSync.of(0).name, TargetSync.of(1).name, TargetSync.of(2000).name
         ('EVERY_EPISODE', 'EVERY_UPDATE', 'PERIODICALLY')
@@ -57,8 +57,8 @@ class NextPolicy(NamedTuple):
     """The policy in the next state, with the reward and the bonus that go with it."""
 
     policy: tf.Tensor  # (B, A) probability of each next action
-    reward: tf.Tensor  # (B,) including any Munchausen bonus
-    bonus: tf.Tensor  # (B, A) added to the value of each next action
+    reward: tf.Tensor  # (B,) reward, including any Munchausen bonus
+    bonus: tf.Tensor  # (B, A) bonus that is added to the return of each next action
 
 
 class GradientStep:
@@ -93,7 +93,14 @@ class GradientStep:
             self.next_policy = self.next_policy_greedy
 
     def __call__(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
-        """Makes the step; returns its metrics and the priorities (B,) of the transitions."""
+        """Makes one gradient step, and updates the target network if that is due every update.
+
+        Args:
+            batch: B transitions as tensors.
+
+        Returns:
+            The metrics of the step, as scalars, and the priorities (B,) of the transitions.
+        """
         batch = self.augment(batch)
         target = self.td_target(batch)
         with tf.GradientTape() as tape:
@@ -113,7 +120,7 @@ class GradientStep:
         return metrics, self.priority(td_error, losses)
 
     def augment(self, batch: Batch) -> Batch:
-        """Returns the batch, with its pictures shifted at random if the settings ask for it."""
+        """Returns the batch, with its pictures shifted if ``agent.random_shift`` is above 0."""
         pixels = self.settings.random_shift
         if not pixels:
             return batch
@@ -127,7 +134,8 @@ class GradientStep:
     def td_target(self, batch: Batch) -> tf.Tensor:
         """Returns y = r + discount * sum_a policy(a) * (z_target(s', a) + bonus(a)), (B, M).
 
-        M is ``agent.target_samples`` if ``network.returns`` is "implicit", else K.
+        M is ``agent.target_samples`` if ``network.returns`` is "implicit", else K. If it is
+        "categorical", this is instead the distribution of y over the K atoms.
         """
         next_outputs = self.target_outputs(batch.next_observation, RandomStream.TARGET)
         policy, reward, bonus = self.next_policy(batch, self.return_model.values(next_outputs))
@@ -152,7 +160,7 @@ class GradientStep:
         return NextPolicy(policy, batch.reward, tf.zeros_like(next_values))
 
     def next_policy_munchausen(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
-        """Returns the soft policy, with a reward for the actions that it prefers.
+        """Returns the soft policy of the target network, with the Munchausen reward.
 
         Vieillard et al. 2020, equation 2.
         """
@@ -183,11 +191,17 @@ class GradientStep:
         return clip_by_global_norm(gradient, self.config.optimizer.clip_norm)
 
     def td_error(self, values: tf.Tensor, batch: Batch, target: tf.Tensor) -> tf.Tensor:
-        """Returns |y - Q(s, a)| (B,), computed from the means of distributions of returns."""
+        """Returns |y - Q(s, a)| (B,), where both are means if the network predicts distributions.
+
+        Args:
+            values: (B, A) Q-values of the online network.
+            batch: the transitions.
+            target: (B, M) result of ``td_target``.
+        """
         return tf.abs(self.return_model.mean(target) - select(values, batch.action))
 
     def priority(self, td_error: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
-        """Returns the priorities (B,) for prioritized replay, before its exponent.
+        """Returns the priorities (B,) for prioritized replay, before the exponent is applied.
 
         The priority is the TD error (Schaul et al. 2016, section 3.3). If the network predicts a
         distribution of returns, it is the loss (Hessel et al. 2018, section 4).
@@ -202,7 +216,7 @@ class GradientStep:
         return self.priority(td_error, losses)
 
     def target_outputs(self, observation: tf.Tensor, stream: RandomStream) -> tf.Tensor:
-        """Returns the target network's outputs (B, A, K) for observations."""
+        """Returns the target network's outputs (B, A, M) for (B, *frame_shape, stack)."""
         samples = self.settings.target_samples
         outputs, _ = self.outputs(self.target, observation, self.key(stream), samples)
         return outputs
@@ -215,15 +229,15 @@ class GradientStep:
         samples: int,
         exact: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns a network's outputs and their fractions of the distribution of returns.
+        """Returns a network's outputs, and the fractions of the return's distribution they are at.
 
         Args:
             network: the online or the target network.
             observation: (B, *frame_shape, stack).
             key: (2,) random key of the noise and the fractions in this pass. Without a key there is
                 no noise, and the fractions are evenly spaced.
-            samples: K, if ``network.returns`` is "implicit".
-            exact: whether to compute in float32.
+            samples: number of fractions K if ``network.returns`` is "implicit"; otherwise ignored.
+            exact: whether to compute in float32 instead of the network's own precision.
 
         Returns:
             Outputs (B, A, K) and fractions (B, K) or (1, K).

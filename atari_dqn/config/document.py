@@ -31,7 +31,7 @@ _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 class Row(NamedTuple):
-    """One setting, with its value as TOML writes it."""
+    """The texts that describe one setting; ``value`` is its value in TOML."""
 
     key: str
     value: str
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 def as_toml(config: Config) -> str:
-    """Returns the settings of a run as a TOML file with a comment for each setting."""
+    """Returns the text of a TOML file with the settings of a run and a comment for each of them."""
     blocks = []
     for section in SECTIONS:
         lines = [f"[{section}]"]
@@ -71,7 +71,7 @@ def as_markdown(config: Config) -> str:
 
 
 def _owner(section: str) -> str:
-    """Returns where the settings of a section are set."""
+    """Returns the words for where the settings of a section are set."""
     if section in PROTOCOL_SECTIONS:
         return "in protocols"
     return "in recipes" if section in RECIPE_SECTIONS else "on the command line"

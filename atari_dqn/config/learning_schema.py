@@ -11,7 +11,7 @@ TORSO_NAMES = ["nature", "impala", "mlp"]
 
 NATURE = "Mnih et al. 2015, Extended Data Table 1"
 
-# Nobody needs values above these bounds. They stop a typing error that would use up all memory or
+# Nobody needs values above these bounds. They catch typing errors that would use up all memory or
 # take forever.
 MOST_STEPS = 10**15  # for every setting in agent steps or updates
 MOST_EPISODES = 10**6
@@ -27,7 +27,15 @@ Channels = Annotated[int, Field(gt=0, le=MOST_CHANNELS)]
 def setting(
     default: Any, description: str, *, unit: str = "", source: str = "", **bounds: Any
 ) -> Any:
-    """Returns a field of a section; ``bounds`` are those of pydantic's ``Field``."""
+    """Returns a field of a section.
+
+    Args:
+        default: default value.
+        description: meaning of the setting, for the generated documents.
+        unit: unit of the value, if it has one.
+        source: paper that the setting or its default value comes from.
+        bounds: bounds of the value, as keyword arguments of pydantic's ``Field``.
+    """
     return Field(
         default,
         description=description,
@@ -37,7 +45,7 @@ def setting(
 
 
 class Section(BaseModel):
-    """A table of the TOML file. It rejects unknown names, wrong types, infinity and NaN."""
+    """A section of the settings, which rejects unknown names, wrong types, infinity and NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -223,7 +231,8 @@ class NetworkSettings(Section):
     )
     impala_stride: int = setting(
         1,
-        "impala: stride of the first convolution; above 1 its kernel is twice as wide",
+        "impala: stride of the first convolution; "
+        "if it is above 1, the kernel is twice as wide as the stride",
         unit="pixels",
         ge=1,
         le=8,
@@ -314,14 +323,15 @@ class OptimizerSettings(Section):
     learning_rate_end: float = setting(0.0, "learning rate after decay_updates", ge=0, le=LARGEST)
     decay_updates: int = setting(
         0,
-        "updates over which learning rate and weight decay decay; 0 keeps both constant",
+        "updates until the learning rate and weight decay reach their end values; 0 keeps them "
+        "constant",
         unit="updates",
         ge=0,
         le=MOST_STEPS,
     )
     decay_shape: Literal["linear", "cosine"] = setting(
         "linear",
-        "shape of that decay: linear, or half a cosine, which is slow at both ends",
+        "shape of the decay: linear, or half a cosine, which is slow at both ends",
         source="Loshchilov and Hutter 2017, SGDR, equation 5",
     )
     epsilon: float = setting(

@@ -34,11 +34,11 @@ DEFAULT_RECIPE = "default"
 DEFAULT_PROTOCOL = "tutorial"
 VECTOR_PROTOCOL = "classic"
 PICTURE_TORSOS = ("nature", "impala")
-# Cap in agent steps of evaluation episodes if the environment has no time limit. Without it, a
-# greedy policy could loop forever.
+# Number of agent steps after which evaluation episodes are truncated if the environment has no time
+# limit. Without it, a greedy policy could loop forever.
 ENDLESS_CAP = 10_000
 
-# Settings by section and key, as in a TOML file.
+# The values of settings by section and key, as in a TOML file.
 Tables = dict[str, dict[str, Any]]
 
 
@@ -49,7 +49,7 @@ class Source:
     Attributes:
         name: name of a shipped recipe or protocol, or the path of a TOML file.
         tables: its settings.
-        version: number of a recipe's version; None: it has none.
+        version: version of a recipe, or None if it has no version.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Sources:
 
 
 def read_config(path: str | Path) -> Config:
-    """Reads the resolved settings that ``Config.to_toml`` wrote.
+    """Returns the resolved settings in a file that ``Config.to_toml`` wrote.
 
     Raises:
         UserError: the file is missing, is not TOML, or holds an unknown or invalid setting.
@@ -99,21 +99,21 @@ def load_config(
     overrides: Mapping[str, Any] | None = None,
     learns: bool = True,
 ) -> tuple[Config, list[str]]:
-    """Resolves the settings of a run.
+    """Returns the resolved settings of a run, and notes about them.
 
     Args:
         game: environment id or bare game name. An environment that is not an Atari game is created
-            once, with its keyword arguments.
+            once, to inspect its observations.
         recipe: name of a shipped recipe, or path of a TOML file. None selects the recipe named
             after the task, or else ``default``.
         protocol: name of a shipped protocol, or path of a TOML file. None selects ``tutorial``, or
             ``classic`` for vectors; the recipe and the id override these.
         overrides: ``{"section.key": value}`` from the command line, which override everything else.
             NumPy numbers and arrays, tuples and paths are accepted.
-        learns: whether a network will be trained. Otherwise any recipe fits any environment.
+        learns: whether a network will be trained. Without one, any recipe fits any environment.
 
     Returns:
-        The settings, and notes for the user, such as on settings that override the id.
+        The settings, and notes for the user, for example about settings that override the id.
 
     Raises:
         UserError: a name is unknown, a value is out of range, the named protocol contradicts the
@@ -163,7 +163,7 @@ def _read_sources(
 
 
 def _usual_protocol(spec: GameSpec) -> Source:
-    """Returns the protocol of a game for which the user names none."""
+    """Returns the protocol of a game if the user names none."""
     name = VECTOR_PROTOCOL if spec.vectors else DEFAULT_PROTOCOL
     return Source(name, _protocol_tables(name))
 
@@ -181,7 +181,7 @@ def _kwargs(
 
 
 def _merged_files(sources: Sources) -> Tables:
-    """Merges recipe and protocol; only a requested protocol overrides the recipe."""
+    """Returns the settings of recipe and protocol; only a requested protocol overrides a recipe."""
     lower = sources.protocol.tables
     higher = sources.recipe.tables
     if sources.protocol_is_requested:
@@ -192,7 +192,7 @@ def _merged_files(sources: Sources) -> Tables:
 
 
 def _fixed_by_id(spec: GameSpec) -> dict[str, Any]:
-    """Returns the environment settings that an id decides, with lists instead of tuples."""
+    """Returns the environment settings that an id decides, by name, as TOML can hold them."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in spec.fixed().items()
@@ -253,7 +253,7 @@ def _notes(game: str, sources: Sources) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Converts NumPy values, tuples and paths to values that TOML can hold."""
+    """Returns a value in which NumPy values, tuples and paths are replaced by types of TOML."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Path):
@@ -388,7 +388,7 @@ def _section_and_key(name: str) -> tuple[str, str]:
 
 
 def is_integer_setting(name: str) -> bool:
-    """Returns whether a setting, such as ``agent.n_step``, holds one or more whole numbers."""
+    """Returns whether a setting, such as ``agent.n_step``, is a whole number or a list of them."""
     section, _, key = name.partition(".")
     field = SECTIONS[section].model_fields.get(key) if section in SECTIONS else None
     return field is not None and _has_integers(field.annotation)
@@ -424,7 +424,7 @@ def _given(tables: Any, location: Sequence[int | str]) -> Any:
 
 
 def _numbers_as_meant(tables: dict[str, Any]) -> dict[str, Any]:
-    """Converts 1 to 1.0 and 1e6 to 1000000 where strict validation would reject them."""
+    """Returns settings with 1 as 1.0 and 1e6 as 1000000 where strict validation requires that."""
     result: dict[str, Any] = {}
     for section, table in tables.items():
         result[section] = table

@@ -29,7 +29,7 @@ MOST_FRAMES_SKIPPED = 60
 
 
 def _is_finite(value: Any) -> bool:
-    """Returns whether a value, or everything in a table or list, is neither infinite nor NaN."""
+    """Returns whether a value, or every value in a table or list, is neither infinite nor NaN."""
     if isinstance(value, dict):
         return all(_is_finite(entry) for entry in value.values())
     if isinstance(value, list | tuple):
@@ -278,7 +278,7 @@ class Config(Section):
     game: str = Field(description="environment id")
     recipe: str = Field("default", description="name of the recipe")
     recipe_version: int | None = Field(
-        default=None, description="version of the recipe; None: it has no version", ge=1
+        default=None, description="version of the recipe, or None if it has no version", ge=1
     )
     protocol: str = Field("tutorial", description="name of the protocol")
     environment: EnvironmentSettings = EnvironmentSettings()
@@ -303,7 +303,7 @@ class Config(Section):
 
     @property
     def versioned_recipe(self) -> str:
-        """The recipe with its version, such as ``default@17``; without one, its name alone."""
+        """The recipe with its version, such as ``default@17``, or its name if it has no version."""
         return versioned(self.recipe, self.recipe_version)
 
     @property
@@ -317,12 +317,12 @@ class Config(Section):
         return identify(self.game).rom
 
     def to_toml(self) -> str:
-        """Returns the resolved settings as a TOML file, which ``read_config`` reads back."""
+        """Returns the text of a TOML file with the resolved settings, for ``read_config``."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
 def versioned(recipe: str, version: int | None) -> str:
-    """Returns the name of a recipe with its version.
+    """Returns the name of a recipe with its version, if it has one.
 
     >>> versioned("default", 17), versioned("my", None)
     ('default@17', 'my')

@@ -20,23 +20,23 @@ from atari_dqn.replay.factory import make_memory
 from atari_dqn.replay.memory import ReplayMemory
 from atari_dqn.training.episodes import EpisodeTracker
 
-# Agent steps of one message to the learner, in all environments of the actor together.
+# Number of agent steps in one message to the learner, in all environments of the actor together.
 STEPS_AT_A_TIME = 64
 Weights = Sequence[NDArray[Any]]
 
 
 def steps_per_call(num_envs: int) -> int:
-    """Returns the steps that an actor makes in each environment before it sends them."""
+    """Returns the number of steps that an actor makes in each environment for one message."""
     return max(STEPS_AT_A_TIME // num_envs, 1)
 
 
 class Actor:
-    """Steps part of a run's environments in a process of its own.
+    """An actor, which steps some of a run's environments in a process of its own.
 
     Args:
         config: Settings of the run.
         index: Index of this actor, from 0.
-        generation: Number of actors with this index that have died before.
+        generation: Number of earlier actors with this index, all of which have died.
         threads: Number of emulator threads.
     """
 
@@ -78,7 +78,7 @@ class Actor:
         return make_memory(recent, count, observation_shape, None)
 
     def work(self, weights: Weights | None, steps: int, episodes: int) -> Experience:
-        """Makes a few steps in each environment, and returns the experience.
+        """Makes a few steps in each environment, and returns them as experience.
 
         Args:
             weights: New weights of the learner's acting network, or None to keep the current ones.
@@ -120,7 +120,7 @@ class Actor:
         """Returns the priorities of newly completed transitions, for each environment.
 
         Args:
-            before: (N,) Frames that the memory had added for each environment before the steps.
+            before: (N,) Number of frames that each environment had added before the steps.
         """
         if self._memory.priorities is None:
             return []

@@ -1,4 +1,4 @@
-"""The learner's view of its actors: it collects their experience and replaces those that die."""
+"""The actors as the learner sees them: it collects their experience and replaces dead ones."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ from atari_dqn.distributed.experience import Experience
 
 logger = logging.getLogger(__name__)
 
-# The run ends when an actor dies this often in a row without delivering experience.
+# The run fails when an actor dies this often in a row without delivering experience.
 DEATHS_IN_A_ROW = 3
 # An actor gets new weights after this many of its own agent steps (Horgan et al. 2018, appendix C:
 # 400 frames).
@@ -73,20 +73,25 @@ class Actors:
         self.bytes_sent = 0
 
     def start(self, steps: int, episodes: int) -> None:
-        """Starts all actors."""
+        """Starts all actors and sends them their first requests.
+
+        Args:
+            steps: Agent steps of the run so far.
+            episodes: Finished episodes of the run so far.
+        """
         for index in range(len(self._actors)):
             self._begin(index, steps, episodes)
 
     def next(self, seconds: float, steps: int, episodes: int) -> tuple[int, Experience] | None:
-        """Returns the next experience and its actor's index, and sends the actor its next request.
+        """Returns the next experience with its actor's index, and sends the actor a new request.
 
         Args:
-            seconds: Longest time to wait.
+            seconds: Longest time to wait, in seconds.
             steps: Agent steps of the run so far.
             episodes: Finished episodes of the run so far.
 
         Returns:
-            Index and experience, or None if no experience arrived in time.
+            The index and the experience, or None if no experience arrived in time.
 
         Raises:
             RuntimeError: An actor died repeatedly without delivering experience.
@@ -107,7 +112,7 @@ class Actors:
         return None
 
     def stop(self) -> None:
-        """Ends all actors. Their unfinished work is lost."""
+        """Ends the processes of all actors. Their unfinished work is lost."""
         for actor in self._actors:
             if actor is not None:
                 self._ray.kill(actor)
@@ -141,5 +146,5 @@ class Actors:
             reason = f"died {DEATHS_IN_A_ROW} times in a row without delivering experience"
             raise RuntimeError(f"actor {index} {reason}") from error
         logger.warning(f"actor {index} died and is replaced; its unfinished work is lost")
-        self._ray.kill(self._actors[index])  # it may only have been unreachable
+        self._ray.kill(self._actors[index])  # it may be alive, and only have been unreachable
         self._begin(index, steps, episodes)

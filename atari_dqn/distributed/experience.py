@@ -1,4 +1,4 @@
-"""The experience that actors send to the learner: compressed steps that contain each frame once."""
+"""The experience that actors send to the learner, in which each frame occurs once, compressed."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ class StoredStep(NamedTuple):
 
     action: NDArray[np.int32]  # (E,) executed actions
     reward: NDArray[np.float32]  # (E,) clipped rewards
-    discount: NDArray[np.float32]  # (E,) 0 where the episode's future has no value, otherwise 1
+    discount: NDArray[np.float32]  # (E,) 0 after termination or a lost life, otherwise 1
     frame: NDArray[Any]  # (E, *frame_shape) newest frame after the action
     ended: NDArray[np.bool_]  # (E,) whether the episode ended
     first_frame: NDArray[Any]  # (E, *frame_shape) first frame of the next episode, where one ended
@@ -27,7 +27,7 @@ class Experience(NamedTuple):
 
     action: NDArray[np.int32]  # (K, E) executed actions
     reward: NDArray[np.float32]  # (K, E) clipped rewards
-    discount: NDArray[np.float32]  # (K, E) 0 where the future has no value, otherwise 1
+    discount: NDArray[np.float32]  # (K, E) 0 after termination or a lost life, otherwise 1
     ended: NDArray[np.bool_]  # (K, E) whether the episode ended
     frames: bytes  # (E, K, *frame_shape) newest frame after each action
     first_frames: bytes  # (M, *frame_shape) first frames of the M episodes that began after others
@@ -45,7 +45,7 @@ class Experience(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes of the data that grows with the number of steps."""
+        """Size in bytes of arrays and frames. The list of episodes is small and not counted."""
         arrays = (self.action, self.reward, self.discount, self.ended, *self.priorities)
         packed = len(self.frames) + len(self.first_frames) + len(self.start)
         return packed + sum(array.nbytes for array in arrays)
@@ -86,7 +86,8 @@ def pack_experience(
 def insert(memory: ReplayMemory, envs: NDArray[np.int64], experience: Experience) -> None:
     """Adds experience and its priorities to a memory.
 
-    If an actor has died, the new actor's first frames truncate its unfinished episodes.
+    If an actor has replaced a dead one, its first frames truncate the unfinished episodes of the
+    dead actor.
 
     Args:
         memory: The replay memory.
@@ -109,8 +110,8 @@ def insert(memory: ReplayMemory, envs: NDArray[np.int64], experience: Experience
     if memory.priorities is not None:
         completed = memory.completed(envs, before)
         for indices, priorities in zip(completed, experience.priorities, strict=True):
-            # The first frames of a new actor also complete transitions of its dead predecessor,
-            # for which there are no priorities.
+            # The first frames of a new actor also complete transitions of the dead actor that it
+            # replaces. There are no priorities for these.
             known = indices[len(indices) - len(priorities) :]
             if len(known):
                 memory.priorities.set(known, priorities)

@@ -1,4 +1,4 @@
-"""The Ape-X learner, which owns memory and networks, and receives experience from actors.
+"""The Ape-X learner, which has the memory and the networks, and receives experience from actors.
 
 Horgan et al. 2018, "Distributed Prioritized Experience Replay", section 3.
 """
@@ -24,11 +24,11 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class DistributedTraining(Training):
-    """``Training`` in which Ray actors step the environments, each with a copy of the network.
+    """A training run in which Ray actors step the environments, each with a copy of the network.
 
     The actors share the environments equally. Experience arrives in an order that depends on
-    timing, so a run is not exactly reproducible. A continued run starts new episodes. All else is
-    as in ``Training``.
+    timing, so a run is not exactly reproducible. A continued run starts new episodes. Everything
+    else is as in ``Training``.
 
     Args:
         config: All settings. ``machine.actors`` is the number of actors.
@@ -46,19 +46,19 @@ class DistributedTraining(Training):
         cpus: float = 1.0,
         show_progress: bool = False,
     ) -> None:
-        # One game gives the shapes and actions. The actors create their own games.
+        # This game only provides the shapes and actions. The actors create their own games.
         one = make_games(config.spec, config.environment, 1, config.environment.frame_cap)
         super().__init__(config, run_directory, video_directory, one, show_progress)
         self.actors = Actors(config, cpus, self.agent)
         self._envs_per_actor = config.training.environments // config.machine.actors
         self.usual_advance = steps_per_call(self._envs_per_actor) * self._envs_per_actor
         self.advance = self.usual_advance
-        # Nothing acts on this. Setting it keeps ``run`` from adding first frames to the memory,
-        # which the actors do.
+        # Nothing acts on this observation. Without it, ``run`` would add first frames to the
+        # memory, but the actors send these.
         self.observation = self.environments.reset()
 
     def run(self) -> bool:
-        """Trains as ``Training.run`` does, with actors for the duration of the call."""
+        """Trains as ``Training.run`` does. The actors exist for the duration of the call."""
         if self.ran_to_the_end:
             return True
         self.begun_at = self.steps, self.agent.updates
@@ -75,7 +75,11 @@ class DistributedTraining(Training):
         return True
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
-        """Stores the experience of one actor, and makes the updates that are due."""
+        """Stores the experience of one actor, and makes the updates that are due.
+
+        Args:
+            observation: Returned unchanged, because the actors keep the observations.
+        """
         with self.stopwatch.part("environment"):
             done = self.actors.next(SECONDS_BETWEEN_LOOKS, self.steps, self.episodes.count)
         self.advance = 0 if done is None else done[1].steps
@@ -85,12 +89,12 @@ class DistributedTraining(Training):
             due = self.learner.prefetch(self.steps, self.advance)
             self.learner.start(due)
             self.learner.finish()
-            # Stored now, because the next experience may overwrite these transitions.
+            # They are stored now, because the next experience may overwrite these transitions.
             self.learner.store_priorities()
         return observation
 
     def insert_experience(self, index: int, experience: Experience) -> None:
-        """Stores, counts and logs the experience of the actor with an index."""
+        """Stores, counts and logs the experience of the actor ``index``."""
         count = self._envs_per_actor
         with self.stopwatch.part("sample"):
             insert(self.memory, index * count + np.arange(count), experience)

@@ -8,20 +8,21 @@ from typing import Any
 from atari_dqn.backend.machine import usable_cores
 from atari_dqn.errors import UserError, check_installed
 
-# Size of Ray's shared memory for data between tasks. Runs exchange little.
+# Size of Ray's shared memory for data between tasks. Runs exchange little data.
 OBJECT_STORE_BYTES = 200_000_000
 
 
 def connect(address: str | None, what: str, at_least: int = 0) -> Any:
-    """Connects to a cluster, or starts one on this machine, and returns the package ``ray``.
+    """Connects to a Ray cluster, or starts one on this machine, and returns the package ``ray``.
 
     A cluster that is started here listens on 127.0.0.1 only.
 
     Args:
         address: ``HOST:PORT``, ``auto`` for the cluster that this machine belongs to, or None to
             start a cluster.
-        what: The feature that needs Ray, for the message that it is not installed.
-        at_least: Fewest CPUs that a cluster started here offers, even if the machine has fewer.
+        what: Name of the feature that needs Ray, for the message if Ray is not installed.
+        at_least: Minimum number of CPUs of a cluster that is started here, even if the machine has
+            fewer.
 
     Raises:
         UserError: Ray is not installed, or the cluster cannot be reached.

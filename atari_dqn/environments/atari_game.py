@@ -1,7 +1,7 @@
 """The reference implementation of an Atari game, written to be read.
 
-It is used for ids with a random frame skip. Tests compare ale-py's C++ path with it: for the same
-seed and the same actions, both return the same bytes.
+It is used for ids with a random frame skip, and wherever the screen is shown or recorded. Tests
+compare ale-py's C++ path with it: both return the same bytes for the same seed and actions.
 """
 
 import ale_py
@@ -17,13 +17,14 @@ class ReferenceGame:
     """One Atari game, preprocessed frame by frame.
 
     Args:
-        rom: snake_case name of the game.
+        rom: ale-py's snake_case name of the game.
         settings: environment settings, such as frame skip and sticky actions.
-        frame_cap: number of frames, without no-ops, after which an episode is truncated. A fixed
-            frame skip rounds it up to whole agent steps.
+        frame_cap: number of emulator frames after which an episode is truncated, not counting the
+            no-ops at its start. A fixed frame skip rounds it up to whole agent steps.
 
     Attributes:
-        raw_frames: None, or a list that collects every frame of the emulator as an RGB image.
+        raw_frames: a list to which every frame of the emulator is appended as an RGB image
+            (rows, 160, 3), or None.
     """
 
     screens_per_second = 60.0
@@ -70,7 +71,7 @@ class ReferenceGame:
         return self._observe(), self._ale.lives()
 
     def step(self, action: int) -> Outcome:
-        """Repeats the action with this index for the frame skip, and returns the outcome."""
+        """Executes the action with this index for the frames of one step; returns the outcome."""
         low, high = self._skip_bounds
         skip = low if low == high else int(self._skips.integers(low, high, endpoint=True))
         reward = 0.0
@@ -105,10 +106,10 @@ class ReferenceGame:
 
 
 def _noops(seed: int, noop_max: int) -> int:
-    """Returns the number of no-ops, from 0 to noop_max - 1, that start an episode.
+    """Returns the number of no-ops at the start of an episode, from 0 to noop_max - 1.
 
-    The C++ path uses std::mt19937 and multiply-and-shift from libstdc++. Its rejection of one
-    number in 10**8 is not imitated here.
+    The C++ path uses std::mt19937 and the multiply-and-shift method of libstdc++. That method
+    rejects about one number in 10**8, which is not imitated here.
     """
     generator = np.random.RandomState(seed)
     return (int(generator.randint(0, 2**32, dtype=np.uint64)) * noop_max) >> 32

@@ -1,8 +1,9 @@
 """Environments that step several games in parallel, with the methods reset, send and recv.
 
-An environment is reset right after its terminal step, so there are no filler rows and no
-observation spans two episodes. Seeds are a function of the run's seed, the environment and a
-counter. Any episode can be replayed from its seed and the actions since then.
+An environment is reset in the step that ends its episode. There are therefore no filler rows, and
+no observation spans two episodes. Each seed is a function of the run's seed, the environment's
+index and a counter. Any episode can be replayed from the environment's last seed and the actions
+since that seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +23,13 @@ from atari_dqn.runs.checkpoint import array
 
 
 def make_game(spec: GameSpec, settings: EnvironmentSettings, frame_cap: int) -> Game:
-    """Creates one game, which behaves like those of ``make_games`` and can also show its screen.
+    """Returns a game that behaves like those of ``make_games``, and can also show its screen.
 
     Args:
         spec: the game.
         settings: environment settings, such as frame skip and sticky actions.
-        frame_cap: emulator frames after which episodes are truncated. For other environments than
-            Atari games, these are steps.
+        frame_cap: number of emulator frames after which an episode is truncated; for environments
+            other than Atari games, number of steps.
     """
     if spec.rom is None:
         return GymnasiumGame(spec.id, settings, frame_cap, render=True)
@@ -38,7 +39,7 @@ def make_game(spec: GameSpec, settings: EnvironmentSettings, frame_cap: int) -> 
 def make_games(
     spec: GameSpec, settings: EnvironmentSettings, num_envs: int, frame_cap: int, threads: int = 0
 ) -> VectorGame:
-    """Creates copies of a game, on the fastest path that supports the settings.
+    """Returns copies of a game, on the fastest path that supports the settings.
 
     Args:
         spec: the game.
@@ -60,17 +61,17 @@ class Step(NamedTuple):
     """The result of one step of N environments.
 
     Attributes:
-        observation: (N, *observation_shape) observations after the step; where an episode has
-            ended, its last.
+        observation: (N, *observation_shape) observations after the step. Where an episode has
+            ended, this is its last observation.
         reward: (N,) unclipped rewards.
-        discount: (N,) 0 after termination, and after a lost life if it ends the return; else 1,
-            also after truncation.
+        discount: (N,) 0 after termination, and after a lost life if the settings say so; otherwise
+            1, even after truncation.
         ended: (N,) whether the episode has ended.
-        truncated: (N,) whether the frame cap has ended it.
+        truncated: (N,) whether the frame cap or the environment's time limit has ended it.
         frames: (N,) number of emulator frames in the step.
-        seed: (N,) last seed that the environment was given, in this episode or an earlier one.
-        current: (N, *observation_shape) observations to act on next; where an episode has ended,
-            the first of the next episode.
+        seed: (N,) most recent seed of the environment, set when this or an earlier episode began.
+        current: (N, *observation_shape) observations to act on next. Where an episode has ended,
+            this is the first observation of the next one.
     """
 
     observation: NDArray[Any]
@@ -84,14 +85,15 @@ class Step(NamedTuple):
 
 
 class Environments:
-    """N games with reproducible episodes, in which the protocol's rules for lives and FIRE apply.
+    """N games with reproducible episodes, which follow the protocol's rules for lives and FIRE.
 
     Args:
         games: the emulators.
-        settings: the meaning of a lost life, and whether FIRE is pressed after it.
-        seed: seed of the run, from which the seeds of the episodes follow.
-        seed_steps: number of agent steps after which an environment is reseeded, at the next end of
-            an episode; 0 reseeds at every end.
+        settings: environment settings: what a lost life means, and whether FIRE is pressed after
+            it.
+        seed: seed of the run, from which all other seeds follow.
+        seed_steps: number of an environment's steps after which it is reseeded, when an episode
+            ends; 0 reseeds it at every end of an episode.
     """
 
     def __init__(
@@ -111,18 +113,20 @@ class Environments:
         self._seed_numbers = np.zeros(self.count, np.int64)  # number of seeds used so far
         self._lives = np.zeros(self.count, np.int32)
         self._life_lost = np.zeros(self.count, np.bool_)
-        self._actions: list[list[int]] = [
-            [] for _ in range(self.count)
-        ]  # actions since the last seed
+        # Each environment's actions since its last seed.
+        self._actions: list[list[int]] = [[] for _ in range(self.count)]
 
     def reset(self) -> NDArray[Any]:
         """Starts new episodes in all environments; returns observations (N, *observation_shape)."""
         return self._start_episodes(np.ones(self.count, np.bool_))
 
     def send(self, actions: NDArray[np.integer[Any]] | Sequence[int]) -> NDArray[np.int32]:
-        """Starts a step, and returns immediately with the actions (N,) that are executed.
+        """Starts a step, and returns the executed actions (N,) without waiting for its result.
 
         They differ from ``actions`` where FIRE is pressed after a lost life.
+
+        Args:
+            actions: (N,) indices of ``action_names``.
 
         Raises:
             UserError: ``actions`` is not one index of ``action_names`` for each environment.
@@ -136,7 +140,7 @@ class Environments:
         return executed
 
     def recv(self) -> Step:
-        """Waits for the step, and starts a new episode wherever one has ended."""
+        """Waits for the step and returns its result, with a new episode wherever one has ended."""
         observation, reward, terminated, truncated, lives, frames = self._games.recv()
         ended = terminated | truncated
         self._life_lost = (lives < self._lives) & ~ended
@@ -150,7 +154,7 @@ class Environments:
         return Step(observation, reward, discount, ended, truncated, frames, seeds, current)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the state: the seeds, the actions since then, and lives just lost."""
+        """Returns the state for ``restore``: seeds, actions since then, and lives just lost."""
         return {
             "seeds": self.seeds,
             "seedings": self._seed_numbers,
@@ -162,8 +166,8 @@ class Environments:
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Replays all actions since the seeds; returns the observations to act on next.
 
-        All games step together. Games with fewer actions are seeded later, which discards their
-        steps until then.
+        All games step together. A game with fewer actions than others is seeded later. Its steps
+        before that do not count.
 
         Raises:
             KeyError: an array is missing.
@@ -204,7 +208,7 @@ class Environments:
         return observation
 
     def validated(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Checks and returns the arrays for ``restore``, before any game is played.
+        """Returns the arrays for ``restore`` after checking them, before any game is played.
 
         Raises:
             KeyError: an array is missing.
@@ -241,14 +245,22 @@ class Environments:
 def _actions_before_the_end(
     recorded: Sequence[NDArray[np.int32]], remaining: int
 ) -> NDArray[np.int32]:
-    """Returns each environment's action with ``remaining`` actions left, or 0 if it has fewer."""
+    """Returns the action of each environment, (N,), when ``remaining`` of its actions are left.
+
+    It is 0 for an environment with fewer actions.
+    """
     return np.array(
         [actions[-remaining] if remaining <= len(actions) else 0 for actions in recorded], np.int32
     )
 
 
 def seed_of(run_seed: int, environment: int, number: int) -> int:
-    """Returns a seed for an environment, 0 to 2**31 - 1 (a signed 32-bit number for the emulator).
+    """Returns a seed for an environment, from 0 to 2**31 - 1, which the emulator can represent.
+
+    Args:
+        run_seed: seed of the run.
+        environment: index of the environment.
+        number: number of seeds that the environment has used before.
 
     >>> seed_of(1, 0, 0) == seed_of(1, 0, 0) != seed_of(1, 0, 1)
     True

@@ -29,17 +29,17 @@ class GymnasiumGame:
     """A Gymnasium environment whose observations are stacks of gray pictures or of vectors.
 
     Observations must be pictures of bytes, (rows, columns) or (rows, columns, 1 or 3), or belong to
-    a space that Gymnasium can flatten to a vector. Actions must be ``Discrete``. The number of
-    lives is read from ``info["lives"]`` if present.
+    a space that Gymnasium can flatten to a vector. The action space must be ``Discrete``. The
+    number of lives is read from ``info["lives"]`` if present.
 
     Args:
         name: id registered with Gymnasium.
-        settings: size and stack of the observations, and the environment's keyword arguments. The
-            environment is stepped without changes; frame skip, sticky actions, no-ops and FIRE must
-            be part of it.
+        settings: environment settings, of which the observations' size and stack, their optional
+            rescaling and time feature, and the keyword arguments apply. Frame skip, sticky actions,
+            no-ops and FIRE must be turned off.
         frame_cap: number of steps after which an episode is truncated.
-        render: whether ``screen`` shows what the environment renders, if it can. Otherwise
-            ``screen`` shows the observation, with a bar for each number of a vector.
+        render: whether ``screen`` returns what the environment renders, if it can render.
+            Otherwise ``screen`` returns the observation, with a bar for each number of a vector.
         index: index of this copy in error messages.
 
     Raises:
@@ -81,7 +81,7 @@ class GymnasiumGame:
         self.observation_shape = (settings.stack, *shape)
 
     def _make_observer(self, name: str) -> tuple[Callable[[Any], NDArray[Any]], tuple[int, ...]]:
-        """Returns a function from a raw observation to a frame or vector, and its shape."""
+        """Returns a function that maps a raw observation to a frame or vector, and its shape."""
         space = gymnasium_tasks.observation_space(self._env, name)
         if gymnasium_tasks.shows_pictures(space):
             for setting in ("time_feature", "rescale"):
@@ -110,7 +110,7 @@ class GymnasiumGame:
         )
 
     def _make_vector_observer(self, size: int) -> Callable[[Any], NDArray[np.float32]]:
-        """Returns a function from a raw observation to a vector (size,)."""
+        """Returns a function that maps a raw observation to a vector (size,)."""
         space: Any = self._env.observation_space
         middle: Any = np.float32(0)
         half: Any = np.float32(1)
@@ -266,7 +266,9 @@ def _lives(info: Any) -> int:
 
 
 def bars(vector: NDArray[np.float32]) -> Image:
-    """Returns a picture (32, 16 n) of a vector (n,), with bars from black (low) to white (high).
+    """Returns a picture (32, 16 n) that shows each number of a vector (n,) as a gray bar.
+
+    A bar is black for large negative numbers and white for large positive ones.
 
     >>> bars(np.array([-9.0, 0.0, 9.0], np.float32))[0, ::16].tolist()
     [0, 127, 255]

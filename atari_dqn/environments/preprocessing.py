@@ -54,7 +54,7 @@ def resize(frame: Image, height: int, width: int) -> Image:
 
 
 def push(stack: Image, frame: Image) -> Image:
-    """Appends a frame to a stack (stack, height, width), newest last, and drops the oldest.
+    """Returns a stack (stack, *frame_shape) with a new frame at the end and without the oldest.
 
     >>> push(np.array([[[1]], [[2]]], np.uint8), np.array([[3]], np.uint8)).ravel()
     array([2, 3], dtype=uint8)
@@ -63,7 +63,9 @@ def push(stack: Image, frame: Image) -> Image:
 
 
 def whole_steps(frame_cap: int, frame_skip: int) -> int:
-    """Rounds a frame cap up to whole agent steps, so that both paths end after the same step.
+    """Returns a frame cap rounded up to whole agent steps.
+
+    The C++ path and ``ReferenceGame`` then truncate an episode after the same step.
 
     >>> [whole_steps(cap, frame_skip=4) for cap in (3, 8, 10)]
     [4, 8, 12]

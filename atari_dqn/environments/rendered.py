@@ -1,4 +1,4 @@
-"""Converts whatever an environment renders to RGB pictures of one size."""
+"""Converts the pictures that environments render to RGB pictures of one size."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ COLOR_AXES = 3  # (rows, columns, channels)
 
 
 class Screens:
-    """Converts the pictures that an environment renders in an episode to RGB of one size."""
+    """Converts the pictures that an environment renders in one episode to RGB of one size."""
 
     def __init__(self) -> None:
         self._size: tuple[int, int] | None = None
         self._white = 1.0  # white in float pictures: 1, or 255 once a value above 1 has occurred
 
     def as_rgb(self, rendered: Any) -> Image | None:
-        """Returns a rendered picture as bytes (rows, columns, 3), or None for other objects.
+        """Returns a rendered picture as bytes (rows, columns, 3), or None if it is not a picture.
 
         Args:
-            rendered: (rows, columns) or (rows, columns, 1, 3 or 4) numbers of any type, or a list
-                of such pictures, of which the last one counts.
+            rendered: (rows, columns) or (rows, columns, 1, 3 or 4) numbers of any dtype, or a list
+                of such pictures, of which the last one is used.
         """
         is_list = isinstance(rendered, list | tuple) and len(rendered) > 0
         if is_list and isinstance(rendered[-1], np.ndarray):

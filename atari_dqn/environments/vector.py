@@ -19,11 +19,11 @@ class Transitions(NamedTuple):
     """The result of one step of N games.
 
     Attributes:
-        observation: (N, *observation_shape) observations after the step; where an episode has
-            ended, its last.
+        observation: (N, *observation_shape) observations after the step. Where an episode has
+            ended, this is its last observation.
         reward: (N,) unclipped rewards.
         terminated: (N,) whether the game ended the episode.
-        truncated: (N,) whether the frame cap ended it.
+        truncated: (N,) whether the frame cap or the environment's time limit ended it.
         lives: (N,) number of lives left; 0 where the episode has ended.
         frames: (N,) number of emulator frames in the step.
     """
@@ -51,27 +51,39 @@ class VectorGame(Protocol):
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        """(stack, height, width) of pictures, or (stack, n) of vectors."""
+        """The shape of an observation: (stack, height, width), or (stack, n) for vectors."""
         ...
 
     @property
     def seed_steps(self) -> int:
-        """Agent steps for which training uses one seed if seeding is slow; 0 means one episode."""
+        """The number of an environment's steps after which training reseeds it.
+
+        It is 0 if seeding is fast. Each episode then gets a seed of its own.
+        """
         ...
 
     def reset(
         self, mask: NDArray[np.bool_], seeds: NDArray[np.int32]
     ) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        """Starts new episodes where the mask is set; returns observations and lives of all N.
+        """Starts new episodes in some of the games.
 
-        The first call must set the mask everywhere. There is one seed for each new episode. A seed
-        of -1 continues the previous random numbers. It is allowed only for games with
-        ``seed_steps``, and only where an episode has just ended.
+        Args:
+            mask: (N,) whether to start a new episode. The first call must set it everywhere.
+            seeds: one seed for each new episode. A seed of -1 continues the previous random
+                numbers. It is allowed only if ``seed_steps`` is above 0 and the episode has just
+                ended.
+
+        Returns:
+            The observations (N, *observation_shape) and the lives (N,) of all games.
         """
         ...
 
     def send(self, actions: NDArray[np.int32]) -> None:
-        """Starts a step and returns immediately; invalid actions raise a UserError."""
+        """Starts a step with actions (N,), and returns without waiting for its result.
+
+        Raises:
+            UserError: an action is invalid.
+        """
         ...
 
     def recv(self) -> Transitions:
@@ -80,11 +92,16 @@ class VectorGame(Protocol):
 
 
 def checked_actions(actions: Any, count: int, num_actions: int) -> NDArray[np.int32]:
-    """Returns the actions of N games as int32 (N,).
+    """Returns the actions of N games as int32 (N,), after checking them.
+
+    Args:
+        actions: any array or sequence of numbers.
+        count: N, the number of games.
+        num_actions: number of actions of each game.
 
     Raises:
-        UserError: they are not N whole numbers from 0 to ``num_actions`` - 1. With other numbers,
-            the C++ threads would wait forever.
+        UserError: ``actions`` is not N whole numbers from 0 to ``num_actions`` - 1. With other
+            numbers, the C++ threads would wait forever.
     """
     array = np.asarray(actions)
     if array.shape != (count,) or array.dtype.kind not in "iu":
@@ -97,7 +114,19 @@ def checked_actions(actions: Any, count: int, num_actions: int) -> NDArray[np.in
 
 
 class CppGames:
-    """ale-py's C++ vector environment, which emulates and preprocesses in its own threads."""
+    """ale-py's C++ vector environment, which emulates and preprocesses in its own threads.
+
+    Args:
+        rom: ale-py's snake_case name of the game.
+        settings: environment settings with a fixed frame skip.
+        num_envs: N, the number of games.
+        frame_cap: number of emulator frames after which an episode is truncated, rounded up to
+            whole agent steps.
+        threads: number of threads, at most one per game; 0 means one per core.
+
+    Raises:
+        ValueError: the frame skip is random.
+    """
 
     def __init__(
         self,
@@ -132,8 +161,8 @@ class CppGames:
             autoreset_mode=AutoresetMode.SAME_STEP,
         )
         self.num_envs = num_envs
-        # Seeding loads the ROM again, which takes as long as 400 steps. But a resumed run must
-        # replay all steps since the seeds.
+        # Seeding loads the ROM again, which takes as long as 400 steps, so it should be rare. But a
+        # resumed run must replay all steps since the seeds, so it cannot be very rare.
         self.seed_steps = int(np.clip(64_000 // num_envs, 4_000, 16_000))
         self.action_names = tuple(action.name for action in self._games.ale.get_action_set())
         self.observation_shape = (settings.stack, settings.height, settings.width)
@@ -169,7 +198,7 @@ class CppGames:
             observation = observation.copy()
             observation[ended] = self._info["final_obs"][ended]
             lives = np.where(ended, np.int32(0), lives)
-            # Without the frames that started the next episode.
+            # The frames at the start of the next episode do not belong to this step.
             frames -= np.where(ended, self._info["episode_frame_number"], 0)
         return Transitions(
             observation, reward.astype(np.float32), terminated, truncated, lives, frames
@@ -177,7 +206,14 @@ class CppGames:
 
 
 class SerialGames:
-    """Single games behind the same interface, which are stepped one after another."""
+    """Single games that are stepped one after another, behind the interface of ``VectorGame``.
+
+    Args:
+        games: at least one game.
+
+    Raises:
+        UserError: the games differ in their actions or in the shape of their observations.
+    """
 
     seed_steps = 0
 

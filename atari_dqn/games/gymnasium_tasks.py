@@ -36,13 +36,13 @@ def current(task: str) -> str:
     versions = [
         _version(task_id) for task_id in gymnasium.registry if _is_version_of(task_id, name)
     ]
-    # The next version, because a still later one may have been registered by the user.
+    # The next version is chosen, because the user may have registered a later one.
     later = [version for version in versions if version > int(parts["version"])]
     return f"{name}-v{min(later)}" if later else task
 
 
 def recipe_name(task: str) -> str:
-    """Returns the recipe name that belongs to a task.
+    """Returns the name that a recipe for a task has.
 
     >>> recipe_name("MountainCar-v0"), recipe_name("ALE/Pong-v5")
     ('mountaincar', 'pong')
@@ -51,7 +51,7 @@ def recipe_name(task: str) -> str:
 
 
 def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
-    """Creates a registered environment.
+    """Returns a new environment of a registered id.
 
     Args:
         task: id registered with Gymnasium.
@@ -80,13 +80,13 @@ def make(task: str, kwargs: Mapping[str, Any], render: bool = False) -> Any:
         reason = _type_and_first_line(error)
         raise UserError(f"{task} cannot be made with {arguments}: {reason}") from error
     finally:
-        keep_messages()  # its module may have changed the logging configuration
+        keep_messages()  # the environment's module may have changed the logging configuration
 
 
 def _leave_signals_and_displays_alone() -> None:
     """Keeps SDL, which renders Gymnasium's tasks, from handling signals and opening a display.
 
-    Otherwise it would handle SIGTERM, and print errors if there is no display.
+    Otherwise SDL would handle SIGTERM, and print errors if there is no display.
     """
     os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
@@ -118,21 +118,22 @@ class Kind(NamedTuple):
 
     Attributes:
         vectors: whether its observations can be flattened to vectors.
-        limit: steps after which its episodes are truncated, or None without a limit.
+        limit: number of steps after which its episodes are truncated, or None without a limit.
     """
 
     vectors: bool
     limit: int | None
 
 
-# Holds each specification, so that no other object can get the same id().
+# The key contains the id() of a specification. The value holds the specification, so that no other
+# object can get the same id().
 _kinds: dict[tuple[int, str], tuple[EnvSpec, Kind]] = {}
 
 
 def kind(task: str, kwargs: Mapping[str, Any]) -> Kind:
     """Returns the properties of an environment with these keyword arguments.
 
-    The environment is created once for each registration.
+    The environment is created once, and the result is kept.
 
     Raises:
         UserError: the environment cannot be created.
@@ -155,19 +156,19 @@ def close(env: Any) -> None:
 
 
 def observation_space(env: Any, task: str) -> Any:
-    """Returns the space of an environment's observations.
+    """Returns the observation space of an environment.
 
     Raises:
-        UserError: the environment has none.
+        UserError: the environment has no valid observation space.
     """
     return _space(env, "observation_space", task)
 
 
 def action_space(env: Any, task: str) -> Any:
-    """Returns the space of an environment's actions.
+    """Returns the action space of an environment.
 
     Raises:
-        UserError: the environment has none.
+        UserError: the environment has no valid action space.
     """
     return _space(env, "action_space", task)
 
@@ -180,9 +181,10 @@ def _space(env: Any, name: str, task: str) -> Any:
 
 
 def shows_pictures(observations: Any) -> bool:
-    """Returns whether a space holds pictures: bytes, (rows, columns) or (rows, columns, 1 or 3).
+    """Returns whether a space contains pictures.
 
-    Other numbers count as bytes if their bounds are 0 and 255 everywhere.
+    These are bytes of shape (rows, columns) or (rows, columns, 1 or 3). Other numbers count as
+    bytes if their bounds are 0 and 255 everywhere.
     """
     if not isinstance(observations, gymnasium.spaces.Box):
         return False
@@ -204,7 +206,9 @@ def is_vector(observations: Any) -> bool:
 
 
 def bounds(observations: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns center and half width (n,) of a vector's bounds, or 0 and 1 where it has none.
+    """Returns the center and half the width of a vector's bounds, both (n,).
+
+    They are 0 and 1 for numbers without bounds.
 
     >>> bounds(gymnasium.spaces.Box(np.float32([-1.5, 0.0]), np.float32([0.5, np.inf])))
     (array([-0.5,  0. ], dtype=float32), array([1., 1.], dtype=float32))

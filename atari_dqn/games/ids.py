@@ -18,7 +18,7 @@ from atari_dqn.games import gymnasium_tasks
 # ale-py has only multi-player modes of these games, and registers no ids for them.
 MULTI_PLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
 
-# Settings with which an environment that is not an Atari game is stepped without changes.
+# The settings of environments other than Atari games, which are stepped without changes.
 AS_IT_IS: dict[str, Any] = {
     "frame_skip": 1,
     "sticky_probability": 0.0,
@@ -37,12 +37,12 @@ _ID = re.compile(
 
 @dataclass(frozen=True)
 class GameSpec:
-    """The game that an environment id means.
+    """The game that an environment id means, and the settings that the id decides.
 
     A setting is None if the id leaves it to the protocol.
 
     Attributes:
-        id: the id in its canonical spelling, or the bare game name.
+        id: the environment id, or the bare name of a game, in its canonical spelling.
         rom: ale-py's snake_case name of the game, or None for environments that are not Atari
             games.
         frame_skip: emulator frames per agent step, or the inclusive bounds of a random number of
@@ -100,11 +100,11 @@ def resolve(game: str, kwargs: Mapping[str, Any] | None = None) -> GameSpec:
 def identify(game: str) -> GameSpec:
     """Returns the game that an id means, without creating it; ``vectors`` stays False.
 
-    Every single-player Atari game X has a bare name in either spelling (``breakout``,
+    Every single-player Atari game X has a bare name in any spelling (``breakout``,
     ``SpaceInvaders``, ``space_invaders``) and the ids ``XDeterministic-v0/-v4``,
     ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``. All other ids registered with Gymnasium
-    are accepted too. An old version of one of Gymnasium's own tasks, if it is not registered, means
-    the current version.
+    are accepted too. An old version of one of Gymnasium's own tasks, if it is no longer registered,
+    means the next registered version.
 
     Raises:
         UserError: the id is unknown.
@@ -155,7 +155,7 @@ def _variants(rom: str) -> dict[tuple[str, str, str], GameSpec]:
     deterministic_skip = 3 if rom == "space_invaders" else 4
     kinds: tuple[tuple[str, int | tuple[int, int], bool], ...] = (
         ("Deterministic", deterministic_skip, False),
-        # This id means the usual pipeline of its users, which skip and pool frames themselves.
+        # Programs that use this id skip and pool frames themselves, so the id includes that here.
         ("NoFrameskip", 4, True),
         ("", (2, 4), False),
     )
@@ -203,9 +203,9 @@ def register_deterministic_ids() -> None:
 
 @cache
 def reference_scores() -> dict[str, tuple[float, float]]:
-    """Returns the mean (random, human) scores of 57 games by rom name.
+    """Returns the mean scores (random, human) of 57 games, by ale-py's name of the game.
 
-    They are from dqn_zoo's atari_data.py, with the human scores of arXiv 1511.06581.
+    They are from dqn_zoo's atari_data.py, whose human scores are those of arXiv 1511.06581.
     """
     path = files("atari_dqn.games").joinpath("data/atari_human_random.csv")
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
@@ -215,8 +215,8 @@ def reference_scores() -> dict[str, tuple[float, float]]:
 def human_normalised_score(rom: str | None, score: float) -> float | None:
     """Returns the human-normalized score, (score - random) / (human - random).
 
-    It is 0 for random play, 1 for human play, and None for a game without reference scores. van
-    Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning".
+    It is 0 for random play, 1 for human play, and None for a game without reference scores (van
+    Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning").
 
     >>> round(human_normalised_score("breakout", 30.5), 3)
     1.0

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from atari_dqn.errors import UserError, nearest
 
-# The protocol of these training scores: sticky actions with probability 0.25, epsilon 0.01, and an
-# episode that ends with the game.
+# The protocol that corresponds to Dopamine's training scores: sticky actions with probability 0.25,
+# epsilon 0.01, and episodes that do not end when a life is lost.
 DOPAMINE_PROTOCOL = "dopamine"
 # Columns of Dopamine's table, by millions of emulator frames.
 DOPAMINE_MILLIONS = {10: "10M", 40: "40M", 50: "50M", 100: "100M", 200: "200M(last5it)"}
 
 
 class Normalized(NamedTuple):
-    """Human-normalized scores of all runs, by game.
+    """The human-normalized scores of all runs of an agent, by game.
 
     Attributes:
-        games: the rom names.
-        scores: for each game, the scores (runs,).
+        games: ale-py's names of the games.
+        scores: the scores (runs,) of each game.
     """
 
     games: tuple[str, ...]
@@ -33,11 +33,13 @@ class Normalized(NamedTuple):
 
 
 def dopamine(rom: str, millions: int, network: str = "CNN") -> dict[str, float]:
-    """Returns the mean training score of each Dopamine agent on a game, or no scores.
+    """Returns the mean training score of each Dopamine agent on a game, by name of the agent.
+
+    The dictionary is empty if the table does not contain the game.
 
     Args:
         rom: ale-py's name of the game.
-        millions: emulator frames in millions, a key of ``DOPAMINE_MILLIONS``.
+        millions: number of emulator frames in millions, which must be in ``DOPAMINE_MILLIONS``.
         network: ``CNN`` (the Nature torso, rerun in JAX), ``Impala``, or ``legacy``.
 
     Raises:
@@ -63,7 +65,7 @@ def dopamine(rom: str, millions: int, network: str = "CNN") -> dict[str, float]:
 
 
 def at_200_million(rom: str) -> dict[str, float]:
-    """Returns each agent's published score, by ``paper:agent``, after 200 million frames.
+    """Returns each agent's published score on a game after 200 million frames, by ``paper:agent``.
 
     Episodes start with no-ops. Most scores are evaluations of the best agent.
 

@@ -24,17 +24,17 @@ COSINES = 64
 class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
     """A dense layer with factorized Gaussian noise on its weights.
 
-    The noise depends only on a key, and is the same for the whole batch. Without ``training``, this
-    is an ordinary dense layer with the mean weights. Fortunato et al. 2018, "Noisy Networks for
-    Exploration", equations 9 to 11, with the initialization of section 3.2.
+    The noise depends only on a key, and is the same for the whole batch. If it is not called with
+    ``training``, the layer is an ordinary dense layer with the mean weights. Fortunato et al. 2018,
+    "Noisy Networks for Exploration", equations 9 to 11, with the initialization of section 3.2.
 
     Args:
         units: number of outputs.
-        sigma: initial scale of the noise, the paper's sigma_0.
-        number: number of this layer, which gives each layer its own noise.
+        sigma: the paper's sigma_0, from which the initial scale of the noise follows.
+        number: number of this layer in the network, which gives each layer its own noise.
         seed: seed of the initial weights.
-        activation: activation function of the outputs.
-        options: options of every Keras layer.
+        activation: name of the activation function, or None.
+        options: other keyword arguments of a Keras layer.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
         self.activation = keras.activations.get(activation)
 
     def build(self, shapes: list[tuple[int | None, ...]]) -> None:
-        """Creates the means and noise scales of kernel and bias."""
+        """Creates the means and the noise scales of the kernel and the bias."""
         inputs = int(shapes[0][-1] or 0)
         bound = inputs**-0.5
         kernel_means = keras.initializers.RandomUniform(-bound, bound, self.seed)
@@ -71,8 +71,8 @@ class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
         features, key = inputs
         outputs = keras.ops.matmul(features, self.kernel) + self.bias
         if training:
-            # The kernel's noise is an outer product. It can therefore be applied as factors of the
-            # inputs and the outputs.
+            # The kernel's noise is an outer product of two vectors. It can therefore be applied by
+            # multiplying the inputs by one vector and the outputs by the other.
             inputs_noise = self._noise(key, 0, self.kernel.shape[0])
             outputs_noise = self._noise(key, 1, self.kernel.shape[1])
             scaled = keras.ops.matmul(features * inputs_noise, self.kernel_scale) + self.bias_scale
@@ -90,18 +90,22 @@ class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
 class FractionEmbedding(keras.layers.Layer):  # type: ignore[misc]
     """Multiplies features by an embedding of a fraction f of the distribution of returns.
 
-    The embedding is phi_j(f) = relu(sum_i cos(pi i f) w_ij + b_j), with i starting at 1 (Dabney et
-    al. 2018, "Implicit Quantile Networks", equation 4).
+    The embedding is phi_j(f) = relu(sum_i cos(pi i f) w_ij + b_j), where i goes from 1 to 64
+    (Dabney et al. 2018, "Implicit Quantile Networks", equation 4).
+
+    Args:
+        seed: seed of the initial weights.
+        options: other keyword arguments of a Keras layer.
     """
 
     def __init__(self, seed: int, **options: Any) -> None:
-        # Rounding a fraction to bfloat16 would change it by up to 1/512, which changes the argument
-        # of the last cosine by 0.4.
+        # No automatic cast to bfloat16: it would change a fraction by up to 1/512, and the argument
+        # of the last cosine by up to 0.4.
         super().__init__(autocast=False, **options)
         self.seed = seed
 
     def build(self, shapes: list[tuple[int | None, ...]]) -> None:
-        """Creates the dense layer for the cosines."""
+        """Creates the dense layer that maps the cosines to the embedding."""
         self.embed = keras.layers.Dense(
             int(shapes[0][-1] or 0),
             "relu",
@@ -117,20 +121,20 @@ class FractionEmbedding(keras.layers.Layer):  # type: ignore[misc]
         return features[:, None, :] * self.weights_of(fractions)
 
     def weights_of(self, fractions: Any) -> Any:
-        """Maps fractions (B, N) to factors (B, N, n) of the features."""
+        """Maps fractions (B, N) to embeddings (B, N, n), by which the features are multiplied."""
         frequencies = np.pi * np.arange(1, COSINES + 1, dtype=np.float32)
         angles = frequencies * keras.ops.cast(fractions, "float32")[:, :, None]
         return self.embed(keras.ops.cast(keras.ops.cos(angles), self.compute_dtype))
 
 
 class Head:
-    """Builds the layers after the torso.
+    """A network head, which builds the layers after the torso.
 
     Args:
-        settings: network settings: the head, its width, and the representation of returns.
+        settings: network settings.
         num_actions: A, the number of actions.
-        seeds: seeds for the initializers.
-        noise: random key (2,) of the noise, or None for layers without noise.
+        seeds: an iterator over seeds for the initializers.
+        noise: input (2,) for the random key of the noise, or None for layers without noise.
     """
 
     def __init__(
@@ -149,7 +153,13 @@ class Head:
     def __call__(
         self, features: keras.KerasTensor, fractions: keras.KerasTensor | None
     ) -> keras.KerasTensor:
-        """Builds float32 outputs (B, A, K) from features (B, n) and optional fractions (B, N)."""
+        """Builds the head on features (B, n), and returns its float32 outputs (B, A, K).
+
+        Args:
+            features: (B, n) outputs of the torso.
+            fractions: (B, K) input for fractions of the return's distribution if
+                ``network.returns`` is "implicit", otherwise None.
+        """
         if fractions is not None:
             embedding = FractionEmbedding(next(self.seeds), name="fraction_embedding")
             features = embedding([features, fractions])
@@ -167,7 +177,7 @@ class Head:
     def _stream(
         self, features: keras.KerasTensor, rows: int, hidden: str, output: str
     ) -> keras.KerasTensor:
-        """Builds an optional hidden layer and ``rows`` rows of K outputs, (B, rows, K)."""
+        """Builds a hidden layer, if it has units, and an output layer; returns (B, rows, K)."""
         settings = self.settings
         if settings.hidden_units:
             activation = None if settings.layer_norm else "relu"

@@ -19,7 +19,7 @@ class Interface:
     Attributes:
         observation_shape: shape of an observation, (height, width, stack) or (n, stack).
         num_actions: A, the number of actions.
-        dtype: type of an observation.
+        dtype: dtype of an observation.
     """
 
     observation_shape: tuple[int, ...]
@@ -43,18 +43,18 @@ def build_network(
     * ``noise``, a random key (2,), for noisy networks only.
 
     Its float32 output (B, A, K) contains Q-values (K = 1), logits of the atoms of a categorical
-    distribution, or quantiles of the return.
+    distribution, or quantiles of the return. For implicit quantiles, K is N.
 
     Args:
         settings: network settings.
         interface: the inputs and outputs.
         seed: seed of the initial weights.
         name: name of the model.
-        precision: precision of weights and computation, "float32" or "bfloat16". The output layers
-            are always float32.
+        precision: precision of the weights and the computation, "float32" or "bfloat16". The output
+            layers are always float32.
     """
-    # Each layer has its own seed. With a shared seed, layers of equal shape would start with equal
-    # weights.
+    # Each layer has its own seed. With a shared seed, layers of the same shape would start with the
+    # same weights.
     seeds = (int(part) for part in np.random.SeedSequence(seed).generate_state(1024))
     with keras_defaults():
         frames = keras.Input(interface.observation_shape, dtype=interface.dtype, name="frames")
@@ -77,9 +77,13 @@ class QNetwork:
     (Micikevicius et al. 2018, section 3.1).
 
     Args:
-        build: function that builds a network from a name and a precision.
+        build: function that builds a network, given a name and a precision.
         name: name of both networks.
-        precision: precision of the computation.
+        precision: precision of the computation, "float32" or "bfloat16".
+
+    Attributes:
+        weights: the network with float32 weights.
+        computing: the network that computes, which is the same one if the precision is "float32".
     """
 
     def __init__(self, build: Callable[[str, str], keras.Model], name: str, precision: str) -> None:
@@ -88,7 +92,13 @@ class QNetwork:
         self.round()
 
     def __call__(self, inputs: dict[str, Any], training: bool, exact: bool = False) -> Any:
-        """Returns float32 outputs (B, A, K), which are also computed in float32 if ``exact``."""
+        """Returns the float32 outputs (B, A, K) of the network for inputs as in ``build_network``.
+
+        Args:
+            inputs: dictionary of inputs.
+            training: whether noisy layers have noise.
+            exact: whether to compute in float32, whatever the network's precision is.
+        """
         network = self.weights if exact else self.computing
         return network(inputs, training=training)
 
@@ -132,7 +142,12 @@ class QNetwork:
         self.round()
 
     def follow(self, other: "QNetwork", rate: float = 1.0) -> None:
-        """Moves the weights toward another network's at an update rate (tau); 1 copies them."""
+        """Moves the weights toward those of another network.
+
+        Args:
+            other: the network to follow.
+            rate: update rate tau, from 0 to 1; 1 copies the weights.
+        """
         for own, target in zip(self.weights.variables, other.weights.variables, strict=True):
             own.assign(target if rate == 1 else own + rate * (target - own))
         self.round()

@@ -7,7 +7,7 @@ from typing import Any
 from atari_dqn.backend.keras_backend import keras
 from atari_dqn.config.learning_schema import TORSO_NAMES, NetworkSettings
 
-# Maps observations (B, ..., stack) and a stream of seeds for initializers to features (B, n).
+# A torso maps observations (B, ..., stack) and an iterator over seeds to features (B, n).
 Torso = Callable[[keras.KerasTensor, Iterator[int]], keras.KerasTensor]
 
 PIXELS = 1 / 255
@@ -19,18 +19,19 @@ SQUARINGS = 6
 class StridedConvolution(keras.layers.Conv2D):  # type: ignore[misc]
     """A convolution that treats the pixels of one stride as channels of a single pixel.
 
-    It does so along the width, if the stride divides the widths of the kernel and the features. The
-    numbers stay in the same order, so this needs no copy, and it uses matrix units better.
+    It does so along the width, if there is no padding and the stride divides the widths of the
+    kernel and the features. The numbers stay in the same order, so no copy is needed, and the wider
+    channels make better use of a processor's matrix units.
     """
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Creates kernel and bias for features of a shape (B, height, width, channels)."""
+        """Creates the kernel and the bias for features (B, height, width, channels)."""
         super().build(shape)
         across = self.strides[1]
         divides = self.padding == "valid" and not (
             self.kernel_size[1] % across or shape[2] % across
         )
-        self.joined = across if divides else 1  # pixels treated as one
+        self.joined = across if divides else 1  # number of pixels that are treated as one
 
     def call(self, features: Any) -> Any:
         """Maps features (B, height, width, channels) to features (B, rows, columns, filters)."""
@@ -48,20 +49,20 @@ class StridedConvolution(keras.layers.Conv2D):  # type: ignore[misc]
         return keras.ops.conv(features, kernel, strides, self.padding)
 
     def activated(self, features: Any, bias: Any) -> Any:
-        """Returns the activation of features with a bias."""
+        """Returns the features after adding a bias and applying the activation function."""
         # Unlike +, the gradient of this addition needs no extra pass.
         return self.activation(keras.ops.add(features, bias))
 
 
 class ByteConvolution(StridedConvolution):
-    """A convolution of scaled bytes.
+    """A convolution of bytes that are scaled, and centered if requested.
 
-    It scales the kernel instead of the input, because the kernel is smaller. It subtracts the mean
-    frame by subtracting the frame's features from the bias.
+    It scales the kernel instead of the input, because the kernel is smaller. To subtract the mean
+    frame from the input, it subtracts the mean frame's features from the bias.
 
     Args:
         arguments: positional arguments of a convolution.
-        white: input scale, the value of a byte of 255; 0 stays 0.
+        white: input scale: the value to which a byte of 255 is scaled.
         centered: whether to subtract a mean frame, which is 0 until it is set.
         options: keyword arguments of a convolution.
     """
@@ -77,7 +78,7 @@ class ByteConvolution(StridedConvolution):
         super().__init__(*arguments, **{**options, "dtype": "float32"})
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Creates kernel and bias, and the mean frame (1, height, width, 1)."""
+        """Creates the kernel, the bias, and the mean frame (1, height, width, 1) if centered."""
         super().build(shape)
         if self._centered:
             mean_shape = (1, *shape[1:3], 1)
@@ -90,9 +91,8 @@ class ByteConvolution(StridedConvolution):
         kernel = self.kernel * self.scale
         bias = self.bias
         if self.mean is not None:
-            frames_kernel = keras.ops.sum(
-                kernel, axis=2, keepdims=True
-            )  # every frame of a stack has the same mean
+            # Every frame of a stack has the same mean.
+            frames_kernel = keras.ops.sum(kernel, axis=2, keepdims=True)
             bias = bias - keras.ops.conv(self.mean, frames_kernel, self.strides, self.padding)
         frames = keras.ops.cast(frames, self._precision)
         kernel = keras.ops.cast(kernel, self._precision)
@@ -103,9 +103,9 @@ class ByteConvolution(StridedConvolution):
 class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
     """A convolution whose kernel is divided by its largest singular value.
 
-    The kernel is seen as a matrix (inputs, filters): Miyato et al. 2018, "Spectral Normalization
-    for Generative Adversarial Networks", section 2.1. They keep the singular vector between steps.
-    Here it is computed each time, so that the layer has no state except its weights.
+    The kernel is reshaped to a matrix (inputs, filters) for this. Miyato et al. 2018, "Spectral
+    Normalization for Generative Adversarial Networks", section 2.1. They keep the singular vector
+    between steps. Here it is computed each time, so that the layer has no state except its weights.
     """
 
     def call(self, features: Any) -> Any:
@@ -115,7 +115,7 @@ class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
         return self.activation(keras.ops.add(convolved, self.bias))
 
     def normalized_kernel(self) -> Any:
-        """Returns the normalized kernel in float32."""
+        """Returns the normalized kernel (rows, columns, channels, filters) in float32."""
         kernel = keras.ops.cast(self.kernel, "float32")
         matrix = keras.ops.reshape(kernel, (-1, self.filters))
         power = keras.ops.stop_gradient(keras.ops.matmul(keras.ops.transpose(matrix), matrix))
@@ -130,7 +130,10 @@ class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 def nature_torso(
     frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings
 ) -> keras.KerasTensor:
-    """Builds the convolutions of Mnih et al. 2015, Methods, for bytes times ``contrast`` / 255."""
+    """Builds the convolutions of Mnih et al. 2015, Methods; returns features (B, n).
+
+    Bytes are multiplied by ``contrast`` / 255.
+    """
     features = frames
     kind = _first_kind(settings)
     sizes = zip(settings.nature_channels, NATURE_KERNELS, NATURE_STRIDES, strict=True)
@@ -154,11 +157,11 @@ def nature_torso(
 def impala_torso(
     frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings
 ) -> keras.KerasTensor:
-    """Builds the residual network of Espeholt et al. 2018, "IMPALA", figure 3 (right).
+    """Builds the residual network of Espeholt et al. 2018, figure 3 (right); returns features.
 
-    Bytes are scaled by ``contrast`` / 255. If the first convolution has a stride, its kernel is
-    twice as wide as the stride. Spectral normalization applies to the residual blocks (Gogianu et
-    al. 2021, "Spectral Normalisation for Deep Reinforcement Learning").
+    Bytes are multiplied by ``contrast`` / 255. If the first convolution has a stride above 1, its
+    kernel is twice as wide as the stride. Spectral normalization applies to the residual blocks
+    (Gogianu et al. 2021, "Spectral Normalisation for Deep Reinforcement Learning").
     """
     features = frames
     inner = SpectralConvolution if settings.spectral_norm else keras.layers.Conv2D
@@ -178,7 +181,10 @@ def impala_torso(
 def mlp_torso(
     observations: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings
 ) -> keras.KerasTensor:
-    """Builds dense layers; observations are scaled to 0..1 if they are bytes."""
+    """Builds dense layers on flattened observations, and returns features (B, n).
+
+    Bytes are scaled to 0..1 first.
+    """
     features = observations
     if observations.dtype == "uint8":
         features = keras.layers.Rescaling(PIXELS, name="scale")(features)
@@ -205,15 +211,15 @@ CUSTOM: dict[str, Torso] = {}
 
 
 def register_torso(name: str, torso: Torso) -> None:
-    """Registers your own torso as ``network.torso = NAME``.
+    """Registers a custom torso, which ``network.torso = NAME`` then selects.
 
     Call this in every process that trains or loads an agent with the torso.
 
     Args:
         name: value of the setting ``network.torso``.
-        torso: a function that maps frames (B, height, width, stack), as bytes, and an endless
-            stream of seeds to features (B, n). It is built from Keras's own layers, and should
-            begin with a ``Rescaling`` layer.
+        torso: a function that maps frames (B, height, width, stack) of uint8 and an iterator over
+            seeds to features (B, n). It should begin with a ``Rescaling`` layer and use Keras's own
+            layers only.
 
     Raises:
         ValueError: the name is already taken.
@@ -232,15 +238,16 @@ def make_torso(settings: NetworkSettings) -> Torso:
 
 
 def initializer(seeds: Iterator[int]) -> keras.initializers.Initializer:
-    """Returns the initializer of the next layer (He et al. 2015), for layers followed by ReLU.
+    """Returns the initializer of He et al. 2015 for the next layer, which is followed by ReLU.
 
-    It preserves the scale of the signal up to the last layer, even that of a ball two pixels wide.
+    It preserves the scale of activations from layer to layer, so that even a ball two pixels wide
+    affects the outputs.
     """
     return keras.initializers.HeUniform(seed=next(seeds))
 
 
 def normalized(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Builds layer normalization followed by ReLU (Ba et al. 2016, "Layer Normalization")."""
+    """Builds layer normalization followed by ReLU (Ba et al. 2016); returns features."""
     features = keras.layers.LayerNormalization(name=f"{name}_norm", dtype="float32")(features)
     return keras.layers.ReLU(name=f"{name}_relu")(features)
 
@@ -255,7 +262,7 @@ def _residual(
     seeds: Iterator[int],
     name: str,
 ) -> keras.KerasTensor:
-    """Builds a residual block of two convolutions."""
+    """Builds a residual block of two convolutions; returns features of the same shape."""
     inside = features
     channels = features.shape[-1]
     for part in (1, 2):
@@ -271,10 +278,10 @@ def _same(
     name: str,
     stride: int = 1,
 ) -> keras.layers.Layer:
-    """Builds a 3x3 convolution that preserves height and width, or divides them by its stride.
+    """Returns a convolution that preserves height and width, or divides them by its stride.
 
-    With a stride above 1, the kernel is twice as wide as the stride. The initializer keeps residual
-    sums from growing much.
+    The kernel is 3x3, or twice as wide as the stride if that is above 1. LeCun's initializer keeps
+    the sums of residual blocks from growing much.
     """
     return kind(
         channels,

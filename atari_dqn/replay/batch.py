@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 
 class Batch(NamedTuple):
-    """A batch of B transitions, with the stack as the last axis for convolutions.
+    """A batch of B transitions. The stack is the last axis, as convolutions expect it.
 
     Attributes:
         observation: (B, *frame_shape, stack) observations.
         action: (B,) actions that were executed.
-        reward: (B,) discounted sums of the rewards in the 1 to n steps to the next observation.
-        discount: (B,) factors of the next observation's value in the TD target.
+        reward: (B,) n-step rewards: discounted sums of the rewards up to the next observation.
+        discount: (B,) factors of the next observation's value in the TD target: gamma^m after m
+            steps, or 0 without bootstrapping.
         next_observation: (B, *frame_shape, stack) next observations.
         weight: (B,) importance weights of the losses; 1 for uniform sampling.
         indices: (B,) indices of the transitions in the replay memory, for ``set_priorities``.

@@ -17,12 +17,12 @@ class Block(NamedTuple):
     """A compressed block of one environment's consecutive frames."""
 
     env: int
-    number: int  # counted from 0 since the run started
-    packed: bytes
+    number: int  # the environment's blocks are numbered from 0 since the run started
+    packed: bytes  # result of ``pack``
 
 
 def blocks_in(rows: int) -> int:
-    """Returns the number of blocks in a ring of ``rows`` frames; the last may be shorter.
+    """Returns the number of blocks in a ring of ``rows`` frames. The last block may be shorter.
 
     >>> blocks_in(16), blocks_in(17)
     (2, 3)
@@ -40,7 +40,11 @@ def block_length(number: int, rows: int) -> int:
 
 
 def full_blocks(added: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
-    """Returns the number of blocks that ``added`` frames have filled in all rounds of the ring.
+    """Returns the number of blocks that each environment has filled since the run started, (N,).
+
+    Args:
+        added: (N,) number of frames that each environment has added since then.
+        rows: number of rows in each environment's ring.
 
     >>> full_blocks(np.array([7, 8, 17, 25]), rows=17)
     array([0, 1, 3, 4])
@@ -49,7 +53,7 @@ def full_blocks(added: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
 
 
 def pack(frames: NDArray[Any]) -> bytes:
-    """Returns an array's bytes, compressed by LZ4."""
+    """Returns an array's bytes, compressed with LZ4."""
     packed: bytes = lz4.block.compress(np.ascontiguousarray(frames).data)
     return packed
 
@@ -62,10 +66,10 @@ def unpack(packed: bytes, size: int | None = None) -> bytes:
         size: expected number of bytes, or None if it is unknown.
 
     Raises:
-        ValueError: this is not a valid block, or it has another size. The size is checked before
+        ValueError: this is not a valid block, or its size is wrong. The size is checked before
             memory is allocated.
     """
-    # A block begins with its size, which is not to be trusted.
+    # A block begins with its uncompressed size, which may be wrong in a damaged file.
     claimed = int.from_bytes(packed[:SIZE_BYTES], "little")
     too_small = len(packed) <= SIZE_BYTES or claimed > LARGEST_RATIO * len(packed)
     if too_small or size not in (None, claimed):

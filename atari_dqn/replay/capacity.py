@@ -18,9 +18,10 @@ RESERVE = 500_000_000
 
 
 def memory_needed(storage: Storage, layout: RingLayout) -> int:
-    """Returns the number of bytes in memory that a replay memory takes.
+    """Returns the number of bytes that a replay memory takes in memory.
 
-    They consist of the frames and of 14 bytes per row for actions, rewards and flags.
+    It counts the frames, and 14 bytes per row for actions, rewards and flags. Frames on disk take
+    no memory, and compressed frames are estimated at an eighth of their size.
     """
     share: dict[Storage, float] = {"memory": 1, "compressed": PACKED_SHARE, "disk": 0}
     return int(_raw_bytes(layout) * share[storage]) + layout.capacity * ROW_BYTES
@@ -29,18 +30,18 @@ def memory_needed(storage: Storage, layout: RingLayout) -> int:
 def choose_storage(
     setting: Storage | Literal["auto"], layout: RingLayout, directory: Path
 ) -> Storage:
-    """Returns the storage for the frames.
+    """Returns the storage for the frames, after checking that they fit.
 
-    With ``auto``, frames are stored uncompressed if they take at most half of the free memory, and
-    compressed otherwise.
+    With ``auto``, frames are stored uncompressed if the memory then takes at most half of the free
+    memory, and compressed otherwise.
 
     Args:
         setting: value of ``replay.storage``.
         layout: the layout of the rings.
-        directory: directory of a file of frames.
+        directory: directory for a file of frames, with the storage ``disk``.
 
     Raises:
-        UserError: the memory does not fit. The message names a capacity that does.
+        UserError: the frames do not fit. The message names a capacity that fits.
     """
     free = memory_left() - RESERVE
     storage = setting if setting != "auto" else _automatic_storage(layout, free)
@@ -54,7 +55,10 @@ def choose_storage(
 
 
 def _raw_bytes(layout: RingLayout) -> int:
-    """Returns the size of all uncompressed frames in bytes, including the repeated ones."""
+    """Returns the size of all uncompressed frames in bytes.
+
+    It includes the frames that ``RawFrames`` stores twice.
+    """
     return (layout.capacity + layout.num_envs * (layout.window - 1)) * layout.frame_bytes
 
 

@@ -10,13 +10,14 @@ from atari_dqn.replay.memory import ReplayMemory
 def make_memory(
     config: Config, num_envs: int, observation_shape: tuple[int, ...], directory: Path | None
 ) -> ReplayMemory:
-    """Creates the replay memory that the settings describe.
+    """Returns an empty replay memory with the given settings.
 
     Args:
         config: settings of the run.
         num_envs: number of environments.
         observation_shape: (stack, *frame_shape).
-        directory: directory of the run, for the storage ``disk``.
+        directory: directory for the file of frames, with the storage ``disk``; None means the
+            system's temporary directory.
     """
     stack, *frame_shape = observation_shape
     return ReplayMemory(

@@ -1,7 +1,7 @@
-"""Files that save the replay memory's frames as compressed blocks, and never change.
+"""Files with compressed blocks of the replay memory's frames, which never change once written.
 
-Each checkpoint writes the blocks filled since the previous checkpoint. It lists every file that its
-rings still need.
+Each checkpoint adds a file with the blocks that were filled since the previous checkpoint. Its
+manifest lists all files that contain blocks of the rings.
 """
 
 import hashlib
@@ -22,16 +22,26 @@ class FrameFiles:
 
     Args:
         run_directory: directory of the run.
+
+    Attributes:
+        entries: the manifest entries of the files that the memory needs, by file name, oldest
+            first.
     """
 
     def __init__(self, run_directory: Path) -> None:
         self._run_directory = run_directory
-        self.entries: dict[str, checkpoint.Entry] = {}  # oldest first
-        # For each file and environment: the number of its newest block, plus 1.
+        self.entries: dict[str, checkpoint.Entry] = {}
+        # For each file: (N,) the number of each environment's first block after the file.
         self._ends: dict[str, NDArray[np.int64]] = {}
 
     def write(self, name: str, memory: ReplayMemory) -> None:
-        """Writes the blocks that no file contains yet, and drops files with only old blocks.
+        """Writes the full blocks that no file contains yet, if there are any.
+
+        Files whose blocks have all been overwritten in the rings are removed from ``entries``.
+
+        Args:
+            name: name of the new file.
+            memory: the replay memory.
 
         Raises:
             UserError: the file cannot be written.
@@ -51,11 +61,19 @@ class FrameFiles:
             del self._ends[file]
 
     def ends(self) -> NDArray[np.int64]:
-        """Returns the block numbers that ``restore`` needs, (files, environments)."""
+        """Returns the state for ``restore``, besides ``entries``.
+
+        For each file and environment, it is the number of the first block after the file: an array
+        (files, N), or (0,) without files.
+        """
         return np.array(list(self._ends.values()), np.int64)
 
     def restore(self, entries: Mapping[str, checkpoint.Entry], ends: NDArray[np.int64]) -> None:
         """Restores the list of files from a checkpoint.
+
+        Args:
+            entries: manifest entries of the files by name, oldest first.
+            ends: result of ``ends``.
 
         Raises:
             ValueError: the numbers of files and of ends differ.
@@ -74,10 +92,12 @@ class FrameFiles:
     def digest(
         self, added: NDArray[np.int64], rows: int, frame_bytes: int | None = None
     ) -> NDArray[np.uint8]:
-        """Returns the SHA-256 of the full blocks in all rings, however files divide them.
+        """Returns the SHA-256 (32,) of the full blocks in all rings.
+
+        It does not depend on how the blocks are divided among files.
 
         Args:
-            added: number of frames that each environment has added since the run started.
+            added: (N,) number of frames that each environment has added since the run started.
             rows: number of rows in each environment's ring.
             frame_bytes: size of an uncompressed frame, or None if it is unknown.
 
@@ -106,7 +126,7 @@ class FrameFiles:
 
 
 def write_blocks(file: Path, blocks: Iterable[Block]) -> None:
-    """Writes blocks to a file for ``read_blocks``, as concatenated bytes and an index."""
+    """Writes blocks to a new file, as concatenated bytes and an index."""
     blocks = list(blocks)
     rows = [(block.env, block.number, len(block.packed)) for block in blocks]
     index = np.array(rows, np.int64).reshape(-1, 3)

@@ -25,10 +25,10 @@ class RingLayout:
 
     Attributes:
         capacity: number of frames, summed over all environments.
-        num_envs: N, the number of environments, which have equal shares.
+        num_envs: N, the number of environments, each of which gets an equal share.
         window: number of consecutive frames in a sample.
         frame_shape: shape of a frame.
-        dtype: type of a frame.
+        dtype: dtype of a frame.
     """
 
     capacity: int
@@ -54,15 +54,24 @@ class Frames(Protocol):
     def append(
         self, envs: NDArray[np.int64], rows: NDArray[np.int64], frames: NDArray[Any]
     ) -> None:
-        """Stores the next frame of each environment, (len(envs), *frame_shape), in its row."""
+        """Stores the next frame of each of E environments.
+
+        Args:
+            envs: (E,) environments.
+            rows: (E,) row of each frame in its environment's ring.
+            frames: (E, *frame_shape) frames.
+        """
         ...
 
     def window(self, env: int, first: int) -> list[NDArray[Any]]:
-        """Returns the window that starts at a row; it is valid until the next ``append``."""
+        """Returns the frames of the window that starts at a row.
+
+        They are valid until the next ``append``.
+        """
         ...
 
     def gather(self, envs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Returns frames (*S, *frame_shape) by environment and row, both of shape S."""
+        """Returns frames (*S, *frame_shape) of environments and rows, both of any shape S."""
         ...
 
     def unfinished(self, env: int, count: int) -> NDArray[Any]:
@@ -70,7 +79,7 @@ class Frames(Protocol):
         ...
 
     def block(self, env: int, number: int) -> bytes:
-        """Returns the block from row ``number * BLOCK`` on; the last block may be shorter."""
+        """Returns the compressed block that starts at row ``number * BLOCK``."""
         ...
 
     def set_block(self, env: int, number: int, packed: bytes) -> None:
@@ -87,8 +96,8 @@ class RawFrames:
 
     Args:
         layout: the layout of the rings.
-        directory: directory of the file, which has no name and disappears with the process.
-            Without a directory, frames are stored in memory.
+        directory: directory of the file, or None to store the frames in memory. The file has no
+            name and disappears with the process.
     """
 
     def __init__(self, layout: RingLayout, directory: Path | None = None) -> None:
@@ -99,8 +108,8 @@ class RawFrames:
             self._frames = np.zeros(shape, layout.dtype)
         else:
             with tempfile.TemporaryFile(dir=directory) as file:
-                # Reserve the space now: if the disk filled up later, writing a frame would kill the
-                # process.
+                # The space is reserved now. If the disk filled up later, writing a frame would kill
+                # the process.
                 os.posix_fallocate(file.fileno(), 0, math.prod(shape) * layout.dtype.itemsize)
                 self._frames = np.memmap(file, layout.dtype, "r+", shape=shape)
         self._newest = np.full(layout.num_envs, -1)
@@ -153,7 +162,8 @@ class PackedFrames:
     def __init__(self, layout: RingLayout) -> None:
         count = blocks_in(layout.rows)
         self._blocks: list[list[bytes | None]] = [[None] * count for _ in range(layout.num_envs)]
-        # The unfinished block. The block that it will replace can be read until it is full.
+        # Each environment's unfinished block. The old block that it replaces stays readable until
+        # the new one is full.
         self._filling = np.zeros((layout.num_envs, BLOCK, *layout.frame_shape), layout.dtype)
         self._newest = np.full(layout.num_envs, -1)
         self._rows = layout.rows
@@ -244,13 +254,14 @@ def gather_vector_stacks(
     offset: NDArray[np.int32] | int,
     out: NDArray[Any],
 ) -> None:
-    """Fills stacks of vectors without a loop, which would take longer than copying the numbers.
+    """Fills stacks of vectors without a Python loop, which would take longer than the copying.
 
     Args:
         frames: the stored frames.
         rows: number of rows in a ring.
         starts: the starts of the windows.
-        offset: frames between the start of a window and of its stack, (B,) or one number.
+        offset: number of frames from the start of each window to the start of its stack, (B,) or
+            one number.
         out: (B, n, stack) stacks to fill.
     """
     stack = out.shape[-1]
@@ -262,7 +273,13 @@ def gather_vector_stacks(
 
 
 def make_frames(storage: Storage, layout: RingLayout, directory: Path) -> Frames:
-    """Creates the frame storage of a replay memory; only ``disk`` uses the directory."""
+    """Returns empty storage for the frames of a replay memory.
+
+    Args:
+        storage: the kind of storage.
+        layout: the layout of the rings.
+        directory: directory for a file of frames, which only ``disk`` uses.
+    """
     if storage == "compressed":
         return PackedFrames(layout)
     return RawFrames(layout, directory if storage == "disk" else None)

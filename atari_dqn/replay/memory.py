@@ -7,8 +7,8 @@ Each environment has its own ring, with rows in order of time:
 
     row        0     1     2     3     4     5     6
     frame      f0    f1    f2    f3    g0    g1    ...      f3 ends an episode, g0 starts the next
-    action     a0    a1    a2    -     b0    b1             action at the frame; none at the last
-    reward     r1    r2    r3    -     r1    r2             reward of the action
+    action     a0    a1    a2    -     b0    b1             action after the frame; none at the end
+    reward     r1    r2    r3    -     r1    r2             reward of that action
     discount   1     1     0|1   -     1     1              0 after termination or a lost life
 
 An episode of T steps takes T + 1 rows. A truncated episode therefore keeps the frame from which it
@@ -42,9 +42,10 @@ from atari_dqn.runs.random_state import generator_from_array, generator_to_array
 
 # ``can_sample`` checks this many rows of each environment before it checks all of them.
 FIRST_CANDIDATES = 4
-# Largest number of rows since the start of an episode, counted in a byte. Stacks are shorter.
+# Rows since the start of an episode are counted in a byte, and only up to this number. A stack is
+# always shorter.
 LARGEST_AGE = 255
-# Number of frames from which the mean frame is computed.
+# Approximate number of frames from which the mean frame is computed.
 MEAN_FRAMES = 2_000
 # Names of the arrays in a checkpoint that hold the rows of all rings.
 RING_ARRAYS = ("action", "reward", "discount", "last", "age", "added")
@@ -54,17 +55,17 @@ RING_ARRAYS = ("action", "reward", "discount", "last", "age", "added")
 class ReplayMemory:
     """A replay memory for several environments.
 
-    A row can be sampled if it has an action and n rows after it. In a full ring it must also have
-    its whole stack, part of which is overwritten for the oldest stack - 1 rows.
+    A row can be sampled if it has an action and n later rows. In a full ring its whole stack must
+    also still exist, which is not so for the oldest stack - 1 rows.
 
-    A return near the end of an episode stops at the last frame. Its discount is then 0 after
-    termination, and gamma^m after m steps to a truncation.
+    An n-step return stops at the last frame of its episode, after m <= n steps. Its discount is
+    then 0 if the episode terminated, and gamma^m if it was truncated.
 
     Args:
         capacity: number of frames stored, summed over all environments.
-        num_envs: number of environments, which have equal shares.
-        frame_shape: shape of a frame.
-        dtype: type of a frame.
+        num_envs: number of environments, each of which gets an equal share of the capacity.
+        frame_shape: shape of a frame: (height, width), or (n,) for vectors.
+        dtype: dtype of a frame.
         stack: number of frames in an observation.
         n_step: number of rewards summed before bootstrapping (Sutton 1988).
         gamma: discount per step.
@@ -77,8 +78,8 @@ class ReplayMemory:
         directory: directory for a file of frames; by default, the system's temporary directory.
 
     Raises:
-        UserError: the share of an environment is shorter than one sample, or the memory does not
-            fit into the free memory or disk space.
+        UserError: an environment's share is too small for sampling, or the frames do not fit into
+            the free memory or disk space.
     """
 
     capacity: int
@@ -126,7 +127,7 @@ class ReplayMemory:
             )
 
     def _check_rows(self) -> None:
-        """Raises a UserError if the share of an environment is shorter than one sample."""
+        """Raises a UserError if an environment's share is shorter than two windows of a sample."""
         needed = 2 * self._window
         if self.rows < needed:
             raise UserError(
@@ -146,7 +147,7 @@ class ReplayMemory:
         return np.minimum(self._added, self.rows)
 
     def __len__(self) -> int:
-        """Returns the number of frames stored."""
+        """Returns the number of stored frames, summed over all environments."""
         return int(self._size.sum())
 
     def start(self, frames: NDArray[Any], envs: NDArray[np.int64] | None = None) -> None:
@@ -230,8 +231,8 @@ class ReplayMemory:
         is_last = self._last[self._all_envs[:, np.newaxis], rows]
         if (exists & ~is_last).any():
             return True
-        # Only consecutive episodes without steps lead here. They are so rare that every row may be
-        # checked.
+        # Only several consecutive episodes without steps lead here. This is so rare that checking
+        # every row is fast enough.
         candidates = zip(self._last, oldest.tolist(), counts.tolist(), strict=True)
         return any(
             not last[(start + np.arange(count)) % self.rows].all()
@@ -245,7 +246,11 @@ class ReplayMemory:
             size: B, the number of transitions in a batch.
             count: number of batches, which are returned as one.
             progress: progress of the exponent beta from its initial value to 1, from 0 to 1.
-            share: share of each batch that is sampled by priority, from 0 to 1.
+            share: share of each batch that is sampled by priority, from 0 to 1. Without priorities
+                it has no effect.
+
+        Returns:
+            One batch of count * B transitions.
 
         Raises:
             ValueError: no transition is complete yet.
@@ -263,14 +268,18 @@ class ReplayMemory:
         return self.gather(*np.divmod(indices.ravel(), self.rows))._replace(weight=weight.ravel())
 
     def gather(self, env: NDArray[np.int64], row: NDArray[np.int64]) -> Batch:
-        """Returns the transitions that start at the given rows, with weight 1.
+        """Returns the transitions that start in given environments and rows, with weight 1.
 
         For row t, the n-step return and the discount of the next state's value are
 
             R = sum_k gamma^k d_t ... d_(t+k-1) r_(t+k),   discount = gamma^m d_t ... d_(t+m-1)
 
-        where r is the reward and d the discount (0 or 1) of each row, and k = 0 ... m - 1. Usually
-        m = n, but m is smaller if the episode ends earlier (Sutton 1988).
+        where r is the reward and d the discount (0 or 1) of each row, and k = 0 ... m - 1. The
+        number of steps m is n, or less if the episode ends earlier (Sutton 1988).
+
+        Args:
+            env: (B,) environments.
+            row: (B,) rows in the environments' rings.
         """
         steps = np.arange(self.n_step)[:, np.newaxis]
         indices = env * self.rows + (row + steps) % self.rows  # (n, B)
@@ -292,7 +301,14 @@ class ReplayMemory:
         )
 
     def set_priorities(self, indices: NDArray[np.int64], td_errors: NDArray[np.float32]) -> None:
-        """Sets the priorities of transitions ``Batch.indices`` (B,) from TD errors (B,)."""
+        """Sets the priorities of transitions (B,) from TD errors or losses (B,).
+
+        Without prioritized replay, it does nothing.
+
+        Args:
+            indices: (B,) indices as in ``Batch``.
+            td_errors: (B,) TD errors or losses, whose absolute values become the priorities.
+        """
         if self.priorities is not None:
             self.priorities.set(indices, td_errors)
 
@@ -301,7 +317,7 @@ class ReplayMemory:
         self.priorities = None
 
     def mean_frame(self) -> NDArray[np.float32]:
-        """Returns the mean (*frame_shape) of about 2,000 evenly spaced frames."""
+        """Returns the mean (*frame_shape) of about 2,000 evenly spaced frames, as float32."""
         count = -(-MEAN_FRAMES // self.num_envs)
         rows = np.linspace(0, int(self._size.min()) - 1, count).astype(np.int64).tolist()
         frames = [self._frames.window(env, row)[0] for env in range(self.num_envs) for row in rows]
@@ -326,9 +342,11 @@ class ReplayMemory:
         return arrays
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], blocks: Iterable[Block]) -> None:
-        """Restores the ``arrays`` and blocks of a memory with the same settings.
+        """Restores the state of a memory with the same settings.
 
-        Blocks that are too old for the ring are ignored.
+        Args:
+            arrays: result of ``arrays``.
+            blocks: the full blocks of frames. Blocks that are too old for the ring are ignored.
 
         Raises:
             KeyError: an array is missing.
@@ -366,7 +384,7 @@ class ReplayMemory:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks in an environment's ring."""
+        """Number of blocks in each environment's ring."""
         return blocks_in(self.rows)
 
     @property
@@ -375,7 +393,11 @@ class ReplayMemory:
         return full_blocks(self._added, self.rows)
 
     def filled(self, since: NDArray[np.int64]) -> Iterator[Block]:
-        """Yields the full blocks from number ``since`` (num_envs,) on that are still stored."""
+        """Yields the stored full blocks of each environment, from the number in ``since`` on.
+
+        Args:
+            since: (num_envs,) block numbers, counted since the run started.
+        """
         full = self.full_blocks
         for env, first in enumerate(np.maximum(since, full - self.blocks).tolist()):
             for number in range(first, int(full[env])):
@@ -388,9 +410,17 @@ class ReplayMemory:
     def _observations(
         self, env: NDArray[np.int64], row: NDArray[np.int64], offset: NDArray[np.int32]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Returns the stacks that end at the given rows, and the stacks ``offset`` rows later.
+        """Returns the stacks that end at given rows, and the stacks that end ``offset`` rows later.
 
         Frames before the start of the episode are 0.
+
+        Args:
+            env: (B,) environments.
+            row: (B,) rows.
+            offset: (B,) numbers of rows.
+
+        Returns:
+            Two arrays (B, *frame_shape, stack).
         """
         shape = (len(env), *self._blank.shape, self.stack)
         observation = aligned_empty(shape, self._blank.dtype)
@@ -411,7 +441,10 @@ class ReplayMemory:
         return observation, next_observation
 
     def _sample_uniformly(self, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Samples environments and rows (size,), and replaces the last rows of episodes."""
+        """Returns uniformly sampled environments and rows, both (size,).
+
+        Last rows of episodes have no action. They are sampled again until none is left.
+        """
         ends = np.cumsum(self._sampleable())
         starts = np.concatenate([[0], ends])
         oldest = self._oldest()
@@ -427,11 +460,14 @@ class ReplayMemory:
         return env, row
 
     def _oldest(self) -> NDArray[np.int64]:
-        """Returns each environment's oldest row that can be sampled, not yet modulo ``rows``."""
+        """Returns each environment's oldest row that can be sampled; take it modulo ``rows``."""
         return np.where(self._size == self.rows, self._newest + self.stack, 0)
 
     def _sampleable(self) -> NDArray[np.int64]:
-        """Returns the number of rows that can be sampled, including last rows of episodes."""
+        """Returns each environment's number of candidates for sampling.
+
+        These rows include the last rows of episodes, which have no action.
+        """
         lost = np.where(self._size == self.rows, self.stack - 1, 0)
         return np.maximum(self._size - lost - self.n_step, 0)
 
@@ -451,7 +487,7 @@ class ReplayMemory:
     ) -> None:
         """Adds transitions that new frames complete, and removes those that they overwrite."""
         full = self._added[envs] >= self.rows
-        # The oldest rows, whose stacks include the overwritten row.
+        # The oldest rows cannot be sampled any more, as their stacks include the overwritten row.
         reaching = (rows[full] + np.arange(1, self.stack)[:, np.newaxis]) % self.rows
         overwritten = envs * self.rows + rows
         removed = np.concatenate([overwritten, (envs[full] * self.rows + reaching).ravel()])

@@ -1,4 +1,4 @@
-"""Prioritized replay, which samples transitions of large TD error more often."""
+"""Prioritized replay, which samples transitions with large TD errors more often."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from atari_dqn.runs.checkpoint import array
 
 
 class PrioritySchedule(NamedTuple):
-    """The scheduled values of prioritized replay.
+    """The values of prioritized replay that change during a run.
 
     Attributes:
         progress: progress of the exponent beta from its initial value to 1, from 0 to 1.
@@ -24,7 +24,7 @@ class PrioritySchedule(NamedTuple):
 
 
 def priority_schedule(settings: ReplaySettings, steps: int) -> PrioritySchedule:
-    """Returns the scheduled values after a number of agent steps.
+    """Returns the values of the schedules after a number of agent steps.
 
     >>> priority_schedule(ReplaySettings(importance_steps=100, priority_steps=40), 30)
     PrioritySchedule(progress=0.3, share=0.25)
@@ -56,9 +56,13 @@ class Priorities:
         self._count = 0  # number of indices that can be sampled
 
     def replace(self, removed: NDArray[np.int64], new: NDArray[np.int64]) -> None:
-        """Removes indices (G,) and adds indices (K,) of new transitions. All must be different.
+        """Removes transitions, and adds new ones with the largest priority so far.
 
-        New transitions get the largest priority so far, so that each is soon sampled once.
+        Each new transition is therefore likely to be sampled soon.
+
+        Args:
+            removed: (G,) indices to remove.
+            new: (K,) indices to add. No index may occur twice in ``removed`` and ``new``.
         """
         indices = np.concatenate([removed, new])
         self._count += len(new) - int((self._tree.leaves[indices] > 0).sum())
@@ -69,8 +73,8 @@ class Priorities:
     def set(self, indices: NDArray[np.int64], td_errors: NDArray[np.floating[Any]]) -> None:
         """Sets the priorities of indices (B,) from TD errors or losses (B,).
 
-        Indices that were removed after sampling stay removed. If an index occurs twice, its last
-        value counts.
+        Indices that were removed since they were sampled stay removed. If an index occurs twice,
+        its last value counts.
         """
         held = self._tree.leaves[indices] > 0
         priority = np.abs(td_errors[held]).astype(np.float64) + self.LEAST
@@ -82,9 +86,9 @@ class Priorities:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Returns indices (count, B) and their importance weights (count, B).
 
-        Each row is stratified: it has one index from each of B equal parts of the priorities' sum.
-        An index of probability P among N has the weight (N P) ** -beta, divided by the largest in
-        its row (section 3.4).
+        Each row is stratified: the sum of the priorities is divided into B equal parts, and one
+        index is sampled from each. An index of probability P among N has the weight (N P) ** -beta,
+        divided by the largest weight in its row (section 3.4).
 
         Args:
             size: B, the number of indices in a row.
@@ -103,7 +107,7 @@ class Priorities:
         return self._count > 0
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the state for ``restore``."""
+        """Returns the state for ``restore``: the priorities and the largest one so far."""
         return {"priorities": self._tree.leaves.copy(), "largest_priority": np.array(self._largest)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:

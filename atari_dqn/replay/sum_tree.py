@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 class SumTree:
     """A binary tree over non-negative numbers, in which each node is the sum of its children.
 
-    Every node is computed as left + right, and never changed by a difference. A tree rebuilt from
-    its leaves is therefore identical to the last bit. Schaul et al. 2016, "Prioritized Experience
-    Replay", appendix B.2.1.
+    Every node is computed as left + right, and never updated by a difference. A tree that is
+    rebuilt from its leaves is therefore identical to the last bit. Schaul et al. 2016, "Prioritized
+    Experience Replay", appendix B.2.1.
 
     >>> tree = SumTree(4)
     >>> tree.set(np.array([0, 2]), np.array([1.0, 3.0]))
@@ -17,13 +17,13 @@ class SumTree:
     (4.0, [0, 2, 2])
 
     Args:
-        size: number of leaves, which are initially 0.
+        size: number of leaves. They are initially 0.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._leaves = 1 << max(size - 1, 0).bit_length()
-        self._levels = self._leaves.bit_length() - 1  # above the leaves
+        self._levels = self._leaves.bit_length() - 1  # number of levels above the leaves
         # Node k has the children 2 k and 2 k + 1; the root is 1.
         self._nodes = np.zeros(2 * self._leaves, np.float64)
         self._children = self._nodes.reshape(-1, 2)
@@ -39,7 +39,10 @@ class SumTree:
         return self._nodes[self._leaves : self._leaves + self.size]
 
     def set(self, index: NDArray[np.int64], value: NDArray[np.float64] | float) -> None:
-        """Sets leaves (K,). If an index occurs twice, its last value counts."""
+        """Sets the leaves at indices (K,) to values (K,).
+
+        If an index occurs twice, its last value counts.
+        """
         nodes = index + self._leaves
         self._nodes[nodes] = value
         for _ in range(self._levels):
@@ -48,7 +51,7 @@ class SumTree:
             self._nodes[nodes] = children[:, 0] + children[:, 1]
 
     def set_all(self, values: NDArray[np.float64]) -> None:
-        """Sets all leaves (size,)."""
+        """Sets all leaves to values (size,)."""
         self._nodes[self._leaves : self._leaves + self.size] = values
         level = self._leaves // 2
         while level:
@@ -57,9 +60,10 @@ class SumTree:
             level //= 2
 
     def find(self, position: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Returns the indices (K,) of the leaves at positions (K,), 0 <= position < total.
+        """Returns the indices (K,) of the leaves at positions (K,), where 0 <= position < total.
 
-        Each leaf covers an interval as long as its value. A leaf of 0 is only found if all are 0.
+        Each leaf covers an interval whose length is its value. A leaf of 0 is found only if all
+        leaves are 0.
         """
         position = position.copy()
         nodes = np.ones(len(position), np.int64)

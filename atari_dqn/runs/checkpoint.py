@@ -1,8 +1,9 @@
-"""Checkpoints: complete or absent, verified when read, and unable to run code.
+"""Checkpoints, which are complete or absent, verified when read, and unable to run code.
 
 A checkpoint is a directory ``step-000123456`` inside a run directory:
 
-    arrays.npz      all arrays that a continued run needs; NumPy's own format, pickle refused
+    arrays.npz      all arrays that a continued run needs except full blocks of frames; NumPy's own
+                    format, without pickle
     network.keras   the acting network, for other programs; this package never reads it
     config.toml     the resolved settings
     manifest.json   size and SHA-256 of each file above, notes, and a SHA-256 of the manifest;
@@ -44,13 +45,13 @@ MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
 SHARED = "replay"
 CONFIG = "config.toml"
-# The array that holds where each file of frames ends, for each environment.
+# The array with the numbers of the first blocks after each file of frames, for each environment.
 FRAME_FILES = "frame_files"
 
 # The suffix of a checkpoint's name while a new one of the same step replaces it.
 REPLACED = ".replaced"
 CHECKPOINT_NAME = re.compile(rf"step-(\d{{9,}})({re.escape(REPLACED)})?")
-# In the folder of shared files, only files with these names are ever deleted.
+# No file with another name is ever deleted from the folder of shared files.
 SHARED_NAME = re.compile(rf"({re.escape(TEMPORARY)})?\d{{9,}}\.npz")
 
 LARGEST_MANIFEST = 16 * 2**20
@@ -62,7 +63,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Entry(TypedDict):
-    """Size and hash of a file in a manifest."""
+    """The size and the hash of a file in a manifest."""
 
     bytes: int
     sha256: str
@@ -85,9 +86,9 @@ class Contents:
 
     Attributes:
         arrays: Arrays by name.
-        write_files: More files by name. Each function writes its file to the given path.
-        notes: Any JSON values.
-        shared: Files written by ``share`` that this checkpoint also needs.
+        write_files: For each other file, by name, a function that writes it to the given path.
+        notes: Any JSON values by name.
+        shared: Entries of the files written by ``share`` that this checkpoint also needs.
     """
 
     arrays: Arrays
@@ -101,10 +102,10 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         path: The checkpoint's directory.
-        step: Agent steps when it was written.
+        step: Agent steps of the run when it was written.
         arrays: Arrays by name.
-        notes: Any JSON values.
-        shared: Files shared with other checkpoints of the run, oldest first.
+        notes: Any JSON values by name.
+        shared: Entries of the files shared with other checkpoints of the run, oldest first.
         agent_only: Whether the replay memory is gone, so that no run can continue from it.
     """
 
@@ -160,15 +161,15 @@ class _Manifest(_Part):
         return files
 
 
-# For each hashed file: its stamp at that time (see ``_stamp``), and its SHA-256.
+# For each file that was hashed: its stamp at that time (see ``_stamp``), and its SHA-256.
 _hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
 
 
 def save(run_directory: Path, step: int, contents: Contents) -> Path:
     """Writes a checkpoint into a run directory, and returns the checkpoint's directory.
 
-    The directory is written under a temporary name, flushed to disk, and renamed. An interruption
-    at any time leaves earlier checkpoints intact.
+    The directory is written under a temporary name, flushed to disk, and then renamed. An
+    interruption at any time leaves earlier checkpoints intact.
 
     Args:
         run_directory: The run directory.
@@ -216,7 +217,7 @@ def save(run_directory: Path, step: int, contents: Contents) -> Path:
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:
-    """Renames a checkpoint to its final name. One of the same step stays complete until then."""
+    """Renames a checkpoint to its final name. Another one of its step stays complete until then."""
     aside = final.with_name(f"{final.name}{REPLACED}")
     if os.path.lexists(final):
         _delete(aside)
@@ -269,7 +270,7 @@ def share(run_directory: Path, name: str, write: Callable[[Path], object]) -> En
 
 
 def load(path: str | Path, shared: bool = True) -> Checkpoint:
-    """Reads and verifies a checkpoint.
+    """Returns a checkpoint after verifying it.
 
     Args:
         path: Directory of a checkpoint, or of a run for its newest complete checkpoint.
@@ -301,8 +302,8 @@ def _verify(directory: Path, manifest: Manifest, shared: bool = True, again: boo
         directory: The checkpoint's directory.
         manifest: The checkpoint's manifest.
         shared: Whether to verify shared files too.
-        again: Whether to hash files again that this process has already hashed, and whose stamp has
-            not changed since.
+        again: Whether to hash all files. Otherwise the hash of a file that this process has already
+            hashed is reused if the file's stamp has not changed.
     """
     needed = {directory / name: entry for name, entry in manifest["files"].items()}
     if shared:
@@ -389,7 +390,7 @@ def _claimed_bytes(content: Any) -> int:
 
 @contextmanager
 def restoring(path: Path) -> Iterator[None]:
-    """Context that turns errors about a checkpoint's content into a UserError that names its path.
+    """Context that turns errors in a checkpoint's content into a UserError that names its path.
 
     A checkpoint with correct checksums may still lack arrays or contain the wrong ones.
 
@@ -407,13 +408,14 @@ def restoring(path: Path) -> Iterator[None]:
 def array(
     arrays: Arrays, name: str, shape: tuple[int | None, ...], dtype: DTypeLike
 ) -> NDArray[Any]:
-    """Returns an array of a checkpoint after checking its shape and dtype.
+    """Returns an array by name after checking its shape and dtype.
 
     Args:
         arrays: Arrays by name.
         name: Name of the array.
         shape: Expected shape. None allows any length.
-        dtype: Expected dtype. A dtype that NumPy casts to it as "same_kind" is accepted.
+        dtype: Expected dtype. A dtype that NumPy can cast to it as "same_kind" is accepted too, and
+            so is an empty array of any dtype.
 
     Raises:
         KeyError: The array is missing.
@@ -441,7 +443,7 @@ def directory_of(run_directory: Path, step: int) -> Path:
 
 
 def add_notes(directory: Path, notes: Mapping[str, Any]) -> None:
-    """Adds or replaces notes of a checkpoint. A linked checkpoint is left unchanged.
+    """Adds notes to a checkpoint, or replaces them. A linked checkpoint is not changed.
 
     Raises:
         UserError: The manifest could not be written. The checkpoint is unchanged.
@@ -460,7 +462,7 @@ def find(path: str | Path) -> Path:
     """Returns the checkpoint at a path, or the newest complete one of the run at that path.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no complete checkpoint.
     """
     path = Path(path)
     if not path.is_dir():
@@ -488,7 +490,7 @@ def in_run(run_directory: Path) -> list[Path]:
 
 
 def step_of(directory: Path) -> int:
-    """Returns the agent steps at which a checkpoint was written."""
+    """Returns the number of agent steps of the run at a checkpoint."""
     return _manifest(directory)["step"]
 
 
@@ -501,7 +503,7 @@ def is_agent_only(directory: Path) -> bool:
     manifest = _manifest(directory)
     if manifest["agent_only"] or manifest["shared"]:
         return manifest["agent_only"]
-    # The manifest may lack the field, and list no shared files although the memory has some.
+    # A manifest without this field may list no shared files although the memory had some.
     try:
         with (
             open_file(directory / ARRAYS) as stream,
@@ -542,8 +544,8 @@ def prune(run_directory: Path, keep: int) -> None:
     ``keep`` in their notes, and the one with the best ``evaluation``. These lose their shared
     files, so their agents can be evaluated, but no run can continue from them.
 
-    Damaged checkpoints and links to checkpoints do not count, and are left alone together with the
-    shared files that they name. Nothing else in the run directory is touched.
+    Damaged checkpoints and links to checkpoints do not count. They are kept together with the
+    shared files that they name. Nothing else in the run directory is changed.
     """
     check_no_link(run_directory / SHARED)
     _delete_replaced(run_directory)
@@ -566,13 +568,13 @@ def prune(run_directory: Path, keep: int) -> None:
 
 
 def _score(notes: Mapping[str, Any]) -> float | None:
-    """Returns the evaluation of a checkpoint; None if there is none or it is NaN."""
+    """Returns the evaluation score of a checkpoint, or None if it is missing or NaN."""
     score = notes.get("evaluation")
     return None if score is None or math.isnan(score) else float(score)
 
 
 def _delete_replaced(run_directory: Path) -> None:
-    """Deletes replaced checkpoints that an interruption left behind."""
+    """Deletes replaced checkpoints that an interrupted ``save`` has not deleted."""
     for aside in run_directory.glob(f"step-*{REPLACED}"):
         if CHECKPOINT_NAME.fullmatch(aside.name) and (aside.with_suffix("") / MANIFEST).is_file():
             _delete(aside)
@@ -599,7 +601,7 @@ def _is_sound(directory: Path, manifest: Manifest) -> bool:
 
 
 def _release(directory: Path) -> None:
-    """Removes the shared files from a checkpoint's manifest."""
+    """Removes the shared files from a checkpoint's manifest, so that they can be deleted."""
     manifest = _manifest(directory)
     if manifest["shared"]:
         manifest["shared"] = {}
@@ -610,7 +612,7 @@ def _release(directory: Path) -> None:
 def digest(arrays: Arrays) -> str:
     """Returns a SHA-256 over the name, dtype, shape and bytes of all arrays, sorted by name.
 
-    Unlike a hash of the file, it does not depend on dates.
+    Unlike a hash of the file, it does not depend on the dates in the file.
 
     >>> digest({"a": np.zeros(2)}) == digest({"a": np.zeros(2)}) != digest({"a": np.zeros((2, 1))})
     True
@@ -634,7 +636,10 @@ def part(arrays: Arrays, owner: str) -> dict[str, NDArray[Any]]:
 
 
 def _manifest(directory: Path) -> Manifest:
-    """Reads and validates a manifest. A missing field ``agent_only`` means False."""
+    """Returns a checkpoint's manifest after validating it.
+
+    A missing field ``agent_only`` means False.
+    """
     path = directory / MANIFEST
     try:
         manifest: dict[str, Any] = read_json(path, LARGEST_MANIFEST)
@@ -676,7 +681,7 @@ def _write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:
-    """Returns the SHA-256 of a manifest's other fields."""
+    """Returns the SHA-256 of a manifest without its field ``sha256``."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
@@ -702,6 +707,6 @@ def _remember(file: Path, sha256: str) -> None:
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
-    """Returns device, inode, size and modification time, which change when the file does."""
+    """Returns a file's device, inode, size and modification time, which change when it does."""
     status = file.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""Records how a run was started: settings, and for each start the command, versions and machine."""
+"""Records a run's settings, and the command, package versions and machine of each of its starts."""
 
 import json
 import os
@@ -38,8 +38,8 @@ PACKAGES = (
 def write_circumstances(run_directory: Path, config: Config) -> list[str]:
     """Writes the resolved settings, and adds this start to ``run.json``.
 
-    ``run.json`` lists command, package versions, commit and machine of each start. A file that
-    cannot be read is replaced.
+    ``run.json`` lists the time, the command, package versions, the commit and the machine of each
+    start. A file that cannot be read is replaced.
 
     Returns:
         Notes for the user.
@@ -92,7 +92,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _machine() -> str:
-    """Returns the processor, its cores and the usable ones, and the memory, as text."""
+    """Returns the name of the processor, the number of cores and the memory in GiB, as text."""
     names: list[str] = []
     with suppress(OSError):
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -112,9 +112,9 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Returns the commit of the source code, with ``-dirty`` if it has changes.
+    """Returns the commit of the source code, or None outside a Git checkout.
 
-    Returns None if the code is not in a Git checkout.
+    It ends in ``-dirty`` if the code has uncommitted changes.
     """
     here = Path(__file__).parent
     try:

@@ -1,4 +1,4 @@
-"""Settings of a continued run, and differences between the settings of several runs."""
+"""The settings of a continued run, and differences between the settings of several runs."""
 
 import json
 from collections import Counter
@@ -35,16 +35,17 @@ SMALL_BATCH = 64
 def merge(stored: Config, requested: Config, named: set[str]) -> Config:
     """Returns the settings for continuing a run.
 
-    These are the stored settings, with the requested values of those in ``CHANGEABLE``.
+    These are the stored settings, in which the named settings of ``CHANGEABLE`` have the requested
+    values.
 
     Args:
         stored: Settings of the run so far.
         requested: Settings of the command.
-        named: Names that occur in the command, as ``section.key``, ``recipe`` or ``protocol``. Only
-            these are compared.
+        named: Names of the settings in the command: ``section.key``, ``recipe`` or ``protocol``.
+            Only these are compared.
 
     Raises:
-        UserError: The command names a value that differs from the run's and may not change.
+        UserError: A named setting that may not change differs, or the game does.
     """
     advice = "choose another run directory"
     for name in sorted(named - set(CHANGEABLE)):
@@ -63,8 +64,8 @@ def merge(stored: Config, requested: Config, named: set[str]) -> Config:
 def own_config(run_directory: Path, checkpoint: Path) -> tuple[Config, list[str]]:
     """Returns the settings of a run that is continued, and notes about them.
 
-    They are read from the run directory, where settings that may change are stored. All others must
-    equal the checkpoint's verified copy.
+    They are read from the run directory, whose copy may be newer than the checkpoint's. Settings
+    that may not change must equal those in the checkpoint's verified copy.
 
     Args:
         run_directory: The run directory.
@@ -96,8 +97,12 @@ def differing_settings(
 ) -> list[dict[str, str]]:
     """Returns for each run the settings in which it differs from most runs.
 
-    The most frequent value of a setting is the reference, or the first of several such values. The
+    The reference is the most frequent value of a setting, or the first of several such values. The
     seed, thread counts and ``CHANGEABLE`` settings are not compared.
+
+    Args:
+        configs: Settings of each run.
+        sections: Sections to compare.
 
     Returns:
         Settings by name for each run, such as ``{"agent.n_step": "1"}``.
@@ -129,11 +134,11 @@ def format_differences(differences: Mapping[str, str]) -> str:
 def for_this_machine(config: Config) -> Config:
     """Returns settings in which automatic thread counts and precision have this machine's values.
 
-    With other values, sums may round differently.
+    A run keeps these values, because sums may round differently with others.
     """
     cores = usable_cores()
-    # For small batches, running operations side by side uses the cores better than dividing each
-    # operation among them: docs/design/performance.md.
+    # For small batches, running several operations in parallel uses the cores better than dividing
+    # each operation among them (docs/design/performance.md).
     shared = cores if config.agent.batch_size > SMALL_BATCH else max(1, cores // 2)
     for name in THREADS:
         automatic = shared if name == INTRA_OP_THREADS else cores

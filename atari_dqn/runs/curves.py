@@ -31,7 +31,7 @@ class LearningCurve:
 
 
 def read_series(run: Path, log: str, column: str) -> Series:
-    """Reads a column of a log, without rows in which it is not a finite number.
+    """Returns a column of a log, without rows in which it is not a finite number.
 
     Args:
         run: The run directory. If the log does not exist, the series is empty.
@@ -46,17 +46,17 @@ def read_series(run: Path, log: str, column: str) -> Series:
 
 
 def read_learning_curve(run: Path) -> LearningCurve:
-    """Reads the training episodes of a run; raises a UserError if their file is damaged."""
+    """Returns the training episodes of a run; raises a UserError if their file is damaged."""
     steps, score, mean_100 = read_columns(run / EPISODES, ("steps", "score", "mean_100"))
     return LearningCurve(steps, score, mean_100)
 
 
 def read_logged_steps(run: Path) -> NDArray[np.float64]:
-    """Reads the agent steps (rows,) at which a run logged its metrics."""
+    """Returns the agent steps (rows,) at which a run logged its metrics."""
     steps: NDArray[np.float64] = read_columns(run / METRICS, ("steps",))[0]
     return steps
 
 
 def read_latest_metrics(run: Path) -> dict[str, float]:
-    """Reads the newest metrics of a run, by name; empty if there are none yet."""
+    """Returns the newest metrics of a run by name, or an empty dictionary if there are none yet."""
     return last_row(run / METRICS)

@@ -16,7 +16,7 @@ from atari_dqn.runs import checkpoint
 
 CONFIG = "config.toml"
 LAST = "last"
-# The directory below ``root`` of agents that were released; no run is in it.
+# The directory below ``root`` that contains released agents instead of runs.
 RELEASED = "released"
 
 
@@ -49,7 +49,7 @@ def choose(root: Path, config: Config, name: str | None) -> Path:
 
 
 def stored_arguments(root: Path, game: str, name: str | None) -> dict[str, Any]:
-    """Returns the environment's keyword arguments of an existing run, or an empty dictionary.
+    """Returns the keyword arguments of an existing run's environment, or an empty dictionary.
 
     Args:
         root: Directory of all runs.
@@ -75,20 +75,20 @@ def _named(root: Path, game: str, name: str) -> Path:
 
 
 def existing(directory: Path) -> list[Path]:
-    """Returns the runs in a game's directory, the most recently changed one last."""
+    """Returns the runs in a game's directory, sorted by modification time, newest last."""
     runs = [path.parent for path in directory.glob(f"*/{CONFIG}")]
     return sorted(runs, key=lambda run: run.stat().st_mtime)
 
 
 def newest_run(root: Path, game: str | None = None) -> Path:
-    """Returns the run with a checkpoint that was written to last.
+    """Returns the most recently modified run that has a checkpoint.
 
     Args:
-        root: of all runs, usually ``checkpoints``.
-        game: an id or the name of a game, whose runs alone count; None: those of every game.
+        root: Directory of all runs, usually ``checkpoints``.
+        game: Environment id or name of the game, or None for runs of any game.
 
     Raises:
-        UserError: there is none.
+        UserError: There is no such run.
     """
     games = [path for path in root.glob("*") if path.name != RELEASED]
     runs = [run for directory in games for run in existing(directory) if checkpoint.in_run(run)]
@@ -103,10 +103,10 @@ def newest_run(root: Path, game: str | None = None) -> Path:
 
 
 def _plays(run: Path, spec: GameSpec) -> bool:
-    """Returns whether a run is of a game, under whichever of the game's ids."""
+    """Returns whether a run plays a game, under any of the game's ids."""
     try:
         config = read_config(run / CONFIG)
-    except UserError:  # it cannot be read
+    except UserError:  # the settings cannot be read
         return False
     return config.game == spec.id or (spec.rom is not None and config.rom == spec.rom)
 
@@ -121,7 +121,7 @@ def _is_unfinished(run_directory: Path) -> bool:
     try:
         total = read_config(run_directory / CONFIG).training.total_steps
         return saved is not None and checkpoint.step_of(saved) < total
-    except UserError:  # unreadable
+    except UserError:  # the settings or the checkpoint cannot be read
         return False
 
 
@@ -141,10 +141,10 @@ def check_writable(directory: Path) -> None:
 
 @contextmanager
 def claimed(run_directory: Path) -> Iterator[Path]:
-    """Context that creates the directory of a new run, and yields it.
+    """Context that creates the directory of a new run, and yields its path.
 
-    Runs that start in the same second would get the same name. If NAME exists, the first free one
-    of NAME-2, NAME-3 and so on is created. An empty directory is deleted at the end.
+    Runs that start in the same second would get the same name. If NAME exists, the first free name
+    of NAME-2, NAME-3 and so on is used. If the directory is empty at the end, it is deleted.
 
     Raises:
         UserError: The directory cannot be created.
@@ -166,7 +166,7 @@ def claimed(run_directory: Path) -> Iterator[Path]:
 def _make_first_free(path: Path) -> Path:
     for number in itertools.count(1):
         directory = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        # mkdir succeeds in one process only, whereas two processes could both find a name free.
+        # Two processes could both find that a name is free, but mkdir succeeds in only one of them.
         with suppress(FileExistsError):
             directory.mkdir(parents=True)
             return directory

@@ -1,4 +1,4 @@
-"""The lock of a run directory: only one process at a time writes, and never through a link."""
+"""The lock of a run directory, which lets one process at a time write, and never through a link."""
 
 import fcntl
 import os
@@ -15,8 +15,8 @@ from atari_dqn.runs.directory import check_writable
 
 LOCK = "run.lock"
 OPEN_LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# Files and folders that a run writes in its directory, apart from its checkpoints and config.toml,
-# where writing replaces a link.
+# The files and folders that a run writes in its directory and that must not be links. Checkpoints
+# and config.toml are not in the list, because writing them replaces a link.
 WRITTEN = (
     LOCK,
     CIRCUMSTANCES,
@@ -64,7 +64,7 @@ def held(run_directory: Path) -> Iterator[None]:
 
 
 def is_held(run_directory: Path) -> bool:
-    """Returns whether a process holds the lock of a run directory. It writes nothing."""
+    """Returns whether a process holds the lock of a run directory, without writing anything."""
     try:
         descriptor = os.open(run_directory / LOCK, OPEN_LOCK)
     except OSError:
@@ -124,7 +124,11 @@ def _locked(path: Path) -> int:
 
 
 def _locked_copy(path: Path) -> int:
-    """Replaces a lock file that a backup has hard-linked by a new, locked file."""
+    """Replaces a lock file that a backup has hard-linked by a new one, and locks that.
+
+    Returns:
+        The file descriptor of the new file.
+    """
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     with create(temporary) as file:
         descriptor = os.dup(file.fileno())

@@ -1,4 +1,4 @@
-"""Stopping on request: a signal ends a loop at a safe point instead of anywhere."""
+"""Stops a loop when a signal requests it, at a safe point instead of anywhere."""
 
 import os
 import select
@@ -22,9 +22,9 @@ STOPPING = (
 
 
 class Stopped(BaseException):
-    """A stop was requested inside ``StopOnSignals.may_be_left``.
+    """The exception that ends ``StopOnSignals.may_be_left`` when a stop is requested.
 
-    It is not an error, so it is not an ``Exception``.
+    It is not an ``Exception``, so that handlers of errors do not catch it.
     """
 
 
@@ -32,7 +32,7 @@ class StopOnSignals:
     """Context in which the first SIGINT, SIGTERM or SIGHUP only sets ``requested``.
 
     A second SIGINT or SIGTERM has its usual effect. A SIGHUP that the process ignores, as under
-    ``nohup``, stays ignored. When nobody reads standard error any more, that is a request too.
+    ``nohup``, stays ignored. A stop is also requested when nobody reads standard error any more.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class StopOnSignals:
         self._requested = True
         self._requested_at = time.monotonic()
         with suppress(OSError):  # the terminal may be closed
-            os.write(2, STOPPING)  # print is not reentrant, and the signal may have interrupted it
+            os.write(2, STOPPING)  # the signal may have interrupted print, which is not reentrant
         if self._may_be_left:
             self._may_be_left = False
             raise Stopped
@@ -113,7 +113,8 @@ class ReaderWatch:
     event and uses no processor time.
 
     Args:
-        stopping: Returns whether a stop was already requested; then no signal is sent.
+        stopping: A function that returns whether a stop was already requested. If so, no signal is
+            sent.
     """
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
@@ -126,7 +127,7 @@ class ReaderWatch:
 
     def _watch(self) -> None:
         poll = select.poll()
-        poll.register(2, 0)  # errors and hang-ups are always reported
+        poll.register(2, 0)  # poll always reports errors and hang-ups
         poll.register(self._wake, select.POLLIN)
         ready = [descriptor for descriptor, _ in poll.poll()]
         with self._lock:

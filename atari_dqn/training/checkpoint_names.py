@@ -1,8 +1,8 @@
 """The names of a training run's arrays in a checkpoint (format 4).
 
 Every part with state has the methods ``arrays()`` and ``restore()``, which use the part's own
-names. Most arrays are stored as ``part/name``. The format gives the others fixed names, listed
-here.
+names. Most arrays are stored as ``part/name``. The checkpoint format gives the others the fixed
+names listed here.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def from_stored(stored: Arrays) -> dict[str, NDArray[Any]]:
         ValueError: The array of counters has the wrong shape or dtype.
     """
     missing = [name for name in STORED_NAMES.values() if name not in stored]
-    # Unfinished updates are only there after a stop.
+    # A checkpoint contains unfinished updates only after a stop.
     missing = [name for name in missing if not name.startswith("learning/")]
     if missing:
         raise KeyError(missing[0])

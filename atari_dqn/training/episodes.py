@@ -1,4 +1,4 @@
-"""Statistics of training episodes: the running ones, and the last 100 that ended."""
+"""Statistics of training episodes: those in progress, and the last 100 that ended."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -37,7 +37,16 @@ class EpisodeRow(NamedTuple):
 
 
 class EpisodeTracker:
-    """Adds up the running episodes of N environments, and keeps the last 100 scores and lengths."""
+    """The statistics of the episodes in progress in N environments, and of finished episodes.
+
+    Args:
+        num_envs: N, the number of environments.
+
+    Attributes:
+        count: number of finished episodes.
+        scores: scores of the last 100 finished episodes.
+        lengths: lengths of the last 100 finished episodes, in agent steps.
+    """
 
     def __init__(self, num_envs: int) -> None:
         self.count = 0
@@ -54,7 +63,7 @@ class EpisodeTracker:
         ended: NDArray[np.bool_],
         seed: NDArray[np.int32],
     ) -> list[FinishedEpisode]:
-        """Adds one step of every environment, and returns the episodes that ended with it.
+        """Adds one step of every environment, and returns the episodes that it ended.
 
         Args:
             reward: (N,) Rewards before clipping.
@@ -108,11 +117,11 @@ class EpisodeTracker:
 
     @property
     def mean_length(self) -> float:
-        """Mean agent steps of the last 100 episodes; NaN before the first one has ended."""
+        """Mean length of the last 100 episodes in agent steps; NaN before the first has ended."""
         return float(np.mean(self.lengths)) if self.lengths else float("nan")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the statistics of finished episodes and the sums of running ones."""
+        """Returns the state for ``restore``."""
         return {
             "count": np.array(self.count),
             "scores": np.array(self.scores),
@@ -131,7 +140,7 @@ class EpisodeTracker:
         """
         self.count = int(array(arrays, "count", (), np.int64))
         self.scores.extend(array(arrays, "scores", (None,), np.float64).tolist())
-        # NumPy stores an empty list as float64; the cast check accepts an empty array of any dtype.
+        # NumPy stores an empty list as float64. ``array`` accepts an empty array of any dtype.
         self.lengths.extend(array(arrays, "lengths", (None,), np.int64).tolist())
         for name in ("score", "length", "frames"):
             running = getattr(self, f"_{name}")

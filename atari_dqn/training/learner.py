@@ -3,16 +3,16 @@
 ``Learner`` fixes the order of all work, so the result does not depend on timing. One step of the
 loop is:
 
-    learner.wait_to_act()         waits for running updates, if they change the acting network
-    due = learner.prefetch(...)   waits likewise; then starts sampling batches for the updates that
-                                  are due, in a thread
+    learner.wait_to_act()         waits for running updates if they change the acting network
+    due = learner.prefetch(...)   also waits for these; then starts sampling batches for the updates
+                                  that are due, in a thread
     ... act, and send the actions to the emulators ...
     learner.start(due)            waits for running updates, then for the batches;
                                   starts the updates that are due, in another thread
     ... receive the next observations and rewards, and store them ...
 
-An update sees the memory as it was when the actions were chosen. Its priorities take effect two
-samplings later, whatever the timing.
+An update sees the memory as it was when the actions were chosen. Its new priorities always take
+effect two samplings later.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -36,13 +36,14 @@ from atari_dqn.runs.checkpoint import array, part
 from atari_dqn.runs.signals import StopOnSignals
 from atari_dqn.training.stopwatch import Stopwatch
 
-# Steps of the loop to look ahead, to find the numbers of updates per call that need a graph.
+# Number of coming steps of the loop in which to look for numbers of updates per call of the graph.
+# Each such number needs its own graph.
 LOOK_AHEAD = 200
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """The instruments of a run: a stopwatch, and a trace of its updates."""
+    """The instruments of a run: a stopwatch, and a profiler trace of its updates."""
 
     stopwatch: Stopwatch
     trace: Trace
@@ -50,7 +51,12 @@ class Instruments:
 
 @dataclass(frozen=True)
 class DueUpdates:
-    """The number of updates that are due, and a function that returns their joined batches."""
+    """The updates that are due, while their batches are still being sampled.
+
+    Attributes:
+        count: number of updates.
+        wait_for_batches: function that returns their batches, joined into one.
+    """
 
     count: int
     wait_for_batches: Callable[[], Batch]
@@ -58,7 +64,12 @@ class DueUpdates:
 
 @dataclass(frozen=True)
 class Updates:
-    """Updates to make, and their batches joined into one."""
+    """Updates to make.
+
+    Attributes:
+        count: number of updates.
+        batches: their batches, joined into one.
+    """
 
     count: int
     batches: Batch
@@ -66,7 +77,7 @@ class Updates:
 
 @dataclass(frozen=True)
 class PriorityUpdate:
-    """New priorities of transitions."""
+    """New priorities of N transitions."""
 
     index: NDArray[np.int64]  # (N,) indices as in ``Batch``
     priority: NDArray[np.float32]  # (N,)
@@ -77,14 +88,14 @@ class PriorityUpdate:
         return cls(np.empty(0, np.int64), np.empty(0, np.float32))
 
     def joined(self, other: "PriorityUpdate") -> "PriorityUpdate":
-        """Returns both, this one first. If both contain a transition, the other's priority wins."""
+        """Returns this update and another as one. Where both set a priority, the other's counts."""
         index = np.concatenate([self.index, other.index])
         return PriorityUpdate(index, np.concatenate([self.priority, other.priority]))
 
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """The outcome of updates that were due."""
+    """The result of updates that were due."""
 
     metrics: UpdateMetrics  # metrics of the updates that were made
     priorities: PriorityUpdate  # new priorities of their transitions
@@ -99,10 +110,11 @@ class Learner:
         config: All settings.
         agent: The agent that learns.
         memory: The replay memory.
-        instruments: Time spent waiting for batches is charged to "sample", and for updates to
-            "update".
-        stopping: Returns whether a stop was requested. ``wait_to_act`` and ``pause`` then wait only
-            for the current call of the graph; ``arrays`` contains the remaining updates.
+        instruments: The run's stopwatch and trace. Time spent waiting for batches is charged to
+            "sample", and time spent waiting for updates to "update".
+        stopping: A function that returns whether a stop was requested. If so, ``wait_to_act`` and
+            ``pause`` wait only for the current call of the graph, and ``arrays`` contains the
+            remaining updates.
 
     Attributes:
         changes_acting: Whether running updates change the acting network.
@@ -135,11 +147,14 @@ class Learner:
         """Starts sampling batches for the updates that are due, before the next action is chosen.
 
         There is one update for every ``training.update_period`` agent steps since learning began,
-        whatever the number of environments.
+        for any number of environments.
 
         Args:
             steps: Agent steps of the run so far.
             advance: Agent steps since the last call.
+
+        Returns:
+            The updates that are due, for ``start``.
         """
         if self.changes_acting:
             self.finish()
@@ -165,7 +180,7 @@ class Learner:
             self._agent.center(self._memory.mean_frame())
 
     def start(self, due: DueUpdates) -> None:
-        """Finishes the running updates, then starts those that are due."""
+        """Finishes the running updates, and starts those that are due."""
         self.finish()
         if due.count:
             with self._stopwatch.part("sample"):
@@ -181,7 +196,7 @@ class Learner:
             self._priorities = PriorityUpdate.none()
 
     def finish(self) -> None:
-        """Waits for all running updates."""
+        """Waits for the running updates, and makes those that a stop left unfinished."""
         self.pause()
         if self._unfinished is not None:
             with self._stopwatch.part("update"):
@@ -219,11 +234,11 @@ class Learner:
             self._agent.sync_target()
 
     def metrics(self) -> UpdateMetrics:
-        """Returns the metrics of the updates since ``forget_metrics``."""
+        """Returns the metrics of the updates since the last call of ``forget_metrics``."""
         return UpdateMetrics.joined(self._metrics)
 
     def forget_metrics(self) -> None:
-        """Discards the metrics, to collect those for the next row of the logs."""
+        """Discards the metrics, so that ``metrics`` returns those for the next row of the logs."""
         self._metrics.clear()
 
     def _start(self, updates: Updates) -> None:
@@ -233,7 +248,7 @@ class Learner:
         self._running = self._threads.submit(update).result if in_thread else update
 
     def _update(self, updates: Updates, stopping: Callable[[], bool]) -> UpdateResult:
-        """Makes updates until a stop is requested.
+        """Makes updates until a stop is requested, and returns their result.
 
         This may run in a thread, because it changes only the agent.
         """
@@ -269,24 +284,24 @@ class Learner:
         Args:
             steps: Remaining agent steps of the run in which it learns.
             advance: Agent steps per step of the loop.
-            stop: A stop request ends the wait at once. The current build still runs to its end.
+            stop: A stop request ends the waiting at once. A build in progress still completes.
 
         Raises:
             Stopped: A stop was requested.
         """
         counts = sorted(set(self._calls_ahead(steps, advance)))
         with stop.may_be_left():
-            if self._building is not None:  # a stop interrupted the wait for it
+            if self._building is not None:  # a stop ended the waiting for an earlier build
                 self._building.result()
-        # This call must not be interrupted. Until the graphs are built, the agent holds a copy of
-        # its state, which a stop saves.
+        # This call must not be interrupted. It makes the agent keep a copy of its state until the
+        # graphs are built. A stop during the build saves this copy.
         build = self._agent.graph_builder(counts)
         self._building = self._threads.submit(build)
         with stop.may_be_left():
             self._building.result()
 
     def _calls_ahead(self, steps: int, advance: int) -> Iterator[int]:
-        """Yields the number of updates of each coming call of the graph."""
+        """Yields the number of updates in each coming call of the graph."""
         owed = self._steps_owed
         updates = self._agent.updates
         for _ in range(min(-(-steps // advance), LOOK_AHEAD)):
@@ -295,7 +310,7 @@ class Learner:
             updates += due
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the learner's state: what the next update needs besides agent and memory."""
+        """Returns the state for ``restore``, which excludes the agent and the memory."""
         arrays: dict[str, NDArray[Any]] = {
             "steps_owed": np.array(self._steps_owed),
             "metrics": np.stack(self.metrics(), axis=1),

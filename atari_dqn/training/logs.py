@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class CsvFile:
-    """A CSV file that is appended to. The names in its first row become the header."""
+    """A CSV file to which rows are appended. The names in the first row become its header."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -58,7 +58,7 @@ def _cell(value: float | int) -> str | int:
 
 
 class Progress:
-    """A progress bar in a terminal, or periodic log lines where standard error is not one.
+    """A progress bar, or periodic log lines if standard error is not a terminal.
 
     Args:
         start: Agent steps so far.
@@ -87,7 +87,7 @@ class Progress:
             self._bar.update(min(steps, self._total - self._bar.n))
 
     def show(self, row: Row) -> None:
-        """Shows the newest row of metrics."""
+        """Shows epsilon, score, loss and mean maximal Q-value of the newest row of metrics."""
         names = {"epsilon": ".3f", "score": ".2f", "loss": ".4f", "mean_max_q": ".3f"}
         text = ", ".join(
             f"{name.replace('_', ' ')} {row[name]:{form}}" for name, form in names.items()
@@ -126,7 +126,7 @@ class RunLogs:
         directory: The run directory.
         step: Agent steps so far.
         total: Agent steps of the whole run.
-        show_progress: Whether to show the progress to the user.
+        show_progress: Whether to show a progress bar or log lines.
     """
 
     FILES = ("metrics.csv", "episodes.csv", "evaluations.csv")
@@ -172,12 +172,12 @@ class RunLogs:
         logger.info(message)
 
     def recording(self, step: int, gif: Path, values: Mapping[str, NDArray[np.float32]]) -> None:
-        """Writes a recorded episode, and a histogram of each action's Q-values in it.
+        """Writes a recorded episode to TensorBoard, with a histogram of each action's Q-values.
 
         Args:
             step: Agent steps so far.
-            gif: The recording.
-            values: Q-values (steps,) of each action, by the action's name.
+            gif: Path of the recording.
+            values: Q-values (T,) of each action during T steps, by the action's name.
         """
         with self._writing():
             self._board.gif("evaluation/median_episode", step, gif)
@@ -190,7 +190,7 @@ class RunLogs:
 
         Args:
             what: Beginning of the message.
-            error: The cause.
+            error: The exception that caused the failure.
         """
         message = f"{what}: {describe_failure(error)}"
         if not isinstance(error, UserError) and self.keep_traceback(what, error):
@@ -208,7 +208,7 @@ class RunLogs:
         return True
 
     def settings(self, step: int, toml: str) -> None:
-        """Writes the resolved settings of the run."""
+        """Writes the resolved settings of the run, as TOML, to TensorBoard."""
         with self._writing():
             self._board.text("settings", step, toml)
 
@@ -242,12 +242,12 @@ class RunLogs:
 
 
 def cut_logs(directory: Path, positions: Mapping[str, int]) -> None:
-    """Truncates a run's logs to their sizes at a checkpoint; a continued run writes the rest again.
+    """Truncates a run's logs to their sizes at a checkpoint, from which the run continues.
 
     Args:
         directory: The run directory.
-        positions: Sizes in bytes by file name. Logs without an entry are emptied or deleted. Files
-            that are not logs are left alone.
+        positions: Sizes in bytes by file name. CSV files without an entry are emptied, and event
+            files without an entry are deleted. No other file is changed.
 
     Raises:
         UserError: A log is a link.

@@ -40,23 +40,29 @@ class PeriodicTask(NamedTuple):
     """A task that runs once in every period of agent steps."""
 
     period: int  # agent steps; with 0 the task never runs
-    part: str  # the part of the work that its time is charged to, one of PARTS
+    part: str  # the part of the stopwatch to which its time is charged, one of PARTS
     run: Callable[[], None]
 
 
 class Training:
-    """Deep Q-learning with several environments.
+    """A training run of deep Q-learning with several environments.
 
-    The emulators step in threads of their own, the agent learns in another thread, and a third
-    samples batches. The result does not depend on timing; ``learner.py`` explains why.
+    The emulators step in their own threads, while another thread makes updates and one more samples
+    batches. The result does not depend on timing; ``learner.py`` explains why.
 
     Args:
         config: All settings.
         run_directory: Directory for checkpoints and logs. It is created.
         video_directory: Directory for recordings.
-        games: The emulators of ``training.environments`` games. None creates the games that the
-            settings name.
-        show_progress: Whether to show a progress bar, or log lines where there is no terminal.
+        games: ``training.environments`` games, or None to create those that the settings select.
+        show_progress: Whether to show a progress bar, or log lines if there is no terminal.
+
+    Attributes:
+        steps: Agent steps so far, in all environments together.
+        frames: Emulator frames so far, in all environments together.
+        evaluation: Mean score of the last evaluation, or NaN without one.
+        ran_to_the_end: Whether ``run`` has completed the run.
+        broken: Whether a step failed halfway, after which this object cannot go on.
     """
 
     def __init__(
@@ -71,7 +77,7 @@ class Training:
         self.run_directory = Path(run_directory)
         self.video_directory = Path(video_directory)
         self.show_progress = show_progress
-        # Created only here: deleting it during the run must be an error.
+        # Nothing else creates the directory, so that deleting it during the run is an error.
         self.run_directory.mkdir(parents=True, exist_ok=True)
         count = config.training.environments
         seed = config.machine.seed
@@ -103,18 +109,18 @@ class Training:
         self.frame_files = FrameFiles(self.run_directory)
         self.reward_clip = config.agent.reward_clip or np.inf
         self.observation: NDArray[Any] | None = None
-        self.steps = 0  # agent steps so far
-        self.frames = 0  # emulator frames so far
+        self.steps = 0
+        self.frames = 0
         self.advance = count  # agent steps made by the last call of ``step``
         self.usual_advance = count  # agent steps made by most calls of ``step``
-        self.evaluation = float("nan")  # mean score of the last evaluation
+        self.evaluation = float("nan")
         self.evaluated_at = -1  # agent steps at the last evaluation
         self.saved_at = -1  # agent steps at the last checkpoint
         self.ran_to_the_end = False
         self.broken = False
         self.periodic_tasks = [
             PeriodicTask(config.training.log_period, "log", self.log),
-            # Saved before evaluating, so that a failed evaluation loses nothing.
+            # Saving comes before evaluating, so that a failed evaluation loses nothing.
             PeriodicTask(config.training.checkpoint_period, "checkpoint", self.save),
             PeriodicTask(config.training.evaluation_period, "evaluation", self.evaluate),
         ]
@@ -126,6 +132,10 @@ class Training:
 
         Returns:
             Whether the run is complete.
+
+        Raises:
+            UserError: An earlier call failed in the middle of a step, the loss is not finite, or a
+                file cannot be written.
         """
         if self.ran_to_the_end:
             return True
@@ -152,7 +162,7 @@ class Training:
                 else:  # a complete run has made all of its updates
                     self.learner.finish()
             complete = self.finish()
-        self.ran_to_the_end = complete  # set last, when all files are written and closed
+        self.ran_to_the_end = complete  # set only after all files are written and closed
         return complete
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
@@ -178,7 +188,7 @@ class Training:
         return step.current
 
     def store(self, action: NDArray[np.int32], step: Step) -> None:
-        """Stores the actions (N,) and their outcome in the replay memory."""
+        """Stores a step and its executed actions (N,) in the replay memory."""
         with self.stopwatch.part("sample"):
             clipped_reward = np.clip(step.reward, -self.reward_clip, self.reward_clip)
             frame = step.observation[:, -1]
@@ -208,10 +218,13 @@ class Training:
         return period > 0 and self.steps // period > before // period
 
     def prepare(self, total: int) -> None:
-        """Builds the update graphs, and repeats an evaluation that a stop has interrupted.
+        """Builds the update graphs, and repeats an evaluation that a stop interrupted.
+
+        Args:
+            total: Agent steps of the whole run.
 
         Raises:
-            Stopped: A stop was requested during this.
+            Stopped: A stop was requested meanwhile.
         """
         learning_steps = total - max(self.steps, self.config.training.warmup_steps)
         if learning_steps > 0:
@@ -223,7 +236,7 @@ class Training:
                 self.evaluate()
 
     def finish(self) -> bool:
-        """Saves and evaluates after the last step, unless the periodic tasks have just done so.
+        """Saves and evaluates after the last step, unless the periodic tasks have already done so.
 
         Returns:
             Whether the run is complete.
@@ -240,7 +253,10 @@ class Training:
 
     @contextmanager
     def noticing_failures(self) -> Iterator[None]:
-        """Marks this training as broken if the block fails, and logs the traceback of the cause."""
+        """Context that marks this training as broken if an exception is raised in it.
+
+        If the exception is a UserError with a cause, its traceback goes to ``errors.log``.
+        """
         try:
             yield
         except BaseException as error:
@@ -271,11 +287,11 @@ class Training:
         self.logs.metrics(self.steps, row)
 
     def more_metrics(self) -> dict[str, float]:
-        """Returns additional metrics of a subclass."""
+        """Returns the metrics that a subclass adds to each row."""
         return {}
 
     def check_finite(self) -> None:
-        """Raises a UserError if the loss is no longer a finite number, so that it is not saved."""
+        """Raises a UserError if the loss is no longer finite, so that no checkpoint is saved."""
         if not np.isfinite(self.learner.metrics()).all():
             rate = self.config.optimizer.learning_rate
             advice = f"a learning rate below {rate:g} may help"
@@ -330,7 +346,7 @@ class Training:
         self.saved_at = self.steps
 
     def changing_notes(self) -> dict[str, Any]:
-        """Returns the notes of a checkpoint that an evaluation at the same step changes."""
+        """Returns those notes of a checkpoint that change after an evaluation at the same step."""
         known = self.evaluated_at == self.steps and np.isfinite(self.evaluation)
         return {
             "evaluation": self.evaluation if known else None,
@@ -339,14 +355,14 @@ class Training:
         }
 
     def note_evaluation(self) -> None:
-        """Adds the evaluation to the notes of the checkpoint of this step."""
+        """Adds the evaluation at the current step to the notes of this step's checkpoint."""
         path = checkpoint.directory_of(self.run_directory, self.steps)
         checkpoint.add_notes(path, self.changing_notes())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the state that a checkpoint stores in ``arrays.npz``.
+        """Returns the state that a checkpoint stores in ``arrays.npz``, by stored name.
 
-        Full blocks of frames are not part of it; they are in files of their own.
+        It excludes full blocks of frames, which are in separate files.
         """
         own = {
             "steps": np.array(self.steps),
@@ -371,8 +387,8 @@ class Training:
         """Restores the state of a checkpoint that was written with the same settings.
 
         Returns:
-            Whether replaying the running episodes reproduced their last frames. Every Atari game
-            does.
+            Whether replaying the episodes in progress reproduced their last frames. This is so for
+            every Atari game.
 
         Raises:
             UserError: The checkpoint belongs to another environment, or is damaged.
@@ -380,13 +396,13 @@ class Training:
         with checkpoint.restoring(stored.path):
             positions = stored.notes["logs"]
             episodes = self._restore_state(stored)
-        # An error from here on is the environment's, so it is not reported as a damaged checkpoint.
+        # Later errors come from the environment, so they are not reported as a damaged checkpoint.
         self.observation = self.environments.restore(episodes)
         cut_logs(self.run_directory, positions)
         return bool((self.observation[:, -1] == self.memory.newest_frames()).all())
 
     def _restore_state(self, stored: checkpoint.Checkpoint) -> dict[str, NDArray[Any]]:
-        """Restores everything except the running episodes, and returns those."""
+        """Restores everything except the episodes in progress, and returns their arrays."""
         notes = stored.notes
         environment = (tuple(notes["observation_shape"]), tuple(notes["actions"]))
         if environment != (self.environments.observation_shape, self.environments.action_names):

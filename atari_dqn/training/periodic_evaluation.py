@@ -1,4 +1,4 @@
-"""Short evaluations during training: a score, a recording, and the agent's Q-values."""
+"""Short evaluations during training, with a score, a recording and Q-values."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +18,14 @@ from atari_dqn.recording.render import record_ranked
 from atari_dqn.runs.signals import StopOnSignals
 from atari_dqn.training.logs import RunLogs
 
-# Only the first steps of the recorded episode contribute Q-values to the histograms.
+# Number of steps at the start of the recorded episode whose Q-values the histograms show.
 MOST_STEPS = 512
 
 
 class _Presentation(NamedTuple):
-    """The recording of an evaluation, and the agent's Q-values."""
+    """The recording of an evaluation's median episode, and the agent's Q-values."""
 
-    recorded: Path  # recording of the median episode, the GIF if there is one
+    recorded: Path  # the recording, as a GIF if possible
     first_values: str  # Q-values of the first state, as text
     values: NDArray[np.float32]  # (T, A) Q-values during the median episode
 
@@ -37,15 +37,15 @@ def evaluate_shortly(
     logs: RunLogs,
     stop: StopOnSignals | None = None,
 ) -> float:
-    """Scores an agent in training under the protocol, and records the median episode.
+    """Evaluates an agent during training under the protocol, and records the median episode.
 
-    If the recording fails, the log says so, and the score still counts.
+    If the recording fails, this is logged, and the score still counts.
 
     Args:
         agent: The agent in its current state.
         origin: The origin of the recording.
         videos: Directory for the recording.
-        logs: Receives statistics, recording and Q-values.
+        logs: The logs to which statistics, recording and Q-values are written.
         stop: A stop request ends the evaluation at once, and nothing is logged.
 
     Returns:

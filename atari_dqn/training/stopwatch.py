@@ -1,4 +1,4 @@
-"""Measures how a run divides its time among the parts of its work."""
+"""Measures how much time a run spends on each part of its work."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Stopwatch:
-    """Adds up the seconds spent in each part of the work. Parts do not overlap.
+    """A stopwatch that adds up the seconds spent on each part of the work. Parts do not overlap.
 
     >>> stopwatch = Stopwatch(["act", "learn"])
     >>> stopwatch.start(steps=0)
@@ -23,7 +23,7 @@ class Stopwatch:
         self.start(steps=0)
 
     def start(self, steps: int) -> None:
-        """Starts the stopwatch, after ``steps`` agent steps of the run."""
+        """Starts the stopwatch when the run has made a number of agent steps."""
         self._began = time.monotonic()
         self._lap = (self._began, steps, dict(self.seconds))
 
@@ -34,7 +34,7 @@ class Stopwatch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Context whose time is added to the part ``name``."""
+        """Context whose duration is added to the part ``name``."""
         began = time.monotonic()
         try:
             yield
@@ -42,7 +42,7 @@ class Stopwatch:
             self.seconds[name] += time.monotonic() - began
 
     def lap(self, steps: int) -> dict[str, float]:
-        """Returns speed and the share of each part since the last lap, and begins a new lap.
+        """Returns the speed and the share of each part since the last lap, and begins a new lap.
 
         Args:
             steps: Agent steps of the run so far.
@@ -63,13 +63,13 @@ class Stopwatch:
         return {"wall": self.wall, "parts": self.seconds}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues from the seconds that ``state`` returned in an earlier process."""
+        """Restores the seconds that ``state`` returned, usually in an earlier process."""
         self._before = state["wall"]
         self.seconds.update(state["parts"])
 
 
 def shares(seconds: Mapping[str, float], total: float) -> dict[str, float]:
-    """Returns the share of each part in the total time; ``other`` is the rest.
+    """Returns the share of each part in the total time, with the rest as ``other``.
 
     >>> shares({"act": 1.0, "learn": 6.0}, total=8.0)
     {'act': 0.125, 'learn': 0.75, 'other': 0.125}

@@ -1,4 +1,4 @@
-"""TensorBoard's event file of a run: scalars, histograms, text, and animated recordings."""
+"""Writes a run's event file for TensorBoard: scalars, histograms, text and animated recordings."""
 
 import os
 from collections.abc import Mapping
@@ -13,6 +13,9 @@ Row = Mapping[str, float | int]
 
 class TensorBoardFile:
     """An event file that TensorBoard displays, with agent steps on the horizontal axis.
+
+    Args:
+        directory: The run directory.
 
     Attributes:
         error: The exception that writing raises if the disk is full.
@@ -44,7 +47,7 @@ class TensorBoardFile:
             self._summary.text(name, f"```toml\n{toml}```", step=step)
 
     def gif(self, name: str, step: int, path: Path) -> None:
-        """Writes a GIF file as an image. It stays animated, since its bytes are not re-encoded."""
+        """Writes a GIF file as an image. It stays animated, as its bytes are not re-encoded."""
         with Image.open(path) as image:
             columns, rows = image.size
         animation = self._proto.Image(
