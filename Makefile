@@ -15,6 +15,7 @@ BOX2D := $(VENV)/.box2d
 GALLERY := $(VENV)/.gallery
 DISTRIBUTED := $(VENV)/.distributed
 ONNX := $(VENV)/.onnx
+SITE := $(VENV)/.docs
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
 GAME ?=
@@ -116,7 +117,7 @@ help:
 	@echo 'make torture                   kill runs at random moments and compare how they end   [ARGS="--kills N"]'
 	@echo 'make bench                     measure the speed of everything, against peers; nothing else should run'
 	@echo '     [ARGS="--only WORD ... --repeats N --out FILE"]'
-	@echo 'make docs                      write docs/reference/settings.md anew, after a change of the settings'
+	@echo 'make docs                      write docs/reference/settings.md from the schema, then build the site in build/docs'
 	@echo 'make lint                      check style and types;  make format  mends the style'
 	@echo 'make clean                     remove .venv and caches; runs and recordings stay'
 	@echo
@@ -152,6 +153,10 @@ $(DISTRIBUTED): $(INSTALLED)
 
 $(ONNX): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[onnx]'
+	@touch $@
+
+$(SITE): $(INSTALLED)
+	$(PIP_INSTALL) -e '.[docs]'
 	@touch $@
 
 $(BOX2D): $(INSTALLED)
@@ -223,8 +228,10 @@ torture: $(DEVELOPING)
 bench: $(BENCHING)
 	$(BIN)/python -m benchmarks.bench $(value ARGS)
 
-docs: $(INSTALLED)
+docs: $(SITE)
 	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/reference/settings.md
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -c docs -d build/doctrees . build/docs
+	@echo 'Open build/docs/index.html'
 
 lint: $(DEVELOPING)
 	$(BIN)/ruff check .

@@ -12,7 +12,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 # What is installed besides, for some targets.
-STAMPS = (".developing", ".benching", ".plotting", ".box2d", ".gallery", ".distributed", ".onnx")
+STAMPS = (
+    ".developing",
+    ".benching",
+    ".plotting",
+    ".box2d",
+    ".gallery",
+    ".distributed",
+    ".onnx",
+    ".docs",
+)
 # All that may be given to make, but for the interpreter.
 VARIABLES = [
     name
@@ -110,6 +119,7 @@ def test_help_is_the_default_and_names_every_target() -> None:
             ["export", "CKPT=checkpoints/x", "OUT=a.onnx"],
             "atari-dqn export 'checkpoints/x' --out 'a.onnx'",
         ),
+        (["docs"], "--keep-going -c docs -d build/doctrees . build/docs"),
         (["gallery"], "atari-dqn gallery"),
         (["gallery", "LIVE=1", "PORT=9000"], "atari-dqn gallery --live --port '9000'"),
     ],
@@ -384,6 +394,7 @@ def test_further_arguments_are_words_of_a_shell(tmp_path: Path, target: str) -> 
         (["export", "CKPT=c", "OUT=a.onnx b%"], None),
         (["export", "CKPT=c", "OUT=a.onnx/b.keras"], None),
         (["train", "GAME=pong", "ACTORS=$(x'"], ".distributed"),
+        (["docs"], ".docs"),
     ],
 )
 def test_what_is_installed_besides_follows_from_any_value(
