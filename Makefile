@@ -15,6 +15,7 @@ BOX2D := $(VENV)/.box2d
 GALLERY := $(VENV)/.gallery
 DISTRIBUTED := $(VENV)/.distributed
 ONNX := $(VENV)/.onnx
+SITE := $(VENV)/.docs
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
 GAME ?=
@@ -117,7 +118,7 @@ help:
 	@echo 'make torture                   kill and continue runs at random, and compare their final states   [ARGS="--kills N"]'
 	@echo 'make bench                     measure speed, also of other libraries; run nothing else at the same time'
 	@echo '     [ARGS="--only WORD ... --repeats N --out FILE"]'
-	@echo 'make docs                      write docs/reference/settings.md, after a change of the settings'
+	@echo 'make docs                      build these documents and an API reference in build/docs, after writing docs/reference/settings.md'
 	@echo 'make lint                      check style and types'
 	@echo 'make format                    fix the style'
 	@echo 'make clean                     remove .venv and caches, but keep runs and recordings'
@@ -154,6 +155,10 @@ $(DISTRIBUTED): $(INSTALLED)
 
 $(ONNX): $(INSTALLED)
 	$(PIP_INSTALL) -e '.[onnx]'
+	@touch $@
+
+$(SITE): $(INSTALLED)
+	$(PIP_INSTALL) -e '.[docs]'
 	@touch $@
 
 $(BOX2D): $(INSTALLED)
@@ -225,8 +230,10 @@ torture: $(DEVELOPING)
 bench: $(BENCHING)
 	$(BIN)/python -m benchmarks.bench $(value ARGS)
 
-docs: $(INSTALLED)
+docs: $(SITE)
 	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/reference/settings.md
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -c docs -d build/doctrees . build/docs
+	@echo 'Open build/docs/index.html'
 
 lint: $(DEVELOPING)
 	$(BIN)/ruff check .

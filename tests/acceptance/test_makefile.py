@@ -13,7 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 # Stamp files of the optional packages that some targets install.
-STAMPS = (".developing", ".benching", ".plotting", ".box2d", ".gallery", ".distributed", ".onnx")
+STAMPS = (
+    ".developing",
+    ".benching",
+    ".plotting",
+    ".box2d",
+    ".gallery",
+    ".distributed",
+    ".onnx",
+    ".docs",
+)
 # All variables that make accepts, except for the interpreter.
 VARIABLES = [
     name
@@ -112,6 +121,7 @@ def test_help_is_the_default_target_and_lists_every_target() -> None:
             ["export", "CKPT=checkpoints/x", "OUT=a.onnx"],
             "atari-dqn export 'checkpoints/x' --out 'a.onnx'",
         ),
+        (["docs"], "--keep-going -c docs -d build/doctrees . build/docs"),
         (["gallery"], "atari-dqn gallery"),
         (["gallery", "LIVE=1", "PORT=9000"], "atari-dqn gallery --live --port '9000'"),
     ],
@@ -392,6 +402,7 @@ def test_args_are_split_into_words_as_by_a_shell(tmp_path: Path, target: str) ->
         (["export", "CKPT=c", "OUT=a.onnx b%"], None),
         (["export", "CKPT=c", "OUT=a.onnx/b.keras"], None),
         (["train", "GAME=pong", "ACTORS=$(x'"], ".distributed"),
+        (["docs"], ".docs"),
     ],
 )
 def test_optional_packages_are_chosen_from_any_value_of_the_variables(
