@@ -122,7 +122,7 @@ def test_an_invalid_sweep_is_refused_before_anything_starts(tmp_path: Path) -> N
         ("--plan", "none.toml"): "there is no plan",
         ("--games", "pong", "--address", "127.0.0.1:1"): "cannot connect to a Ray cluster",
         ("--games", "pong", "--address", "here"): "HOST:PORT",
-        ("--games", "pong", "--cpus", "4000"): "no machine of the cluster",
+        ("--games", "pong", "--cpus", "4000"): "the machines of the cluster have at most",
     }
     for arguments, expected in cases.items():
         answer = run("sweep", *arguments, "--out", "s", cwd=tmp_path, expect=2, env=LOCAL_RAY)

@@ -329,7 +329,7 @@ def test_filters_narrow_the_games_runs_and_recordings(shared: Page) -> None:
     shared.locator("#filter-game").select_option("CartPole-v1")
     expect(shared.locator(".game:visible")).to_have_count(1)
     shared.locator("#filter-game").select_option("")
-    shared.locator("#filter-recipe").select_option("dueling")
+    shared.locator("#filter-recipe").select_option("dueling@1")
     expect(shared.locator(".run:visible")).to_have_count(1)
     shared.locator("#filter-recipe").select_option("")
     shared.locator("#filter-min").fill("8")

@@ -287,7 +287,7 @@ def test_a_second_file_of_the_same_episode_is_added_to_its_json_file(tmp_path: P
 def test_a_json_file_of_another_kind_is_not_overwritten(tmp_path: Path) -> None:
     check_beside(tmp_path / "settings.gif")
     (tmp_path / "settings.json").write_text("{}")
-    with pytest.raises(UserError, match="would be replaced, so choose another name"):
+    with pytest.raises(UserError, match="recording would replace it, so choose another name"):
         check_beside(tmp_path / "settings.gif")
 
 
