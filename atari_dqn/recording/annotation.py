@@ -129,7 +129,7 @@ class View:
         top = _draw_observation(picture, screen.observation, panel)
         self._draw_actions(picture, step, screen, panel._replace(top=top))
         self._strip.draw(picture, step, screen)
-        image = drawing.with_few_colours(picture)
+        image = drawing.with_few_colors(picture)
         left, upper, right, lower = self._layout.screen
         image[upper:lower, left:right] = scaled(screen.image, self._scale)
         return image
@@ -190,7 +190,7 @@ class View:
             )
             _draw_row_words(picture, row, name, box.left + name_width, size)
             if densities is None:
-                _draw_bar(picture, axis, row.box, row.value, row.colour)
+                _draw_bar(picture, axis, row.box, row.value, row.color)
             else:
                 _draw_density(picture, axis, row, densities[action])
         _draw_ticks(picture, axis, top, top + count * height)
@@ -211,7 +211,7 @@ class ActionRow(NamedTuple):
     is_taken: bool
 
     @property
-    def colour(self) -> Rgb:
+    def color(self) -> Rgb:
         """Color of the bar or the distribution."""
         if self.is_best:
             return BLUE
@@ -284,8 +284,8 @@ class Strip:
         for x, moment in zip(self._columns(), self._past, strict=True):
             if not moment.reward:
                 continue
-            colour = GREEN if moment.reward > 0 else RED
-            draw.line((x, bottom - REWARD_HEIGHT, x, bottom - 1), fill=colour, width=2)
+            color = GREEN if moment.reward > 0 else RED
+            draw.line((x, bottom - REWARD_HEIGHT, x, bottom - 1), fill=color, width=2)
             number = f"{moment.reward:+g}"
             if x - 4 - drawing.width(number, SMALL) >= free_from:
                 text(picture, (x - 4, bottom - REWARD_HEIGHT // 2), number, RIGHT_LABEL)
@@ -399,19 +399,19 @@ def _draw_row_words(
     if row.is_taken:
         draw = ImageDraw.Draw(picture)
         draw.rectangle((left, top, right - 1, bottom - 2), fill=TRACK)
-        draw.rectangle((left, top, left + 3, bottom - 2), fill=row.colour)
+        draw.rectangle((left, top, left + 3, bottom - 2), fill=row.color)
     middle = (top + bottom - 1) // 2
     style = Style(size, WHITE if row.is_taken else FAINT, "rm")
     text(picture, (name_right, middle), name, style)
     text(picture, (right - 4, middle), drawing.number(row.value), style)
 
 
-def _draw_bar(picture: Image.Image, axis: Axis, box: Box, value: float, colour: Rgb) -> None:
+def _draw_bar(picture: Image.Image, axis: Axis, box: Box, value: float, color: Rgb) -> None:
     """Draws a bar from 0, or from the nearest end of the axis, to the value."""
     first, last = sorted((axis.pixel(0.0), axis.pixel(value)))
     inset = max((box.bottom - box.top) // 4, 2)
     corners = (first, box.top + inset - 1, last, box.bottom - 1 - inset)
-    ImageDraw.Draw(picture).rectangle(corners, fill=colour)
+    ImageDraw.Draw(picture).rectangle(corners, fill=color)
 
 
 def _draw_density(
@@ -426,7 +426,7 @@ def _draw_density(
         (int(x), base - round(room * float(height)))
         for x, height in zip(columns, density, strict=True)
     ]
-    draw.polygon([(axis.first, base), *outline, (axis.last, base)], fill=row.colour)
+    draw.polygon([(axis.first, base), *outline, (axis.last, base)], fill=row.color)
     mean = axis.pixel(row.value)
     draw.line((mean, row.box.top + 1, mean, base), fill=WHITE)
 

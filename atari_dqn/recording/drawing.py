@@ -14,7 +14,7 @@ Rgb = tuple[int, int, int]
 # Red, green and blue are multiples of this, which leaves 52 grays. Together with the 128 colors of
 # an Atari screen, they fit into the palette of a GIF. To the eye, they look like 256 grays. Text is
 # white or gray on gray, so that its smooth edges are gray too.
-COLOUR_STEP = 5
+COLOR_STEP = 5
 BACKGROUND: Rgb = (20, 20, 20)
 TRACK: Rgb = (40, 40, 40)
 LINE: Rgb = (80, 80, 80)
@@ -43,7 +43,7 @@ class Style(NamedTuple):
     """
 
     size: int
-    colour: Rgb
+    color: Rgb
     anchor: str = "lt"
 
 
@@ -86,7 +86,7 @@ def text(picture: Image.Image, point: tuple[int, int], words: str, style: Style)
     x, y = point
     left = x - letters.width * "lmr".index(style.anchor[0]) // 2
     top = y - letters.height * "tmb".index(style.anchor[1]) // 2
-    picture.paste(style.colour, (left, top), letters)
+    picture.paste(style.color, (left, top), letters)
     return letters.width
 
 
@@ -117,8 +117,8 @@ def number(value: float) -> str:
     return f"{value:.0f}"
 
 
-def with_few_colours(picture: Image.Image) -> NDArray[np.uint8]:
-    """Returns a picture as an array (rows, columns, 3) of multiples of ``COLOUR_STEP``."""
-    steps = np.arange(256) / COLOUR_STEP
-    table = (np.rint(steps) * COLOUR_STEP).astype(np.uint8)
+def with_few_colors(picture: Image.Image) -> NDArray[np.uint8]:
+    """Returns a picture as an array (rows, columns, 3) of multiples of ``COLOR_STEP``."""
+    steps = np.arange(256) / COLOR_STEP
+    table = (np.rint(steps) * COLOR_STEP).astype(np.uint8)
     return np.asarray(cv2.LUT(np.asarray(picture), table), np.uint8)

@@ -10,8 +10,8 @@ from PIL import GifImagePlugin, Image
 
 from atari_dqn.backend.opencv import cv2
 
-COLOURS = 255  # size of a palette; the index after the last color marks an unchanged pixel
-TRANSPARENT = COLOURS
+COLORS = 255  # size of a palette; the index after the last color marks an unchanged pixel
+TRANSPARENT = COLORS
 # Browsers show a frame with a shorter delay for a tenth of a second instead.
 SHORTEST_DELAY = 2
 LONGEST_DELAY = 65_535
@@ -20,7 +20,7 @@ LOOP_FOREVER = b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
 
 
 class _Frame(NamedTuple):
-    colours: NDArray[np.uint32]  # (rows, columns), one number per color
+    colors: NDArray[np.uint32]  # (rows, columns), one number per color
     delay: int  # hundredths of a second
 
 
@@ -69,18 +69,18 @@ class GifFile:
             image: The image (rows, columns, 3).
             delay: How long to show it, in hundredths of a second.
         """
-        colours = _as_numbers(image)
+        colors = _as_numbers(image)
         waiting = self._waiting
         if waiting is not None:
             total = waiting.delay + delay
-            if total <= LONGEST_DELAY and np.array_equal(colours, waiting.colours):
+            if total <= LONGEST_DELAY and np.array_equal(colors, waiting.colors):
                 self._waiting = waiting._replace(delay=total)
                 return
             if waiting.delay < SHORTEST_DELAY:
                 delay = total
             else:
                 self._write(waiting)
-        self._waiting = _Frame(colours, delay)
+        self._waiting = _Frame(colors, delay)
 
     def close(self) -> None:
         """Writes the last frame and the palette."""
@@ -108,14 +108,14 @@ class GifFile:
     def _write(self, frame: _Frame) -> None:
         """Writes the pixels of a frame that differ from the previous frame."""
         if self._written is None:
-            self._write_header(*frame.colours.shape)
-            changed = np.ones_like(frame.colours, np.bool_)
+            self._write_header(*frame.colors.shape)
+            changed = np.ones_like(frame.colors, np.bool_)
         else:
-            changed = frame.colours != self._written
-        self._written = frame.colours
+            changed = frame.colors != self._written
+        self._written = frame.colors
         bounds = _bounds_of(changed)
         changed = changed[bounds.top : bounds.bottom, bounds.left : bounds.right]
-        new = frame.colours[bounds.top : bounds.bottom, bounds.left : bounds.right][changed]
+        new = frame.colors[bounds.top : bounds.bottom, bounds.left : bounds.right][changed]
         indices = self._indices(new)
         own_palette = None
         if indices is None:
@@ -139,23 +139,23 @@ class GifFile:
     def _write_header(self, rows: int, columns: int) -> None:
         """Writes the header of a GIF, with room for the palette."""
         size = columns.to_bytes(2, "little") + rows.to_bytes(2, "little")
-        palette = bytes(3 * (COLOURS + 1))
+        palette = bytes(3 * (COLORS + 1))
         self._stream.write(b"GIF89a" + size + b"\xf7\x00\x00" + palette + LOOP_FOREVER)
 
-    def _indices(self, colours: NDArray[np.uint32]) -> NDArray[np.uint8] | None:
+    def _indices(self, colors: NDArray[np.uint32]) -> NDArray[np.uint8] | None:
         """Adds new colors to the common palette, and returns indices (n,) in it.
 
         Returns None if the palette has no room for them.
         """
-        indices = self._index[colours]
+        indices = self._index[colors]
         if not indices.all():
-            new = np.unique(colours[indices == 0])
-            if len(self._palette) + len(new) > COLOURS:
+            new = np.unique(colors[indices == 0])
+            if len(self._palette) + len(new) > COLORS:
                 return None
             first = len(self._palette) + 1
             self._index[new] = np.arange(first, first + len(new))
             self._palette += new.tolist()
-            indices = self._index[colours]
+            indices = self._index[colors]
         return (indices - 1).astype(np.uint8)
 
 
@@ -185,21 +185,21 @@ def _bounds_of(changed: NDArray[np.bool_]) -> _Bounds:
     return _Bounds(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
-def _own_palette(colours: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], bytes]:
+def _own_palette(colors: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], bytes]:
     """Returns indices (n,) in a palette for only these colors (n,), and the palette."""
-    palette, indices = np.unique(colours, return_inverse=True)
-    if len(palette) <= COLOURS:
+    palette, indices = np.unique(colors, return_inverse=True)
+    if len(palette) <= COLORS:
         return indices.astype(np.uint8), _full(_palette_bytes(palette))
-    row = Image.fromarray(np.frombuffer(_palette_bytes(colours), np.uint8).reshape(1, -1, 3))
-    reduced = row.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    row = Image.fromarray(np.frombuffer(_palette_bytes(colors), np.uint8).reshape(1, -1, 3))
+    reduced = row.quantize(COLORS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     return np.asarray(reduced)[0], _full(bytes(reduced.getpalette() or []))
 
 
-def _palette_bytes(colours: NDArray[np.uint32]) -> bytes:
+def _palette_bytes(colors: NDArray[np.uint32]) -> bytes:
     """Returns the bytes red, green and blue of each color."""
-    return colours.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    return colors.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
 
 
 def _full(palette: bytes) -> bytes:
     """Returns a palette padded to full size, including the index for unchanged pixels."""
-    return palette.ljust(3 * (COLOURS + 1), b"\0")
+    return palette.ljust(3 * (COLORS + 1), b"\0")

@@ -13,7 +13,7 @@ from atari_dqn.environments.environments import make_game
 from atari_dqn.evaluation.evaluate import evaluate
 from atari_dqn.evaluation.results import Episode
 from atari_dqn.recording.annotation import annotate, densities, lay_out
-from atari_dqn.recording.drawing import BACKGROUND, BLUE, ORANGE, Axis, with_few_colours
+from atari_dqn.recording.drawing import BACKGROUND, BLUE, ORANGE, Axis, with_few_colors
 from atari_dqn.recording.explanation import Explanation
 from atari_dqn.recording.render import Screen, replay_screens, write_recording
 
@@ -61,7 +61,7 @@ def test_an_annotated_screen_contains_the_game_and_the_networks_input(
     for annotated, screen in zip(shown, plain, strict=True):
         image = annotated.image
         np.testing.assert_array_equal(image[12 : 12 + 420 : 2, 12 : 12 + 320 : 2], screen.image)
-        newest = with_few_colours(Image.fromarray(screen.observation[-1]).convert("RGB"))
+        newest = with_few_colors(Image.fromarray(screen.observation[-1]).convert("RGB"))
         left = TRACK[0] + 3 * 90
         np.testing.assert_array_equal(image[78 : 78 + 84, left : left + 84], newest)
     assert len(agent.action_names) == protocol_actions
