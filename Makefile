@@ -16,6 +16,8 @@ GALLERY := $(VENV)/.gallery
 DISTRIBUTED := $(VENV)/.distributed
 ONNX := $(VENV)/.onnx
 SITE := $(VENV)/.docs
+# Messages then suggest commands of make.
+ATARI_DQN := ATARI_DQN_STARTED_BY=make $(BIN)/atari-dqn
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
 GAME ?=
@@ -170,50 +172,50 @@ $(BENCHING): $(INSTALLED)
 	@touch $@
 
 train: $(INSTALLED) $(GAME_NEEDS) $(if $(value ACTORS),$(DISTRIBUTED))
-	@$(BIN)/atari-dqn train --game $(call quoted,GAME) $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
+	@$(ATARI_DQN) train --game $(call quoted,GAME) $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
 	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
 	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(value ARGS)
 
 eval: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn eval $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
+	@$(ATARI_DQN) eval $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 record: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn record $(if $(value CKPT),$(call quoted,CKPT)) --out $(call quoted,OUT) $(call option,REPLAY,--replay) \
+	@$(ATARI_DQN) record $(if $(value CKPT),$(call quoted,CKPT)) --out $(call quoted,OUT) $(call option,REPLAY,--replay) \
 	  $(if $(value ANNOTATED),--annotated) $(ELSEWHERE) $(call option,SEED,--seed) $(value ARGS)
 
 watch: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn watch $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
+	@$(ATARI_DQN) watch $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 random: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn random --game $(call quoted,GAME) $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \
+	@$(ATARI_DQN) random --game $(call quoted,GAME) $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \
 	  $(call option,SEED,--seed) $(value ARGS)
 
 frames: $(INSTALLED)
-	@$(BIN)/atari-dqn frames --game $(call quoted,GAME) --out $(call quoted,OUT) $(call option,PROTOCOL,--protocol) $(call option,STEPS,--steps) \
+	@$(ATARI_DQN) frames --game $(call quoted,GAME) --out $(call quoted,OUT) $(call option,PROTOCOL,--protocol) $(call option,STEPS,--steps) \
 	  $(call option,SEED,--seed) $(value ARGS)
 
 sweep: $(DISTRIBUTED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn sweep $(call option,GAMES,--games) $(call option,SEEDS,--seeds) $(call option,CONFIG,--config) \
+	@$(ATARI_DQN) sweep $(call option,GAMES,--games) $(call option,SEEDS,--seeds) $(call option,CONFIG,--config) \
 	  $(call option,PROTOCOL,--protocol) $(call option,STEPS,--total-steps) $(call option,EPISODES,--episodes) \
 	  $(call option,SEARCH,--search) $(call option,ADDRESS,--address) $(call option,OUT,--out) $(value ARGS)
 
 plot: $(PLOTTING)
-	@$(BIN)/atari-dqn plot $(call quoted,RUNS) $(call option,OUT,--out)
+	@$(ATARI_DQN) plot $(call quoted,RUNS) $(call option,OUT,--out)
 
 report: $(PLOTTING) $(GALLERY)
-	@$(BIN)/atari-dqn report $(call quoted,RUNS) $(call option,OUT,--out)
+	@$(ATARI_DQN) report $(call quoted,RUNS) $(call option,OUT,--out)
 
 gallery: $(GALLERY)
-	@$(BIN)/atari-dqn gallery $(if $(filter-out 0,$(value LIVE)),--live) $(call option,PORT,--port) $(value ARGS)
+	@$(ATARI_DQN) gallery $(if $(filter-out 0,$(value LIVE)),--live) $(call option,PORT,--port) $(value ARGS)
 
 export: $(INSTALLED) $(GAME_NEEDS) $(if $(filter %.onnx,$(subst $(space),_,$(value OUT))),$(ONNX))
-	@$(BIN)/atari-dqn export $(call quoted,CKPT) --out $(call quoted,OUT)
+	@$(ATARI_DQN) export $(call quoted,CKPT) --out $(call quoted,OUT)
 
 release: $(INSTALLED) $(GAME_NEEDS)
-	@$(BIN)/atari-dqn release $(call quoted,CKPT) --out $(call quoted,OUT) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
+	@$(ATARI_DQN) release $(call quoted,CKPT) --out $(call quoted,OUT) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 games: $(INSTALLED)
-	@$(BIN)/atari-dqn games
+	@$(ATARI_DQN) games
 
 tensorboard: $(INSTALLED)
 	$(BIN)/tensorboard --logdir checkpoints --host 127.0.0.1

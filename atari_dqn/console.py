@@ -17,6 +17,8 @@ from atari_dqn.errors import one_line
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+SECONDS_BETWEEN_REDRAWS = 0.5
+
 
 class StandardError:
     """A text stream that writes to the current ``sys.stderr`` and never fails.
@@ -90,6 +92,53 @@ def progress_bars() -> "type[tqdm[Any]]":
     return tqdm
 
 
+@contextmanager
+def waiting(what: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
+    """Context of work that may take seconds: in a terminal, one line shows what is going on.
+
+    The line shows the elapsed time or, with a total, a bar and the time left. It disappears at the
+    end. Nothing is shown where standard error is not a terminal, or where this package is used as a
+    library.
+
+    Args:
+        what: What is going on, such as "reading the replay memory".
+        total: Number of parts of the work, if it is known.
+
+    Yields:
+        A function that is called with the number of parts done since its last call.
+    """
+    if not (STANDARD_ERROR.isatty() and _is_command_line()):
+        yield lambda parts: None
+        return
+    form = (
+        "{desc} ... {elapsed}"
+        if total is None
+        else "{desc} {percentage:3.0f}%|{bar}| {remaining} left"
+    )
+    bar = progress_bars()(
+        total=total,
+        desc=what,
+        bar_format=form,
+        dynamic_ncols=True,
+        leave=False,
+        file=STANDARD_ERROR,
+    )
+    ended = threading.Event()
+
+    def keep_redrawing() -> None:
+        while not ended.wait(SECONDS_BETWEEN_REDRAWS):
+            bar.refresh()
+
+    redrawing = threading.Thread(target=keep_redrawing, daemon=True)
+    redrawing.start()
+    try:
+        yield bar.update
+    finally:
+        ended.set()
+        redrawing.join()
+        bar.close()
+
+
 class StandardErrorHandler(logging.Handler):
     """Prints log records on standard error.
 
@@ -116,13 +165,17 @@ def keep_messages() -> None:
     ``logging.config`` disables every logger that it does not name. Outside of
     ``log_to_standard_error`` this function does nothing, because the caller configures logging.
     """
-    if not any(
-        isinstance(it, StandardErrorHandler) for it in logging.getLogger("atari_dqn").handlers
-    ):
+    if not _is_command_line():
         return
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("atari_dqn") and isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+def _is_command_line() -> bool:
+    """Returns whether the messages of this package go to standard error."""
+    handlers = logging.getLogger("atari_dqn").handlers
+    return any(isinstance(handler, StandardErrorHandler) for handler in handlers)
 
 
 @contextmanager

@@ -4,11 +4,14 @@ import io
 import logging
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 
 import pytest
 from tqdm import tqdm
 
-from atari_dqn.console import STANDARD_ERROR, keep_messages, log_to_standard_error
+from atari_dqn import console
+from atari_dqn.console import STANDARD_ERROR, keep_messages, log_to_standard_error, waiting
 
 PACKAGE = logging.getLogger("atari_dqn")
 
@@ -106,3 +109,47 @@ def test_a_closed_standard_error_is_detected(monkeypatch: pytest.MonkeyPatch) ->
     with log_to_standard_error():
         PACKAGE.warning("lost")
     assert STANDARD_ERROR.reader_gone
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        raise OSError("this terminal has no descriptor")
+
+
+def test_a_wait_is_shown_in_a_terminal_and_then_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with log_to_standard_error(), waiting("reading", total=4) as advance:
+        advance(2)
+        PACKAGE.info("a message")
+    text = terminal.getvalue()
+    assert "reading   0%" in text
+    assert "a message\n" in text
+    assert text.rpartition("reading")[2].rpartition("\r")[2] == ""  # an empty line is left
+
+
+def test_a_wait_without_a_total_is_redrawn_while_nothing_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_REDRAWS", 0.01)
+    with log_to_standard_error(), waiting("building"):
+        while terminal.getvalue().count("building ...") < 3:  # pytest's time limit ends a failure
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("as_library", [True, False])
+def test_a_wait_is_silent_in_pipes_and_in_libraries(
+    as_library: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Terminal() if as_library else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with nullcontext() if as_library else log_to_standard_error(), waiting("reading", 2) as advance:
+        advance(1)
+    assert stream.getvalue() == ""
