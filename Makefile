@@ -1,4 +1,5 @@
 # Targets build the environment in .venv when they need it, from pyproject.toml with the versions in requirements.lock.
+# tools/install.py runs pip and shows its progress.
 # They build it again only if one of these two files changes. The first target for developers adds the developers' packages.
 
 .DEFAULT_GOAL := help
@@ -15,10 +16,11 @@ BOX2D := $(VENV)/.box2d
 GALLERY := $(VENV)/.gallery
 DISTRIBUTED := $(VENV)/.distributed
 ONNX := $(VENV)/.onnx
+GPU_LIBRARIES := $(VENV)/.gpu
 SITE := $(VENV)/.docs
-# Messages then suggest commands of make.
-ATARI_DQN := ATARI_DQN_STARTED_BY=make $(BIN)/atari-dqn
-PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
+# Messages then suggest commands of make. GPU=0 hides the GPU, whose libraries may be installed already.
+ATARI_DQN = ATARI_DQN_STARTED_BY=make $(if $(filter 0,$(value GPU)),CUDA_VISIBLE_DEVICES= )$(BIN)/atari-dqn
+INSTALL := $(BIN)/python tools/install.py
 
 GAME ?=
 GAMES ?=
@@ -40,11 +42,12 @@ ANNOTATED ?=
 LIVE ?=
 ACTORS ?=
 PORT ?=
+GPU ?=
 ARGS ?=
 
 # Recipes pass these variables on. Make must not export them, because it would expand text in them that looks like a variable.
 unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED LIVE \
-  ACTORS PORT ARGS
+  ACTORS PORT GPU ARGS
 
 define newline
 
@@ -60,6 +63,9 @@ ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
 # Extra packages of a game: these games are simulated by Box2D.
 GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,\
   $(value GAME) $(subst $(comma), ,$(value GAMES)) $(subst /, ,$(value CKPT) $(value REPLAY))),$(BOX2D))
+# Training and evaluating look for a GPU, unless GPU=0. A sweep uses one only with --gpus.
+GPU_NEEDS := $(if $(filter 0,$(value GPU)),,$(GPU_LIBRARIES))
+$(if $(filter-out 0 1,$(value GPU)),$(error GPU is 0 (use no GPU), 1 (install its libraries in any case) or nothing (look for one)))
 # Reports a missing variable before anything is installed.
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $(value $(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
@@ -78,6 +84,8 @@ $(call require,plot,RUNS,checkpoints/...)
 $(call require,report,RUNS,checkpoints)
 $(if $(value OUT)$(value ARGS),,$(call require,sweep,GAMES,pong,breakout))
 
+# Two installations at once would disturb each other.
+.NOTPARALLEL:
 .PHONY: help install develop train sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
 
 help:
@@ -134,49 +142,56 @@ develop: $(DEVELOPING)
 $(INSTALLED): pyproject.toml requirements.lock
 	@$(call quoted,PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: '$(call quoted,PYTHON)' is older than 3.11; give a newer one: make PYTHON=python3.12 ...' >&2; exit 2; }
-	rm -rf $(VENV)
-	$(call quoted,PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) -e .
+	@rm -rf $(VENV)
+	@$(call quoted,PYTHON) tools/install.py
 	@touch $@
 
 $(DEVELOPING): $(INSTALLED)
-	$(PIP_INSTALL) -e '.[dev]'
+	@$(INSTALL) dev
 	@touch $@
 
 $(PLOTTING): $(INSTALLED)
-	$(PIP_INSTALL) -e '.[plot]'
+	@$(INSTALL) plot
 	@touch $@
 
 $(GALLERY): $(INSTALLED)
-	$(PIP_INSTALL) -e '.[gallery]'
+	@$(INSTALL) gallery
 	@touch $@
 
 $(DISTRIBUTED): $(INSTALLED)
-	$(PIP_INSTALL) -e '.[distributed]'
+	@$(INSTALL) distributed
 	@touch $@
 
 $(ONNX): $(INSTALLED)
-	$(PIP_INSTALL) -e '.[onnx]'
+	@$(INSTALL) onnx
 	@touch $@
 
 $(SITE): $(INSTALLED)
-	$(PIP_INSTALL) -e '.[docs]'
+	@$(INSTALL) docs
 	@touch $@
 
 $(BOX2D): $(INSTALLED)
-	$(PIP_INSTALL) -e '.[box2d]'
+	@$(INSTALL) box2d
 	@touch $@
 
 $(BENCHING): $(INSTALLED)
-	$(PIP_INSTALL) -e '.[bench]'
+	@$(INSTALL) bench
 	@touch $@
 
-train: $(INSTALLED) $(GAME_NEEDS) $(if $(value ACTORS),$(DISTRIBUTED))
+# nvidia-smi answers where there is a GPU. With a broken driver it may never end.
+$(GPU_LIBRARIES): $(INSTALLED)
+	@if $(if $(filter 1,$(value GPU)),true,timeout -k 1 3 nvidia-smi > /dev/null 2>&1); then \
+	  $(INSTALL) gpu && touch $@; \
+	elif command -v nvidia-smi > /dev/null; then \
+	  echo 'note: nvidia-smi finds no GPU, so the processor is used (GPU=0 does not ask it)' >&2; \
+	fi
+
+train: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS) $(if $(value ACTORS),$(DISTRIBUTED))
 	@$(ATARI_DQN) train --game $(call quoted,GAME) $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
 	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
 	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(value ARGS)
 
-eval: $(INSTALLED) $(GAME_NEEDS)
+eval: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS)
 	@$(ATARI_DQN) eval $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 record: $(INSTALLED) $(GAME_NEEDS)
@@ -194,7 +209,7 @@ frames: $(INSTALLED)
 	@$(ATARI_DQN) frames --game $(call quoted,GAME) --out $(call quoted,OUT) $(call option,PROTOCOL,--protocol) $(call option,STEPS,--steps) \
 	  $(call option,SEED,--seed) $(value ARGS)
 
-sweep: $(DISTRIBUTED) $(GAME_NEEDS)
+sweep: $(DISTRIBUTED) $(GAME_NEEDS) $(if $(findstring --gpus,$(value ARGS)),$(GPU_NEEDS))
 	@$(ATARI_DQN) sweep $(call option,GAMES,--games) $(call option,SEEDS,--seeds) $(call option,CONFIG,--config) \
 	  $(call option,PROTOCOL,--protocol) $(call option,STEPS,--total-steps) $(call option,EPISODES,--episodes) \
 	  $(call option,SEARCH,--search) $(call option,ADDRESS,--address) $(call option,OUT,--out) $(value ARGS)
@@ -211,7 +226,7 @@ gallery: $(GALLERY)
 export: $(INSTALLED) $(GAME_NEEDS) $(if $(filter %.onnx,$(subst $(space),_,$(value OUT))),$(ONNX))
 	@$(ATARI_DQN) export $(call quoted,CKPT) --out $(call quoted,OUT)
 
-release: $(INSTALLED) $(GAME_NEEDS)
+release: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS)
 	@$(ATARI_DQN) release $(call quoted,CKPT) --out $(call quoted,OUT) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 games: $(INSTALLED)
