@@ -1,6 +1,6 @@
 # Targets build the environment in .venv when they need it, from pyproject.toml with the versions in requirements.lock.
-# tools/install.py runs pip and shows its progress.
 # They build it again only if one of these two files changes. The first target for developers adds the developers' packages.
+# tools/install.py runs pip and shows its progress.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash

@@ -26,10 +26,10 @@ ENVIRONMENT = Path(".venv")
 # The packages of each extra, in words, and how long they usually take on two cores with a fast
 # connection. The empty name stands for this package and all that it needs.
 EXTRAS = {
-    "": ("TensorFlow and 50 other packages", "1 to 2 minutes"),
-    "bench": ("PyTorch and Stable-Baselines3", "1 to 2 minutes"),
+    "": ("TensorFlow and 50 other packages", "1 to 3 minutes"),
+    "bench": ("PyTorch and Stable-Baselines3", "1 to 3 minutes"),
     "box2d": ("the physics of this game", "10 seconds"),
-    "dev": ("packages for developers", "1 to 2 minutes"),
+    "dev": ("packages for developers", "1 to 3 minutes"),
     "distributed": ("Ray, for many processes", "30 seconds"),
     "docs": ("packages that build the documents", "20 seconds"),
     "gallery": ("packages for pages with charts", "20 seconds"),
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     extra = arguments[0] if arguments else ""
     what, usual_time = EXTRAS[extra]
-    say(f"Installing {what} into {ENVIRONMENT} (once, usually {usual_time})")
+    say(f"Installing {what} into {ENVIRONMENT} (once, {usual_time})")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = time.monotonic()
     try:
@@ -147,9 +147,9 @@ def run(command: Sequence[str], doing: str, started: float) -> None:
             text=True,
             errors="replace",
         )
-        reader = threading.Thread(target=_read, args=(process, output), daemon=True)
-        reader.start()
         try:
+            reader = threading.Thread(target=_read, args=(process, output), daemon=True)
+            reader.start()
             while reader.is_alive():
                 _draw(f"{output.summary()} ... {_clock(started)}")
                 reader.join(SECONDS_BETWEEN_REDRAWS)

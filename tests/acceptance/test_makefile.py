@@ -22,7 +22,10 @@ STAMPS = (
     ".distributed",
     ".onnx",
     ".docs",
+    ".gpu",
 )
+# What builds the environment.
+BUILDING = "'python3' tools/install.py\n"
 # All variables that make accepts, except for the interpreter.
 VARIABLES = [
     name
@@ -155,16 +158,16 @@ def test_a_missing_variable_is_reported_before_anything_is_installed(
 def test_the_environment_is_rebuilt_only_when_the_pins_change(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path / name)
-    assert "-m venv" in make("--dry-run", "games", cwd=tmp_path).stdout
+    assert BUILDING in make("--dry-run", "games", cwd=tmp_path).stdout
     installed = tmp_path / ".venv" / ".installed"
     installed.parent.mkdir()
     installed.touch()
-    assert "-m venv" not in make("--dry-run", "games", cwd=tmp_path).stdout
+    assert BUILDING not in make("--dry-run", "games", cwd=tmp_path).stdout
     with (tmp_path / "requirements.lock").open("a") as lock:
         lock.write("\n")
     newer = installed.stat().st_mtime + 10
     os.utime(tmp_path / "requirements.lock", (newer, newer))
-    assert "-m venv" in make("--dry-run", "games", cwd=tmp_path).stdout
+    assert BUILDING in make("--dry-run", "games", cwd=tmp_path).stdout
 
 
 def test_the_lock_file_pins_every_dependency() -> None:
@@ -306,7 +309,7 @@ TEXTS = [
 def test_every_text_variable_is_covered_and_quoted() -> None:
     text = (ROOT / "Makefile").read_text()
     covered = {name for options in TARGETS.values() for name in options}
-    assert covered == {*VARIABLES} - {"ARGS", "ANNOTATED", "LIVE"}
+    assert covered == {*VARIABLES} - {"ARGS", "ANNOTATED", "LIVE", "GPU"}
     for name in VARIABLES:  # neither make nor the shell may expand a value
         assert f"$({name})" not in text, name
     recipes: dict[str, str] = dict(re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)+)", text, re.MULTILINE))
@@ -411,7 +414,9 @@ def test_optional_packages_are_chosen_from_any_value_of_the_variables(
     stamps = (".distributed",) if arguments[0] == "sweep" else ()
     answer = make("--dry-run", *arguments, cwd=fake_checkout(tmp_path, stamps))
     assert answer.returncode == 0, answer.stderr
-    installed = re.findall(r"^\.venv/bin/pip .* -e '\.\[(.*)\]'$", answer.stdout, re.MULTILINE)
+    installed = re.findall(
+        r"^\.venv/bin/python tools/install\.py (.*)$", answer.stdout, re.MULTILINE
+    )
     assert [f".{extra}" for extra in installed] == ([needed] if needed else [])
 
 
@@ -420,13 +425,137 @@ def test_the_interpreter_may_have_any_path(tmp_path: Path) -> None:
         shutil.copy(ROOT / name, tmp_path / name)
     python = tmp_path / "o'brien $x #1" / "python"
     python.parent.mkdir()
-    pip = "mkdir -p .venv/bin; ln -s /bin/true .venv/bin/pip"
-    python.write_text(f'#!/bin/bash\necho "$@" >> asked; [ "$1" = -c ] || {{ {pip}; }}\n')
+    python.write_text('#!/bin/bash\necho "$@" >> asked; [ "$1" = -c ] || mkdir .venv\n')
     python.chmod(0o755)
     answer = make("install", f"PYTHON={python}", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
-    assert (tmp_path / "asked").read_text().splitlines()[-1] == "-m venv .venv"
+    assert (tmp_path / "asked").read_text().splitlines()[-1] == "tools/install.py"
     python.write_text("#!/bin/bash\nexit 1\n")
     (tmp_path / ".venv" / ".installed").unlink()
     answer = make("install", f"PYTHON={python}", cwd=tmp_path)
     assert f"error: {python} is older than 3.11" in answer.stderr
+
+
+def test_a_failed_installation_does_not_count_and_is_repeated(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/bash\n[ "$1" = -c ] || { mkdir .venv && exit 2; }\n')
+    python.chmod(0o755)
+    for _ in range(2):  # the second time, mkdir would fail if the folder were still there
+        answer = make("games", f"PYTHON={python}", cwd=tmp_path)
+        assert answer.returncode == 2
+        assert "mkdir" not in answer.stderr
+        assert not any((tmp_path / ".venv").iterdir())
+
+
+# Stand-ins for nvidia-smi: a GPU, a driver that is not loaded, and one that never answers.
+ANSWERS = "#!/bin/bash\necho asked >> asked\n"
+FAILS = "#!/bin/bash\nexit 9\n"
+HANGS = "#!/bin/bash\nsleep 100\n"
+
+
+def make_with_nvidia_smi(
+    checkout: Path, nvidia_smi: str | None, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs make with a stand-in for nvidia-smi, or without one.
+
+    The checkout's Python only writes what it is asked to install to the file ``installed``. Its
+    program prints whether the GPU is hidden.
+    """
+    python = checkout / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/bash\necho "$2" >> installed; [ ! -e broken ]\n')
+    python.chmod(0o755)
+    program = checkout / ".venv" / "bin" / "atari-dqn"
+    program.write_text('#!/bin/bash\necho "$1, hidden: ${CUDA_VISIBLE_DEVICES-no}"\n')
+    folder = checkout / "programs"
+    folder.mkdir(exist_ok=True)
+    if nvidia_smi is not None:
+        (folder / "nvidia-smi").write_text(nvidia_smi)
+        (folder / "nvidia-smi").chmod(0o755)
+    # Without the folders of a real nvidia-smi.
+    for name in ("bash", "timeout", "touch", "sleep"):
+        found = shutil.which(name)
+        assert found is not None
+        if not (folder / name).exists():
+            (folder / name).symlink_to(found)
+    known = ("MAKEFLAGS", "MAKEOVERRIDES", "CUDA_VISIBLE_DEVICES", *VARIABLES)
+    environment = {name: value for name, value in os.environ.items() if name not in known}
+    program_of_make = shutil.which("make")
+    assert program_of_make is not None
+    return subprocess.run(
+        [program_of_make, *arguments],
+        cwd=checkout,
+        env=environment | {"PATH": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def without_gpu_stamp(tmp_path: Path) -> Path:
+    """Creates a checkout in which everything is installed except for the GPU's libraries."""
+    return fake_checkout(tmp_path, tuple(stamp for stamp in STAMPS if stamp != ".gpu"))
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "installs"),
+    [
+        (["train", "GAME=pong"], True),
+        (["eval", "CKPT=c"], True),
+        (["release", "CKPT=c", "OUT=o"], True),
+        (["sweep", "GAMES=pong", "ARGS=--gpus 0.5"], True),
+        (["sweep", "GAMES=pong"], False),
+        (["train", "GAME=pong", "GPU=0"], False),
+        (["games"], False),
+        (["gallery"], False),
+    ],
+)
+def test_the_libraries_for_a_gpu_are_installed_once_where_one_answers(
+    tmp_path: Path, arguments: list[str], installs: bool
+) -> None:
+    checkout = without_gpu_stamp(tmp_path)
+    for _ in range(2):
+        answer = make_with_nvidia_smi(checkout, ANSWERS, *arguments)
+        assert answer.returncode == 0, answer.stderr
+        hidden = "" if "GPU=0" in arguments else "no"
+        assert answer.stdout == f"{arguments[0]}, hidden: {hidden}\n"
+    assert lines_of(checkout / "installed") == (["gpu"] if installs else [])
+    assert lines_of(checkout / "asked") == (["asked"] if installs else []), "it is asked once"
+
+
+@pytest.mark.parametrize("nvidia_smi", [FAILS, HANGS, None], ids=["fails", "hangs", "missing"])
+def test_without_an_answer_the_processor_is_used_unless_gpu_is_1(
+    tmp_path: Path, nvidia_smi: str | None
+) -> None:
+    checkout = without_gpu_stamp(tmp_path)
+    answer = make_with_nvidia_smi(checkout, nvidia_smi, "train", "GAME=pong")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "train, hidden: no\n"
+    assert answer.stderr.startswith("note: nvidia-smi finds no GPU" if nvidia_smi else "")
+    assert len(answer.stderr.splitlines()) == (1 if nvidia_smi else 0)
+    assert not (checkout / "installed").exists()
+    answer = make_with_nvidia_smi(checkout, nvidia_smi, "train", "GAME=pong", "GPU=1")
+    assert answer.returncode == 0, answer.stderr
+    assert lines_of(checkout / "installed") == ["gpu"]
+    assert (checkout / ".venv" / ".gpu").exists()
+
+
+def test_a_failed_installation_for_a_gpu_is_repeated_and_can_be_declined(tmp_path: Path) -> None:
+    checkout = without_gpu_stamp(tmp_path)
+    (checkout / "broken").touch()
+    assert make_with_nvidia_smi(checkout, ANSWERS, "train", "GAME=pong").returncode == 2
+    answer = make_with_nvidia_smi(checkout, ANSWERS, "train", "GAME=pong", "GPU=0")
+    assert answer.stdout == "train, hidden: \n"
+    (checkout / "broken").unlink()
+    assert make_with_nvidia_smi(checkout, ANSWERS, "train", "GAME=pong").returncode == 0
+    assert lines_of(checkout / "installed") == ["gpu", "gpu"]
+
+
+def test_another_value_of_gpu_is_an_error(tmp_path: Path) -> None:
+    answer = make("train", "GAME=pong", "GPU=yes", cwd=fake_checkout(tmp_path))
+    assert answer.returncode == 2
+    assert "GPU is 0 (use no GPU), 1 (" in answer.stderr
