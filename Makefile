@@ -97,6 +97,7 @@ help:
 	@echo '     [INIT_FROM=DIR]             start with the weights of another run, of this game or another'
 	@echo '     [ACTORS=N] [ADDRESS=HOST:PORT|auto]  N actor processes, on this machine or a Ray cluster'
 	@echo '     [ARGS="--section.key VALUE ..."]  any setting'
+	@echo '     [GPU=0|1]                   0: use no GPU; 1: install its libraries in any case (default: where nvidia-smi answers)'
 	@echo 'make sweep GAMES=ID,ID SEEDS=N  train many runs, one for each core at a time; Ctrl-C saves, the same command continues'
 	@echo '     [CONFIG=NAME,NAME] [PROTOCOL=NAME] [STEPS=N] [EPISODES=N] [OUT=DIR] [ADDRESS=HOST:PORT|auto]'
 	@echo '     [ARGS="--set section.key=V,V"]  values to try in every combination'
@@ -129,7 +130,7 @@ help:
 	@echo 'make bench                     measure speed, also of other libraries; run nothing else at the same time'
 	@echo '     [ARGS="--only WORD ... --repeats N --out FILE"]'
 	@echo 'make docs                      build these documents and an API reference in build/docs, after writing docs/reference/settings.md'
-	@echo 'make lint                      check style and types'
+	@echo 'make lint                      check style and types, and the Dockerfile'
 	@echo 'make format                    fix the style'
 	@echo 'make clean                     remove .venv and caches, but keep runs and recordings'
 	@echo
@@ -256,6 +257,7 @@ lint: $(DEVELOPING)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 format: $(DEVELOPING)
 	$(BIN)/ruff check --fix .

@@ -1,1 +1,1 @@
-"""Scripts of the Makefile."""
+"""Scripts that install the packages and run the notebook; the program does not use them."""
