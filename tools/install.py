@@ -30,7 +30,7 @@ EXTRAS = {
     "bench": ("PyTorch and Stable-Baselines3", "1 to 3 minutes"),
     "box2d": ("the physics of this game", "10 seconds"),
     "dev": ("packages for developers", "1 to 3 minutes"),
-    "distributed": ("Ray for many processes", "30 seconds"),
+    "distributed": ("Ray for many processes", "1 minute"),
     "docs": ("packages that build the documents", "20 seconds"),
     "gallery": ("packages for pages with charts", "20 seconds"),
     "gpu": ("2.8 GB of NVIDIA's libraries", "some minutes"),
