@@ -18,8 +18,8 @@ DISTRIBUTED := $(VENV)/.distributed
 ONNX := $(VENV)/.onnx
 GPU_LIBRARIES := $(VENV)/.gpu
 SITE := $(VENV)/.docs
-# Messages then suggest commands of make. GPU=0 hides the GPU, whose libraries may be installed already.
-ATARI_DQN = ATARI_DQN_STARTED_BY=make $(if $(filter 0,$(value GPU)),CUDA_VISIBLE_DEVICES= )$(BIN)/atari-dqn
+# Messages then suggest commands of make.
+ATARI_DQN := ATARI_DQN_STARTED_BY=make $(BIN)/atari-dqn
 INSTALL := $(BIN)/python tools/install.py
 
 GAME ?=
@@ -48,6 +48,11 @@ ARGS ?=
 # Recipes pass these variables on. Make must not export them, because it would expand text in them that looks like a variable.
 unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED LIVE \
   ACTORS PORT GPU ARGS
+
+# The libraries may be installed already, so GPU=0 also hides the GPU.
+ifeq ($(value GPU),0)
+export CUDA_VISIBLE_DEVICES :=
+endif
 
 define newline
 
@@ -181,7 +186,8 @@ $(BENCHING): $(INSTALLED)
 
 # nvidia-smi answers where there is a GPU. With a broken driver it may never end.
 $(GPU_LIBRARIES): $(INSTALLED)
-	@if $(if $(filter 1,$(value GPU)),true,timeout -k 1 3 nvidia-smi > /dev/null 2>&1); then \
+	@if $(if $(filter 1,$(value GPU)),true,timeout -k 1 3 nvidia-smi > /dev/null 2>&1 && \
+	    echo 'nvidia-smi finds a GPU, so its libraries are installed (GPU=0 declines)' >&2); then \
 	  $(INSTALL) gpu && touch $@; \
 	elif command -v nvidia-smi > /dev/null; then \
 	  echo 'note: nvidia-smi finds no GPU, so the processor is used (GPU=0 does not ask it)' >&2; \

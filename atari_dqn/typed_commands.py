@@ -34,6 +34,9 @@ MAKE_VARIABLES = {
     "annotated": "ANNOTATED",
     "live": "LIVE",
 }
+# GPU=0 of make hides the GPU from the program. These targets would install its libraries again.
+HIDDEN_GPU = "CUDA_VISIBLE_DEVICES"
+TARGETS_WITH_GPU = ("train", "eval", "release", "sweep")
 # Arguments that the command line takes without the name of an option.
 POSITIONAL = ("checkpoint", "runs")
 
@@ -80,6 +83,8 @@ def option(name: str) -> str:
 
 def _make_command(name: str, options: dict[str, Value]) -> str:
     words = ["make", name]
+    if name in TARGETS_WITH_GPU and os.environ.get(HIDDEN_GPU) == "":
+        words.append("GPU=0")
     arguments = []  # options without a variable of their own
     for key, value in options.items():
         option_name = key.replace("_", "-")

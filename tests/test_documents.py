@@ -77,8 +77,8 @@ def test_the_notebook_shows_what_its_code_gives() -> None:
     assert all(cell.outputs for cell in code[1:]), again
     assert code[0].outputs == [], "the package was installed already"
     for output in shown(notebook):
-        texts = [output.get("text", ""), *output.get("data", {}).get("text/plain", "")]
-        found = re.search(r"(?:^|[\s'\"(=])(/|~/|[A-Z]:\\)[\w.-]+[/\\]", "".join(texts))
+        text = output.get("text", "") + output.get("data", {}).get("text/plain", "")
+        found = re.search(r"(?:^|[\s'\"(=])(/|~/|[A-Z]:\\)[\w.-]+[/\\]", text)
         assert found is None, f"an output names a folder of some machine: {found}"
     assert run_notebook.NOTEBOOK.stat().st_size < 500_000
 

@@ -40,6 +40,15 @@ def test_a_command_of_make() -> None:
     assert (option("total-steps"), option("epsilon")) == ("STEPS=", "--epsilon")
 
 
+@pytest.mark.usefixtures("typed_directly", "started_by_make")
+def test_whoever_declined_the_gpu_declines_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert command("train", game="pong") == "make train GPU=0 GAME=pong"
+    assert command("gallery") == "make gallery"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert command("train", game="pong") == "make train GAME=pong"
+
+
 def test_every_make_variable_exists_in_the_makefile() -> None:
     defined = set(re.findall(r"^(\w+) \?=", MAKEFILE.read_text(encoding="utf-8"), re.MULTILINE))
     assert set(MAKE_VARIABLES.values()) <= defined
