@@ -1,6 +1,6 @@
 """An extension of Sphinx for this site: its own kinds of pages, links to code, and formulas.
 
-* A notebook becomes a page: its text, and its code without what a run printed.
+* A notebook becomes a page: its text, its code, and what the code showed.
 * The ``__init__.py`` of a folder becomes the API page of the modules in it.
 * A link to a module leads to its place in the API reference.
 * Formulas are MathML, which browsers show without a script.
@@ -41,6 +41,7 @@ ARRAY = re.compile(
 NDARRAY = r"~numpy.typing.NDArray[\1]"
 FIELDS = ("attribute", "data")  # what Sphinx calls fields and constants
 COLON = "\N{MODIFIER LETTER COLON}"  # stands for a colon while napoleon reads a docstring
+COLORS = re.compile(r"\x1b\[[0-9;]*m")  # as a terminal shows them
 LOGGER = logging.getLogger(__name__)
 
 
@@ -58,9 +59,20 @@ class NotebookParser(MystParser):
         for cell in json.loads(inputstring)["cells"]:
             text = "".join(cell["source"])
             cells.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+            cells += [_as_markdown(output) for output in cell.get("outputs", [])]
         name = Path(document["source"]).name
         cells.append(f"[Download this notebook](path:{name})")
         super().parse("\n\n".join(cells), document)
+
+
+def _as_markdown(output: dict[str, Any]) -> str:
+    """Returns what a cell of a notebook showed, as a picture or as text without its colors."""
+    data = output.get("data", {})
+    for kind in ("image/png", "image/gif"):
+        if kind in data:
+            return f"![What the cell showed](data:{kind};base64,{''.join(data[kind]).strip()})"
+    text = "".join(output.get("text", data.get("text/plain", "")))
+    return f"```text\n{COLORS.sub('', text).rstrip()}\n```"
 
 
 class PackageParser(RSTParser):

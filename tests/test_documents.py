@@ -99,7 +99,7 @@ def test_the_notebook_installs_the_package_only_where_it_is_missing(
     filled = cell.replace('REPOSITORY = ""', f'REPOSITORY = "{address}"')
     if address:
         shell.run_cell(filled).raise_error()
-        assert asked == [f'--quiet "git+{address}"']
+        assert asked == [f'install --quiet "git+{address}"']
     else:
         with pytest.raises(ValueError, match="write the repository's address into REPOSITORY"):
             shell.run_cell(filled).raise_error()
