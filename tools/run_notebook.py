@@ -22,6 +22,7 @@ def run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             notebook,
             timeout=1200,
             record_timing=False,
+            coalesce_streams=True,
             resources={"metadata": {"path": folder}},
         ).execute()
     notebook.metadata = nbformat.from_dict({**metadata, "code_digest": code_digest(notebook)})
