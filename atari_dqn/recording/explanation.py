@@ -57,7 +57,7 @@ class Explainer:
         highs = []
         for observations in observation_groups(game, episode):
             explained = self(observations)
-            low, high = _range_of(explained.returns, explained.probabilities)
+            low, high = range_of(explained.returns, explained.probabilities)
             values.append(explained.values)
             lows.append(low)
             highs.append(high)
@@ -121,7 +121,7 @@ def _observations_of(game: Game, episode: Episode) -> Iterator[NDArray[Any]]:
         yield game.step(action).observation
 
 
-def _range_of(
+def range_of(
     returns: NDArray[np.float32], probabilities: NDArray[np.float32]
 ) -> tuple[float, float]:
     """Returns the lowest and the highest return in distributions (..., K).
@@ -129,7 +129,7 @@ def _range_of(
     The outermost ``OUTSIDE`` of the probability at either end of each distribution is ignored.
 
     >>> returns = np.arange(5, dtype=np.float32)[None]
-    >>> _range_of(returns, np.array([[0.005, 0.2, 0.6, 0.19, 0.005]], np.float32))
+    >>> range_of(returns, np.array([[0.005, 0.2, 0.6, 0.19, 0.005]], np.float32))
     (1.0, 3.0)
     """
     order = np.argsort(returns, axis=-1)

@@ -96,8 +96,8 @@ class Saliency:
         places = []
         copies = []
         for place, (row, column) in enumerate(np.ndindex(len(self._rows), len(self._columns))):
-            rows, mask_rows = _around(self._rows[row], observation.shape[1])
-            columns, mask_columns = _around(self._columns[column], observation.shape[2])
+            rows, mask_rows = _around(int(self._rows[row]), observation.shape[1])
+            columns, mask_columns = _around(int(self._columns[column]), observation.shape[2])
             window = (slice(None), rows, columns)
             blended = frames[window] + self._mask[mask_rows, mask_columns] * change[window]
             patch = np.rint(blended).astype(np.uint8)

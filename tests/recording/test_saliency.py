@@ -25,7 +25,8 @@ def picture(seed: int = 1) -> NDArray[np.uint8]:
 
 def patch_sum(observations: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns the sum of an 8x8 patch of the newest frame, for each observation."""
-    return observations[(slice(None), -1, *PATCH)].astype(np.float32).sum(axis=(1, 2)) / 1000
+    patches = observations[(slice(None), -1, *PATCH)].astype(np.float32)
+    return np.asarray(patches.sum(axis=(1, 2)) / 1000, np.float32)
 
 
 def blurs_the_patch(row: int, column: int) -> bool:
