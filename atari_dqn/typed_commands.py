@@ -32,6 +32,7 @@ MAKE_VARIABLES = {
     "search": "SEARCH",
     "port": "PORT",
     "annotated": "ANNOTATED",
+    "highlights": "HIGHLIGHTS",
     "live": "LIVE",
 }
 # Arguments that the command line takes without the name of an option.

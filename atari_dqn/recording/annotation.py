@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from atari_dqn.agent.agent import Agent
 from atari_dqn.backend.opencv import cv2
+from atari_dqn.console import waiting
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.results import Episode
 from atari_dqn.recording import drawing
@@ -96,13 +97,16 @@ def annotate(
         survey = survey or explainer.survey(game, episode)
         ranges = Ranges.of_survey(survey)
         view: View | None = None
-        for step, screen in enumerate(replay_screens(game, episode)):
-            if view is None:
-                view = View(explainer, game, ranges, screen, appearance)
-            values = survey.values[step]
-            view.add(screen, values)
-            if plan is None or plan.shows(step):
-                yield step, screen._replace(image=view.draw(step, screen, values))
+        steps = len(survey.values)
+        with waiting("drawing the recording", total=steps) as advance:
+            for step, screen in enumerate(replay_screens(game, episode)):
+                if view is None:
+                    view = View(explainer, game, ranges, screen, appearance)
+                values = survey.values[step]
+                view.add(screen, values)
+                if plan is None or plan.shows(step):
+                    yield step, screen._replace(image=view.draw(step, screen, values))
+                advance(1)
 
     def show(game: Game, episode: Episode) -> Iterator[Screen]:
         if plan is not None:
@@ -281,8 +285,8 @@ class View:
         left, top, _, _ = self._layout.panel
         last = self._ranges.last_step
         self._draw_figure(picture, left, "score", f"{screen.score:g}")
-        steps = f"{step}" if last is None else f"{step} of {last}"
-        self._draw_figure(picture, left + 78, "step", steps)
+        label = "step" if last is None else f"step of {last}"
+        self._draw_figure(picture, left + 78, label, f"{step}")
         if self._has_lives:
             self._draw_figure(picture, left + 196, "lives", f"{screen.lives}")
         if screen.action is not None:

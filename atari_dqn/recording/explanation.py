@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from atari_dqn.agent.agent import Agent
 from atari_dqn.backend.arrays import as_tensor, observation_dtype, stacks_last
 from atari_dqn.backend.tensorflow_backend import tf
+from atari_dqn.console import waiting
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.results import Episode
 
@@ -55,12 +56,15 @@ class Explainer:
         values = []
         lows = []
         highs = []
-        for observations in observation_groups(game, episode):
-            explained = self(observations)
-            low, high = range_of(explained.returns, explained.probabilities)
-            values.append(explained.values)
-            lows.append(low)
-            highs.append(high)
+        steps = len(episode.actions) + 1
+        with waiting("computing the Q-values", total=steps) as advance:
+            for observations in observation_groups(game, episode):
+                explained = self(observations)
+                low, high = range_of(explained.returns, explained.probabilities)
+                values.append(explained.values)
+                lows.append(low)
+                highs.append(high)
+                advance(len(observations))
         return Survey(np.concatenate(values), min(lows), max(highs))
 
     def _explain(self, observations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

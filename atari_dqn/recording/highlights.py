@@ -17,13 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from atari_dqn.agent.agent import Agent
 from atari_dqn.config.schema import Config
+from atari_dqn.console import waiting
+from atari_dqn.environments.environments import make_game
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.results import Episode
 from atari_dqn.recording import drawing
 from atari_dqn.recording.drawing import BAR, FAINT, LARGE, SMALL, TRACK, WHITE, Style, text
 from atari_dqn.recording.episode_file import Ending
-from atari_dqn.recording.explanation import Survey
+from atari_dqn.recording.explanation import Explainer, Survey
 from atari_dqn.recording.render import Screen, Show, replay_screens, scaled, usual_scale
 
 # In seconds of game time.
@@ -168,22 +171,26 @@ def show_highlights(plan: Plan, ending: Ending, scale: int | None = None) -> Sho
 
 
 def plan_highlights(
-    game: Game, episode: Episode, seconds: float, config: Config, survey: Survey | None = None
+    config: Config, episode: Episode, seconds: float, agent: Agent | None = None
 ) -> Plan:
     """Replays an episode and chooses its highlights.
 
     Args:
-        game: The game of the episode.
+        config: The settings under which the episode was played.
         episode: The episode.
         seconds: Length of the highlights in seconds, including the marks between them.
-        config: Settings of the agent, for the discount and the clipping of rewards.
-        survey: The agent's Q-values during the episode, or None for highlights without TD errors.
+        agent: The agent that played, or None for highlights without TD errors.
+
+    Raises:
+        EpisodeChangedError: The replay differs from the episode.
     """
+    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     course = course_of(game, episode)
+    survey = None
     errors = np.zeros(len(course.rewards))
-    if survey is not None:
-        terminated = not episode.truncated
-        errors = td_errors(survey.values, course.rewards, config, terminated)
+    if agent is not None:
+        survey = Explainer(agent).survey(game, episode)
+        errors = td_errors(survey.values, course.rewards, config, terminated=not episode.truncated)
     rate = game.screens_per_second
     cuts = choose_cuts(interest_of(course, errors), course.frames, seconds, rate)
     return Plan(cuts, course.frames, rate, survey)
@@ -194,10 +201,13 @@ def course_of(game: Game, episode: Episode) -> Course:
     rewards = []
     lives = []
     frames = []
-    for screen in replay_screens(game, episode):
-        rewards.append(screen.reward)
-        lives.append(screen.lives)
-        frames.append(screen.frames)
+    steps = len(episode.actions) + 1
+    with waiting("looking for highlights", total=steps) as advance:
+        for screen in replay_screens(game, episode):
+            rewards.append(screen.reward)
+            lives.append(screen.lives)
+            frames.append(screen.frames)
+            advance(1)
     return Course(np.array(rewards, np.float64), np.array(lives), np.array(frames))
 
 

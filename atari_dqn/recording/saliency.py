@@ -60,8 +60,7 @@ class Saliency:
     """
 
     def __init__(self, values: Values, observation_shape: tuple[int, ...]) -> None:
-        if not is_picture(observation_shape):
-            raise UserError("saliency needs pictures as observations; this agent sees vectors")
+        check_pictures(observation_shape)
         self._values = values
         _, height, width = observation_shape
         self._rows = grid_of(height)
@@ -115,6 +114,12 @@ class Saliency:
         saliency = np.zeros((len(self._rows), len(self._columns)), np.float32)
         saliency.ravel()[places] = (outputs[1:] - outputs[0]) ** 2 / 2
         return saliency
+
+
+def check_pictures(observation_shape: tuple[int, ...]) -> None:
+    """Raises a UserError unless observations are pictures."""
+    if not is_picture(observation_shape):
+        raise UserError("saliency needs pictures as observations, but this agent sees vectors")
 
 
 def grid_of(size: int) -> NDArray[np.intp]:
