@@ -82,6 +82,7 @@ def play_in_window(
     if player.annotated is not None:
         view = LiveView(player.annotated, game, player.saliency)
     window = Window(INITIAL_SCALE if view is None else 1)
+    pace = Pace()
     observation = environments.reset()
     try:
         for _ in range(episodes):
@@ -101,9 +102,9 @@ def play_in_window(
                 screen = Screen(image, frames, observation[0], action, reward, score, lives)
                 if view is not None:
                     view.add(number, screen)
-                if window.is_next(frames / game.screens_per_second):
+                if pace.is_next(frames / game.screens_per_second):
                     shown = image if view is None else view.draw(number, screen)
-                    if not window.show(shown):
+                    if not window.show(shown, pace):
                         return
                 reward = float(step.reward[0])
                 score += reward
@@ -116,17 +117,11 @@ def play_in_window(
             view.close()
 
 
-class Window:
-    """A window that shows screens at the speed of the game.
+class Pace:
+    """Keeps the speed of the game, and decides which screens there is time to show."""
 
-    Args:
-        scale: Width and height of a screen pixel when the window opens.
-    """
-
-    def __init__(self, scale: int) -> None:
-        self._scale = scale
-        self._is_open = False
-        self._end = time.monotonic()  # when the current screen must have been shown long enough
+    def __init__(self) -> None:
+        self._end = time.monotonic()  # when the current screen has been shown long enough
         self._last_shown = 0.0
 
     def is_next(self, seconds: float) -> bool:
@@ -137,12 +132,28 @@ class Window:
         """
         now = time.monotonic()
         self._end += seconds
-        late = now - self._end
-        if late > LONGEST_DELAY:  # the process was suspended, or it cannot keep up at all
+        if now - self._end > LONGEST_DELAY:  # the process was suspended, or it cannot keep up
             self._end = now
-        return late < 0 or now - self._last_shown > LONGEST_GAP
+        return now < self._end or now - self._last_shown > LONGEST_GAP
 
-    def show(self, screen: Image) -> bool:
+    def shown(self) -> float:
+        """Notes that the screen is shown, and returns for how many seconds it should stay."""
+        self._last_shown = time.monotonic()
+        return max(self._end - self._last_shown, 0.0)
+
+
+class Window:
+    """A window, which opens with the first screen.
+
+    Args:
+        scale: Width and height of a screen pixel when the window opens.
+    """
+
+    def __init__(self, scale: int) -> None:
+        self._scale = scale
+        self._is_open = False
+
+    def show(self, screen: Image, pace: Pace) -> bool:
         """Shows a screen for its time, and returns whether the window is still open."""
         if not self._is_open:
             rows, columns, _ = screen.shape
@@ -150,8 +161,7 @@ class Window:
             cv2.resizeWindow(TITLE, columns * self._scale, rows * self._scale)
             self._is_open = True
         cv2.imshow(TITLE, cv2.cvtColor(screen, cv2.COLOR_RGB2BGR))
-        self._last_shown = time.monotonic()
-        key = cv2.waitKey(max(int((self._end - self._last_shown) * 1000), 1))
+        key = cv2.waitKey(max(int(pace.shown() * 1000), 1))
         return key not in CLOSING_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
 
 

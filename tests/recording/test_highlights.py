@@ -1,22 +1,46 @@
 """Tests the choice of highlights, and how they are cut together."""
 
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from atari_dqn.agent.agent import Agent
 from atari_dqn.config.resolve import load_config
+from atari_dqn.config.schema import Config
+from atari_dqn.environments.environments import make_game
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.evaluation.results import Evaluation
+from atari_dqn.recording import saliency
+from atari_dqn.recording.annotation import annotate
+from atari_dqn.recording.drawing import WHITE
+from atari_dqn.recording.episode_file import (
+    RANDOM_PLAY,
+    EpisodeFile,
+    EvaluatedEpisode,
+    read_episode,
+)
 from atari_dqn.recording.highlights import (
+    FOOTER_HEIGHT,
     MARK_SECONDS,
     Course,
     Cut,
+    Plan,
     choose_cuts,
     clock,
     interest_of,
+    plan_highlights,
+    show_highlights,
     td_errors,
 )
+from atari_dqn.recording.render import Rendering, Show, record_episode, replay_screens
+from tests.acceptance.commands import run_in_process
 
 RATE = 60.0
 INTERESTS = st.lists(
@@ -113,3 +137,105 @@ def test_td_errors_use_the_clipped_reward_and_no_value_after_the_end() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.99, "0:59"), (3661, "61:01")])
 def test_times_are_written_as_minutes_and_seconds(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+@pytest.fixture(scope="module")
+def played() -> tuple[Config, Agent, Evaluation]:
+    """About 15 seconds of random play of Breakout, with an untrained agent."""
+    small = {"evaluation.frame_cap": 900, "network.hidden_units": 16}
+    config, _ = load_config("BreakoutDeterministic-v4", overrides=small)
+    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    agent = Agent(config, game.observation_shape, game.action_names)
+    return config, agent, evaluate(agent.act, config, seed=2, episodes=1, epsilon=1.0)
+
+
+def recorded(
+    played: tuple[Config, Agent, Evaluation], path: Path, plan: Plan, show: Show
+) -> EpisodeFile:
+    _, _, result = played
+    evaluated = EvaluatedEpisode(result, result.episodes[0], RANDOM_PLAY)
+    rendering = Rendering(1, show, annotated=False, cuts=plan.seconds)
+    return record_episode({"gif": path}, evaluated, rendering)
+
+
+def test_highlights_are_recorded_with_footers_and_their_cuts_are_in_the_json_file(
+    played: tuple[Config, Agent, Evaluation], tmp_path: Path
+) -> None:
+    config, agent, result = played
+    episode = result.episodes[0]
+    plan = plan_highlights(config, episode, 5, agent)
+    path = tmp_path / "highlights.gif"
+    described = recorded(played, path, plan, show_highlights(plan, "gif"))
+    assert 4 < described.files["gif"].seconds <= 5 < described.seconds
+    assert read_episode(path.with_suffix(".json")).cuts == plan.seconds == described.cuts
+    assert sum(end - begin for begin, end in plan.seconds) <= 5
+    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    first = list(replay_screens(game, episode))[plan.cuts[0].first]
+    with Image.open(path) as gif:
+        shown = np.asarray(gif.convert("RGB"))
+    assert shown.shape == (210 + FOOTER_HEIGHT, 160, 3)
+    np.testing.assert_array_equal(shown[:210], first.image)
+    assert (shown[210:] == np.array(WHITE)).all(axis=-1).any(), "the time"
+
+
+def test_marks_lie_between_cuts_and_show_when_the_next_one_begins(
+    played: tuple[Config, Agent, Evaluation],
+) -> None:
+    config, _, result = played
+    episode = result.episodes[0]
+    frames = np.full(len(episode.actions) + 1, 4)
+    plan = Plan([Cut(3, 10), Cut(100, 104)], frames, RATE)
+    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    screens = list(show_highlights(plan, "gif")(game, episode))
+    assert len(screens) == 7 + 1 + 4
+    plain = list(replay_screens(game, episode))
+    expected = [*plain[3:10], None, *plain[100:104]]
+    for screen, original in zip(screens, expected, strict=True):
+        if original is None:
+            assert screen.frames == round(MARK_SECONDS * RATE)
+            assert len(np.unique(screen.image[:210].reshape(-1, 3), axis=0)) < 60
+        else:
+            np.testing.assert_array_equal(screen.image[:210], original.image)
+    assert plan.seconds == [(0.2, 0.67), (6.67, 6.93)]
+
+
+def test_only_the_cuts_of_an_annotated_recording_are_drawn(
+    played: tuple[Config, Agent, Evaluation],
+) -> None:
+    config, agent, result = played
+    episode = result.episodes[0]
+    plan = plan_highlights(config, episode, 2, agent)
+    game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    looked = []
+    compute = saliency.Saliency.__call__
+
+    def counted(self: saliency.Saliency, *arguments: Any) -> saliency.SaliencyMaps:
+        looked.append(arguments)
+        return compute(self, *arguments)
+
+    with mock.patch.object(saliency.Saliency, "__call__", counted):
+        screens = list(annotate(agent, saliency=True, plan=plan)(game, episode))
+    shown = sum(cut.end - cut.first for cut in plan.cuts)
+    assert len(screens) == shown + len(plan.cuts) - 1
+    assert len(looked) == shown
+
+
+def test_highlights_are_chosen_again_from_a_json_file_without_the_agent(
+    played: tuple[Config, Agent, Evaluation], tmp_path: Path
+) -> None:
+    _, _, result = played
+    evaluated = EvaluatedEpisode(result, result.episodes[0], RANDOM_PLAY)
+    whole = record_episode({"gif": tmp_path / "whole.gif"}, evaluated)
+    assert whole.cuts is None
+    assert '"cuts"' not in (tmp_path / "whole.json").read_text()
+    answer = run_in_process(
+        *("record", "--replay", "whole.json", "--out", "short.gif", "--highlights", "3"),
+        cwd=tmp_path,
+    )
+    described = read_episode(tmp_path / "short.json")
+    assert described.cuts
+    assert described.files["gif"].seconds <= 3
+    assert f"{len(described.cuts)} cut" in answer.stdout
+    run_in_process("record", "--replay", "short.json", "--out", "again.gif", cwd=tmp_path)
+    assert (tmp_path / "again.gif").read_bytes() == (tmp_path / "whole.gif").read_bytes()
+    assert read_episode(tmp_path / "again.json").cuts is None
