@@ -1,5 +1,7 @@
 """Draws annotated recordings: the game's screen, the network's input, and its Q-values."""
 
+import logging
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +41,8 @@ from atari_dqn.recording.highlights import Plan
 from atari_dqn.recording.render import Screen, Show, replay_screens, scaled, usual_scale
 from atari_dqn.recording.saliency import Saliency
 from atari_dqn.recording.saliency_view import LatestMaps, Look, SaliencyView, draw_legend
+
+logger = logging.getLogger(__name__)
 
 # In pixels.
 MARGIN = 12
@@ -97,6 +101,7 @@ def annotate(
         survey = survey or explainer.survey(game, episode)
         ranges = Ranges.of_survey(survey)
         view: View | None = None
+        cost = CostOfSaliency(game.screens_per_second)
         steps = len(survey.values)
         with waiting("drawing the recording", total=steps) as advance:
             for step, screen in enumerate(replay_screens(game, episode)):
@@ -105,7 +110,11 @@ def annotate(
                 values = survey.values[step]
                 view.add(screen, values)
                 if plan is None or plan.shows(step):
-                    yield step, screen._replace(image=view.draw(step, screen, values))
+                    began = time.perf_counter()
+                    image = view.draw(step, screen, values)
+                    if appearance.look is not None:
+                        cost.add(time.perf_counter() - began, screen.frames)
+                    yield step, screen._replace(image=image)
                 advance(1)
 
     def show(game: Game, episode: Episode) -> Iterator[Screen]:
@@ -114,6 +123,31 @@ def annotate(
         return (screen for _, screen in pictures(game, episode))
 
     return show
+
+
+class CostOfSaliency:
+    """Reports once how long drawing saliency takes, measured on about a second of the recording.
+
+    Args:
+        rate: Emulator frames per second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._spent = 0.0
+        self._frames: int | None = None  # None before the first screen, which builds the graph
+
+    def add(self, seconds: float, frames: int) -> None:
+        """Adds the time that a screen took, and the emulator frames for which it is shown."""
+        if self._frames is None:
+            self._frames = 0
+            return
+        is_measured = self._frames >= self._rate
+        self._frames += frames
+        self._spent += seconds
+        if self._frames >= self._rate and not is_measured:
+            cost = self._spent / self._frames * self._rate
+            logger.info(f"saliency takes {cost:.1f} s for each second of the recording")
 
 
 def saliency_of(explainer: Explainer) -> Saliency:

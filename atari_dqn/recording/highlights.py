@@ -361,8 +361,16 @@ def _grown(
 
 
 def _mark(screen: Screen, time: str) -> NDArray[np.uint8]:
-    """Returns a dark picture as large as a screen, with the time at which the next cut begins."""
+    """Returns a screen in a fourth of its brightness, with the time at which the next cut begins.
+
+    >>> _mark(Screen(np.full((60, 90, 3), 200, np.uint8), 4, None, 0, 0, 0, 0), "1:02")[0, 0]
+    array([50, 50, 50], dtype=uint8)
+    """
     rows, columns, _ = screen.image.shape
-    picture = Image.new("RGB", (columns, rows), drawing.BACKGROUND)
-    text(picture, (columns // 2, rows // 2), time, Style(LARGE, WHITE, "mm"))
+    picture = Image.fromarray(screen.image // 4)
+    x = columns // 2
+    y = rows // 2
+    half = drawing.width(time, LARGE) // 2 + 8
+    ImageDraw.Draw(picture).rectangle((x - half, y - 16, x + half, y + 16), drawing.BACKGROUND)
+    text(picture, (x, y), time, Style(LARGE, WHITE, "mm"))
     return drawing.with_few_colors(picture)
