@@ -39,6 +39,7 @@ OUT ?=
 INIT_FROM ?=
 REPLAY ?=
 ANNOTATED ?=
+HIGHLIGHTS ?=
 LIVE ?=
 ACTORS ?=
 PORT ?=
@@ -46,6 +47,7 @@ GPU ?=
 ARGS ?=
 
 # Recipes pass these variables on. Make must not export them, because it would expand text in them that looks like a variable.
+<<<<<<< HEAD
 unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED LIVE \
   ACTORS PORT GPU ARGS
 
@@ -53,6 +55,10 @@ unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUN
 ifeq ($(value GPU),0)
 export CUDA_VISIBLE_DEVICES :=
 endif
+=======
+unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED HIGHLIGHTS LIVE \
+  ACTORS PORT ARGS
+>>>>>>> 931fa329610d1efe483e3abc187402d8896e0c09
 
 define newline
 
@@ -65,6 +71,8 @@ quoted = '$(subst $(newline),'$$'\n'',$(subst ','\'',$(value $(1))))'
 # An option with the value of its variable, or nothing if the variable is empty.
 option = $(if $(value $(1)),$(2) $(call quoted,$(1)))
 ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
+# ANNOTATED=1 means the option without a value, and ANNOTATED=0 no option.
+ANNOTATION = $(if $(filter-out 0,$(value ANNOTATED)),--annotated$(if $(filter-out 1,$(value ANNOTATED)),=$(call quoted,ANNOTATED)))
 # Extra packages of a game: these games are simulated by Box2D.
 GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,\
   $(value GAME) $(subst $(comma), ,$(value GAMES)) $(subst /, ,$(value CKPT) $(value REPLAY))),$(BOX2D))
@@ -108,12 +116,14 @@ help:
 	@echo '     [ARGS="--set section.key=V,V"]  values to try in every combination'
 	@echo '     [SEARCH=N]                  sample N candidates instead, also from LOW..HIGH, and finish only the best'
 	@echo 'make eval CKPT=DIR|last        score a run or one of its checkpoints; write GIFs, MP4s and JSON to videos/'
-	@echo '     [EPISODES=N] [SEED=N] [GAME=ID] [PROTOCOL=NAME|FILE] [ARGS="--epsilon P --annotated"]'
+	@echo '     [EPISODES=N] [SEED=N] [GAME=ID] [PROTOCOL=NAME|FILE] [ANNOTATED=1|saliency] [ARGS="--epsilon P"]'
 	@echo 'make record CKPT=DIR|last OUT=FILE  render one episode to a .gif or .mp4'
 	@echo '     [ANNOTATED=1]               also show the network'"'"'s input and its value for each action'
+	@echo '     [ANNOTATED=saliency]        and, over the game, where the network looks'
+	@echo '     [HIGHLIGHTS=SECONDS]        only the moments in which most was won, lost or unexpected'
 	@echo '     [SEED=N] [ARGS="--epsilon P --scale N"]'
-	@echo 'make record REPLAY=FILE.json OUT=FILE  render an episode again from the JSON file beside its recording'
-	@echo 'make watch CKPT=DIR|last       watch an agent in a window   [EPISODES=N] [SEED=N]   (CKPT=random GAME=ID: random actions)'
+	@echo 'make record REPLAY=FILE.json OUT=FILE  render an episode again from the JSON file beside its recording   [HIGHLIGHTS=SECONDS]'
+	@echo 'make watch CKPT=DIR|last       watch an agent in a window   [ANNOTATED=1|saliency] [EPISODES=N] [SEED=N]   (CKPT=random GAME=ID: random actions)'
 	@echo 'make random GAME=ID            score and record an agent that acts at random'
 	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
 	@echo 'make frames GAME=ID OUT=FILE.png  draw raw frames above the network'"'"'s input   [STEPS=N] [SEED=N]'
@@ -198,15 +208,20 @@ train: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS) $(if $(value ACTORS),$(DISTRIBUTE
 	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
 	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(value ARGS)
 
+<<<<<<< HEAD
 eval: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS)
 	@$(ATARI_DQN) eval $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
+=======
+eval: $(INSTALLED) $(GAME_NEEDS)
+	@$(ATARI_DQN) eval $(call quoted,CKPT) $(ANNOTATION) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
+>>>>>>> 931fa329610d1efe483e3abc187402d8896e0c09
 
 record: $(INSTALLED) $(GAME_NEEDS)
 	@$(ATARI_DQN) record $(if $(value CKPT),$(call quoted,CKPT)) --out $(call quoted,OUT) $(call option,REPLAY,--replay) \
-	  $(if $(value ANNOTATED),--annotated) $(ELSEWHERE) $(call option,SEED,--seed) $(value ARGS)
+	  $(ANNOTATION) $(call option,HIGHLIGHTS,--highlights) $(ELSEWHERE) $(call option,SEED,--seed) $(value ARGS)
 
 watch: $(INSTALLED) $(GAME_NEEDS)
-	@$(ATARI_DQN) watch $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
+	@$(ATARI_DQN) watch $(call quoted,CKPT) $(ANNOTATION) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 random: $(INSTALLED) $(GAME_NEEDS)
 	@$(ATARI_DQN) random --game $(call quoted,GAME) $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \

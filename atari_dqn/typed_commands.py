@@ -32,6 +32,7 @@ MAKE_VARIABLES = {
     "search": "SEARCH",
     "port": "PORT",
     "annotated": "ANNOTATED",
+    "highlights": "HIGHLIGHTS",
     "live": "LIVE",
 }
 # GPU=0 of make hides the GPU from the program. These targets would install its libraries again.

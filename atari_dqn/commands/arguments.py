@@ -9,7 +9,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from atari_dqn.config.resolve import DEFAULT_PROTOCOL, VECTOR_PROTOCOL
+from atari_dqn.errors import nearest
 from atari_dqn.runs.directory import LAST, newest_run
+from atari_dqn.typed_commands import is_started_by_make
+from atari_dqn.workflows.evaluate import ANNOTATIONS
 from atari_dqn.workflows.settings import SettingsRequest
 
 SETTINGS_HELP = (
@@ -147,6 +150,24 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_annotated(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds ``--annotated``.
+
+    Args:
+        parser: The parser of a command.
+        what: What is annotated, for the help.
+    """
+    parser.add_argument(
+        "--annotated",
+        nargs="?",
+        type=_annotation,
+        const="values",
+        metavar="saliency",
+        help=f"{what} with the network's input and action values; 'saliency' also draws "
+        "where the network looks",
+    )
+
+
 def requested_settings(options: argparse.Namespace, recipe: str | None = None) -> SettingsRequest:
     """Returns the settings that the arguments of a command request."""
     return SettingsRequest(options.game, recipe, options.protocol, options.overrides)
@@ -187,6 +208,16 @@ def probability(text: str) -> float:
     if value is None or not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a probability from 0 to 1")
     return value
+
+
+def _annotation(text: str) -> str:
+    """Parses the value of ``--annotated``."""
+    if text in ANNOTATIONS:
+        return text
+    # argparse takes the word after --annotated as its value.
+    advice = "" if is_started_by_make() else "; without a value it comes after CKPT"
+    reason = nearest(text, ANNOTATIONS) or advice
+    raise argparse.ArgumentTypeError(f"'{text}' is not one of {', '.join(ANNOTATIONS)}{reason}")
 
 
 def words(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from atari_dqn.commands.arguments import (
     CHECKPOINT_HELP,
     Command,
+    add_annotated,
     add_checkpoint,
     add_episodes,
     add_epsilon,
@@ -25,9 +26,11 @@ from atari_dqn.config.schema import Config
 from atari_dqn.console import say_notes
 from atari_dqn.errors import UserError
 from atari_dqn.runs.directory import check_writable
+from atari_dqn.typed_commands import option
 from atari_dqn.workflows.evaluate import (
     RANDOM,
     EvaluationRequest,
+    Player,
     PlayerRequest,
     evaluate_checkpoint,
     evaluate_random,
@@ -38,8 +41,12 @@ from atari_dqn.workflows.evaluate import (
 from atari_dqn.workflows.settings import SettingsRequest
 
 if TYPE_CHECKING:
-    from atari_dqn.evaluation.evaluate import Policy
-    from atari_dqn.recording.episode_file import EpisodeFile
+    from atari_dqn.evaluation.results import Episode
+    from atari_dqn.recording.episode_file import Ending, EpisodeFile
+    from atari_dqn.recording.render import Rendering
+
+# In seconds; the length of the longest MP4 by default.
+LONGEST_HIGHLIGHTS = 1_800
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,11 +58,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add_videos(parser)
     add_scale(parser)
     add_episodes(parser)
-    parser.add_argument(
-        "--annotated",
-        action="store_true",
-        help="also record the median episode with the network's input and action values",
-    )
+    add_annotated(parser, "also record the median episode")
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -107,10 +110,12 @@ def add_record_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.json",
         help="render the episode in the JSON file of a recording, instead of playing CKPT",
     )
+    add_annotated(parser, "record the episode")
     parser.add_argument(
-        "--annotated",
-        action="store_true",
-        help="also show the network's input and its value for each action",
+        "--highlights",
+        type=whole_number(1, LONGEST_HIGHLIGHTS),
+        metavar="SECONDS",
+        help="record only the moments in which most was won, lost or unexpected",
     )
     parser.add_argument(
         "--seed", type=whole_number(0), metavar="N", help="random seed (default: 1)"
@@ -119,21 +124,49 @@ def add_record_arguments(parser: argparse.ArgumentParser) -> None:
 
 def record(options: argparse.Namespace) -> int:
     """Records one episode, played by a checkpoint or described by a JSON file."""
-    from atari_dqn.recording.render import check_beside, check_ending, ending_of, replay_recording
+    from atari_dqn.recording.render import check_beside, check_ending, ending_of
 
     out = Path(options.out)
     check_ending(out)
     check_writable(out.parent)
     check_beside(out)
     _check_record(options)
-    if options.replay:
-        described = replay_recording(Path(options.replay), out, options.scale)
-    else:
-        described = _record_agent(options, out)
+    described = _record_again(options, out) if options.replay else _record_agent(options, out)
     seconds = described.files[ending_of(out)].seconds
     score = described.episode.score
-    print(f"{out}: score {score:g}, {seconds:.1f} of {described.seconds:.1f} s")
+    parts = ""
+    if described.cuts:
+        parts = f", {len(described.cuts)} cut{'s' if len(described.cuts) > 1 else ''}"
+    print(f"{out}: score {score:g}, {seconds:.1f} of {described.seconds:.1f} s{parts}")
     return 0
+
+
+def _record_again(options: argparse.Namespace, out: Path) -> "EpisodeFile":
+    """Records the episode that a JSON file describes, or its highlights."""
+    from atari_dqn.recording.highlights import plan_highlights, show_highlights
+    from atari_dqn.recording.render import Rendering, ending_of, replay_recording
+
+    ending = ending_of(out)
+
+    def rendering(config: Config, episode: "Episode") -> Rendering:
+        _check_highlights(options, config, ending)
+        plan = plan_highlights(config, episode, options.highlights)
+        show = show_highlights(plan, ending, options.scale)
+        return Rendering(1, show, annotated=False, cuts=plan.seconds)
+
+    return replay_recording(
+        Path(options.replay), out, options.scale, rendering if options.highlights else None
+    )
+
+
+def _check_highlights(options: argparse.Namespace, config: Config, ending: "Ending") -> None:
+    """Raises a UserError for highlights that are longer than the file may be."""
+    name = "max_seconds" if ending == "gif" else "max_mp4_seconds"
+    limit = getattr(config.recording, name)
+    if options.highlights and options.highlights > limit:
+        other = ", or record an .mp4" if ending == "gif" else ""
+        reason = f"recording.{name} allows {limit} s in a .{ending}"
+        raise UserError(f"{option('highlights')} {options.highlights}: {reason}{other}")
 
 
 def _check_record(options: argparse.Namespace) -> None:
@@ -153,13 +186,15 @@ def _check_record(options: argparse.Namespace) -> None:
 
 
 def _record_agent(options: argparse.Namespace, out: Path) -> "EpisodeFile":
-    """Plays one episode with a checkpoint and records it."""
+    """Plays one episode with a checkpoint and records it, or its highlights."""
     player = load_player(_player_request(options))
     from atari_dqn.evaluation.evaluate import evaluate
-    from atari_dqn.recording.annotation import annotate
     from atari_dqn.recording.episode_file import EvaluatedEpisode, Origin
-    from atari_dqn.recording.render import Rendering, ending_of, record_episode
+    from atari_dqn.recording.render import ending_of, record_episode
 
+    ending = ending_of(out)
+    _check_annotated(options, player)
+    _check_highlights(options, player.config, ending)
     seed = 1 if options.seed is None else options.seed
     result = evaluate(
         player.agent.act, player.config, seed=seed, episodes=1, epsilon=options.epsilon
@@ -167,9 +202,38 @@ def _record_agent(options: argparse.Namespace, out: Path) -> "EpisodeFile":
     origin = Origin(
         "record", player.run, player.config.versioned_recipe, str(player.path), player.step
     )
-    show = annotate(player.agent, options.scale) if options.annotated else None
-    episode = EvaluatedEpisode(result, result.episodes[0], origin)
-    return record_episode({ending_of(out): out}, episode, Rendering(options.scale, show))
+    (episode,) = result.episodes
+    rendering = _rendering(options, player, episode, ending)
+    return record_episode({ending: out}, EvaluatedEpisode(result, episode, origin), rendering)
+
+
+def _check_annotated(options: argparse.Namespace, player: Player) -> None:
+    """Raises a UserError if saliency is requested of an agent that sees vectors."""
+    from atari_dqn.recording.saliency import check_pictures
+
+    if options.annotated == "saliency":
+        check_pictures(player.agent.observation_shape)
+
+
+def _rendering(
+    options: argparse.Namespace, player: Player, episode: "Episode", ending: "Ending"
+) -> "Rendering":
+    """Returns how ``record`` draws an episode that an agent has played."""
+    from atari_dqn.recording.annotation import annotate
+    from atari_dqn.recording.highlights import plan_highlights, show_highlights
+    from atari_dqn.recording.render import Rendering
+
+    plan = None
+    if options.highlights:
+        plan = plan_highlights(player.config, episode, options.highlights, player.agent)
+    cuts = None if plan is None else plan.seconds
+    if options.annotated:
+        show = annotate(player.agent, options.scale, options.annotated == "saliency", plan)
+        return Rendering(options.scale, show, cuts=cuts)
+    if plan is None:
+        return Rendering(options.scale)
+    show = show_highlights(plan, ending, options.scale)
+    return Rendering(options.scale, show, annotated=False, cuts=cuts)
 
 
 def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,25 +247,29 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{CHECKPOINT_HELP}; or 'random': random actions",
     )
     add_root(parser)
+    add_annotated(parser, "show the game")
     _add_number_of_episodes(parser, default=3)
 
 
 def watch(options: argparse.Namespace) -> int:
     """Shows episodes in a window and prints their scores."""
-    from atari_dqn.recording.window import check_display, play_in_window
+    from atari_dqn.recording.window import WindowPlayer, check_display, play_in_window
 
     check_display()
-    policy: Policy
     if options.checkpoint == RANDOM:
+        if options.annotated:
+            raise UserError(f"{option('annotated')} needs a checkpoint: random play has no values")
         config = _settings_of_random_play(options)
-        policy = first_action
-        epsilon = 1.0
+        shown = WindowPlayer(first_action, epsilon=1.0)
     else:
         player = load_player(_player_request(options))
+        _check_annotated(options, player)
         config = player.config
-        policy = player.agent.act
         epsilon = config.evaluation.epsilon if options.epsilon is None else options.epsilon
-    scores = play_in_window(policy, config, options.seed, options.episodes, epsilon)
+        annotated = player.agent if options.annotated else None
+        saliency = options.annotated == "saliency"
+        shown = WindowPlayer(player.agent.act, epsilon, annotated, saliency)
+    scores = play_in_window(shown, config, options.seed, options.episodes)
     for number, score in enumerate(scores, start=1):
         print(f"episode {number}: score {score:g}", flush=True)
     return 0

@@ -116,6 +116,11 @@ class Environments:
         # Each environment's actions since its last seed.
         self._actions: list[list[int]] = [[] for _ in range(self.count)]
 
+    @property
+    def lives(self) -> NDArray[np.int32]:
+        """The lives (N,) left in the current episodes; 0 in a game that reports none."""
+        return self._lives
+
     def reset(self) -> NDArray[Any]:
         """Starts new episodes in all environments; returns observations (N, *observation_shape)."""
         return self._start_episodes(np.ones(self.count, np.bool_))

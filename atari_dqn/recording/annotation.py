@@ -1,7 +1,10 @@
 """Draws annotated recordings: the game's screen, the network's input, and its Q-values."""
 
+import logging
+import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from atari_dqn.agent.agent import Agent
 from atari_dqn.backend.opencv import cv2
+from atari_dqn.console import waiting
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.results import Episode
 from atari_dqn.recording import drawing
@@ -32,8 +36,13 @@ from atari_dqn.recording.drawing import (
     Style,
     text,
 )
-from atari_dqn.recording.explanation import Explainer, Explanation, Survey
+from atari_dqn.recording.explanation import Explainer, Explanation, Survey, range_of
+from atari_dqn.recording.highlights import Plan
 from atari_dqn.recording.render import Screen, Show, replay_screens, scaled, usual_scale
+from atari_dqn.recording.saliency import Saliency
+from atari_dqn.recording.saliency_view import LatestMaps, Look, SaliencyView, draw_legend
+
+logger = logging.getLogger(__name__)
 
 # In pixels.
 MARGIN = 12
@@ -70,80 +79,252 @@ class Layout(NamedTuple):
     strip: Box
 
 
-def annotate(agent: Agent, scale: int | None = None) -> Show:
+def annotate(
+    agent: Agent, scale: int | None = None, saliency: bool = False, plan: Plan | None = None
+) -> Show:
     """Returns a function that draws an episode together with an agent's predictions.
 
     Args:
         agent: The agent that played.
         scale: Scale of the game's screen. None means ``usual_scale``.
+        saliency: Whether to draw where the network looks over the game's screen.
+        plan: The highlights to show, or None for the whole episode.
+
+    Raises:
+        UserError: Saliency is requested, and observations are vectors.
     """
     explainer = Explainer(agent)
+    appearance = Appearance(scale, saliency_of(explainer) if saliency else None)
+
+    def pictures(game: Game, episode: Episode) -> Iterator[tuple[int, Screen]]:
+        survey = plan.survey if plan else None
+        survey = survey or explainer.survey(game, episode)
+        ranges = Ranges.of_survey(survey)
+        view: View | None = None
+        cost = CostOfSaliency(game.screens_per_second)
+        steps = len(survey.values)
+        with waiting("drawing the recording", total=steps) as advance:
+            for step, screen in enumerate(replay_screens(game, episode)):
+                if view is None:
+                    view = View(explainer, game, ranges, screen, appearance)
+                values = survey.values[step]
+                view.add(screen, values)
+                if plan is None or plan.shows(step):
+                    began = time.perf_counter()
+                    image = view.draw(step, screen, values)
+                    if appearance.look is not None:
+                        cost.add(time.perf_counter() - began, screen.frames)
+                    yield step, screen._replace(image=image)
+                advance(1)
 
     def show(game: Game, episode: Episode) -> Iterator[Screen]:
-        survey = explainer.survey(game, episode)
-        view: View | None = None
-        for step, screen in enumerate(replay_screens(game, episode)):
-            if view is None:
-                view = View(explainer, survey, game, screen, scale)
-            yield screen._replace(image=view.draw(step, screen))
+        if plan is not None:
+            return plan.assemble(pictures(game, episode))
+        return (screen for _, screen in pictures(game, episode))
 
     return show
 
 
+class CostOfSaliency:
+    """Reports once how long drawing saliency takes, measured on about a second of the recording.
+
+    Args:
+        rate: Emulator frames per second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._spent = 0.0
+        self._frames: int | None = None  # None before the first screen, which builds the graph
+
+    def add(self, seconds: float, frames: int) -> None:
+        """Adds the time that a screen took, and the emulator frames for which it is shown."""
+        if self._frames is None:
+            self._frames = 0
+            return
+        is_measured = self._frames >= self._rate
+        self._frames += frames
+        self._spent += seconds
+        if self._frames >= self._rate and not is_measured:
+            cost = self._spent / self._frames * self._rate
+            logger.info(f"saliency takes {cost:.1f} s for each second of the recording")
+
+
+def saliency_of(explainer: Explainer) -> Saliency:
+    """Returns the saliency of an agent's Q-values.
+
+    Raises:
+        UserError: Observations are vectors.
+    """
+    return Saliency(
+        lambda observations: explainer(observations).values, explainer.agent.observation_shape
+    )
+
+
+class LiveView:
+    """Draws annotated screens while an agent plays.
+
+    Axes begin with the first values, and grow when a value lies outside.
+
+    Args:
+        agent: The agent that plays.
+        game: The game that it plays.
+        saliency: Whether to draw where the network looks. A thread computes it, so it is late.
+
+    Raises:
+        UserError: Saliency is requested, and observations are vectors.
+    """
+
+    def __init__(self, agent: Agent, game: Game, saliency: bool = False) -> None:
+        self._explainer = Explainer(agent)
+        self._game = game
+        self._maps = LatestMaps(saliency_of(self._explainer)) if saliency else None
+        self._ranges = Ranges()
+        self._view: View | None = None
+        self._values = np.zeros(0, np.float32)
+
+    def add(self, step: int, screen: Screen) -> None:
+        """Adds the screen of a step, whether or not it is drawn. Step 0 begins an episode."""
+        explained = self._explainer(screen.observation[np.newaxis])
+        self._values = explained.values[0]
+        self._ranges.include(explained)
+        if self._view is None or not step:
+            appearance = Appearance(look=self._maps)
+            self._view = View(self._explainer, self._game, self._ranges, screen, appearance)
+        self._view.add(screen, self._values)
+
+    def draw(self, step: int, screen: Screen) -> NDArray[np.uint8]:
+        """Returns the picture (rows, columns, 3) of the screen that was added last."""
+        assert self._view is not None
+        return self._view.draw(step, screen, self._values)
+
+    def close(self) -> None:
+        """Ends the thread that computes saliency."""
+        if self._maps is not None:
+            self._maps.close()
+
+
+@dataclass
+class Ranges:
+    """The ranges of the axes.
+
+    Attributes:
+        low: Lower end of the range of Q-values or distributions.
+        high: Upper end of that range.
+        least_value: Smallest highest Q-value of a state.
+        greatest_value: Largest highest Q-value of a state.
+        last_step: The last step of the episode, or None if it is not known yet.
+    """
+
+    low: float = float("inf")
+    high: float = float("-inf")
+    least_value: float = float("inf")
+    greatest_value: float = float("-inf")
+    last_step: int | None = None
+
+    @classmethod
+    def of_survey(cls, survey: Survey) -> "Ranges":
+        """Returns the ranges of a whole episode."""
+        highest = survey.values.max(axis=1)
+        least = float(highest.min())
+        greatest = float(highest.max())
+        return cls(survey.low, survey.high, least, greatest, len(survey.values) - 1)
+
+    def include(self, explained: Explanation) -> None:
+        """Extends the ranges to predictions."""
+        low, high = range_of(explained.returns, explained.probabilities)
+        highest = explained.values.max(axis=1)
+        self.low = min(self.low, low)
+        self.high = max(self.high, high)
+        self.least_value = min(self.least_value, float(highest.min()))
+        self.greatest_value = max(self.greatest_value, float(highest.max()))
+
+    def width(self) -> float:
+        """Returns the width of the range of Q-values or distributions."""
+        return self.high - self.low
+
+
+class Appearance(NamedTuple):
+    """What a view draws, and how large."""
+
+    scale: int | None = None  # scale of the screens; None means ``usual_scale``
+    look: Look | None = None  # computes saliency maps to draw over the screens
+
+
 class View:
-    """Draws the steps of one episode. Scales and layout are the same throughout.
+    """Draws the steps of one episode. The layout is the same throughout.
 
     It uses fewer than 60 colors besides those of the game, so a GIF of an Atari game has exact
-    colors.
+    colors, unless it shows saliency.
 
     Args:
         explainer: Computes the agent's predictions.
-        survey: Predictions for the whole episode, which determine the scales.
         game: Provides action names and frame rate.
+        ranges: The ranges of the axes, which may grow.
         first: The first screen of the episode.
-        scale: Scale of the screens. None means ``usual_scale``.
+        appearance: What to draw, and how large.
     """
 
     def __init__(
         self,
         explainer: Explainer,
-        survey: Survey,
         game: Game,
+        ranges: Ranges,
         first: Screen,
-        scale: int | None = None,
+        appearance: Appearance,
     ) -> None:
         rows, columns, _ = first.image.shape
-        self._scale = scale or usual_scale(columns)
+        self._scale = appearance.scale or usual_scale(columns)
         self._layout = lay_out(rows * self._scale, columns * self._scale)
         self._has_lives = first.lives > 0
         self._explainer = explainer
-        self._survey = survey
+        self._ranges = ranges
         self._names = game.action_names
-        self._strip = Strip(survey.values.max(axis=1), self._layout.strip, game.screens_per_second)
+        self._overlay: SaliencyView | None = None
+        if appearance.look is not None:
+            self._overlay = SaliencyView(appearance.look, ranges.width)
+        self._strip = Strip(ranges, self._layout.strip, game.screens_per_second)
 
-    def draw(self, step: int, screen: Screen) -> NDArray[np.uint8]:
-        """Returns the picture (rows, columns, 3) of one step."""
+    def add(self, screen: Screen, values: NDArray[np.float32]) -> None:
+        """Adds the next screen of the episode, with Q-values (A,), to the past."""
+        self._strip.add(screen, float(values.max()))
+
+    def draw(self, step: int, screen: Screen, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Returns the picture (rows, columns, 3) of the screen that was added last.
+
+        Args:
+            step: Number of the screen in the episode, from 0.
+            screen: The screen.
+            values: (A,) Q-values.
+        """
         picture = Image.new("RGB", (self._layout.width, self._layout.height), drawing.BACKGROUND)
-        top = self._draw_header(picture, step, screen)
+        top = self._draw_header(picture, step, screen, values)
         panel = self._layout.panel._replace(top=top)
         top = _draw_observation(picture, screen.observation, panel)
-        self._draw_actions(picture, step, screen, panel._replace(top=top))
-        self._strip.draw(picture, step, screen)
+        self._draw_actions(picture, screen, values, panel._replace(top=top))
+        self._strip.draw(picture)
+        game = screen.image
+        if self._overlay is not None:
+            draw_legend(picture, self._layout.strip.right, self._layout.strip.top)
+            game = self._overlay.draw(screen)
         image = drawing.with_few_colors(picture)
         left, upper, right, lower = self._layout.screen
-        image[upper:lower, left:right] = scaled(screen.image, self._scale)
+        image[upper:lower, left:right] = scaled(game, self._scale)
         return image
 
-    def _draw_header(self, picture: Image.Image, step: int, screen: Screen) -> int:
+    def _draw_header(
+        self, picture: Image.Image, step: int, screen: Screen, values: NDArray[np.float32]
+    ) -> int:
         """Draws score, lives, step and action, and returns the top of the rest of the panel."""
         left, top, _, _ = self._layout.panel
-        last = len(self._survey.values) - 1
+        last = self._ranges.last_step
         self._draw_figure(picture, left, "score", f"{screen.score:g}")
-        self._draw_figure(picture, left + 78, "step", f"{step} of {last}")
+        label = "step" if last is None else f"step of {last}"
+        self._draw_figure(picture, left + 78, label, f"{step}")
         if self._has_lives:
             self._draw_figure(picture, left + 196, "lives", f"{screen.lives}")
         if screen.action is not None:
-            is_best = screen.action == int(self._survey.values[step].argmax())
+            is_best = screen.action == int(values.argmax())
             self._draw_action_taken(picture, screen.action, is_best)
         return top + 48
 
@@ -164,9 +345,10 @@ class View:
         mark = (right - wide - 16, top + 20, right - wide - 8, top + 28)
         ImageDraw.Draw(picture).rectangle(mark, fill=BLUE if is_best else ORANGE)
 
-    def _draw_actions(self, picture: Image.Image, step: int, screen: Screen, box: Box) -> None:
+    def _draw_actions(
+        self, picture: Image.Image, screen: Screen, values: NDArray[np.float32], box: Box
+    ) -> None:
         """Draws a row for each action: its name, a bar or a distribution, and its Q-value."""
-        values = self._survey.values[step]
         count = len(self._names)
         label = "Q-value"
         if self._explainer.distributional:
@@ -178,7 +360,7 @@ class View:
         size = SMALL if height < ROW_OF_MEDIUM else MEDIUM
         name_width = max(drawing.width(name, size) for name in self._names) + 16
         first = box.left + name_width + 8
-        axis = Axis.around(self._survey.low, self._survey.high, first, box.right - 54)
+        axis = Axis.around(self._ranges.low, self._ranges.high, first, box.right - 54)
         densities = self._densities(screen.observation, axis)
         best = int(values.argmax())
         for action, name in enumerate(self._names):
@@ -229,39 +411,45 @@ class Strip:
     """Draws the highest Q-value and the rewards of the last seconds, the newest at the right.
 
     Args:
-        values: (T + 1,) Highest Q-value at each step of the episode.
+        ranges: The ranges of the axes, which may grow.
         box: The area to draw in.
         rate: Screens per second.
     """
 
-    def __init__(self, values: NDArray[np.float32], box: Box, rate: float) -> None:
-        self._values = values
+    def __init__(self, ranges: Ranges, box: Box, rate: float) -> None:
+        self._ranges = ranges
         self._box = box
         self._rate = rate
         self._begin = box.left + 44
-        lowest = box.bottom - REWARD_HEIGHT - 6
-        self._axis = Axis.around(float(values.min()), float(values.max()), lowest, box.top + 26)
         self._past: deque[Moment] = deque()  # the newest last
         self._step_width = 0  # pixels of a step, computed at the first screen
+        self._seconds = 0.0  # how long the strip reaches back
 
-    def draw(self, picture: Image.Image, step: int, screen: Screen) -> None:
-        """Draws the strip at one step. Steps must be drawn in order."""
+    def add(self, screen: Screen, value: float) -> None:
+        """Adds the next screen of the episode, with its highest Q-value."""
         room = self._box.right - self._begin
         if not self._step_width:
             steps_shown = STRIP_SECONDS * self._rate / screen.frames
             self._step_width = max(int(room / steps_shown), 1)
         steps = room // self._step_width
-        self._past.append(Moment(float(self._values[step]), screen.reward))
+        self._past.append(Moment(value, screen.reward))
         if len(self._past) > steps + 1:
             self._past.popleft()
-        self._draw_labels(picture, seconds=steps * screen.frames / self._rate)
-        self._draw_values(picture)
+        self._seconds = steps * screen.frames / self._rate
+
+    def draw(self, picture: Image.Image) -> None:
+        """Draws the strip at the screen that was added last."""
+        lowest = self._box.bottom - REWARD_HEIGHT - 6
+        ranges = self._ranges
+        top = self._box.top + 26
+        axis = Axis.around(ranges.least_value, ranges.greatest_value, lowest, top)
+        self._draw_labels(picture, axis)
+        self._draw_values(picture, axis)
         self._draw_rewards(picture)
 
-    def _draw_labels(self, picture: Image.Image, seconds: float) -> None:
+    def _draw_labels(self, picture: Image.Image, axis: Axis) -> None:
         left, top, right, bottom = self._box
-        axis = self._axis
-        label = f"highest Q-value and rewards of the last {seconds:.0f} s"
+        label = f"highest Q-value and rewards of the last {self._seconds:.0f} s"
         text(picture, (left, top), label, LABEL)
         for value, y in ((axis.high, axis.last), (axis.low, axis.first)):
             text(picture, (self._begin - 6, y), drawing.number(value), RIGHT_LABEL)
@@ -269,9 +457,9 @@ class Strip:
         middle = bottom - REWARD_HEIGHT // 2
         text(picture, (self._begin - 6, middle), "reward", RIGHT_LABEL)
 
-    def _draw_values(self, picture: Image.Image) -> None:
+    def _draw_values(self, picture: Image.Image, axis: Axis) -> None:
         points = [
-            (x, self._axis.pixel(moment.value))
+            (x, axis.pixel(moment.value))
             for x, moment in zip(self._columns(), self._past, strict=True)
         ]
         ImageDraw.Draw(picture).line(points, fill=WHITE, width=2)

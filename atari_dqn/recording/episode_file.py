@@ -44,6 +44,7 @@ LARGEST_FILE = 32 * 2**20
 # In bytes, far above the size of an episode with an action for each of 108,000 emulator frames.
 LARGEST_EPISODE = 16_000_000
 LONGEST_TEXT = 300
+MOST_CUTS = 10_000
 
 Source = Literal["evaluation", "training", "random", "record"]
 Ending = Literal["gif", "mp4"]
@@ -237,6 +238,8 @@ class EpisodeFile(RecordingFile):
     annotated: bool
     actions: Annotated[list[Annotated[int, Field(ge=0, lt=256)]], Field(min_length=1)]
     screens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    # Begin and end of each part that highlights show, or None for a recording without cuts.
+    cuts: Annotated[list[tuple[Seconds, Seconds]], Field(max_length=MOST_CUTS)] | None = None
 
     @field_validator("game")
     @classmethod
@@ -247,12 +250,13 @@ class EpisodeFile(RecordingFile):
         return game
 
     def shows(self, other: "EpisodeFile") -> bool:
-        """Returns whether both recordings show the same episode, both annotated or both not."""
+        """Returns whether both recordings show the same of an episode, both annotated or not."""
         return (
             self.game == other.game
             and self.episode == other.episode
             and self.actions == other.actions
             and self.annotated == other.annotated
+            and self.cuts == other.cuts
         )
 
     def config(self) -> Config:
@@ -296,14 +300,14 @@ class EpisodeFile(RecordingFile):
         """Writes the file atomically, with all actions on one line."""
         document = self.model_dump()
         lines = []
-        for name in _WRITTEN:
+        for name in (*_WRITTEN, *(["cuts"] if self.cuts else [])):
             indent = None if name == "actions" else 1
             text = json.dumps(document[name], indent=indent).replace("\n", "\n ")
             lines.append(f" {json.dumps(name)}: {text}")
         write_whole(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
-# The fields of the file, in the order in which they are written.
+# The fields of the file, in the order in which they are written. ``cuts`` follows if there are any.
 _WRITTEN = (
     *_File.model_fields,
     *("rank", "episode", "actions", "seconds", "files", "annotated", "screens_per_second"),
@@ -336,6 +340,7 @@ class EvaluatedEpisode:
         files: Mapping[Ending, RecordedFile],
         screens_per_second: float,
         annotated: bool = False,
+        cuts: list[tuple[float, float]] | None = None,
     ) -> EpisodeFile:
         """Returns the content of the JSON file for a recording of the episode.
 
@@ -343,6 +348,7 @@ class EvaluatedEpisode:
             files: The recorded files.
             screens_per_second: Frame rate of the game.
             annotated: Whether the recording shows more than the game's screen.
+            cuts: Begin and end of each part that highlights show, in seconds of the episode.
         """
         return EpisodeFile(
             game=self.result.config.game,
@@ -356,6 +362,7 @@ class EvaluatedEpisode:
             files=files,
             annotated=annotated,
             screens_per_second=screens_per_second,
+            cuts=cuts,
         )
 
 

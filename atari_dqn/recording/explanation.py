@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from atari_dqn.agent.agent import Agent
 from atari_dqn.backend.arrays import as_tensor, observation_dtype, stacks_last
 from atari_dqn.backend.tensorflow_backend import tf
+from atari_dqn.console import waiting
 from atari_dqn.environments.game import Game
 from atari_dqn.evaluation.results import Episode
 
@@ -55,12 +56,15 @@ class Explainer:
         values = []
         lows = []
         highs = []
-        for observations in observation_groups(game, episode):
-            explained = self(observations)
-            low, high = _range_of(explained.returns, explained.probabilities)
-            values.append(explained.values)
-            lows.append(low)
-            highs.append(high)
+        steps = len(episode.actions) + 1
+        with waiting("computing the Q-values", total=steps) as advance:
+            for observations in observation_groups(game, episode):
+                explained = self(observations)
+                low, high = range_of(explained.returns, explained.probabilities)
+                values.append(explained.values)
+                lows.append(low)
+                highs.append(high)
+                advance(len(observations))
         return Survey(np.concatenate(values), min(lows), max(highs))
 
     def _explain(self, observations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -121,7 +125,7 @@ def _observations_of(game: Game, episode: Episode) -> Iterator[NDArray[Any]]:
         yield game.step(action).observation
 
 
-def _range_of(
+def range_of(
     returns: NDArray[np.float32], probabilities: NDArray[np.float32]
 ) -> tuple[float, float]:
     """Returns the lowest and the highest return in distributions (..., K).
@@ -129,7 +133,7 @@ def _range_of(
     The outermost ``OUTSIDE`` of the probability at either end of each distribution is ignored.
 
     >>> returns = np.arange(5, dtype=np.float32)[None]
-    >>> _range_of(returns, np.array([[0.005, 0.2, 0.6, 0.19, 0.005]], np.float32))
+    >>> range_of(returns, np.array([[0.005, 0.2, 0.6, 0.19, 0.005]], np.float32))
     (1.0, 3.0)
     """
     order = np.argsort(returns, axis=-1)

@@ -73,10 +73,15 @@ class Rendering:
         scale: Width and height of each screen pixel. None means 1 in a GIF, and
             ``usual_scale`` in an MP4.
         show: Function that draws the screens. None records the screens of the game unchanged.
+        annotated: Whether ``show`` draws more than the game's screen.
+        cuts: Begin and end of each part that ``show`` draws, in seconds of the episode. None means
+            that it draws the whole episode.
     """
 
     scale: int | None = None
     show: Show | None = None
+    annotated: bool = True
+    cuts: list[tuple[float, float]] | None = None
 
 
 PLAIN = Rendering()
@@ -216,7 +221,10 @@ def record_episode(
         files[ending] = RecordedFile(name=Path(paths[ending]).name, seconds=part.seconds)
     first = next(iter(recorded))
     described = evaluated.describe(
-        files, recorded[first].screens_per_second, annotated=rendering.show is not None
+        files,
+        recorded[first].screens_per_second,
+        annotated=rendering.show is not None and rendering.annotated,
+        cuts=rendering.cuts,
     )
     return write_beside(paths[first], described)
 
@@ -246,7 +254,12 @@ def record_ranked(
     return described, {ending: paths[ending] for ending in described.files}
 
 
-def replay_recording(path: str | Path, out: str | Path, scale: int | None = None) -> EpisodeFile:
+def replay_recording(
+    path: str | Path,
+    out: str | Path,
+    scale: int | None = None,
+    rendering: Callable[[Config, Episode], Rendering] | None = None,
+) -> EpisodeFile:
     """Renders an episode again from the JSON file of its recording, which is not trusted.
 
     It also writes a JSON file beside the new recording.
@@ -255,6 +268,8 @@ def replay_recording(path: str | Path, out: str | Path, scale: int | None = None
         path: The JSON file.
         out: The new recording, a .gif or an .mp4.
         scale: See ``Rendering``.
+        rendering: Function that decides how the episode is drawn. None means the whole episode,
+            with ``scale``.
 
     Returns:
         The content of the new JSON file.
@@ -267,14 +282,15 @@ def replay_recording(path: str | Path, out: str | Path, scale: int | None = None
     config = described.config()
     _check_actions(path, described, config)
     ending = ending_of(out)
+    episode = described.to_episode()
     try:
-        recorded = write_recordings(
-            {ending: out}, config, described.to_episode(), Rendering(scale), to_the_end=True
-        )
+        drawn = rendering(config, episode) if rendering else Rendering(scale)
+        recorded = write_recordings({ending: out}, config, episode, drawn, to_the_end=True)
     except EpisodeChangedError as error:
         raise UserError(f"'{path}' does not match the game: {error}") from None
     files = {ending: RecordedFile(name=out.name, seconds=recorded[ending].seconds)}
-    return write_beside(out, described.model_copy(update={"files": files, "annotated": False}))
+    changes = {"files": files, "annotated": False, "cuts": drawn.cuts}
+    return write_beside(out, described.model_copy(update=changes))
 
 
 def write_beside(path: str | Path, described: EpisodeFile) -> EpisodeFile:

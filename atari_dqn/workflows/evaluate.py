@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from atari_dqn.config.resolve import load_config, read_config
 from atari_dqn.config.schema import Config
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RANDOM = "random"
+# What an annotated recording shows: the network's input and Q-values, or also its saliency.
+Annotation = Literal["values", "saliency"]
+ANNOTATIONS: tuple[Annotation, ...] = ("values", "saliency")
 # Settings of the environment that a network depends on; a protocol does not change them.
 NETWORK_INPUTS = ("time_feature", "rescale", "kwargs")
 # Seconds by which a file may be shorter than its episode before this is reported.
@@ -84,7 +87,8 @@ class EvaluationRequest:
         epsilon: Probability of a random action, or None for the protocol's.
         scale: Width and height of each screen pixel in a recording, or None for the defaults of
             ``Rendering``.
-        annotated: Whether to record the median episode a second time, with the Q-values.
+        annotated: What a second recording of the median episode shows besides the game, or None
+            for no second recording.
     """
 
     videos: Path
@@ -92,7 +96,7 @@ class EvaluationRequest:
     episodes: int | None = None
     epsilon: float | None = None
     scale: int | None = None
-    annotated: bool = False
+    annotated: Annotation | None = None
 
 
 @dataclass(frozen=True)
@@ -249,29 +253,27 @@ def first_action(observations: "NDArray[Any]") -> "NDArray[Any]":
 def evaluate_checkpoint(player: PlayerRequest, request: EvaluationRequest) -> Iterator[str]:
     """Evaluates a checkpoint, writes and records the result, and yields lines that describe it."""
     loaded = load_player(player)
+    annotation = None
+    if request.annotated:
+        from atari_dqn.recording.annotation import annotate
+
+        annotation = annotate(loaded.agent, request.scale, request.annotated == "saliency")
     scored = evaluate_player(loaded, request)
-    annotated = loaded.agent if request.annotated else None
-    yield from write_and_describe(scored, request.scale, annotated)
+    yield from write_and_describe(scored, request.scale, annotation)
 
 
 def write_and_describe(
-    scored: ScoredPlayer, scale: int | None = None, annotated: "Agent | None" = None
+    scored: ScoredPlayer, scale: int | None = None, annotation: "Show | None" = None
 ) -> Iterator[str]:
     """Writes and records a result, and yields lines that describe it along the way.
 
     Args:
         scored: The result.
         scale: As in ``EvaluationRequest``.
-        annotated: The agent whose Q-values a second recording of the median episode shows, or None
-            for no such recording.
+        annotation: As for ``record_ranked_episodes``.
     """
     yield scored.describe()
     path = write_result(scored)
-    annotation = None
-    if annotated is not None:
-        from atari_dqn.recording.annotation import annotate
-
-        annotation = annotate(annotated, scale)
     for episode in record_ranked_episodes(scored, scale, annotation):
         yield episode.describe()
     yield f"{'written':<17} {path}"

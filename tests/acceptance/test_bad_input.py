@@ -89,6 +89,18 @@ BAD_COMMANDS = [
         "--annotated needs a checkpoint",
     ),
     (
+        ["record", "nowhere", "--out", "a.gif", "--annotated", "salency"],
+        "'salency' is not one of values, saliency; did you mean 'saliency'?",
+    ),
+    (
+        ["record", "--annotated", "nowhere", "--out", "a.gif"],
+        "'nowhere' is not one of values, saliency; without a value it comes after CKPT",
+    ),
+    (
+        ["record", "nowhere", "--out", "a.gif", "--highlights", "0"],
+        "'0' is not a whole number from 1 to 1800",
+    ),
+    (
         ["record", "nowhere", "--out", "a.gif", "--scale", "5"],
         "'5' is not a whole number from 1 to 4",
     ),
@@ -114,6 +126,10 @@ BAD_CHECKPOINTS = [
     (["eval", "{file}"], "no checkpoint at"),
     (["eval", "{run}", "--videos", "{file}"], "is not a directory"),
     (["record", "{run}", "--out", "{file}/episode.gif"], "is not a directory"),
+    (
+        ["record", "{run}", "--out", "a.gif", "--highlights", "121"],
+        "--highlights 121: recording.max_seconds allows 120 s in a .gif, or record an .mp4",
+    ),
     (
         ["export", "{run}", "--out", "agent.h5"],
         "give NAME.keras, NAME.onnx, or a name without a dot",

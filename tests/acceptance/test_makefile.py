@@ -241,6 +241,7 @@ TARGETS = {
         "CKPT": "",
         "OUT": "--out",
         "REPLAY": "--replay",
+        "HIGHLIGHTS": "--highlights",
         "GAME": "--game",
         "PROTOCOL": "--protocol",
         "SEED": "--seed",
@@ -356,10 +357,35 @@ def test_a_value_of_several_lines_is_one_argument(tmp_path: Path, target: str) -
     assert {*values.values()} <= {*given}
 
 
-def test_annotated_and_live_are_switches_for_any_value(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "option"),
+    [
+        ("1", ["--annotated"]),
+        ("0", []),
+        ("", []),
+        ("saliency", ["--annotated=saliency"]),
+        ("it's $x", ["--annotated=it's $x"]),
+        ("0 1", ["--annotated=0 1"]),
+    ],
+)
+def test_annotated_is_a_switch_or_passes_its_value(
+    value: str, option: list[str], tmp_path: Path
+) -> None:
     checkout = fake_checkout(tmp_path)
-    given = words(checkout, "record", {"CKPT": "c", "OUT": "o", "ANNOTATED": "it's $x"})
-    assert given == ["record", "c", "--out", "o", "--annotated"]
+    values = {"CKPT": "c", "ANNOTATED": value}
+    assert words(checkout, "record", {**values, "OUT": "o"}) == [
+        "record",
+        "c",
+        "--out",
+        "o",
+        *option,
+    ]
+    for target in ("eval", "watch"):
+        assert words(checkout, target, values) == [target, "c", *option]
+
+
+def test_live_is_a_switch_for_any_value_but_0(tmp_path: Path) -> None:
+    checkout = fake_checkout(tmp_path)
     assert words(checkout, "gallery", {"LIVE": "o'clock$"}) == ["gallery", "--live"]
     assert words(checkout, "gallery", {"LIVE": "0"}) == ["gallery"]
 

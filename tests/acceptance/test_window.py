@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from atari_dqn.recording.drawing import BLUE
+from atari_dqn.recording.saliency_view import ADVANTAGE_COLOR, VALUE_COLOR
 from tests.acceptance.commands import GAME, run
 from tests.programs import none_installed
 
@@ -45,7 +47,7 @@ def screen(tmp_path: Path) -> Iterator[dict[str, str]]:
         str(writer),
         "-screen",
         "0",
-        "640x800x24",
+        "800x800x24",
         "-fbdir",
         str(tmp_path),
         "-noreset",
@@ -111,8 +113,21 @@ def test_qt_does_not_use_the_older_library_in_the_wheel_of_opencv(
     assert sum("opencv_python.libs" in provider for provider in providers) == 1
 
 
+@pytest.mark.parametrize(
+    ("annotated", "shown"),
+    [
+        ([], BRICKS),
+        (["--annotated"], {*BRICKS, BLUE}),
+        (["--annotated", "saliency"], {BLUE, VALUE_COLOR, ADVANTAGE_COLOR}),
+    ],
+    ids=["plain", "annotated", "saliency"],
+)
 def test_the_window_shows_the_game_until_it_is_interrupted(
-    trained: Path, tmp_path: Path, screen: dict[str, str]
+    annotated: list[str],
+    shown: set[tuple[int, ...]],
+    trained: Path,
+    tmp_path: Path,
+    screen: dict[str, str],
 ) -> None:
     (tmp_path / "long.toml").write_text(PROTOCOL.format(108_000))
     command = [
@@ -124,9 +139,10 @@ def test_the_window_shows_the_game_until_it_is_interrupted(
         "--protocol",
         "long.toml",
     ]
-    process = subprocess.Popen([*command, "--episodes", "1000"], cwd=tmp_path, env=screen)
+    command += ["--episodes", "1000", *annotated]
+    process = subprocess.Popen(command, cwd=tmp_path, env=screen)
     try:
-        while not colors(tmp_path / "Xvfb_screen0") >= BRICKS:
+        while not colors(tmp_path / "Xvfb_screen0") >= shown:
             assert process.poll() is None
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
@@ -142,3 +158,9 @@ def test_the_window_plays_random_actions_in_a_vector_task(
         "watch", "random", "--game", "CartPole-v1", "--episodes", "2", cwd=tmp_path, env=screen
     )
     assert [line.split(":")[0] for line in answer.stdout.splitlines()] == ["episode 1", "episode 2"]
+
+
+def test_random_play_has_no_annotations(tmp_path: Path, screen: dict[str, str]) -> None:
+    command = ("watch", "random", "--game", "CartPole-v1", "--annotated")
+    answer = run(*command, cwd=tmp_path, env=screen, expect=2)
+    assert "--annotated needs a checkpoint" in answer.stderr

@@ -10,9 +10,10 @@ from atari_dqn.agent.agent import Agent
 from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
 from atari_dqn.environments.environments import make_game
+from atari_dqn.errors import UserError
 from atari_dqn.evaluation.evaluate import evaluate
 from atari_dqn.evaluation.results import Episode
-from atari_dqn.recording.annotation import annotate, densities, lay_out
+from atari_dqn.recording.annotation import LiveView, annotate, densities, lay_out
 from atari_dqn.recording.drawing import BACKGROUND, BLUE, ORANGE, Axis, with_few_colors
 from atari_dqn.recording.explanation import Explanation
 from atari_dqn.recording.render import Screen, replay_screens, write_recording
@@ -101,6 +102,47 @@ def test_a_vector_task_is_annotated_with_its_observation() -> None:
     assert shown[0].image.shape[1] > 600 + 300
     np.testing.assert_array_equal(shown[0].image[100, 100], (255, 255, 255))
     assert (shown[0].image != shown[-1].image)[:, 620:].any()
+
+
+@pytest.mark.parametrize("game", ["BreakoutDeterministic-v4", "CartPole-v1"])
+def test_a_live_view_draws_the_same_as_a_recording_once_it_knows_the_ranges(game: str) -> None:
+    config, agent, episode = played(game, **{"evaluation.frame_cap": 40})
+    real = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    live = LiveView(agent, real)
+    for step, screen in enumerate(replay_screens(real, episode)):
+        live.add(step, screen)
+        if step == 0:
+            first = live.draw(step, screen)
+    last = live.draw(step, screen)
+    recorded = pictures(config, agent, episode)[-1].image
+    assert first.shape == last.shape == recorded.shape
+    top = lay_out(420, 320).panel.top
+    differs = (last != recorded).any(axis=-1)
+    differs[top : top + 14] = False  # only a recording knows the number of steps in advance
+    assert differs.mean() < 1e-3
+    assert (first != last).any(axis=-1).mean() > 1e-3
+
+
+def test_saliency_is_drawn_over_the_game_and_nowhere_else_but_in_the_legend() -> None:
+    config, agent, episode = played("BreakoutDeterministic-v4", **{"evaluation.frame_cap": 20})
+    plain = pictures(config, agent, episode)
+    real = make_game(config.spec, config.environment, config.evaluation.frame_cap)
+    layout = lay_out(420, 320)
+    for with_saliency, without in zip(
+        annotate(agent, saliency=True)(real, episode), plain, strict=True
+    ):
+        differs = (with_saliency.image != without.image).any(axis=-1)
+        left, top, right, bottom = layout.screen
+        assert differs[top:bottom, left:right].any()
+        differs[top:bottom, left:right] = False
+        differs[layout.strip.top : layout.strip.top + 16] = False
+        assert not differs.any()
+
+
+def test_saliency_of_an_agent_that_sees_vectors_is_refused() -> None:
+    _, agent, _ = played("CartPole-v1")
+    with pytest.raises(UserError, match="saliency needs pictures"):
+        annotate(agent, saliency=True)
 
 
 def test_all_18_actions_fit_into_the_panel() -> None:
