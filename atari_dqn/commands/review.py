@@ -58,7 +58,7 @@ def add_gallery_arguments(parser: argparse.ArgumentParser) -> None:
 
 def gallery(options: argparse.Namespace) -> int:
     """Writes the page for reviewing runs, or serves it."""
-    check_installed("the page", ("jinja2", "plotly"), "gallery", "gallery")
+    check_installed("the page", ("jinja2", "plotly", "tornado"), "gallery", "gallery")
     from atari_dqn.gallery.collect import collect
     from atari_dqn.gallery.page import write_page
     from atari_dqn.gallery.serve import live_page

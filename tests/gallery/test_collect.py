@@ -1,12 +1,12 @@
 """Tests the data, the page and the server of the gallery without a browser."""
 
+import asyncio
 import http.client
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -327,7 +327,7 @@ def test_missing_gallery_packages_are_a_one_line_error_that_names_them(
     monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "plotly" else name)
     assert main(["gallery", "--videos", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        "error: the page needs jinja2 and plotly: 'make gallery' installs them, "
+        "error: the page needs jinja2, plotly and tornado: 'make gallery' installs them, "
         "as does pip install 'atari-dqn[gallery]'\n"
     )
 
@@ -338,7 +338,7 @@ def test_a_port_without_live_and_a_port_in_use_are_errors(
     assert main(["gallery", "--videos", str(tmp_path), "--port", "1234"]) == 2
     assert "--port needs --live" in capsys.readouterr().err
     with Server(tmp_path, 0) as server:
-        taken = str(server.server_port)
+        taken = str(server.port)
         assert (
             main(
                 [
@@ -373,15 +373,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (videos / "run.py").write_text("", encoding="utf-8")
     (videos / "out.json").symlink_to(videos.parent / "secret.json")
     with Server(videos, 0) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        running.start()
         yield running
-        running.shutdown()
 
 
 def request(
     server: Server, target: str, method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     connection.putrequest(method, target, skip_host="Host" in headers)
     for name, value in headers.items():
         connection.putheader(name, value)
@@ -393,7 +392,7 @@ def request(
 
 
 def test_the_server_accepts_only_requests_to_localhost(server: Server) -> None:
-    assert server.server_address[0] == "127.0.0.1"
+    assert server.host == "127.0.0.1"
     assert request(server, "/")[0] == 200
     assert request(server, "/", Host="localhost:80")[0] == 200
     assert request(server, "/", Host="elsewhere.example")[0] == 421
@@ -447,6 +446,70 @@ def test_files_that_are_hidden_outside_or_not_media_are_not_sent(
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_the_server_refuses_methods_that_change_files(server: Server, method: str) -> None:
     assert request(server, "/index.html", method=method)[0] == 501
+
+
+async def answers_at_once(server: Server, count: int) -> list[bytes]:
+    """Opens many connections, asks for a part of a file in each, and reads when all are open."""
+    connections = await asyncio.gather(
+        *(asyncio.open_connection("127.0.0.1", server.port) for _ in range(count))
+    )
+    for number, (_, writer) in enumerate(connections):
+        writer.write(
+            f"GET /a%20b%23.mp4 HTTP/1.1\r\nHost: localhost\r\n"
+            f"Range: bytes={number}-\r\n\r\n".encode()
+        )
+    bodies = []
+    for number, (reader, writer) in reversed(list(enumerate(connections))):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 206 ")
+        bodies.append(await reader.readexactly(256_000 - number))
+        writer.close()
+    return bodies[::-1]
+
+
+def test_a_hundred_simultaneous_requests_are_answered_with_their_own_bytes(server: Server) -> None:
+    whole = bytes(range(256)) * 1000
+    bodies = asyncio.run(asyncio.wait_for(answers_at_once(server, 100), 60))
+    assert bodies == [whole[number:] for number in range(100)]
+
+
+def test_a_request_is_answered_while_a_hundred_connections_read_nothing(server: Server) -> None:
+    idle = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=20) for _ in range(100)]
+    for connection in idle:
+        connection.request("GET", "/a%20b%23.mp4")
+    assert request(server, "/")[2] == b"<p>page"
+    for connection in idle:
+        assert len(connection.getresponse().read()) == 256_000
+        connection.close()
+
+
+def test_a_file_that_the_browser_has_is_not_sent_again(server: Server) -> None:
+    _, headers, _ = request(server, "/index.html")
+    status, _, body = request(server, "/index.html", **{"If-None-Match": headers["Etag"]})
+    assert (status, body) == (304, b"")
+    assert request(server, "/index.html", **{"If-None-Match": '"older"'})[2] == b"<p>page"
+
+
+def test_every_answer_forbids_guessing_types_and_names_no_server(server: Server) -> None:
+    for target in ("/", "/none.html"):
+        _, headers, _ = request(server, target)
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "Server" not in headers
+
+
+def test_a_server_stops_while_pages_are_open(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "index.html").write_text("<p>page", encoding="utf-8")
+    with Server(tmp_path, 0) as stopping:
+        stopping.start()
+        connection = http.client.HTTPConnection("127.0.0.1", stopping.port, timeout=20)
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"<p>page"
+    connection.close()
+    assert caplog.records == []
+    with Server(tmp_path, stopping.port):
+        pass
 
 
 @pytest.fixture(scope="module")

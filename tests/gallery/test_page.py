@@ -3,7 +3,6 @@
 import io
 import re
 import shutil
-import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -534,7 +533,7 @@ def test_a_live_page_shows_new_recordings(browser: Browser, folder: Folder, tmp_
     live_folder.videos.mkdir()
     live_folder.write(live=True)
     with Server(live_folder.videos, 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.start()
         page = open_page(browser, server.address)
         expect(page.locator("#loading")).to_contain_text("Nothing has been recorded yet")
         expect(page.locator("#live")).to_be_visible()
@@ -553,4 +552,3 @@ def test_a_live_page_shows_new_recordings(browser: Browser, folder: Folder, tmp_
         expect(page.locator("#training-step")).to_have_text("step 50,000 · 1 of 2")
         assert COMPLAINTS[page] == []
         page.context.close()
-        server.shutdown()
