@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.files.reading import read_bytes
-from atari_dqn.gallery.collect import OWN_FOLDER, GalleryData
+from atari_dqn.gallery.collect import OWN_FOLDER
+from atari_dqn.gallery.records import GalleryData
 
 STYLES = ("gallery.css",)
 SCRIPTS = (

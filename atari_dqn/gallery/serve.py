@@ -21,8 +21,9 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from atari_dqn.errors import UserError
-from atari_dqn.gallery.collect import GalleryData, collect
+from atari_dqn.gallery.collect import collect
 from atari_dqn.gallery.page import write_data, write_page
+from atari_dqn.gallery.records import GalleryData
 from atari_dqn.typed_commands import option
 
 logger = logging.getLogger(__name__)

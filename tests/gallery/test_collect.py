@@ -4,11 +4,13 @@ import asyncio
 import http.client
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +286,152 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     document["episode"]["score"] = 44.0
     samples.write_json(path, document)
     assert collect(tmp_path, tmp_path / "videos")[0]["recordings"][0]["score"] == 44
+
+
+def test_runs_released_agents_and_random_play_are_told_apart(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    videos = tmp_path / "videos"
+    samples.write_run(root, "mine")
+    agent = samples.write_run(root, "agent")
+    (root / "released").mkdir()
+    agent.rename(root / "released" / "agent")
+    samples.write_json(
+        root / "released" / "agent" / "agent_evaluation_1.json",
+        samples.evaluation(9.0, run="agent"),
+    )
+    samples.write_json(
+        videos / "random.json", samples.evaluation(1.5, run="random", recipe=None, source="random")
+    )
+    data, notes = collect(root, videos)
+    assert notes == []
+    assert {run["name"]: run["kind"] for run in data["runs"]} == {
+        "agent": "released",
+        "mine": "run",
+        "random": "random",
+    }
+    assert [(part["run"], part["mean"]) for part in data["evaluations"]] == [(0, 9), (2, 1.5)]
+    assert [line["recipe"] for line in data["leaderboard"]] == ["default@17"]
+
+
+def test_a_recording_outside_the_recordings_is_skipped(tmp_path: Path) -> None:
+    released = tmp_path / "checkpoints" / "released"
+    samples.write_run(tmp_path / "checkpoints", "agent").parent.rename(released)
+    samples.write_json(released / "agent" / "a_evaluation_b.json", samples.recording())
+    data, notes = collect(tmp_path / "checkpoints", tmp_path / "videos")
+    assert data["recordings"] == []
+    assert "must be below the directory of all recordings" in notes[0]
+
+
+def test_runs_know_when_they_were_started_last(tmp_path: Path) -> None:
+    run = samples.write_run(tmp_path, "run")
+    starts = [{"time": "2026-11-20T10:15:00+0000", "commit": "abc123"}]
+    later = {"time": "2026-11-21T12:15:00+0200", "commit": "def456"}
+    samples.write_json(run / "run.json", {"starts": [*starts, later]})
+    found = collect(tmp_path, tmp_path / "videos")[0]["runs"][0]
+    assert found["newest"] == datetime(2026, 11, 21, 10, 15, tzinfo=UTC).timestamp()
+    assert (found["started"], found["commit"]) == ("2026-11-20T10:15:00+0000", "abc123")
+    samples.write_json(run / "run.json", {"starts": [*starts, {"time": "noon"}]})
+    found = collect(tmp_path, tmp_path / "videos")[0]["runs"][0]
+    assert found["newest"] == (run / "config.toml").stat().st_mtime
+    assert found["commit"] == "abc123"
+
+
+def test_loss_max_q_and_speed_are_read_where_they_were_logged(tmp_path: Path) -> None:
+    run = samples.write_run(tmp_path, "run")
+    found: Any = collect(tmp_path, tmp_path / "videos")[0]["runs"][0]["progress"]
+    assert found["max_q"] == {"steps": [], "values": []}
+    (run / "metrics.csv").write_text(
+        "steps,epsilon,loss,mean_max_q,steps_per_second\n"
+        "1000,1,nan,nan,900.5\n2000,0.5,0.25,1.5,800\n",
+        encoding="utf-8",
+    )
+    found = collect(tmp_path, tmp_path / "videos")[0]["runs"][0]["progress"]
+    assert found == {
+        "loss": {"steps": [2000], "values": [0.25]},
+        "max_q": {"steps": [2000], "values": [1.5]},
+        "speed": {"steps": [1000, 2000], "values": [900.5, 800]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("started_by", "expected"),
+    [
+        (
+            "make",
+            [
+                "make train GAME=BreakoutDeterministic-v4 RUN={run}",
+                "make eval CKPT={run}",
+                "make train GAME=BreakoutDeterministic-v4 RUN={done} STEPS=400000",
+                "make eval CKPT={done}",
+            ],
+        ),
+        (
+            "",
+            [
+                "atari-dqn train --game BreakoutDeterministic-v4 --run-dir {run}",
+                "atari-dqn eval {run}",
+                "atari-dqn train --game BreakoutDeterministic-v4 --run-dir {done} "
+                "--total-steps 400000",
+                "atari-dqn eval {done}",
+            ],
+        ),
+    ],
+)
+def test_each_run_has_the_commands_to_continue_and_to_evaluate_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_by: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("ATARI_DQN_STARTED_BY", started_by)
+    begun = samples.write_run(tmp_path, "begun it's")
+    done = samples.write_run(tmp_path, "done", overrides={"training.total_steps": 200_000})
+    data, _ = collect(tmp_path, tmp_path / "videos")
+    texts = [command["text"] for run in data["runs"] for command in run["commands"]]
+    quoted = shlex.quote(str(begun))
+    assert texts == [text.format(run=quoted, done=done) for text in expected]
+
+
+# The leaderboard
+
+
+def test_the_leaderboard_has_means_and_intervals_over_seeds(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    videos = tmp_path / "videos"
+    scores = {1: 10.0, 2: 20.0, 3: 60.0}
+    for seed, score in scores.items():
+        samples.write_run(root, f"seed{seed}", overrides={"machine.seed": seed})
+        samples.write_json(
+            videos / f"{seed}.json",
+            samples.evaluation(score, run=f"seed{seed}", steps=1_000 * seed),
+        )
+    samples.write_json(videos / "early.json", samples.evaluation(99.0, run="seed1", steps=10))
+    samples.write_run(root, "changed", overrides={"agent.n_step": 9})
+    samples.write_json(videos / "changed.json", samples.evaluation(40.0, run="changed"))
+    samples.write_json(
+        videos / "other.json",
+        samples.evaluation(5.0, run="seed3", protocol=samples.protocol(epsilon=0.5)),
+    )
+    lines = collect(root, videos)[0]["leaderboard"]
+    assert [(line["recipe"], line["seeds"], line["mean"]) for line in lines] == [
+        ("default@17, agent.n_step=9", 1, 40),
+        ("default@17", 3, 30),
+        ("default@17", 1, 5),
+    ]
+    changed, default, _ = lines
+    assert changed["interval"] is None
+    assert default["interval"] is not None
+    low, high = default["interval"]
+    assert 10 <= low < 30 < high <= 60
+    assert (default["best"], default["steps"]) == (60, [1_000, 3_000])
+    assert default["human_normalised"] == pytest.approx((30 - 1.7) / 28.8)
+
+
+def test_two_runs_of_one_seed_count_once_in_the_leaderboard(tmp_path: Path) -> None:
+    for name, steps in (("short", 1_000), ("long", 2_000)):
+        samples.write_run(tmp_path, name)
+        samples.write_json(
+            tmp_path / f"{name}.json", samples.evaluation(float(steps), run=name, steps=steps)
+        )
+    (line,) = collect(tmp_path, tmp_path)[0]["leaderboard"]
+    assert (line["seeds"], line["mean"], line["interval"]) == (1, 2_000, None)
 
 
 # The page
