@@ -144,6 +144,7 @@ class Collection:
             "recordings": sorted(recordings, key=_recording_order),
             "evaluations": sorted(evaluations, key=_evaluation_order),
             "leaderboard": leaderboard(runs, evaluations),
+            "begin": command("train", game="breakout"),
         }
 
     def _add_recording(self, path: Path, stamp: Stamp | None, file: RecordingFile) -> None:

@@ -18,11 +18,14 @@ STYLES = ("gallery.css",)
 SCRIPTS = (
     "dom.js",
     "model.js",
+    "commands.js",
     "media.js",
     "clock.js",
     "player.js",
     "chart.js",
     "games.js",
+    "leaderboard.js",
+    "released.js",
     "results.js",
     "settings.js",
     "app.js",
@@ -72,9 +75,10 @@ def write_page(videos: Path, data: GalleryData, live: bool = False) -> Path:
         loader=PackageLoader("atari_dqn.gallery"), autoescape=select_autoescape(default=True)
     )
     environment.undefined = StrictUndefined
+    trained = [run for run in data["runs"] if run["kind"] == "run"]
     counts = {
-        "games": len(data["games"]),
-        "runs": len(data["runs"]),
+        "games": len({run["game"] for run in data["runs"] if run["kind"] != "released"}),
+        "runs": len(trained),
         "recordings": len(data["recordings"]),
     }
     html = environment.get_template("index.html").render(

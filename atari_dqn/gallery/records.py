@@ -108,3 +108,4 @@ class GalleryData(TypedDict):
     recordings: list[RecordingData]
     evaluations: list[EvaluationData]
     leaderboard: list[LeaderData]
+    begin: str  # a command that trains an agent
