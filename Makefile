@@ -106,7 +106,7 @@ help:
 	@echo 'make plot RUNS="DIR ..."        draw the learning curves of runs to curves.png and curves.svg   [OUT=STEM]'
 	@echo 'make report RUNS="DIR ..."      compare runs with each other and with published scores, with intervals'
 	@echo '     [OUT=STEM]                  also write STEM.html and STEM.json'
-	@echo 'make gallery                   write videos/index.html, a page with curves, recordings and results'
+	@echo 'make gallery                   write videos/index.html, a page with curves, recordings, a leaderboard and commands'
 	@echo '     [LIVE=1] [PORT=N]           serve the page on this machine, and update it while runs go on'
 	@echo 'make export CKPT=DIR OUT=NAME.onnx  export the network for other programs: .keras, .onnx, or a SavedModel'
 	@echo 'make release CKPT=DIR OUT=DIR  write an agent to share: weights, score, recording and model card'

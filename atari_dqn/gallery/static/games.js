@@ -141,7 +141,7 @@
         const scores = newer.curve?.score ?? [];
         about.textContent = [
           Gallery.recipeOf(newer),
-          newer.curve?.steps.length ? `${text.short(newer.curve.steps.at(-1))} steps` : null,
+          newer.curve?.steps.length ? `${text.short(stepsOf(newer))} steps` : null,
           scores.length ? `mean of the last 100 episodes ${text.number(scores.at(-1))}` : null,
           text.count(shown.length, "recording"),
         ].filter(Boolean).join(" · ");
@@ -185,7 +185,7 @@
     return one && el("button", { type: "button", class: "text-button", "aria-label": `Watch the best recording: ${Gallery.describe(one)}`, onclick: () => Gallery.player.choose(one) }, "Watch");
   };
   const scoreOf = (evaluation) => (evaluation ? [el("strong", {}, text.number(evaluation.mean)), text.margin(evaluation)] : "–");
-  const stepsOf = (run) => run.curve?.steps.at(-1) ?? run.recordings.at(-1)?.steps ?? 0;
+  const stepsOf = (run) => Math.max(run.curve?.steps.at(-1) ?? 0, run.progress?.speed.steps.at(-1) ?? 0, run.recordings.at(-1)?.steps ?? 0);
   const RUN_COLUMNS = [
     ["Run", (run, update) => [legend(run, update), run.kind === "random" && run.commands.map(Gallery.command)]],
     ["Recipe", (run) => Gallery.recipeOf(run)],
