@@ -47,18 +47,13 @@ GPU ?=
 ARGS ?=
 
 # Recipes pass these variables on. Make must not export them, because it would expand text in them that looks like a variable.
-<<<<<<< HEAD
-unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED LIVE \
+unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED HIGHLIGHTS LIVE \
   ACTORS PORT GPU ARGS
 
 # The libraries may be installed already, so GPU=0 also hides the GPU.
 ifeq ($(value GPU),0)
 export CUDA_VISIBLE_DEVICES :=
 endif
-=======
-unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED HIGHLIGHTS LIVE \
-  ACTORS PORT ARGS
->>>>>>> 931fa329610d1efe483e3abc187402d8896e0c09
 
 define newline
 
@@ -130,7 +125,7 @@ help:
 	@echo 'make plot RUNS="DIR ..."        draw the learning curves of runs to curves.png and curves.svg   [OUT=STEM]'
 	@echo 'make report RUNS="DIR ..."      compare runs with each other and with published scores, with intervals'
 	@echo '     [OUT=STEM]                  also write STEM.html and STEM.json'
-	@echo 'make gallery                   write videos/index.html, a page with curves, recordings and results'
+	@echo 'make gallery                   write videos/index.html, a page with curves, recordings, a leaderboard and commands'
 	@echo '     [LIVE=1] [PORT=N]           serve the page on this machine, and update it while runs go on'
 	@echo 'make export CKPT=DIR OUT=NAME.onnx  export the network for other programs: .keras, .onnx, or a SavedModel'
 	@echo 'make release CKPT=DIR OUT=DIR  write an agent to share: weights, score, recording and model card'
@@ -208,13 +203,8 @@ train: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS) $(if $(value ACTORS),$(DISTRIBUTE
 	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
 	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(value ARGS)
 
-<<<<<<< HEAD
 eval: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS)
-	@$(ATARI_DQN) eval $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
-=======
-eval: $(INSTALLED) $(GAME_NEEDS)
 	@$(ATARI_DQN) eval $(call quoted,CKPT) $(ANNOTATION) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
->>>>>>> 931fa329610d1efe483e3abc187402d8896e0c09
 
 record: $(INSTALLED) $(GAME_NEEDS)
 	@$(ATARI_DQN) record $(if $(value CKPT),$(call quoted,CKPT)) --out $(call quoted,OUT) $(call option,REPLAY,--replay) \

@@ -105,7 +105,8 @@ def check_installed(what: str, packages: Sequence[str], target: str, extras: str
         extras: The extras of this package that contain them.
     """
     if not all(find_spec(package) for package in packages):
-        names = " and ".join(packages)
+        *others, last = packages
+        names = f"{', '.join(others)} and {last}" if others else last
         them = "them" if len(packages) > 1 else "it"
         installation = f"'make {target}' installs {them}, as does pip install 'atari-dqn[{extras}]'"
         raise UserError(f"{what} needs {names}: {installation}")

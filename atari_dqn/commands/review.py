@@ -9,6 +9,7 @@ from atari_dqn.console import say_notes
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.runs.directory import check_writable
+from atari_dqn.typed_commands import command, option
 
 DEFAULT_PORT = 8000
 
@@ -58,7 +59,7 @@ def add_gallery_arguments(parser: argparse.ArgumentParser) -> None:
 
 def gallery(options: argparse.Namespace) -> int:
     """Writes the page for reviewing runs, or serves it."""
-    check_installed("the page", ("jinja2", "plotly"), "gallery", "gallery")
+    check_installed("the page", ("jinja2", "plotly", "tornado"), "gallery", "gallery")
     from atari_dqn.gallery.collect import collect
     from atari_dqn.gallery.page import write_page
     from atari_dqn.gallery.serve import live_page
@@ -66,7 +67,7 @@ def gallery(options: argparse.Namespace) -> int:
     root = Path(options.root)
     videos = Path(options.videos)
     if options.port is not None and not options.live:
-        raise UserError("--port needs --live, which serves the page")
+        raise UserError(f"{option('port')} needs {option('live')}, which serves the page")
     check_writable(videos)
     if options.live:
         port = DEFAULT_PORT if options.port is None else options.port
@@ -79,7 +80,7 @@ def gallery(options: argparse.Namespace) -> int:
     say_notes(notes)
     if not data["runs"]:
         missing = f"no runs in '{root}' and no recordings in '{videos}'"
-        raise UserError(f"{missing}: 'make train GAME=...' creates both")
+        raise UserError(f"{missing}: '{command('train', game='breakout')}' creates both")
     page = write_page(videos, data)
     counts = [f"{len(data[name])} {name}" for name in ("runs", "recordings", "evaluations")]
     print(f"{page}: {', '.join(counts)}")

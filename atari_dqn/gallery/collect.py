@@ -5,19 +5,25 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 from atari_dqn.config.schema import versioned
 from atari_dqn.errors import UserError
-from atari_dqn.evaluation.results import Rank
 from atari_dqn.files.reading import read_json, read_toml
-from atari_dqn.gallery.curves import (
-    CurveData,
-    EvaluationCurveData,
-    thinned_curve,
-    thinned_evaluations,
+from atari_dqn.gallery.curves import thinned_curve, thinned_evaluations, thinned_progress
+from atari_dqn.gallery.leaderboard import leaderboard
+from atari_dqn.gallery.records import (
+    CommandData,
+    EvaluationData,
+    GalleryData,
+    GameData,
+    Kind,
+    MediaData,
+    RecordingData,
+    RunData,
 )
 from atari_dqn.games.ids import identify, reference_scores
 from atari_dqn.recording.episode_file import (
@@ -25,20 +31,19 @@ from atari_dqn.recording.episode_file import (
     LARGEST_FILE,
     EvaluationFile,
     RecordingFile,
-    Source,
     read_file,
 )
 from atari_dqn.runs.circumstances import CIRCUMSTANCES
-from atari_dqn.runs.curves import EPISODES, EVALUATIONS, METRICS
-from atari_dqn.runs.directory import CONFIG
+from atari_dqn.runs.curves import EPISODES, EVALUATIONS, METRICS, read_logged_steps
+from atari_dqn.runs.directory import CONFIG, RELEASED
+from atari_dqn.typed_commands import command
 
 # Folder of the page's own files, below the recordings.
 OWN_FOLDER = "gallery"
 LOGS = (CONFIG, CIRCUMSTANCES, EPISODES, METRICS, EVALUATIONS)
 LONGEST_TIME = 40
 LONGEST_COMMIT = 60
-
-Media = tuple[str, float]  # path below the videos, and seconds of game time
+NANOSECONDS = 1_000_000_000  # in a second
 
 
 class Stamp(NamedTuple):
@@ -53,79 +58,6 @@ class RunKey(NamedTuple):
 
     game: str
     name: str
-
-
-class GameData(TypedDict):
-    """A game on the page."""
-
-    id: str
-    reference: tuple[float, float] | None  # scores of random and human play
-
-
-class RunData(TypedDict):
-    """A run on the page. If its files are gone, only game, name, recipe and rom are known."""
-
-    game: str
-    name: str
-    recipe: str | None
-    rom: str | None
-    curve: CurveData | None
-    evaluations: EvaluationCurveData | None
-    settings: dict[str, str] | None
-    started: str | None
-    commit: str | None
-
-
-class MediaData(TypedDict, total=False):
-    """The files of a recording."""
-
-    gif: Media
-    mp4: Media
-
-
-class RecordingData(MediaData):
-    """A recording on the page."""
-
-    run: int  # index
-    steps: int
-    source: Source
-    protocol: int  # index
-    id: str
-    rank: Rank | None
-    annotated: bool
-    score: float
-    seed: int
-    length: int  # agent steps
-    cut: bool  # whether the frame cap ended the episode
-    seconds: float  # game time of the episode
-
-
-class EvaluationData(TypedDict):
-    """An evaluation on the page."""
-
-    run: int  # index
-    steps: int
-    source: Source
-    protocol: int  # index
-    episodes: int
-    mean: float
-    standard_error: float | None
-    median: float
-    min: float
-    max: float
-    human_normalised: float | None
-    cut_by_frame_cap: int
-    seed: int
-
-
-class GalleryData(TypedDict):
-    """All data of the page, ready for JSON."""
-
-    games: list[GameData]
-    runs: list[RunData]
-    protocols: list[dict[str, str]]
-    recordings: list[RecordingData]
-    evaluations: list[EvaluationData]
 
 
 @dataclass(frozen=True)
@@ -182,12 +114,15 @@ class Collection:
     def add_json(self, path: Path) -> None:
         """Adds a recording or an evaluation, or a note about any other file."""
         try:
-            file = _read_json(path, _stamp(path))
+            stamp = _stamp(path)
+            file = _read_json(path, stamp)
             if isinstance(file, EvaluationFile):
-                evaluation = _Evaluation(file, self._run_of(file), self._protocol_of(file))
-                self._evaluations.append(evaluation)
+                run = self._run_of(file, path, stamp)
+                self._evaluations.append(_Evaluation(file, run, self._protocol_of(file)))
+            elif path.is_relative_to(self._videos):
+                self._add_recording(path, stamp, file)
             else:
-                self._add_recording(path, file)
+                raise UserError("a recording must be below the directory of all recordings")
         except UserError as error:
             self.notes.append(f"'{_printable(path)}' is skipped: {error}")
 
@@ -208,9 +143,11 @@ class Collection:
             "protocols": self._protocols,
             "recordings": sorted(recordings, key=_recording_order),
             "evaluations": sorted(evaluations, key=_evaluation_order),
+            "leaderboard": leaderboard(runs, evaluations),
+            "begin": command("train", game="breakout"),
         }
 
-    def _add_recording(self, path: Path, file: RecordingFile) -> None:
+    def _add_recording(self, path: Path, stamp: Stamp | None, file: RecordingFile) -> None:
         if _printable(path) != str(path):
             raise UserError("its name is not valid text")
         folder = path.parent.relative_to(self._videos).as_posix()
@@ -229,15 +166,19 @@ class Collection:
             file=file,
             id=f"{folder}/{path.name}",
             media=media,
-            run=self._run_of(file),
+            run=self._run_of(file, path, stamp),
             protocol=self._protocol_of(file),
         )
         self._recordings.append(recording)
 
-    def _run_of(self, file: RecordingFile | EvaluationFile) -> RunKey:
+    def _run_of(
+        self, file: RecordingFile | EvaluationFile, path: Path, stamp: Stamp | None
+    ) -> RunKey:
         """Returns the key of a file's run, and adds the run if its own files are gone."""
         key = RunKey(file.game, file.run)
-        self._runs.setdefault(key, _unknown_run(file))
+        run = self._runs.setdefault(key, _unknown_run(file, _kind_of(file, path)))
+        if run["settings"] is None and stamp is not None:
+            run["newest"] = max(run["newest"], stamp.modified / NANOSECONDS)
         return key
 
     def _protocol_of(self, file: RecordingFile | EvaluationFile) -> int:
@@ -259,6 +200,9 @@ def collect(root: Path, videos: Path) -> tuple[GalleryData, list[str]]:
     collection = Collection(videos)
     for config in sorted(root.glob(f"*/*/{CONFIG}")):
         collection.add_run(config.parent)
+        if _is_released(config.parent):
+            for evaluation in sorted(config.parent.glob("*_evaluation_*.json")):
+                collection.add_json(evaluation)
     files = list(_files_below(videos))
     descriptions = [path for path in files if path.suffix == ".json"]
     for path in descriptions:
@@ -370,34 +314,72 @@ def _read_run(directory: Path, stamps: tuple[Stamp | None, ...]) -> RunData:
         raise UserError(f"its {CONFIG} names no game, recipe and protocol")
     if _printable(directory) != str(directory):
         raise UserError("its name is not valid text")
-    start = _first_start(directory)
+    start = _starts(directory)
+    curve = thinned_curve(directory)
     version = tables.get("recipe_version")
     return {
         "game": game,
         "name": directory.name,
+        "kind": "released" if _is_released(directory) else "run",
         "recipe": versioned(recipe, version if isinstance(version, int) else None),
         "rom": _rom(game),
-        "curve": thinned_curve(directory),
+        "newest": start.newest or (directory / CONFIG).stat().st_mtime,
+        "curve": curve,
         "evaluations": thinned_evaluations(directory),
+        "progress": thinned_progress(directory),
+        "commands": _commands(directory, tables),
         "settings": _settings(tables),
         "started": start.time,
         "commit": start.commit,
     }
 
 
-def _unknown_run(file: RecordingFile | EvaluationFile) -> RunData:
-    """Returns the data of a run whose own files are gone."""
+def _unknown_run(file: RecordingFile | EvaluationFile, kind: Kind) -> RunData:
+    """Returns the data of random play, or of a run whose own files are gone."""
+    commands: list[CommandData] = []
+    if kind == "random":
+        commands = [{"label": "Evaluate", "text": command("random", game=file.game)}]
     return {
         "game": file.game,
         "name": file.run,
+        "kind": kind,
         "recipe": file.recipe,
         "rom": file.rom,
+        "newest": 0.0,
         "curve": None,
         "evaluations": None,
+        "progress": None,
+        "commands": commands,
         "settings": None,
         "started": None,
         "commit": None,
     }
+
+
+def _is_released(directory: Path) -> bool:
+    return directory.parent.name == RELEASED
+
+
+def _kind_of(file: RecordingFile | EvaluationFile, path: Path) -> Kind:
+    """Returns the kind of the run of a recording or evaluation."""
+    if file.source == "random":
+        return "random"
+    return "released" if _is_released(path) else "run"
+
+
+def _commands(directory: Path, tables: dict[str, Any]) -> list[CommandData]:
+    """Returns the commands to continue and to evaluate a run, or to evaluate a released agent."""
+    evaluate: CommandData = {"label": "Evaluate", "text": command("eval", checkpoint=directory)}
+    if _is_released(directory):
+        return [evaluate]
+    training = tables.get("training")
+    total = training.get("total_steps") if isinstance(training, dict) else None
+    logged = read_logged_steps(directory)
+    run = {"game": tables["game"], "run_dir": directory}
+    if isinstance(total, int) and len(logged) and logged[-1] >= total:
+        longer = command("train", **run, total_steps=2 * total)
+        return [{"label": "Train longer", "text": longer}, evaluate]
+    return [{"label": "Continue", "text": command("train", **run)}, evaluate]
 
 
 def _settings(tables: dict[str, Any]) -> dict[str, str]:
@@ -411,18 +393,25 @@ def _settings(tables: dict[str, Any]) -> dict[str, str]:
     return {name: json.dumps(value, default=str).strip('"') for name, value in values.items()}
 
 
-class _Start(NamedTuple):
+class _Starts(NamedTuple):
+    """When and with which commit a run was started first, and when it was started last."""
+
     time: str | None = None
     commit: str | None = None
+    newest: float | None = None  # seconds since 1970
 
 
-def _first_start(directory: Path) -> _Start:
-    """Returns the time and commit of a run's first start, or nothing if they cannot be read."""
-    with suppress(UserError, KeyError, IndexError, TypeError, AttributeError):
-        start = read_json(directory / CIRCUMSTANCES)["starts"][0]
-        time = str(start["time"])[:LONGEST_TIME]
-        return _Start(time, str(start["commit"] or "")[:LONGEST_COMMIT] or None)
-    return _Start()
+def _starts(directory: Path) -> _Starts:
+    """Returns the starts of a run, or nothing if they cannot be read."""
+    known = _Starts()
+    with suppress(UserError, KeyError, IndexError, TypeError, AttributeError, ValueError):
+        starts = read_json(directory / CIRCUMSTANCES)["starts"]
+        first = starts[0]
+        commit = str(first["commit"] or "")[:LONGEST_COMMIT] or None
+        known = _Starts(str(first["time"])[:LONGEST_TIME], commit)
+        newest = datetime.fromisoformat(str(starts[-1]["time"])).timestamp()
+        known = known._replace(newest=newest)
+    return known
 
 
 def _rom(game: str) -> str | None:

@@ -1,15 +1,19 @@
 """Reads learning curves for the page, thinned to the resolution of a screen."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atari_dqn.errors import UserError
 from atari_dqn.runs.curves import EPISODES, EVALUATIONS, METRICS, read_series
 
 POINTS = 400
+PROGRESS_POINTS = 120  # of the small curves
+PROGRESS = ("loss", "mean_max_q", "steps_per_second")  # columns of the log of metrics
 
 
 class CurveData(TypedDict):
@@ -25,6 +29,21 @@ class EvaluationCurveData(TypedDict):
 
     steps: list[float]
     mean: list[float]
+
+
+class LineData(TypedDict):
+    """One metric of training, by agent step."""
+
+    steps: list[float]
+    values: list[float]
+
+
+class ProgressData(TypedDict):
+    """How training went, besides its scores."""
+
+    loss: LineData
+    max_q: LineData  # mean highest Q-value of the observations in a batch
+    speed: LineData  # agent steps per second
 
 
 def thin(x: NDArray[np.float64], y: NDArray[np.float64], points: int) -> NDArray[np.int64]:
@@ -83,6 +102,20 @@ def thinned_evaluations(run: Path) -> EvaluationCurveData:
         "steps": _short(evaluations.steps[chosen]),
         "mean": _short(evaluations.values[chosen]),
     }
+
+
+def thinned_progress(run: Path) -> ProgressData:
+    """Returns a run's loss, mean highest Q-value and speed, empty where they were not logged."""
+    loss, max_q, speed = (_thinned_metric(run, column) for column in PROGRESS)
+    return {"loss": loss, "max_q": max_q, "speed": speed}
+
+
+def _thinned_metric(run: Path, column: str) -> LineData:
+    with suppress(UserError):
+        metric = read_series(run, METRICS, column)
+        chosen = thin(metric.steps, metric.values, PROGRESS_POINTS)
+        return {"steps": _short(metric.steps[chosen]), "values": _short(metric.values[chosen])}
+    return {"steps": [], "values": []}
 
 
 def _short(numbers: Iterable[float]) -> list[float]:

@@ -11,17 +11,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.files.reading import read_bytes
-from atari_dqn.gallery.collect import OWN_FOLDER, GalleryData
+from atari_dqn.gallery.collect import OWN_FOLDER
+from atari_dqn.gallery.records import GalleryData
 
 STYLES = ("gallery.css",)
 SCRIPTS = (
     "dom.js",
     "model.js",
+    "commands.js",
     "media.js",
     "clock.js",
     "player.js",
     "chart.js",
     "games.js",
+    "leaderboard.js",
+    "released.js",
     "results.js",
     "settings.js",
     "app.js",
@@ -71,9 +75,10 @@ def write_page(videos: Path, data: GalleryData, live: bool = False) -> Path:
         loader=PackageLoader("atari_dqn.gallery"), autoescape=select_autoescape(default=True)
     )
     environment.undefined = StrictUndefined
+    trained = [run for run in data["runs"] if run["kind"] == "run"]
     counts = {
-        "games": len(data["games"]),
-        "runs": len(data["runs"]),
+        "games": len({run["game"] for run in data["runs"] if run["kind"] != "released"}),
+        "runs": len(trained),
         "recordings": len(data["recordings"]),
     }
     html = environment.get_template("index.html").render(

@@ -1,30 +1,39 @@
 """Serves the page on this machine, and keeps it up to date while runs go on."""
 
+import asyncio
 import logging
 import re
-import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from tornado.httpserver import HTTPServer
+from tornado.iostream import StreamClosedError
+from tornado.netutil import bind_sockets
+from tornado.web import Application, HTTPError, RequestHandler
+
 from atari_dqn.errors import UserError
-from atari_dqn.gallery.collect import GalleryData, collect
+from atari_dqn.gallery.collect import collect
 from atari_dqn.gallery.page import write_data, write_page
+from atari_dqn.gallery.records import GalleryData
+from atari_dqn.typed_commands import option
 
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 SECONDS_BETWEEN_LOOKS = 2.0
 BLOCK = 2**16  # bytes to send at once
+WAITING_CONNECTIONS = 512  # connections that the system holds until they are accepted
+SECONDS_IDLE = 60  # after which a connection without a request is closed
+LARGEST_BODY = 2**16  # bytes; requests for files have no body
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -35,8 +44,11 @@ TYPES = {
 }
 
 
-class Server(ThreadingHTTPServer):
+class Server:
     """Serves the files below one directory, to this machine only.
+
+    One thread answers all connections, so that a hundred open pages cost no more threads than one.
+    Use it as a context manager, which binds the port at once and answers requests after ``start``.
 
     Args:
         directory: Directory of the recordings.
@@ -46,102 +58,137 @@ class Server(ThreadingHTTPServer):
         UserError: The port is taken.
     """
 
-    daemon_threads = True
-
     def __init__(self, directory: Path, port: int) -> None:
-        self.directory = directory.resolve()
         try:
-            super().__init__((HOST, port), Handler)
+            self._sockets = bind_sockets(port, HOST, backlog=WAITING_CONNECTIONS)
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(
-                f"port {port} cannot be used: {reason}; choose another with --port (make: PORT=)"
+                f"port {port} cannot be used: {reason}; choose another with {option('port')}"
             ) from None
+        self.host, self.port = self._sockets[0].getsockname()
+        rules = [(".*", Handler, {"directory": directory.resolve()})]
+        # Requests are not logged, because a live page sends one every two seconds.
+        self._application = Application(rules, log_function=lambda handler: None)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._started = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._started.is_set():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+        for socket in self._sockets:
+            socket.close()
 
     @property
     def address(self) -> str:
         """URL of the page."""
-        return f"http://{HOST}:{self.server_port}/"
+        return f"http://{HOST}:{self.port}/"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Reports an error, unless a browser closed its connection during a video."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
+    def start(self) -> None:
+        """Starts to answer requests, in a thread."""
+        self._thread.start()
+        self._started.wait()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        server = HTTPServer(
+            self._application,
+            idle_connection_timeout=SECONDS_IDLE,
+            body_timeout=SECONDS_IDLE,
+            max_body_size=LARGEST_BODY,
+        )
+        server.add_sockets(self._sockets)
+        self._started.set()
+        await self._stopping.wait()
+        server.stop()
+        await server.close_all_connections()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(RequestHandler):
     """Answers GET and HEAD requests for a file, or for a range, which seeking in a video needs."""
 
-    server: Server
-    protocol_version = "HTTP/1.1"
-    timeout = 60
+    def initialize(self, directory: Path) -> None:
+        """Sets the directory of the files, resolved."""
+        self._directory = directory
 
-    def do_GET(self) -> None:
-        """Sends a file."""
-        self._answer(with_body=True)
+    def set_default_headers(self) -> None:
+        """Sets the headers of every answer, errors included."""
+        self.clear_header("Server")
+        self.set_header("X-Content-Type-Options", "nosniff")
 
-    def do_HEAD(self) -> None:
-        """Sends the headers of a file."""
-        self._answer(with_body=False)
-
-    def log_message(self, *args: Any) -> None:
-        """Does nothing, because a live page sends a request every two seconds."""
-
-    def _answer(self, with_body: bool) -> None:
+    def prepare(self) -> None:
+        """Refuses requests that come from another site, or that would change something."""
         # Against DNS rebinding: another site could point its own name at this address.
-        if self.headers.get("Host", "").rsplit(":", 1)[0] not in (HOST, "localhost"):
-            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
-            return
-        path = find_file(self.server.directory, self.path)
+        if self.request.headers.get("Host", "").rsplit(":", 1)[0] not in (HOST, "localhost"):
+            raise HTTPError(HTTPStatus.MISDIRECTED_REQUEST)
+        if self.request.method not in ("GET", "HEAD"):
+            raise HTTPError(HTTPStatus.NOT_IMPLEMENTED)
+
+    async def get(self) -> None:
+        """Sends a file."""
+        await self._answer(with_body=True)
+
+    async def head(self) -> None:
+        """Sends the headers of a file."""
+        await self._answer(with_body=False)
+
+    async def _answer(self, with_body: bool) -> None:
+        path = find_file(self._directory, self.request.uri or "")
         try:
             file = path.open("rb") if path else None
         except OSError:
             file = None
         if path is None or file is None:
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return
+            raise HTTPError(HTTPStatus.NOT_FOUND)
         with file:
-            self._send(path, file, with_body)
+            await self._send(path, file, with_body)
 
-    def _send(self, path: Path, file: BufferedReader, with_body: bool) -> None:
+    async def _send(self, path: Path, file: BufferedReader, with_body: bool) -> None:
         status = path.stat()
-        try:
-            part = requested_range(self.headers.get("Range"), status.st_size)
-        except ValueError:
-            self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-            self.send_header("Content-Range", f"bytes */{status.st_size}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        start, end = part or (0, status.st_size)
-        self.send_response(HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK)
-        if part:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{status.st_size}")
         headers = {
             "Content-Type": TYPES[path.suffix.lower()],
-            "Content-Length": str(end - start),
             "Accept-Ranges": "bytes",
             "Last-Modified": formatdate(status.st_mtime, usegmt=True),
             "ETag": f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
             "Cache-Control": "no-cache",
-            "X-Content-Type-Options": "nosniff",
         }
         for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if not with_body:
+            self.set_header(name, value)
+        if self.check_etag_header():
+            self.set_status(HTTPStatus.NOT_MODIFIED)
             return
+        try:
+            part = requested_range(self.request.headers.get("Range"), status.st_size)
+        except ValueError:
+            self.set_status(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            self.set_header("Content-Range", f"bytes */{status.st_size}")
+            return
+        start, end = part or (0, status.st_size)
         if part:
-            self._send_part(file, start, end)
-        else:
-            shutil.copyfileobj(file, self.wfile)
+            self.set_status(HTTPStatus.PARTIAL_CONTENT)
+            self.set_header("Content-Range", f"bytes {start}-{end - 1}/{status.st_size}")
+        self.set_header("Content-Length", str(end - start))
+        if with_body:
+            await self._send_part(file, start, end)
 
-    def _send_part(self, file: BufferedReader, start: int, end: int) -> None:
-        """Sends the bytes [start, end) of a file."""
+    async def _send_part(self, file: BufferedReader, start: int, end: int) -> None:
+        """Sends the bytes [start, end) of a file, not faster than the reader takes them."""
         file.seek(start)
-        while start < end and (block := file.read(min(end - start, BLOCK))):
-            self.wfile.write(block)
-            start += len(block)
+        with suppress(StreamClosedError):  # browsers close connections during videos
+            while start < end and (block := file.read(min(end - start, BLOCK))):
+                self.write(block)
+                await self.flush()
+                start += len(block)
 
 
 def find_file(directory: Path, target: str) -> Path | None:
@@ -268,9 +315,8 @@ def live_page(root: Path, videos: Path, port: int) -> Iterator[LivePage]:
     """
     with Server(videos, port) as server:
         page = LivePage(root, videos, server.address)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.start()
         try:
             yield page
         finally:
-            server.shutdown()
             page.close()

@@ -107,14 +107,31 @@ def differing_settings(
     Returns:
         Settings by name for each run, such as ``{"agent.n_step": "1"}``.
     """
-    if not configs:
+    names = _setting_names(sections)
+    runs = [{name: json.dumps(_value(run, name)).strip('"') for name in names} for run in configs]
+    return differing_values(runs, sections)
+
+
+def differing_values(
+    runs: Sequence[Mapping[str, str]], sections: Collection[str]
+) -> list[dict[str, str]]:
+    """Returns for each run the settings in which it differs from most runs.
+
+    Args:
+        runs: The text of every setting of each run, by ``section.key``.
+        sections: Sections to compare.
+
+    Returns:
+        Settings by name for each run, as from ``differing_settings``.
+    """
+    if not runs:
         return []
     ignored = {*CHANGEABLE, *THREADS, "machine.seed"}
-    names = [name for name in _setting_names(sections) if name not in ignored]
-    runs = [{name: json.dumps(_value(run, name)).strip('"') for name in names} for run in configs]
     differences: list[dict[str, str]] = [{} for _ in runs]
-    for name in names:
-        values = [run[name] for run in runs]
+    for name in _setting_names(sections):
+        if name in ignored:
+            continue
+        values = [run.get(name, "not set") for run in runs]
         usual, _ = Counter(values).most_common(1)[0]
         for value, difference in zip(values, differences, strict=True):
             if value != usual:

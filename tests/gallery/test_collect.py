@@ -1,14 +1,16 @@
 """Tests the data, the page and the server of the gallery without a browser."""
 
+import asyncio
 import http.client
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +288,152 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert collect(tmp_path, tmp_path / "videos")[0]["recordings"][0]["score"] == 44
 
 
+def test_runs_released_agents_and_random_play_are_told_apart(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    videos = tmp_path / "videos"
+    samples.write_run(root, "mine")
+    agent = samples.write_run(root, "agent")
+    (root / "released").mkdir()
+    agent.rename(root / "released" / "agent")
+    samples.write_json(
+        root / "released" / "agent" / "agent_evaluation_1.json",
+        samples.evaluation(9.0, run="agent"),
+    )
+    samples.write_json(
+        videos / "random.json", samples.evaluation(1.5, run="random", recipe=None, source="random")
+    )
+    data, notes = collect(root, videos)
+    assert notes == []
+    assert {run["name"]: run["kind"] for run in data["runs"]} == {
+        "agent": "released",
+        "mine": "run",
+        "random": "random",
+    }
+    assert [(part["run"], part["mean"]) for part in data["evaluations"]] == [(0, 9), (2, 1.5)]
+    assert [line["recipe"] for line in data["leaderboard"]] == ["default@17"]
+
+
+def test_a_recording_outside_the_recordings_is_skipped(tmp_path: Path) -> None:
+    released = tmp_path / "checkpoints" / "released"
+    samples.write_run(tmp_path / "checkpoints", "agent").parent.rename(released)
+    samples.write_json(released / "agent" / "a_evaluation_b.json", samples.recording())
+    data, notes = collect(tmp_path / "checkpoints", tmp_path / "videos")
+    assert data["recordings"] == []
+    assert "must be below the directory of all recordings" in notes[0]
+
+
+def test_runs_know_when_they_were_started_last(tmp_path: Path) -> None:
+    run = samples.write_run(tmp_path, "run")
+    starts = [{"time": "2026-11-20T10:15:00+0000", "commit": "abc123"}]
+    later = {"time": "2026-11-21T12:15:00+0200", "commit": "def456"}
+    samples.write_json(run / "run.json", {"starts": [*starts, later]})
+    found = collect(tmp_path, tmp_path / "videos")[0]["runs"][0]
+    assert found["newest"] == datetime(2026, 11, 21, 10, 15, tzinfo=UTC).timestamp()
+    assert (found["started"], found["commit"]) == ("2026-11-20T10:15:00+0000", "abc123")
+    samples.write_json(run / "run.json", {"starts": [*starts, {"time": "noon"}]})
+    found = collect(tmp_path, tmp_path / "videos")[0]["runs"][0]
+    assert found["newest"] == (run / "config.toml").stat().st_mtime
+    assert found["commit"] == "abc123"
+
+
+def test_loss_max_q_and_speed_are_read_where_they_were_logged(tmp_path: Path) -> None:
+    run = samples.write_run(tmp_path, "run")
+    found: Any = collect(tmp_path, tmp_path / "videos")[0]["runs"][0]["progress"]
+    assert found["max_q"] == {"steps": [], "values": []}
+    (run / "metrics.csv").write_text(
+        "steps,epsilon,loss,mean_max_q,steps_per_second\n"
+        "1000,1,nan,nan,900.5\n2000,0.5,0.25,1.5,800\n",
+        encoding="utf-8",
+    )
+    found = collect(tmp_path, tmp_path / "videos")[0]["runs"][0]["progress"]
+    assert found == {
+        "loss": {"steps": [2000], "values": [0.25]},
+        "max_q": {"steps": [2000], "values": [1.5]},
+        "speed": {"steps": [1000, 2000], "values": [900.5, 800]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("started_by", "expected"),
+    [
+        (
+            "make",
+            [
+                "make train GAME=BreakoutDeterministic-v4 RUN={run}",
+                "make eval CKPT={run}",
+                "make train GAME=BreakoutDeterministic-v4 RUN={done} STEPS=400000",
+                "make eval CKPT={done}",
+            ],
+        ),
+        (
+            "",
+            [
+                "atari-dqn train --game BreakoutDeterministic-v4 --run-dir {run}",
+                "atari-dqn eval {run}",
+                "atari-dqn train --game BreakoutDeterministic-v4 --run-dir {done} "
+                "--total-steps 400000",
+                "atari-dqn eval {done}",
+            ],
+        ),
+    ],
+)
+def test_each_run_has_the_commands_to_continue_and_to_evaluate_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_by: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("ATARI_DQN_STARTED_BY", started_by)
+    begun = samples.write_run(tmp_path, "begun it's")
+    done = samples.write_run(tmp_path, "done", overrides={"training.total_steps": 200_000})
+    data, _ = collect(tmp_path, tmp_path / "videos")
+    texts = [command["text"] for run in data["runs"] for command in run["commands"]]
+    quoted = shlex.quote(str(begun))
+    assert texts == [text.format(run=quoted, done=done) for text in expected]
+
+
+# The leaderboard
+
+
+def test_the_leaderboard_has_means_and_intervals_over_seeds(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    videos = tmp_path / "videos"
+    scores = {1: 10.0, 2: 20.0, 3: 60.0}
+    for seed, score in scores.items():
+        samples.write_run(root, f"seed{seed}", overrides={"machine.seed": seed})
+        samples.write_json(
+            videos / f"{seed}.json",
+            samples.evaluation(score, run=f"seed{seed}", steps=1_000 * seed),
+        )
+    samples.write_json(videos / "early.json", samples.evaluation(99.0, run="seed1", steps=10))
+    samples.write_run(root, "changed", overrides={"agent.n_step": 9})
+    samples.write_json(videos / "changed.json", samples.evaluation(40.0, run="changed"))
+    samples.write_json(
+        videos / "other.json",
+        samples.evaluation(5.0, run="seed3", protocol=samples.protocol(epsilon=0.5)),
+    )
+    lines = collect(root, videos)[0]["leaderboard"]
+    assert [(line["recipe"], line["seeds"], line["mean"]) for line in lines] == [
+        ("default@17, agent.n_step=9", 1, 40),
+        ("default@17", 3, 30),
+        ("default@17", 1, 5),
+    ]
+    changed, default, _ = lines
+    assert changed["interval"] is None
+    assert default["interval"] is not None
+    low, high = default["interval"]
+    assert 10 <= low < 30 < high <= 60
+    assert (default["best"], default["steps"]) == (60, [1_000, 3_000])
+    assert default["human_normalised"] == pytest.approx((30 - 1.7) / 28.8)
+
+
+def test_two_runs_of_one_seed_count_once_in_the_leaderboard(tmp_path: Path) -> None:
+    for name, steps in (("short", 1_000), ("long", 2_000)):
+        samples.write_run(tmp_path, name)
+        samples.write_json(
+            tmp_path / f"{name}.json", samples.evaluation(float(steps), run=name, steps=steps)
+        )
+    (line,) = collect(tmp_path, tmp_path)[0]["leaderboard"]
+    assert (line["seeds"], line["mean"], line["interval"]) == (1, 2_000, None)
+
+
 # The page
 
 
@@ -327,7 +475,7 @@ def test_missing_gallery_packages_are_a_one_line_error_that_names_them(
     monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "plotly" else name)
     assert main(["gallery", "--videos", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        "error: the page needs jinja2 and plotly: 'make gallery' installs them, "
+        "error: the page needs jinja2, plotly and tornado: 'make gallery' installs them, "
         "as does pip install 'atari-dqn[gallery]'\n"
     )
 
@@ -338,7 +486,7 @@ def test_a_port_without_live_and_a_port_in_use_are_errors(
     assert main(["gallery", "--videos", str(tmp_path), "--port", "1234"]) == 2
     assert "--port needs --live" in capsys.readouterr().err
     with Server(tmp_path, 0) as server:
-        taken = str(server.server_port)
+        taken = str(server.port)
         assert (
             main(
                 [
@@ -373,15 +521,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (videos / "run.py").write_text("", encoding="utf-8")
     (videos / "out.json").symlink_to(videos.parent / "secret.json")
     with Server(videos, 0) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        running.start()
         yield running
-        running.shutdown()
 
 
 def request(
     server: Server, target: str, method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     connection.putrequest(method, target, skip_host="Host" in headers)
     for name, value in headers.items():
         connection.putheader(name, value)
@@ -393,7 +540,7 @@ def request(
 
 
 def test_the_server_accepts_only_requests_to_localhost(server: Server) -> None:
-    assert server.server_address[0] == "127.0.0.1"
+    assert server.host == "127.0.0.1"
     assert request(server, "/")[0] == 200
     assert request(server, "/", Host="localhost:80")[0] == 200
     assert request(server, "/", Host="elsewhere.example")[0] == 421
@@ -447,6 +594,70 @@ def test_files_that_are_hidden_outside_or_not_media_are_not_sent(
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_the_server_refuses_methods_that_change_files(server: Server, method: str) -> None:
     assert request(server, "/index.html", method=method)[0] == 501
+
+
+async def answers_at_once(server: Server, count: int) -> list[bytes]:
+    """Opens many connections, asks for a part of a file in each, and reads when all are open."""
+    connections = await asyncio.gather(
+        *(asyncio.open_connection("127.0.0.1", server.port) for _ in range(count))
+    )
+    for number, (_, writer) in enumerate(connections):
+        writer.write(
+            f"GET /a%20b%23.mp4 HTTP/1.1\r\nHost: localhost\r\n"
+            f"Range: bytes={number}-\r\n\r\n".encode()
+        )
+    bodies = []
+    for number, (reader, writer) in reversed(list(enumerate(connections))):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 206 ")
+        bodies.append(await reader.readexactly(256_000 - number))
+        writer.close()
+    return bodies[::-1]
+
+
+def test_a_hundred_simultaneous_requests_are_answered_with_their_own_bytes(server: Server) -> None:
+    whole = bytes(range(256)) * 1000
+    bodies = asyncio.run(asyncio.wait_for(answers_at_once(server, 100), 60))
+    assert bodies == [whole[number:] for number in range(100)]
+
+
+def test_a_request_is_answered_while_a_hundred_connections_read_nothing(server: Server) -> None:
+    idle = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=20) for _ in range(100)]
+    for connection in idle:
+        connection.request("GET", "/a%20b%23.mp4")
+    assert request(server, "/")[2] == b"<p>page"
+    for connection in idle:
+        assert len(connection.getresponse().read()) == 256_000
+        connection.close()
+
+
+def test_a_file_that_the_browser_has_is_not_sent_again(server: Server) -> None:
+    _, headers, _ = request(server, "/index.html")
+    status, _, body = request(server, "/index.html", **{"If-None-Match": headers["Etag"]})
+    assert (status, body) == (304, b"")
+    assert request(server, "/index.html", **{"If-None-Match": '"older"'})[2] == b"<p>page"
+
+
+def test_every_answer_forbids_guessing_types_and_names_no_server(server: Server) -> None:
+    for target in ("/", "/none.html"):
+        _, headers, _ = request(server, target)
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "Server" not in headers
+
+
+def test_a_server_stops_while_pages_are_open(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "index.html").write_text("<p>page", encoding="utf-8")
+    with Server(tmp_path, 0) as stopping:
+        stopping.start()
+        connection = http.client.HTTPConnection("127.0.0.1", stopping.port, timeout=20)
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"<p>page"
+    connection.close()
+    assert caplog.records == []
+    with Server(tmp_path, stopping.port):
+        pass
 
 
 @pytest.fixture(scope="module")

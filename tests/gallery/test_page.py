@@ -3,9 +3,8 @@
 import io
 import re
 import shutil
-import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +29,7 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 QUIET += ["--disable-background-networking", "--disable-component-update"]
 LIGHT_SERIES = [(34, 87, 122), (200, 85, 61)]
 DARK_SERIES = [(127, 184, 224), (240, 145, 124)]
+PONG = "PongDeterministic-v4"
 OTHER = samples.protocol(epsilon=0.001)
 
 # For each page: console messages, exceptions, and requests to other hosts.
@@ -112,10 +112,19 @@ def open_page(
     width: int = 1280,
     height: int = 900,
     scheme: Literal["light", "dark"] = "light",
+    motion: Literal["reduce", "no-preference"] = "no-preference",
+    script: str = "",
 ) -> Page:
-    """Opens a page and collects its console messages, errors and foreign requests in COMPLAINTS."""
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    """Opens a page and collects its console messages, errors and foreign requests in COMPLAINTS.
+
+    A script runs before those of the page.
+    """
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion=motion
+    )
     page = context.new_page()
+    if script:
+        page.add_init_script(script)
     page.set_default_timeout(20_000)
     complaints = COMPLAINTS[page]
     page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
@@ -144,6 +153,49 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 def shared(browser: Browser, address: str) -> Iterator[Page]:
     """One page for the tests that share its state: opening a page takes longer than most tests."""
     opened = open_page(browser, address)
+    yield opened
+    assert COMPLAINTS[opened] == []
+    opened.context.close()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, folder: Folder) -> Folder:
+    """Two seeds of Breakout, a newer run of Pong, random play, and a released agent."""
+    base = tmp_path_factory.mktemp("lab")
+    made = Folder(base / "checkpoints", base / "videos", folder.media)
+    gif = {"gif": folder.media["gif"]}
+    for seed, mean in ((1, 10.0), (2, 20.0)):
+        name = f"seed{seed}"
+        run = samples.write_run(made.root, name, overrides={"machine.seed": seed})
+        samples.write_metrics(run)
+        (run / "evaluations.csv").write_text("steps,mean,median\n100000,3,3\n200000,7,7\n")
+        samples.write_recording(made.videos, gif, run=name, score=mean)
+        samples.write_json(made.videos / f"{name}.json", samples.evaluation(mean, run=name))
+    pong = {"game": "PongDeterministic-v4", "rom": "pong", "run": "newest"}
+    samples.write_run(made.root, "newest", game=pong["game"], started="2026-11-25T10:15:00+0000")
+    for steps, score in ((100_000, 14.0), (200_000, 12.0)):
+        samples.write_recording(made.videos, gif, **pong, steps=steps, score=score)
+    random = {"run": "random", "recipe": None, "source": "random", "steps": 0}
+    samples.write_recording(made.videos, gif, **random, score=2.0)
+    samples.write_json(made.videos / "random.json", samples.evaluation(1.5, **random))
+    agent = samples.write_run(made.root, "agent")
+    (made.root / "released").mkdir()
+    agent.rename(made.root / "released" / "agent")
+    samples.write_json(
+        made.root / "released" / "agent" / "agent_evaluation_1.json",
+        samples.evaluation(29.0, run="agent", protocol=OTHER),
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def lab_address(lab: Folder) -> str:
+    return lab.write()
+
+
+@pytest.fixture
+def lab_page(browser: Browser, lab_address: str) -> Iterator[Page]:
+    opened = open_page(browser, lab_address)
     yield opened
     assert COMPLAINTS[opened] == []
     opened.context.close()
@@ -275,6 +327,7 @@ def test_the_timeline_and_the_slider_move_through_training(shared: Page) -> None
     expect(shared.locator("#earlier")).to_be_disabled()
     shared.locator("#later").click()
     expect(shared.locator("#slots .score")).to_have_text("8")
+    shared.locator(".timeline svg").first.scroll_into_view_if_needed()
     box = shared.locator(".timeline svg").first.bounding_box()
     assert box
     shared.mouse.click(box["x"] + box["width"] * 0.76, box["y"] + box["height"] / 2)
@@ -437,6 +490,219 @@ def test_a_run_name_that_contains_a_script_is_shown_as_text(page: Page) -> None:
     assert samples.EVIL in hover(page, chart, 50_000, 100)
 
 
+def test_the_page_opens_on_the_best_recording_of_the_newest_run(lab_page: Page) -> None:
+    expect(lab_page.locator("#facts")).to_contain_text("newest")
+    expect(lab_page.locator("#slots .score")).to_have_text("14")
+    expect(lab_page.locator("#summary")).to_have_text(
+        "2 games, 3 runs, 1 released agent, 5 recordings"
+    )
+    expect(lab_page.locator(".game h2")).to_have_text([PONG, samples.BREAKOUT])
+    jumps = lab_page.locator("#jump button")
+    expect(jumps).to_have_text(
+        [PONG, samples.BREAKOUT, "Leaderboard", "Released agents", "Results"]
+    )
+    jumps.nth(1).click()
+    wait_until(
+        lab_page,
+        "Math.abs(document.querySelectorAll('.game h2')[1].getBoundingClientRect().y) < 90",
+    )
+
+
+def test_random_play_is_a_row_of_its_games_table(lab_page: Page) -> None:
+    game = lab_page.locator(".game", has_text=samples.BREAKOUT)
+    rows = game.locator(".of-runs tbody tr")
+    expect(rows).to_have_count(3)
+    expect(rows.last).to_contain_text("random play")
+    expect(rows.last).to_contain_text("1.5 ± 1.5")
+    expect(rows.last.locator("code")).to_have_text(f"atari-dqn random --game {samples.BREAKOUT}")
+    expect(game.locator(".run h3")).to_have_text(["seed1", "seed2"])
+    rows.last.get_by_role("button", name=re.compile("Watch")).click()
+    expect(lab_page.locator("#slots .score")).to_have_text("2")
+    expect(lab_page.locator("#facts")).to_contain_text("random play")
+
+
+def test_released_agents_have_a_table_with_scores_and_commands(lab: Folder, lab_page: Page) -> None:
+    rows = lab_page.locator("#released-table tbody tr")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("29 ± 1.5")
+    agent = lab.root / "released" / "agent"
+    expect(rows.locator("code")).to_have_text(f"atari-dqn eval {agent}")
+    expect(lab_page.locator(".game .legend", has_text="agent")).to_have_count(0)
+    lab_page.locator("#released-curves summary").click()
+    chart = lab_page.locator("#released-charts .chart")
+    expect(chart.locator(".scatterlayer .trace").first).to_be_attached()
+
+
+def test_the_leaderboard_has_an_interval_only_over_several_seeds(lab_page: Page) -> None:
+    rows = lab_page.locator("#leaderboard tbody tr")
+    expect(rows).to_have_count(2)
+    released = rows.filter(has_text="released")
+    expect(released.locator("td").nth(5)).to_have_text("\u2013")
+    seeds = rows.filter(has_not_text="released")
+    shown = "default@17 tutorial epsilon 0.05 2 200k 15 10 to 20 20 0.46 Watch"
+    cells = seeds.locator("td").all_inner_texts()
+    assert " ".join(" ".join(cells).split()) == shown
+    seeds.get_by_role("button").click()
+    expect(lab_page.locator("#slots .score")).to_have_text("20")
+
+
+def test_loss_q_and_speed_are_drawn_below_the_scores_and_lines_are_explained(
+    lab_page: Page,
+) -> None:
+    game = lab_page.locator(".game", has_text=samples.BREAKOUT)
+    game.locator(".small-charts").scroll_into_view_if_needed()
+    small = game.locator(".small-chart")
+    expect(small).to_have_count(3)
+    for place in range(3):
+        expect(small.nth(place).locator(".scatterlayer .trace")).to_have_count(2)
+    expect(game.locator(".reading")).to_contain_text("Dotted in the color of a run: evaluations")
+    expect(game.locator(".reading")).to_contain_text(
+        "Dotted gray: random play (1.7) and a human tester (30.5)."
+    )
+    without = lab_page.locator(".game", has_text=PONG)
+    expect(without.locator(".small-charts")).to_be_hidden()
+
+
+def test_filters_are_kept_in_the_address(browser: Browser, lab_address: str) -> None:
+    page = open_page(browser, f"{lab_address}#game={samples.BREAKOUT}&kind=random")
+    expect(page.locator(".game:visible h2")).to_have_text([samples.BREAKOUT])
+    expect(page.locator(".of-runs:visible tbody tr")).to_have_count(1)
+    expect(page.locator("#slots .score")).to_have_text("2")
+    page.locator("#filter-kind").select_option("")
+    expect(page.locator(".of-runs:visible tbody tr")).to_have_count(3)
+    page.locator("#filter-protocol").select_option("tutorial")
+    page.locator("#filter-min").fill("15")
+    assert page.url.endswith(f"#game={samples.BREAKOUT}&protocol=tutorial&min=15")
+    expect(page.locator("#filter-result")).to_have_text("1 of 5 recordings")
+    page.reload()
+    expect(page.locator("#filter-min")).to_have_value("15")
+    expect(page.locator("#filter-result")).to_have_text("1 of 5 recordings")
+    page.go_back()
+    expect(page.locator("#filter-protocol")).to_have_value("")
+    expect(page.locator("#filter-game")).to_have_value(samples.BREAKOUT)
+    expect(page.locator(".of-runs:visible tbody tr")).to_have_count(3)
+    page.go_back()
+    expect(page.locator("#filter-kind")).to_have_value("random")
+    page.locator("#filter-clear").click()
+    expect(page.locator(".game:visible")).to_have_count(2)
+    assert page.url in (lab_address, f"{lab_address}#")
+    assert COMPLAINTS[page] == []
+    page.context.close()
+
+
+def test_a_gif_pauses_at_a_key_a_click_and_the_button(lab_page: Page) -> None:
+    screen = lab_page.locator("#slots .screen")
+    play = lab_page.locator("#play")
+    expect(screen.locator("img")).to_be_visible()
+    expect(play).to_have_attribute("aria-label", "Pause (Space)")
+    acts: list[Callable[[], None]] = [
+        lambda: lab_page.keyboard.press(" "),
+        lambda: screen.click(),
+        lambda: play.click(),
+    ]
+    for act in acts:
+        act()
+        expect(screen.locator("canvas")).to_be_visible()
+        expect(play).to_have_attribute("aria-label", "Play (Space)")
+        still = screen.screenshot()
+        assert count_pixels(still, samples.ORANGE, 25) > 20_000
+        lab_page.wait_for_timeout(300)
+        assert screen.screenshot() == still
+        act()
+        expect(screen.locator("img")).to_be_visible()
+
+
+def test_a_gif_starts_paused_for_readers_who_prefer_less_motion(
+    browser: Browser, lab_address: str
+) -> None:
+    page = open_page(browser, lab_address, motion="reduce")
+    expect(page.locator("#slots canvas")).to_be_visible()
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Play (Space)")
+    page.locator("#play").click()
+    expect(page.locator("#slots img")).to_be_visible()
+    page.context.close()
+
+
+CLIPBOARD = """Object.defineProperty(navigator, "clipboard", { value: {
+writeText: (text) => %s } });"""
+
+
+def test_commands_are_copied(browser: Browser, lab: Folder, lab_address: str) -> None:
+    script = CLIPBOARD % "{ window.copied = text; return Promise.resolve(); }"
+    page = open_page(browser, lab_address, script=script)
+    run = lab.root / PONG / "newest"
+    buttons = page.locator(".commands").first.get_by_role("button")
+    expect(buttons).to_have_count(2)
+    for button, command in zip(
+        buttons.all(),
+        (f"atari-dqn train --game {PONG} --run-dir {run}", f"atari-dqn eval {run}"),
+        strict=True,
+    ):
+        button.click()
+        expect(button).to_have_text("Copied")
+        assert page.evaluate("window.copied") == command
+    page.context.close()
+
+
+def test_a_command_is_selected_where_copying_is_forbidden(
+    browser: Browser, lab: Folder, lab_address: str
+) -> None:
+    script = CLIPBOARD % "Promise.reject(new Error())"
+    page = open_page(browser, lab_address, script=script + "document.execCommand = () => false;")
+    button = page.locator(".commands").first.get_by_role("button").last
+    button.click()
+    expect(button).to_have_text("Press Ctrl+C")
+    selected = page.evaluate("getSelection().toString()")
+    assert selected == f"atari-dqn eval {lab.root / PONG / 'newest'}"
+    page.context.close()
+
+
+def test_a_fresh_clone_shows_the_released_agents(
+    browser: Browser, folder: Folder, tmp_path: Path
+) -> None:
+    fresh = Folder(tmp_path / "checkpoints", tmp_path / "videos", folder.media)
+    agent = samples.write_run(fresh.root, "agent")
+    agent.parent.rename(fresh.root / "released")
+    samples.write_json(
+        fresh.root / "released" / "agent" / "agent_evaluation_1.json",
+        samples.evaluation(29.0, run="agent"),
+    )
+    path = samples.write_recording(fresh.videos, {"gif": folder.media["gif"]}, run="agent")
+    path.parent.parent.rename(fresh.videos / "released")
+    page = open_page(browser, fresh.write())
+    expect(page.locator("#summary")).to_have_text("1 released agent, 1 recording")
+    expect(page.locator("#begin")).to_contain_text("atari-dqn train --game breakout")
+    expect(page.locator("#released-table tbody tr")).to_contain_text("29 ± 1.5")
+    expect(page.locator("#leaderboard")).to_be_hidden()
+    expect(page.locator("#slots .score")).to_have_text("3")
+    assert COMPLAINTS[page] == []
+    page.context.close()
+
+
+def test_curves_of_a_hundred_runs_are_thin_below_the_mean_of_each_recipe(
+    browser: Browser, folder: Folder, tmp_path: Path
+) -> None:
+    many = Folder(tmp_path / "checkpoints", tmp_path / "videos", folder.media)
+    for number in range(100):
+        recipe = ("default", "double")[number % 2]
+        top = 20.0 + number / 10 + 40 * (number % 2)
+        samples.write_run(many.root, f"run{number}", recipe=recipe, top=top, episodes=300)
+    page = open_page(browser, many.write())
+    chart = curves(page)
+    expect(page.locator("#summary")).to_have_text("1 game, 100 runs, 0 recordings")
+    styles = """document.querySelector('.chart').data.filter((one) => one.line)
+        .map(({ line, opacity }) => [line.width, opacity ?? 1])"""
+    lines = page.evaluate(styles)
+    assert lines == [[1, 0.3]] * 100 + [[3.5, 1]] * 2
+    page.wait_for_timeout(300)
+    assert all(count_pixels(chart.screenshot(), color) > 500 for color in LIGHT_SERIES)
+    page.locator(".of-runs tbody tr").first.hover()
+    wait_until(page, f"({styles}).some(([width]) => width === 3)")
+    assert page.locator("*").count() < 10_000
+    assert COMPLAINTS[page] == []
+    page.context.close()
+
+
 def test_every_control_and_image_has_an_accessible_name(shared: Page) -> None:
     shared.locator(".card").first.click()
     unnamed = shared.evaluate(
@@ -458,7 +724,8 @@ def test_on_a_phone_the_page_has_one_column_and_large_controls(
     page = open_page(browser, address, 390, 844)
     curves(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    expect(page.locator("#stage")).to_be_hidden()
+    expect(page.locator("#stage")).to_have_css("position", "static")
+    expect(page.locator("#close-stage")).to_be_hidden()
     small = page.evaluate(
         """[...document.querySelectorAll('button:not(.beside), select, input')]
         .filter((one) => one.checkVisibility())
@@ -467,11 +734,11 @@ def test_on_a_phone_the_page_has_one_column_and_large_controls(
     )
     assert small == []
     page.locator(".card").first.click()
-    expect(page.locator("#stage")).to_be_visible()
+    expect(page.locator("#stage")).to_have_css("position", "fixed")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.locator("#slots").evaluate("(one) => one.getBoundingClientRect().right") <= 390
     page.locator("#close-stage").click()
-    expect(page.locator("#stage")).to_be_hidden()
+    expect(page.locator("#stage")).to_have_css("position", "static")
     assert COMPLAINTS[page] == []
     page.context.close()
 
@@ -534,7 +801,7 @@ def test_a_live_page_shows_new_recordings(browser: Browser, folder: Folder, tmp_
     live_folder.videos.mkdir()
     live_folder.write(live=True)
     with Server(live_folder.videos, 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.start()
         page = open_page(browser, server.address)
         expect(page.locator("#loading")).to_contain_text("Nothing has been recorded yet")
         expect(page.locator("#live")).to_be_visible()
@@ -553,4 +820,3 @@ def test_a_live_page_shows_new_recordings(browser: Browser, folder: Folder, tmp_
         expect(page.locator("#training-step")).to_have_text("step 50,000 · 1 of 2")
         assert COMPLAINTS[page] == []
         page.context.close()
-        server.shutdown()

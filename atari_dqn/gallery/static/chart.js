@@ -2,7 +2,8 @@
 // Learning curves. Plotly is loaded after the first paint, and draws a chart when it comes into view.
 (() => {
   const { el, text } = Gallery;
-  const MOST_MARKS = 200; // recordings drawn on one curve; the row below it has all
+  const MOST_MARKS = 200; // recordings drawn on the curves of a game; the rows below have all
+  const MEAN_POINTS = 200; // of a recipe's mean curve
   const waiting = new Set();
   let library = null;
 
@@ -17,27 +18,39 @@
 
   const evenly = (list, most) => (list.length <= most ? list : Array.from({ length: most }, (_, place) => list[Math.round((place * (list.length - 1)) / (most - 1))]));
 
-  const lines = (run) => {
+  const METRICS = [["loss", "Loss"], ["max_q", "Mean max Q"], ["speed", "Agent steps per second"]];
+
+  /** How the lines of a game's runs look; those of many runs are thin, and their recipe's mean is not. */
+  const look = (chart, run) => {
+    const isPointed = chart.pointed === run.key;
+    const isFaint = chart.game.isCrowded && !isPointed;
+    return { width: isPointed ? 3 : isFaint ? 1 : 2, opacity: isFaint ? 0.3 : 1 };
+  };
+
+  const lines = (chart, run) => {
     const color = variable(`--series-${run.color}`);
-    const common = { name: "", showlegend: false, meta: run.key };
+    const every = { name: "", showlegend: false };
+    const isCrowded = chart.game.isCrowded;
+    const { width, opacity } = look(chart, run);
     const traces = [];
     if (run.curve?.steps.length) {
       const { steps, score, epsilon } = run.curve;
       const epsilonTexts = epsilon.map((value) => (value === null ? "" : `<br>epsilon ${value}`));
       traces.push({
-        ...common,
+        ...every,
         x: steps,
         y: score,
         customdata: epsilonTexts,
         mode: "lines",
-        line: { color: color, width: 2, dash: run.dash },
+        line: { color: color, width, dash: isCrowded ? "solid" : run.dash },
+        opacity,
         hovertemplate: "%{meta[1]}<br>step %{x:,}<br>score %{y:.4~g}%{customdata}",
         meta: [run.key, escaped(run.name)],
       });
     }
-    if (run.means?.steps.length) {
+    if (run.means?.steps.length && !isCrowded) {
       traces.push({
-        ...common,
+        ...every,
         x: run.means.steps,
         y: run.means.mean,
         mode: "lines",
@@ -47,10 +60,11 @@
         meta: [run.key, escaped(run.name)],
       });
     }
-    const shown = evenly(run.recordings.filter(Gallery.passes.recording), MOST_MARKS);
+    const most = Math.max(Math.floor(MOST_MARKS / chart.runs.length), 2);
+    const shown = isCrowded && chart.pointed !== run.key ? [] : evenly(run.recordings.filter(Gallery.passes.recording), most);
     if (shown.length) {
       traces.push({
-        ...common,
+        ...every,
         x: shown.map((one) => one.steps),
         y: shown.map((one) => one.score),
         customdata: shown.map((one) => `${one.rank ? `${one.rank} ` : ""}episode, epsilon ${escaped(one.conditions.epsilon)}`),
@@ -62,6 +76,40 @@
       });
     }
     return traces;
+  };
+
+  /** The mean curve of each recipe over its runs, as far as all of them have come. */
+  const recipeMeans = (runs, curveOf, width) => {
+    const recipes = Map.groupBy(runs.filter((run) => curveOf(run)?.steps.length > 1), Gallery.recipeOf);
+    return [...recipes].filter(([, members]) => members.length > 1).map(([recipe, members]) => {
+      const first = Math.max(...members.map((run) => curveOf(run).steps[0]));
+      const last = Math.min(...members.map((run) => curveOf(run).steps.at(-1)));
+      const x = Array.from({ length: MEAN_POINTS }, (_, place) => first + (place * (last - first)) / (MEAN_POINTS - 1));
+      const y = x.map((step) => members.reduce((sum, run) => sum + valueAt(curveOf(run), step), 0) / members.length);
+      const [{ color, dash }] = members;
+      return {
+        x,
+        y,
+        mode: "lines",
+        line: { color: variable(`--series-${color}`), width, dash },
+        name: "",
+        showlegend: false,
+        hovertemplate: `mean of ${members.length} runs of ${escaped(recipe)}<br>step %{x:,.0f}<br>%{y:.4~g}`,
+      };
+    });
+  };
+
+  /** Returns the value of a curve at a step, linear between its points. */
+  const valueAt = ({ steps, values }, step) => {
+    let low = 0;
+    let high = steps.length - 1;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (steps[middle] <= step) low = middle;
+      else high = middle;
+    }
+    const part = steps[high] === steps[low] ? 0 : (step - steps[low]) / (steps[high] - steps[low]);
+    return values[low] + Math.min(Math.max(part, 0), 1) * (values[high] - values[low]);
   };
 
   // Plotly interprets some HTML tags in text.
@@ -89,9 +137,54 @@
     showlegend: false,
   });
 
+  /** Returns the reference scores that a chart draws. A human's far above the curves would flatten them. */
+  const references = (game, runs) => {
+    if (!game?.reference) return [];
+    const [random, human] = game.reference;
+    const highest = runs.reduce((high, run) => Math.max(high, ...run.recordings.map((one) => one.score), run.curve?.score.reduce((a, b) => Math.max(a, b), -Infinity) ?? -Infinity), -Infinity);
+    return [[random, "random"], ...(highest > human * 0.5 ? [[human, "human"]] : [])];
+  };
+  Gallery.references = references;
+
+  const axes = () => ({ gridcolor: variable("--line"), zeroline: false, linecolor: variable("--line"), ticks: "", automargin: true, fixedrange: true });
+
+  const common = () => ({
+    autosize: true,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: variable("--font"), size: 12, color: variable("--quiet") },
+    hovermode: "closest",
+    hoverdistance: 40,
+    hoverlabel: { bgcolor: variable("--ink"), bordercolor: variable("--ink"), font: { family: variable("--font"), size: 12, color: variable("--surface") }, align: "left" },
+    dragmode: false,
+  });
+
+  /** The traces and the layout of a small chart: one metric of training. */
+  const smallFigure = (chart) => {
+    const traces = chart.runs.filter((run) => run.progress?.[chart.metric].steps.length).map((run) => {
+      const { steps, values } = run.progress[chart.metric];
+      const { width, opacity } = look(chart, run);
+      return {
+        x: steps,
+        y: values,
+        mode: "lines",
+        line: { color: variable(`--series-${run.color}`), width: Math.min(width, 1.5), dash: chart.game.isCrowded ? "solid" : run.dash },
+        opacity,
+        name: "",
+        showlegend: false,
+        meta: [run.key, escaped(run.name)],
+        hovertemplate: "%{meta[1]}<br>step %{x:,}<br>%{y:.4~g}",
+      };
+    });
+    const layout = { ...common(), margin: { l: 36, r: 8, t: 6, b: 22 }, xaxis: { ...axes(), nticks: 4, rangemode: "tozero" }, yaxis: { ...axes(), nticks: 4 } };
+    layout.font.size = 10;
+    const means = chart.game.isCrowded ? recipeMeans(chart.runs, (run) => run.progress?.[chart.metric], 2) : [];
+    return { traces: [...traces, ...means], layout };
+  };
+
   const layout = (game, runs) => {
     const quiet = variable("--quiet");
-    const axis = { gridcolor: variable("--line"), zeroline: false, linecolor: variable("--line"), ticks: "", automargin: true, fixedrange: true };
+    const axis = axes();
     const reference = (score, name) => ({
       type: "line",
       xref: "paper",
@@ -102,24 +195,12 @@
       line: { color: quiet, width: 1, dash: "dot" },
       label: { text: name, textposition: "end", font: { size: 11, color: quiet }, yanchor: "bottom" },
     });
-    const scores = runs.flatMap((run) => [...(run.curve?.score ?? []), ...run.recordings.map((one) => one.score)]);
-    const highest = scores.reduce((high, score) => Math.max(high, score), -Infinity);
-    // A human score far above the curves would flatten them.
-    const shapes = game.reference
-      ? [reference(game.reference[0], "random"), ...(highest > game.reference[1] * 0.5 ? [reference(game.reference[1], "human")] : [])]
-      : [];
+    const shapes = references(game, runs).map(([score, name]) => reference(score, name));
     return {
-      autosize: true,
+      ...common(),
       margin: { l: 48, r: 12, t: 12, b: 44 },
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: variable("--font"), size: 12, color: quiet },
       xaxis: { ...axis, title: { text: "agent steps", standoff: 8 }, rangemode: "tozero" },
       yaxis: { ...axis, title: { text: "score", standoff: 8 } },
-      hovermode: "closest",
-      hoverdistance: 40,
-      hoverlabel: { bgcolor: variable("--ink"), bordercolor: variable("--ink"), font: { family: variable("--font"), size: 12, color: variable("--surface") }, align: "left" },
-      dragmode: false,
       shapes,
     };
   };
@@ -134,20 +215,25 @@
     if (one) Gallery.player.choose(one);
   };
 
-  const draw = async (chart) => {
+  const figure = (chart) => {
     const { game, runs } = chart;
+    const arranged = layout(game, runs);
+    const means = game.isCrowded ? recipeMeans(runs, ({ curve }) => curve && { steps: curve.steps, values: curve.score }, 3.5) : [];
+    return { traces: [room(arranged.shapes), ...runs.flatMap((run) => lines(chart, run)), ...means, chosenMarks(runs)], layout: arranged };
+  };
+
+  const draw = async (chart) => {
     try {
       await loadLibrary();
     } catch {
       chart.place.replaceChildren(el("p", { class: "empty" }, "The learning curves need gallery/plotly.min.js, which is missing."));
       return;
     }
-    const look = layout(game, runs);
-    const traces = [room(look.shapes), ...runs.flatMap(lines), chosenMarks(runs)];
     const first = !chart.drawn;
     chart.drawn = true;
     if (first) chart.place.replaceChildren();
-    await Plotly.react(chart.place, traces, look, { displayModeBar: false, responsive: true, doubleClick: false });
+    const { traces, layout } = chart.metric ? smallFigure(chart) : figure(chart);
+    await Plotly.react(chart.place, traces, layout, { displayModeBar: false, responsive: true, doubleClick: false });
     if (first) chart.place.on("plotly_click", (event) => clicked(chart.game, event));
   };
 
@@ -175,14 +261,48 @@
     for (const chart of charts) if (chart.near) redraw(chart);
   };
 
-  /** Creates a chart for the runs of a game. */
-  Gallery.chart = () => {
-    const place = el("div", { class: "chart", role: "img" });
-    const chart = { place, game: null, runs: [], near: false, stale: true, drawn: false };
+  const prepare = (place, metric = null) => {
+    const chart = { place, metric, game: null, runs: [], pointed: null, near: false, stale: true, drawn: false };
     place.chart = chart;
     charts.add(chart);
     observer.observe(place);
+    return chart;
+  };
+
+  /** Creates the small charts of the metrics of training. */
+  Gallery.smallCharts = () => {
+    const parts = METRICS.map(([metric, name]) => {
+      const place = el("div", { class: "small-chart", role: "img", "aria-label": `${name} by agent steps` });
+      return { metric, chart: prepare(place, metric), root: el("div", {}, el("p", { class: "quiet" }, name), place) };
+    });
+    const root = el("div", { class: "small-charts" }, parts.map((part) => part.root));
     return {
+      root,
+      update: (game, runs) => {
+        for (const { metric, chart, root: part } of parts) {
+          part.hidden = !runs.some((run) => run.progress?.[metric].steps.length);
+          Object.assign(chart, { game, runs });
+          redraw(chart);
+        }
+        root.hidden = parts.every((part) => part.root.hidden);
+      },
+      point: (key) => parts.forEach(({ chart }) => point(chart, key)),
+    };
+  };
+
+  const point = (chart, key) => {
+    if (chart.pointed === key) return;
+    chart.pointed = key;
+    cancelAnimationFrame(chart.frame);
+    chart.frame = requestAnimationFrame(() => redraw(chart));
+  };
+
+  /** Creates a chart for the runs of a game. */
+  Gallery.chart = () => {
+    const place = el("div", { class: "chart", role: "img" });
+    const chart = prepare(place);
+    return {
+      point: (key) => point(chart, key),
       place,
       update: (game, runs) => {
         Object.assign(chart, { game, runs });
@@ -197,5 +317,5 @@
   };
 
   document.documentElement.addEventListener("themechange", () => charts.forEach(redraw));
-  document.addEventListener("chosen", () => charts.forEach((chart) => chart.drawn && redraw(chart)));
+  document.addEventListener("chosen", () => charts.forEach((chart) => chart.drawn && !chart.metric && redraw(chart)));
 })();

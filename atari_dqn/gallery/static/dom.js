@@ -12,7 +12,7 @@ Gallery.el = (tag, attributes = {}, ...children) => {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 };
 
@@ -25,6 +25,8 @@ Gallery.text = {
     const whole = Math.floor(seconds + 1e-6);
     return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
   },
+  /** The standard error of an evaluation, if it has several episodes. */
+  margin: (evaluation) => (evaluation.standard_error === null ? "" : ` ± ${Gallery.text.number(evaluation.standard_error)}`),
   count: (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`,
 };
 
@@ -37,4 +39,18 @@ Gallery.show = (parent, signature, children) => {
   parent.dataset.shown = signature;
   parent.replaceChildren(...children());
   return true;
+};
+
+/**
+ * Creates a table that scrolls sideways if it is too wide.
+ * @param columns - for each column: its head, a function that returns a cell's content, and "figure" for numbers.
+ * @param rows - for each row, the arguments of these functions.
+ */
+Gallery.table = (label, columns, rows) => {
+  const { el } = Gallery;
+  const head = el("tr", {}, columns.map(([name, , kind]) => el("th", { scope: "col", class: kind }, name || el("span", { class: "hidden" }, "watch"))));
+  const named = columns.findIndex(([name]) => name);
+  const body = rows.map((row) => el("tr", {}, columns.map(([, value, kind], place) => el(place === named ? "th" : "td", { scope: place === named ? "row" : null, class: kind }, value(...row)))));
+  const caption = el("caption", { class: "hidden" }, label);
+  return el("div", { class: "scroll", role: "region", "aria-label": label, tabindex: "0" }, el("table", {}, caption, el("thead", {}, head), el("tbody", {}, body)));
 };

@@ -128,7 +128,8 @@
     const line = timeline();
     const cards = row(run);
     const nothing = el("p", { class: "quiet nothing" });
-    const article = el("article", { class: "run" }, el("div", { class: "run-head" }, el("div", {}, title, about), settings), line.track, cards.list, nothing);
+    const commands = el("div", { class: "commands" });
+    const article = el("article", { class: "run" }, el("div", { class: "run-head" }, el("div", {}, title, about), settings), commands, line.track, cards.list, nothing);
     const view = {
       article,
       run,
@@ -140,27 +141,25 @@
         const scores = newer.curve?.score ?? [];
         about.textContent = [
           Gallery.recipeOf(newer),
-          newer.curve?.steps.length ? `${text.short(newer.curve.steps.at(-1))} steps` : null,
+          newer.curve?.steps.length ? `${text.short(stepsOf(newer))} steps` : null,
           scores.length ? `mean of the last 100 episodes ${text.number(scores.at(-1))}` : null,
           text.count(shown.length, "recording"),
         ].filter(Boolean).join(" · ");
         settings.hidden = !newer.settings;
+        Gallery.show(commands, JSON.stringify(newer.commands), () => newer.commands.map(Gallery.command));
         line.update(newer, shown);
         cards.update(shown);
         cards.list.hidden = shown.length === 0;
         nothing.hidden = shown.length > 0;
         nothing.textContent = newer.recordings.length
           ? "No recording of this run matches the filters."
-          : "No recording yet. “make eval CKPT=…” writes some, and so does every evaluation during training.";
+          : "No recording yet. An evaluation writes some, also during training.";
       },
     };
     return view;
   };
 
-  const legendEntry = (run, update) =>
-    el(
-      "li",
-      {},
+  const legend = (run, update) =>
       el(
         "button",
         {
@@ -178,8 +177,24 @@
         },
         el("span", { class: "swatch", "data-dash": run.dash }),
         run.name,
-      ),
-    );
+      );
+
+  const lastEvaluation = (run) => run.evaluations.filter(Gallery.passes.evaluation).reduce((last, one) => (last === null || one.steps >= last.steps ? one : last), null);
+  const watch = (run) => {
+    const one = Gallery.best(run.recordings.filter(Gallery.passes.recording));
+    return one && el("button", { type: "button", class: "text-button", "aria-label": `Watch the best recording: ${Gallery.describe(one)}`, onclick: () => Gallery.player.choose(one) }, "Watch");
+  };
+  const scoreOf = (evaluation) => (evaluation ? [el("strong", {}, text.number(evaluation.mean)), text.margin(evaluation)] : "–");
+  const stepsOf = (run) => Math.max(run.curve?.steps.at(-1) ?? 0, run.progress?.speed.steps.at(-1) ?? 0, run.recordings.at(-1)?.steps ?? 0);
+  const RUN_COLUMNS = [
+    ["Run", (run, update) => [legend(run, update), run.kind === "random" && run.commands.map(Gallery.command)]],
+    ["Recipe", (run) => Gallery.recipeOf(run)],
+    ["Steps", (run) => (run.kind === "random" ? "–" : text.short(stepsOf(run))), "figure"],
+    ["Last 100 episodes", (run) => (run.curve?.score.length ? text.number(run.curve.score.at(-1)) : "–"), "figure"],
+    ["Evaluation ± SE", (run) => scoreOf(lastEvaluation(run)), "figure"],
+    ["Recordings", (run) => text.whole(run.recordings.filter(Gallery.passes.recording).length), "figure"],
+    ["", (run) => watch(run)],
+  ];
 
   /** Warns about runs in one chart that were trained under different conditions. */
   const protocolNote = (runs) => {
@@ -191,38 +206,62 @@
     return `These runs were trained under different conditions, so their scores are not comparable: ${what.join("; ")}${apart.size > 3 ? " and more" : ""}.`;
   };
 
+  /** Says what the lines and the marks of a chart mean. */
+  const caption = (game, runs) => {
+    const parts = [game.isCrowded ? "Thin lines: mean score of the last 100 training episodes of each run, in the color of its recipe. Thick lines: the mean of each recipe. Point at a run in the table to see it alone." : "Lines: mean score of the last 100 training episodes."];
+    if (!game.isCrowded && runs.some((run) => run.means?.steps.length)) parts.push("Dotted in the color of a run: evaluations during training.");
+    const lines = Gallery.references(game, runs).map(([score, name]) => `${name === "human" ? "a human tester" : "random play"} (${text.number(score)})`);
+    if (lines.length) parts.push(`Dotted gray: ${lines.join(" and ")}.`);
+    if (lines.length === 1) parts.push(`A human tester (${text.number(game.reference[1])}) is above the chart.`);
+    if (!game.isCrowded && runs.some((run) => run.recordings.length)) parts.push("Circles: recorded episodes.");
+    if (runs.some((run) => run.recordings.length)) parts.push("Click to play the nearest recording.");
+    return parts.join(" ");
+  };
+
   const section = (game, number) => {
     const about = el("p", { class: "lead" });
     const chart = Gallery.chart();
-    const legend = el("ul", { class: "legends", "aria-label": "Runs, shown or hidden" });
+    const small = Gallery.smallCharts();
+    const table = el("div", { class: "of-runs" });
     const note = el("p", { class: "note", role: "status" });
     const runs = el("div", { class: "runs" });
     const views = new Map();
     const reading = el("p", { class: "quiet reading" });
-    const panel = el("div", { class: "panel" }, chart.place, reading, legend, note);
+    const panel = el("div", { class: "panel" }, chart.place, reading, small.root, table, note);
     const root = el("section", { class: "game", "aria-labelledby": `game-${number}` }, el("h2", { id: `game-${number}` }, game.id), about, panel, runs);
+    const pointAt = (key) => {
+      chart.point(key);
+      small.point(key);
+    };
     const update = (newer) => {
       const passing = newer.runs.filter(Gallery.passes.run);
       const shown = passing.filter((run) => !Gallery.state.hidden.has(run.key));
       root.hidden = passing.length === 0;
-      const parts = [text.count(passing.length, "run"), text.count(passing.reduce((sum, run) => sum + run.recordings.filter(Gallery.passes.recording).length, 0), "recording")];
+      const parts = [text.count(passing.filter((run) => run.kind !== "random").length, "run"), text.count(passing.reduce((sum, run) => sum + run.recordings.filter(Gallery.passes.recording).length, 0), "recording")];
       if (newer.reference) parts.push(`random play ${text.number(newer.reference[0])}`, `human ${text.number(newer.reference[1])}`);
       about.textContent = parts.join(" · ");
-      Gallery.show(legend, JSON.stringify(passing.map((run) => [run.key, run.color])), () => passing.map((run) => legendEntry(run, () => update(root.game))));
+      const rows = passing.map((run) => [run.key, run.color, run.curve?.score.at(-1), stepsOf(run), lastEvaluation(run)?.mean, run.recordings.filter(Gallery.passes.recording).length]);
+      Gallery.show(table, JSON.stringify(rows), () => [Gallery.table(`Runs of ${game.id}`, RUN_COLUMNS, passing.map((run) => [run, () => update(root.game)]))]);
+      table.querySelectorAll("tbody tr").forEach((row, place) => {
+        row.onpointerenter = () => pointAt(passing[place].key);
+        row.onpointerleave = () => pointAt(null);
+      });
       panel.classList.toggle("no-curve", !passing.some((run) => run.curve?.steps.length || run.recordings.length));
-      const recorded = passing.some((run) => run.recordings.length) ? " Circles: recorded episodes. Click to play the nearest recording." : "";
-      reading.textContent = `Lines: mean score of the last 100 training episodes.${recorded}`;
-      legend.hidden = passing.length < 2;
+      reading.textContent = caption(newer, shown);
       note.textContent = protocolNote(shown);
       note.hidden = !note.textContent;
       chart.update(newer, shown);
-      for (const run of shown) if (!views.has(run.key)) views.set(run.key, runView(run));
-      for (const run of shown) views.get(run.key).update(run);
-      Gallery.show(runs, JSON.stringify(shown.map((run) => run.key)), () => shown.map((run) => views.get(run.key).article));
+      small.update(newer, shown);
+      const trained = shown.filter((run) => run.kind !== "random");
+      for (const run of trained) if (!views.has(run.key)) views.set(run.key, runView(run));
+      for (const run of trained) views.get(run.key).update(run);
+      Gallery.show(runs, JSON.stringify(trained.map((run) => run.key)), () => trained.map((run) => views.get(run.key).article));
       root.game = newer;
     };
     return { root, update };
   };
+
+  Gallery.sectionOf = (id) => sections.get(id).root;
 
   /** Updates the sections. */
   Gallery.showGames = (model) => {

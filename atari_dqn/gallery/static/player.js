@@ -6,8 +6,9 @@
   const STEP_SECONDS = 4 / 60; // an agent step at the usual frame skip of 4
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-  const slots = ["left", "right"].map((side) => ({ side, one: null, media: null, figure: null }));
-  const player = { active: 0, comparing: false };
+  // A slot's still is the picture that replaces its GIF during a pause.
+  const slots = ["left", "right"].map((side) => ({ side, one: null, media: null, still: null, figure: null }));
+  const player = { active: 0, comparing: false, gifsPause: calm.matches };
   let model = null;
   let made = 0;
 
@@ -15,6 +16,8 @@
   const videos = () => open().map((slot) => slot.media).filter((media) => media instanceof HTMLVideoElement && media.readyState > 0);
   const clock = Gallery.clock(videos, (seconds) => showTime(seconds));
   const current = () => slots[player.active].one;
+  const gifs = () => open().filter(({ media }) => media instanceof HTMLImageElement);
+  const isPlaying = () => clock.playing || (gifs().length > 0 && !player.gifsPause);
 
   // --- media
 
@@ -42,11 +45,33 @@
 
   /** Restarts all GIFs together, which is the only way to synchronize them. */
   const restartGifs = () => {
-    for (const { media, one } of open()) if (media instanceof HTMLImageElement) media.src = `${address(one.gif[0])}?${Date.now()}`;
+    for (const { media, one } of gifs()) media.src = `${address(one.gif[0])}?${Date.now()}`;
+  };
+
+  /** A canvas with the first picture of a GIF, because an image element would play it. */
+  const firstPicture = (image) => {
+    const canvas = el("canvas", { role: "img", "aria-label": `Paused: ${image.alt}` });
+    const draw = () => {
+      Object.assign(canvas, { width: image.naturalWidth, height: image.naturalHeight });
+      canvas.getContext("2d").drawImage(image, 0, 0);
+    };
+    if (image.complete && image.naturalWidth) draw();
+    else image.addEventListener("load", draw, { once: true });
+    return canvas;
+  };
+
+  /** Pauses all GIFs at their first picture, or starts them again. */
+  const pauseGifs = (pause) => {
+    player.gifsPause = pause;
+    for (const slot of open()) slot.still = null;
+    for (const slot of pause ? gifs() : []) slot.still = firstPicture(slot.media);
+    if (!pause) restartGifs();
+    showSlots();
+    showTime();
   };
 
   const restart = () => {
-    restartGifs();
+    pauseGifs(calm.matches);
     clock.seek(0);
     if (!calm.matches) clock.play();
   };
@@ -61,13 +86,13 @@
     const slot = slots[place];
     slot.one = one;
     slot.media = one ? mediaOf(slot) : null;
-    if (open().some(({ media }) => media instanceof HTMLImageElement)) restartGifs();
+    pauseGifs(calm.matches);
   };
 
   /** Shows a recording in the active slot. */
   const choose = (one, { start = true } = {}) => {
     put(player.active, one);
-    document.body.dataset.playing = "yes";
+    if (start) document.body.dataset.playing = "yes"; // a phone then shows the player above the page
     clock.playing = start && !calm.matches;
     if (clock.playing) clock.seek(0);
     showAll();
@@ -85,7 +110,7 @@
     if (on) player.active = slots[0].one ? 1 : 0;
     else {
       if (player.active === 1 && slots[1].one) slots[0] = { ...slots[1], side: "left", figure: null };
-      slots[1] = { side: "right", one: null, media: null, figure: null };
+      slots[1] = { side: "right", one: null, media: null, still: null, figure: null };
       player.active = 0;
     }
     showAll();
@@ -105,9 +130,15 @@
   const close = () => {
     if (document.fullscreenElement) document.exitFullscreen();
     clock.pause();
+    pauseGifs(true);
     delete document.body.dataset.playing;
   };
-  const toggle = () => (clock.playing ? clock.pause() : clock.play());
+  const toggle = () => {
+    const pause = isPlaying();
+    pauseGifs(pause);
+    if (pause) clock.pause();
+    else clock.play();
+  };
   const fullscreen = () => (document.fullscreenElement ? document.exitFullscreen() : byId("stage").requestFullscreen?.());
 
   // --- what is shown
@@ -128,14 +159,14 @@
     return el(
       "figure",
       { class: "slot", "data-active": String(active && player.comparing) },
-      el("div", { class: "screen" }, slot.media),
+      el("div", { class: "screen", onclick: toggle }, slot.still ?? slot.media),
       el("figcaption", {}, caption, player.comparing && pick),
     );
   };
 
   const showSlots = () => {
     const place = byId("slots");
-    const signature = JSON.stringify([player.active, open().map(({ one, media }) => [one?.id, media && (media.dataset.number ??= String((made += 1)))])]);
+    const signature = JSON.stringify([player.active, open().map(({ one, media, still }) => [one?.id, media && ((still ?? media).dataset.number ??= String((made += 1)))])]);
     if (!Gallery.show(place, signature, () => open().map(figure))) return;
     place.dataset.count = String(open().length);
     clock.resume();
@@ -158,9 +189,8 @@
   const hint = () => {
     const [left, right] = open().map((slot) => slot.one);
     const found = [];
-    const gifs = open().filter(({ media }) => media instanceof HTMLImageElement).length;
-    if (gifs && left && right) found.push("GIFs cannot be synchronized. Both started together, and “Restart” starts them together again.");
-    else if (gifs) found.push("A GIF can be restarted, but not paused.");
+    if (gifs().length && left && right) found.push("GIFs cannot be synchronized. Both started together, and “Restart” starts them together again.");
+    else if (gifs().length) found.push("A GIF pauses at its first picture, and starts again from there.");
     for (const { one, media } of open()) {
       const [, seconds] = (media instanceof HTMLImageElement ? one?.gif : one?.mp4) ?? [];
       if (one && seconds < one.seconds - 0.5) found.push(`The file shows the first ${text.clock(seconds)} of ${text.clock(one.seconds)}.`);
@@ -214,10 +244,11 @@
     slider.style.setProperty("--part", `${length ? (100 * now) / length : 0}%`);
     slider.setAttribute("aria-valuetext", `${text.clock(now)} of ${text.clock(length)}`);
     byId("clock").textContent = length ? `${text.clock(now)} / ${text.clock(length)}` : "";
-    byId("play").dataset.playing = String(clock.playing);
-    byId("play").setAttribute("aria-label", clock.playing ? "Pause (Space)" : "Play (Space)");
+    byId("play").dataset.playing = String(isPlaying());
+    byId("play").setAttribute("aria-label", isPlaying() ? "Pause (Space)" : "Play (Space)");
     byId("transport").dataset.clock = first || open().some((slot) => slot.media instanceof HTMLVideoElement) ? "yes" : "no";
-    for (const id of ["play", "seek", "speed"]) byId(id).disabled = !first;
+    for (const id of ["seek", "speed"]) byId(id).disabled = !first;
+    byId("play").disabled = !first && gifs().length === 0;
     byId("restart").disabled = !current();
     byId("transport").hidden = open().every((slot) => !slot.one);
   };

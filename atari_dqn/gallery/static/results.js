@@ -3,12 +3,11 @@
 (() => {
   const { el, text, byId } = Gallery;
 
-  const margin = (one) => (one.standard_error === null ? "" : ` ± ${text.number(one.standard_error)}`);
   const COLUMNS = [
     ["Run, recipe", (one) => [one.run.name, el("span", { class: "quiet recipe" }, Gallery.recipeOf(one.run))]],
     ["Steps", (one) => (one.source === "random" ? "–" : text.short(one.steps)), "figure"],
     ["Episodes", (one) => text.whole(one.episodes), "figure"],
-    ["Mean ± SE", (one) => [el("strong", {}, text.number(one.mean)), margin(one)], "figure"],
+    ["Mean ± SE", (one) => [el("strong", {}, text.number(one.mean)), text.margin(one)], "figure"],
     ["Median", (one) => text.number(one.median), "figure"],
     ["Range", (one) => `${text.number(one.min)} to ${text.number(one.max)}`, "figure"],
     ["Human-normalized", (one) => (one.human_normalised === null ? "–" : one.human_normalised.toFixed(2)), "figure"],
@@ -30,19 +29,11 @@
     return el("details", {}, el("summary", {}, parts.join(", ")), el("dl", { class: "facts" }, list));
   };
 
-  const table = (game, rows) => {
-    const caption = el("caption", { class: "hidden" }, `${game.id}, protocol ${rows[0].conditions.protocol}`);
-    const head = el("tr", {}, COLUMNS.map(([name, , kind]) => el("th", { scope: "col", class: kind }, name || el("span", { class: "hidden" }, "watch"))));
-    const body = rows.map((one) => el("tr", {}, COLUMNS.map(([, value, kind], place) => el(place ? "td" : "th", { scope: place ? null : "row", class: kind }, value(one)))));
-    const label = `Results of ${game.id}, protocol ${rows[0].conditions.protocol}`;
-    return el("div", { class: "scroll", role: "region", "aria-label": label, tabindex: "0" }, el("table", {}, caption, el("thead", {}, head), el("tbody", {}, body)));
-  };
-
   const block = (model, game, evaluations) => {
     const protocols = [...new Set(evaluations.map((one) => one.protocol))];
     const parts = protocols.map((protocol) => {
       const rows = evaluations.filter((one) => one.protocol === protocol).sort((a, b) => b.mean - a.mean);
-      return el("div", { class: "protocol" }, conditions(rows[0].conditions, model.protocols[protocols[0]]), table(game, rows));
+      return el("div", { class: "protocol" }, conditions(rows[0].conditions, model.protocols[protocols[0]]), Gallery.table(`Results of ${game.id}, protocol ${rows[0].conditions.protocol}`, COLUMNS, rows.map((one) => [one])));
     });
     const warning = `${protocols.length} protocols: compare scores within a table, not between tables.`;
     return el("div", { class: "panel" }, el("h3", {}, game.id), protocols.length > 1 && el("p", { class: "note" }, warning), parts);
@@ -54,7 +45,7 @@
     byId("results").hidden = model.evaluations.length === 0;
     const signature = JSON.stringify(passing.map((one) => [one.run.key, one.steps, one.mean, one.seed, one.protocol, one.run.recordings.length]));
     Gallery.show(byId("results-tables"), signature, () => {
-      const blocks = model.games.map((game) => [game, passing.filter((one) => one.run.game === game.id)]).filter(([, rows]) => rows.length);
+      const blocks = model.allGames.map((game) => [game, passing.filter((one) => one.run.game === game.id)]).filter(([, rows]) => rows.length);
       return blocks.length ? blocks.map(([game, rows]) => block(model, game, rows)) : [el("p", { class: "quiet" }, "No evaluation matches the filters.")];
     });
   };
