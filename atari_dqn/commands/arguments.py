@@ -9,13 +9,15 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from atari_dqn.config.resolve import DEFAULT_PROTOCOL, VECTOR_PROTOCOL
-from atari_dqn.runs.directory import LAST, newest_run
+from atari_dqn.runs.directory import DEFAULT_ROOT, LAST, newest_run
 from atari_dqn.workflows.settings import SettingsRequest
 
 SETTINGS_HELP = (
     "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
 )
 CHECKPOINT_HELP = "a run's directory, one checkpoint in it, or 'last': the newest run"
+ROOT = DEFAULT_ROOT.as_posix()
+VIDEOS = "videos"
 LARGEST_NUMBER = 2**31 - 1
 MOST_GPUS = 64
 LARGEST_SCALE = 4
@@ -121,7 +123,7 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     """Adds ``--root``."""
     parser.add_argument(
         "--root",
-        default="checkpoints",
+        default=ROOT,
         metavar="DIR",
         help="directory of all runs (default: %(default)s)",
     )
@@ -131,7 +133,7 @@ def add_videos(parser: argparse.ArgumentParser) -> None:
     """Adds ``--videos``."""
     parser.add_argument(
         "--videos",
-        default="videos",
+        default=VIDEOS,
         metavar="DIR",
         help="directory of all recordings (default: %(default)s)",
     )
