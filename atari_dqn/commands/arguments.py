@@ -18,6 +18,7 @@ SETTINGS_HELP = (
 CHECKPOINT_HELP = "a run's directory, one checkpoint in it, or 'last': the newest run"
 ROOT = DEFAULT_ROOT.as_posix()
 VIDEOS = "videos"
+RESULT_COLUMN = 18  # where the values begin in the lines of an evaluation's result
 LARGEST_NUMBER = 2**31 - 1
 MOST_GPUS = 64
 LARGEST_SCALE = 4

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from atari_dqn.commands.arguments import (
     CHECKPOINT_HELP,
+    RESULT_COLUMN,
     Command,
     add_checkpoint,
     add_episodes,
@@ -41,8 +42,6 @@ from atari_dqn.workflows.settings import SettingsRequest
 if TYPE_CHECKING:
     from atari_dqn.evaluation.evaluate import Policy
     from atari_dqn.recording.episode_file import EpisodeFile
-
-RESULT_COLUMN = 18  # where the values of a result begin
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
