@@ -205,27 +205,33 @@ class Line:
     """The last line of the terminal, which shows what is going on until it is closed.
 
     A newer line hides older ones. A thread redraws the newest line twice a second. Messages are
-    printed above it. Where standard error is no terminal, or where this package is used as a
-    library, nothing is shown.
+    printed above it. Where standard error is no terminal, nothing is shown.
 
     Args:
         text: Function from the number of columns to the text.
+        in_library: Whether to show it even where this package is used as a library.
+
+    Attributes:
+        is_shown: Whether the terminal shows it while it is open.
     """
 
     _open: ClassVar[list["Line"]] = []
     _lock: ClassVar = threading.RLock()
     _is_redrawn: ClassVar[bool] = False
 
-    def __init__(self, text: Callable[[int], str]) -> None:
+    def __init__(self, text: Callable[[int], str], *, in_library: bool = False) -> None:
         self._text = text
-        self.is_shown = STANDARD_ERROR.isatty() and _is_command_line()
+        self.is_shown = STANDARD_ERROR.isatty() and (in_library or _is_command_line())
+
+    def open(self) -> None:
+        """Shows the line until it is closed."""
         if not self.is_shown:
             return
         with self._lock:
             self._open.append(self)
+            Line._draw()
             if not Line._is_redrawn:
                 Line._is_redrawn = True
-                Line._draw()
                 threading.Thread(target=Line._keep_redrawing, daemon=True).start()
 
     def close(self) -> None:
@@ -233,8 +239,8 @@ class Line:
         with self._lock:
             if self in self._open:
                 self._open.remove(self)
-                if not self._open:
-                    Line._write(ERASE_LINE)
+                Line._write(ERASE_LINE)
+                Line._draw()
 
     @classmethod
     def print_above(cls, text: str) -> None:
@@ -285,7 +291,8 @@ def waiting(what: str, total: int | None = None) -> Iterator[Callable[[int], obj
     """
     wait = _Wait(what, total)
     line = Line(wait.text)
-    try:
+    try:  # a signal may end even ``open`` with an exception
+        line.open()
         yield wait.advance
     finally:
         line.close()

@@ -10,7 +10,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +44,7 @@ def run_in_terminal(
     *,
     background: bool = False,
     columns: int = 0,
+    ctrl_c_when: Callable[[], bool] = lambda: False,
     seconds: float = 300,
 ) -> Answer:
     """Runs a command in a new terminal until it ends, or kills it after a time limit.
@@ -52,6 +53,7 @@ def run_in_terminal(
         command: program and arguments.
         cwd: working directory.
         background: whether to run it in a process group in the background of the terminal.
+        ctrl_c_when: function that returns whether to press Ctrl-C, which happens only once.
         columns: width of the terminal, or 0 for a terminal that does not know its size.
         seconds: time limit.
     """
@@ -64,8 +66,12 @@ def run_in_terminal(
         os.execvp(words[0], words)
     screen = b""
     deadline = time.monotonic() + seconds
+    pressed = False
     while time.monotonic() < deadline:
-        if not select.select([terminal], [], [], 1.0)[0]:
+        if not pressed and ctrl_c_when():
+            pressed = True
+            os.write(terminal, b"\x03")
+        if not select.select([terminal], [], [], 0.1)[0]:
             continue
         try:
             part = os.read(terminal, 65536)

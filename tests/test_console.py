@@ -127,6 +127,7 @@ def test_the_newest_line_hides_older_ones(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "stderr", terminal)
     with log_to_standard_error():
         training = Line(lambda width: "x" * (width + 1))
+        training.open()
         with waiting("evaluating"):
             say("a note")
             assert Screen(terminal.getvalue()).lines == ["a note", "evaluating ... 0:00"]

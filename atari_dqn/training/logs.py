@@ -89,7 +89,8 @@ class Progress:
         self._step = start
         self._speed = Speed()
         self._row: Row = {}
-        self._line = Line(self._text)
+        self._line = Line(self._text, in_library=True)
+        self._line.open()
 
     def advance(self, steps: int) -> None:
         """Adds agent steps to the progress."""
@@ -131,11 +132,12 @@ class Progress:
             if np.isfinite(self._row.get(name, np.nan))
         }
         score = values.pop("score", "no episode has ended yet")
+        measured = self._speed  # the training may replace it while another thread draws the line
         speed = []
         left = []
-        if self._speed.is_known:
-            speed.append(f"{self._speed.now:.0f} steps/s")
-            left.append(f"{clock((self._total - self._step) / self._speed.mean)} left")
+        if measured.is_known:
+            speed.append(f"{measured.now:.0f} steps/s")
+            left.append(f"{clock((self._total - self._step) / measured.mean)} left")
         if self._is_warming_up:
             return [f"warming up: random play until step {self._warmup:,}", *steps, *speed, score]
         return [score, *speed, *left, *steps, *values.values()]

@@ -94,6 +94,14 @@ def test_progress_is_printed_as_plain_lines_without_a_terminal(
     assert lines == [expected, "note: a note"]
 
 
+def test_progress_is_shown_in_a_terminal_even_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = Progress(0, 1000)
+    progress.close()
+    assert Screen(terminal.getvalue()).seen[0].startswith("no episode has ended yet, 0% of 1,000")
+
+
 @pytest.fixture
 def passing_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets one second pass whenever the progress reads the time."""
