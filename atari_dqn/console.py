@@ -164,14 +164,20 @@ def wrapped(text: str, width: int | None, hanging: str = "  ") -> str:
     return "\n".join(
         line
         if width is None or len(line) <= width or line.startswith(" ")
-        else textwrap.fill(
-            line,
-            width,
-            subsequent_indent=hanging,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        else _broken(line, width, hanging)
         for line in lines
+    )
+
+
+def _broken(line: str, width: int, hanging: str) -> str:
+    """Returns a line broken between words. A long path gets as much room as possible."""
+    longest = max(map(len, line.split()))
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=hanging if len(hanging) + longest <= width else "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

@@ -18,6 +18,7 @@ from atari_dqn.console import (
     log_to_standard_error,
     say,
     waiting,
+    wrapped,
 )
 from tests.terminal import Screen, Terminal, run_in_terminal
 
@@ -152,6 +153,14 @@ def test_long_messages_are_broken_between_words_in_a_terminal_only(
     assert [len(line) for line in in_terminal] == [79, 71, len(command)]
     assert in_terminal[1].startswith("  word")
     assert in_terminal[2] == command
+
+
+def test_a_long_path_in_a_result_is_indented_only_a_little() -> None:
+    path = "videos/" + "x" * 60
+    assert wrapped(f"recorded          {path} (best)", 80, " " * 18) == f"recorded\n  {path} (best)"
+    assert wrapped("written           a/b " + "c " * 40, 80, " " * 18).splitlines()[1][:19] == (
+        " " * 18 + "c"
+    )
 
 
 def test_a_wait_is_shown_while_descriptor_2_leads_elsewhere(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ SHOWN = {
     "mean_max_q": "mean max Q {:.3f}",
 }
 LOG_WIDTH = 79  # columns of the log lines
+SECONDS_TO_SETTLE = 2.0
 SECONDS_TO_MEASURE = 2.0
 SPEED_MARKS = 15  # the current speed covers about as many seconds
 
@@ -144,16 +145,23 @@ class Progress:
 
 
 class Speed:
-    """The agent steps per second, now and on average, since the first step that was added."""
+    """The agent steps per second, now and on average.
+
+    The first seconds do not count, because the first calls of a graph take longer.
+    """
 
     def __init__(self) -> None:
+        self._created = time.monotonic()
         self._marks: deque[Mark] = deque()  # about one for each second
         self._first = Mark(0.0, 0)
         self._last = Mark(0.0, 0)
 
     def add(self, step: int) -> None:
         """Adds the current time, at which a step was made."""
-        self._last = Mark(time.monotonic(), step)
+        now = time.monotonic()
+        if now - self._created < SECONDS_TO_SETTLE:
+            return
+        self._last = Mark(now, step)
         if not self._marks:
             self._first = self._last
         if not self._marks or self._last.seconds - self._marks[-1].seconds >= 1.0:
@@ -174,7 +182,7 @@ class Speed:
 
     @property
     def mean(self) -> float:
-        """Steps per second since the first step, including pauses such as evaluations."""
+        """Steps per second since the beginning, including pauses such as evaluations."""
         return self._since(self._first)
 
     def _since(self, mark: "Mark") -> float:
