@@ -104,7 +104,7 @@ help:
 	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game (last), or use this run directory'
 	@echo '     [INIT_FROM=DIR]             start with the weights of another run, of this game or another'
 	@echo '     [ACTORS=N] [ADDRESS=HOST:PORT|auto]  N actor processes, on this machine or a Ray cluster'
-	@echo '     [ARGS="--section.key VALUE ..."]  any setting'
+	@echo '     [ARGS="--section.key VALUE ..."]  any setting; --verbose also prints the layers of the network'
 	@echo '     [GPU=0|1]                   0: use no GPU; 1: install its libraries in any case (default: where nvidia-smi answers)'
 	@echo 'make sweep GAMES=ID,ID SEEDS=N  train many runs, one for each core at a time; Ctrl-C saves, the same command continues'
 	@echo '     [CONFIG=NAME,NAME] [PROTOCOL=NAME] [STEPS=N] [EPISODES=N] [OUT=DIR] [ADDRESS=HOST:PORT|auto]'

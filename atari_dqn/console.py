@@ -2,22 +2,29 @@
 
 Results go to standard output. Everything else goes to standard error. If the reader of standard
 error disappears (``head`` has exited, or a terminal was closed), a run stops as after Ctrl-C.
+
+In a terminal, the last line shows what is going on (``Line``), and longer lines are broken between
+words. In pipes and files, nothing is broken.
 """
 
 import logging
 import os
 import sys
+import textwrap
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar, Protocol, TextIO
 
 from atari_dqn.errors import one_line
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
+DESCRIPTOR = 2  # the file descriptor of standard error
 SECONDS_BETWEEN_REDRAWS = 0.5
+# Columns of a terminal that does not report its size.
+USUAL_WIDTH = 80
+LONGEST_BAR = 30
+ERASE_LINE = "\r\x1b[K"
 
 
 class StandardError:
@@ -32,32 +39,63 @@ class StandardError:
 
     def __init__(self) -> None:
         self.reader_gone = False
+        self._copy: TextIO | None = None
 
     def write(self, text: str) -> int:
         """Writes text, or discards it if nobody reads the stream; returns its length."""
-        self._try(lambda: sys.stderr.write(text))
+        self._try(lambda stream: stream.write(text))
         return len(text)
 
     def flush(self) -> None:
         """Flushes buffered text to the operating system."""
-        self._try(lambda: sys.stderr.flush())
+        self._try(lambda stream: stream.flush())
 
     def isatty(self) -> bool:
         """Returns whether standard error is a terminal."""
+        stream = self._stream()
         with suppress(ValueError):  # the Python file object was closed
-            return bool(sys.stderr) and sys.stderr.isatty()
+            return stream is not None and stream.isatty()
         return False
 
     def fileno(self) -> int:
-        """Returns the file descriptor, from which tqdm learns the width of the terminal."""
-        return sys.stderr.fileno()
+        """Returns the file descriptor, which knows the width of the terminal."""
+        stream = self._stream()
+        if stream is None:
+            raise OSError("standard error is closed")
+        return stream.fileno()
 
-    def _try(self, action: Callable[[], object]) -> None:
-        """Runs an action on ``sys.stderr`` and records whether its reader has disappeared."""
-        if sys.stderr is None:  # it was closed before this process started
+    @contextmanager
+    def continued_on(self, descriptor: int) -> Iterator[None]:
+        """Context in which text goes to a copy of descriptor 2, which itself leads elsewhere.
+
+        Args:
+            descriptor: A copy of descriptor 2, made before the redirection.
+        """
+        if self._copy is not None or not self._is_descriptor_2():
+            yield
+            return
+        with open(descriptor, "w", encoding="utf-8", closefd=False) as copy:
+            self._copy = copy
+            try:
+                yield
+            finally:
+                self._copy = None
+
+    def _is_descriptor_2(self) -> bool:
+        with suppress(OSError, ValueError):
+            return self.fileno() == DESCRIPTOR
+        return False
+
+    def _stream(self) -> TextIO | None:
+        return self._copy or sys.stderr
+
+    def _try(self, action: Callable[[TextIO], object]) -> None:
+        """Runs an action on the stream and records whether its reader has disappeared."""
+        stream = self._stream()
+        if stream is None:  # it was closed before this process started
             return
         try:
-            action()
+            action(stream)
         except (OSError, ValueError):  # a broken pipe, a closed terminal, or a closed file
             self.reader_gone = True
             # Python flushes its buffer at exit; that must not fail a second time.
@@ -69,9 +107,10 @@ STANDARD_ERROR = StandardError()
 
 
 def say(*lines: str) -> None:
-    """Prints lines on standard error."""
+    """Prints lines on standard error, above the line that shows what is going on."""
+    width = terminal_width(STANDARD_ERROR)
     for line in lines:
-        print(line, file=STANDARD_ERROR, flush=True)
+        Line.print_above(wrapped(line, width))
 
 
 def say_notes(notes: Iterable[str]) -> None:
@@ -79,24 +118,173 @@ def say_notes(notes: Iterable[str]) -> None:
     say(*(f"note: {one_line(note)}" for note in notes))
 
 
-def progress_bars() -> "type[tqdm[Any]]":
-    """Returns tqdm, imported on first use because the import takes time.
+def print_result(text: str, hanging: str = "  ") -> None:
+    """Prints a result on standard output; in a terminal, longer lines are broken between words.
 
-    tqdm gets a thread lock. Its default is a multiprocessing lock, which would fix the start method
-    of ``multiprocessing`` for the whole process.
+    Args:
+        text: One line or several.
+        hanging: Indentation of the rest of a broken line.
     """
-    from tqdm import tqdm
+    print(wrapped(text, terminal_width(sys.stdout), hanging), flush=True)
 
-    if not hasattr(tqdm, "_lock"):
-        tqdm.set_lock(threading.RLock())
-    return tqdm
+
+class Stream(Protocol):
+    """A stream that may lead to a terminal."""
+
+    def isatty(self) -> bool:
+        """Returns whether the stream leads to a terminal."""
+
+    def fileno(self) -> int:
+        """Returns the file descriptor."""
+
+
+def terminal_width(stream: Stream) -> int | None:
+    """Returns the columns of a stream's terminal, or None if the stream is no terminal."""
+    if not stream.isatty():
+        return None
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(stream.fileno()).columns or USUAL_WIDTH
+    return USUAL_WIDTH
+
+
+def wrapped(text: str, width: int | None, hanging: str = "  ") -> str:
+    r"""Returns a text whose long lines are broken between words.
+
+    Indented lines stay as they are, because they are commands to paste, or parts of a table.
+
+    Args:
+        text: One line or several.
+        width: Columns of the terminal, or None to break nothing.
+        hanging: Indentation of the rest of a broken line.
+
+    >>> wrapped("a sentence of words\n  a command", width=12)
+    'a sentence\n  of words\n  a command'
+    """
+    lines = text.split("\n")
+    return "\n".join(
+        line
+        if width is None or len(line) <= width or line.startswith(" ")
+        else _broken(line, width, hanging)
+        for line in lines
+    )
+
+
+def _broken(line: str, width: int, hanging: str) -> str:
+    """Returns a line broken between words. A long path gets as much room as possible."""
+    longest = max(map(len, line.split()))
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=hanging if len(hanging) + longest <= width else "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def fitted(parts: Sequence[str], width: int) -> str:
+    """Returns parts on one line, without the last ones if there is no room for them.
+
+    >>> fitted(["score 1.00", "50 steps/s", "0:10 left"], width=25)
+    'score 1.00, 50 steps/s'
+    """
+    line = parts[0]
+    for part in parts[1:]:
+        longer = f"{line}, {part}"
+        if len(longer) > width:
+            break
+        line = longer
+    return line[:width]
+
+
+def clock(seconds: float) -> str:
+    """Returns seconds as hours, minutes and seconds.
+
+    >>> clock(3725), clock(65)
+    ('1:02:05', '1:05')
+    """
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class Line:
+    """The last line of the terminal, which shows what is going on until it is closed.
+
+    A newer line hides older ones. A thread redraws the newest line twice a second. Messages are
+    printed above it. Where standard error is no terminal, nothing is shown.
+
+    Args:
+        text: Function from the number of columns to the text.
+        in_library: Whether to show it even where this package is used as a library.
+
+    Attributes:
+        is_shown: Whether the terminal shows it while it is open.
+    """
+
+    _open: ClassVar[list["Line"]] = []
+    _lock: ClassVar = threading.RLock()
+    _is_redrawn: ClassVar[bool] = False
+
+    def __init__(self, text: Callable[[int], str], *, in_library: bool = False) -> None:
+        self._text = text
+        self.is_shown = STANDARD_ERROR.isatty() and (in_library or _is_command_line())
+
+    def open(self) -> None:
+        """Shows the line until it is closed."""
+        if not self.is_shown:
+            return
+        with self._lock:
+            self._open.append(self)
+            Line._draw()
+            if not Line._is_redrawn:
+                Line._is_redrawn = True
+                threading.Thread(target=Line._keep_redrawing, daemon=True).start()
+
+    def close(self) -> None:
+        """Removes the line from the terminal."""
+        with self._lock:
+            if self in self._open:
+                self._open.remove(self)
+                Line._write(ERASE_LINE)
+                Line._draw()
+
+    @classmethod
+    def print_above(cls, text: str) -> None:
+        """Prints a text on standard error, above the newest line."""
+        with cls._lock:
+            cls._write(f"{ERASE_LINE if cls._open else ''}{text}\n")
+            cls._draw()
+
+    @classmethod
+    def _draw(cls) -> None:
+        if cls._open:
+            width = terminal_width(STANDARD_ERROR) or USUAL_WIDTH
+            # Text in the last column would make some terminals begin a new line.
+            text = cls._open[-1]._text(width - 1)
+            cls._write(f"\r{text[: width - 1]}\x1b[K")
+
+    @classmethod
+    def _write(cls, text: str) -> None:
+        STANDARD_ERROR.write(text)
+        STANDARD_ERROR.flush()
+
+    @classmethod
+    def _keep_redrawing(cls) -> None:
+        """Redraws the newest line until all are closed."""
+        while True:
+            time.sleep(SECONDS_BETWEEN_REDRAWS)
+            with cls._lock:
+                cls._is_redrawn = bool(cls._open)
+                if not cls._is_redrawn:
+                    return
+                cls._draw()
 
 
 @contextmanager
 def waiting(what: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
     """Context of work that may take seconds: in a terminal, one line shows what is going on.
 
-    The line shows the elapsed time or, with a total, a bar and the time left. It disappears at the
+    The line shows the elapsed time and, with a total, a bar and the time left. It disappears at the
     end. Nothing is shown where standard error is not a terminal, or where this package is used as a
     library.
 
@@ -107,56 +295,67 @@ def waiting(what: str, total: int | None = None) -> Iterator[Callable[[int], obj
     Yields:
         A function that is called with the number of parts done since its last call.
     """
-    if not (STANDARD_ERROR.isatty() and _is_command_line()):
-        yield lambda parts: None
-        return
-    form = (
-        "{desc} ... {elapsed}"
-        if total is None
-        else "{desc} {percentage:3.0f}%|{bar}| {remaining} left"
-    )
-    bar = progress_bars()(
-        total=total,
-        desc=what,
-        bar_format=form,
-        dynamic_ncols=True,
-        leave=False,
-        file=STANDARD_ERROR,
-    )
-    ended = threading.Event()
-
-    def keep_redrawing() -> None:
-        while not ended.wait(SECONDS_BETWEEN_REDRAWS):
-            bar.refresh()
-
-    redrawing = threading.Thread(target=keep_redrawing, daemon=True)
-    redrawing.start()
-    try:
-        yield bar.update
+    wait = _Wait(what, total)
+    line = Line(wait.text)
+    try:  # a signal may end even ``open`` with an exception
+        line.open()
+        yield wait.advance
     finally:
-        ended.set()
-        redrawing.join()
-        bar.close()
+        line.close()
+
+
+class _Wait:
+    """How far some work is.
+
+    Args:
+        what: What is going on.
+        total: Number of parts of the work, if it is known.
+    """
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._began = time.monotonic()
+
+    def advance(self, parts: int) -> None:
+        """Adds parts that are done."""
+        self._done += parts
+
+    def text(self, width: int) -> str:
+        """Returns what is going on, and how long it takes, on one line."""
+        seconds = time.monotonic() - self._began
+        if not self._total:
+            return f"{self._what} ... {clock(seconds)}"
+        share = min(self._done / self._total, 1.0)
+        times = clock(seconds)
+        if share:
+            times += f", {clock(seconds / share - seconds)} left"
+        before = f"{self._what} {share:4.0%}"
+        room = min(width - len(f"{before}|| {times}"), LONGEST_BAR)
+        bar = f"|{'█' * round(room * share):<{room}}|" if room > 0 else ""
+        return f"{before}{bar} {times}"
 
 
 class StandardErrorHandler(logging.Handler):
     """Prints log records on standard error.
 
     Records of level INFO are printed unchanged. A warning becomes one line that begins with
-    "note: ", and an error one that begins with "error: ". A progress bar stays below all messages.
+    "note: ", and an error one that begins with "error: ". The line that shows what is going on
+    stays below all messages.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a record, or its traceback if it has one."""
-        text = record.getMessage()
         if record.exc_info:
-            text = logging.Formatter().formatException(record.exc_info)
-        elif record.levelno >= logging.ERROR:
+            Line.print_above(logging.Formatter().formatException(record.exc_info))
+            return
+        text = record.getMessage()
+        if record.levelno >= logging.ERROR:
             text = f"error: {one_line(text)}"
         elif record.levelno >= logging.WARNING:
             text = f"note: {one_line(text)}"
-        progress_bars().write(text, file=STANDARD_ERROR)
-        STANDARD_ERROR.flush()
+        say(text)
 
 
 def keep_messages() -> None:

@@ -6,12 +6,21 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
-from tqdm import tqdm
 
 from atari_dqn import console
-from atari_dqn.console import STANDARD_ERROR, keep_messages, log_to_standard_error, waiting
+from atari_dqn.console import (
+    STANDARD_ERROR,
+    Line,
+    keep_messages,
+    log_to_standard_error,
+    say,
+    waiting,
+    wrapped,
+)
+from tests.terminal import Screen, Terminal, run_in_terminal
 
 PACKAGE = logging.getLogger("atari_dqn")
 
@@ -91,16 +100,6 @@ def test_nested_contexts_print_each_message_once_and_restore_the_logger(
     assert capsys.readouterr().err == "note: once\n"
 
 
-def test_a_progress_bar_stays_below_messages(capsys: pytest.CaptureFixture[str]) -> None:
-    with log_to_standard_error(), tqdm(total=2, file=STANDARD_ERROR, mininterval=0) as bar:
-        bar.update()
-        PACKAGE.warning("beside the bar")
-    before, _, after = capsys.readouterr().err.partition("note: beside the bar\n")
-    assert "1/2" in before
-    assert before.endswith("\r")
-    assert "1/2" in after
-
-
 def test_a_closed_standard_error_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.StringIO()
     closed.close()
@@ -111,26 +110,72 @@ def test_a_closed_standard_error_is_detected(monkeypatch: pytest.MonkeyPatch) ->
     assert STANDARD_ERROR.reader_gone
 
 
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        raise OSError("this terminal has no descriptor")
-
-
 def test_a_wait_is_shown_in_a_terminal_and_then_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with log_to_standard_error(), waiting("reading", total=4) as advance:
         advance(2)
         PACKAGE.info("a message")
-    text = terminal.getvalue()
-    assert "reading   0%" in text
-    assert "a message\n" in text
-    assert text.rpartition("reading")[2].rpartition("\r")[2] == ""  # an empty line is left
+        during = Screen(terminal.getvalue())
+    assert during.seen[0].startswith("reading   0%")
+    assert during.lines[0] == "a message"
+    assert during.lines[1].startswith("reading  50%|███████████████               | 0:00")
+    assert Screen(terminal.getvalue()).lines == ["a message", ""]
+
+
+def test_the_newest_line_hides_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with log_to_standard_error():
+        training = Line(lambda width: "x" * (width + 1))
+        training.open()
+        with waiting("evaluating"):
+            say("a note")
+            assert Screen(terminal.getvalue()).lines == ["a note", "evaluating ... 0:00"]
+        say("another note")
+        assert Screen(terminal.getvalue()).lines[1:] == ["another note", "x" * 79]
+        training.close()
+    assert Screen(terminal.getvalue()).lines == ["a note", "another note", ""]
+
+
+def test_long_messages_are_broken_between_words_in_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sentence = " ".join(["word"] * 30)
+    command = "  make " + " ".join(["A=1"] * 30)
+    streams = (Terminal(), io.StringIO())
+    for stream in streams:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with log_to_standard_error():
+            PACKAGE.info(f"{sentence}\n{command}")
+    in_terminal, in_pipe = (stream.getvalue().splitlines() for stream in streams)
+    assert in_pipe == [sentence, command]
+    assert [len(line) for line in in_terminal] == [79, 71, len(command)]
+    assert in_terminal[1].startswith("  word")
+    assert in_terminal[2] == command
+
+
+def test_a_long_path_in_a_result_is_indented_only_a_little() -> None:
+    path = "videos/" + "x" * 60
+    assert wrapped(f"recorded          {path} (best)", 80, " " * 18) == f"recorded\n  {path} (best)"
+    assert wrapped("written           a/b " + "c " * 40, 80, " " * 18).splitlines()[1][:19] == (
+        " " * 18 + "c"
+    )
+
+
+def test_a_wait_is_shown_while_descriptor_2_leads_elsewhere(tmp_path: Path) -> None:
+    """As while TensorFlow is imported, whose own messages nobody should see."""
+    program = (
+        "import os\n"
+        "from atari_dqn.console import log_to_standard_error, waiting\n"
+        "from atari_dqn.backend.startup import _held_back\n"
+        "with log_to_standard_error(), _held_back():\n"
+        "    os.write(2, b'from TensorFlow')\n"
+    )
+    answer = run_in_terminal([sys.executable, "-c", program], tmp_path)
+    assert answer.code == 0
+    assert Screen(answer.screen).seen[0].startswith("loading TensorFlow ... 0:0")
+    assert "from TensorFlow" not in answer.screen
 
 
 def test_a_wait_without_a_total_is_redrawn_while_nothing_is_reported(

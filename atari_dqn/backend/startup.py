@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from atari_dqn.console import STANDARD_ERROR, waiting
+
 # Paths that exist with a GPU driver: on Linux, in a container that hides the first path, in WSL 2.
 GPU_DRIVERS = [Path("/proc/driver/nvidia"), Path("/dev/nvidiactl"), Path("/dev/dxg")]
 FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # flags of processors with bfloat16 units
@@ -100,7 +102,8 @@ def _held_back() -> Iterator[None]:
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            yield
+            with STANDARD_ERROR.continued_on(standard_error), waiting("loading TensorFlow"):
+                yield
         except BaseException:
             messages.seek(0)
             os.write(standard_error, messages.read())

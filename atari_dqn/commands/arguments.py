@@ -10,7 +10,7 @@ from pathlib import Path
 
 from atari_dqn.config.resolve import DEFAULT_PROTOCOL, VECTOR_PROTOCOL
 from atari_dqn.errors import nearest
-from atari_dqn.runs.directory import LAST, newest_run
+from atari_dqn.runs.directory import DEFAULT_ROOT, LAST, newest_run
 from atari_dqn.typed_commands import is_started_by_make
 from atari_dqn.workflows.evaluate import ANNOTATIONS
 from atari_dqn.workflows.settings import SettingsRequest
@@ -19,6 +19,9 @@ SETTINGS_HELP = (
     "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
 )
 CHECKPOINT_HELP = "a run's directory, one checkpoint in it, or 'last': the newest run"
+ROOT = DEFAULT_ROOT.as_posix()
+VIDEOS = "videos"
+RESULT_COLUMN = 18  # where the values begin in the lines of an evaluation's result
 LARGEST_NUMBER = 2**31 - 1
 MOST_GPUS = 64
 LARGEST_SCALE = 4
@@ -124,7 +127,7 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     """Adds ``--root``."""
     parser.add_argument(
         "--root",
-        default="checkpoints",
+        default=ROOT,
         metavar="DIR",
         help="directory of all runs (default: %(default)s)",
     )
@@ -134,7 +137,7 @@ def add_videos(parser: argparse.ArgumentParser) -> None:
     """Adds ``--videos``."""
     parser.add_argument(
         "--videos",
-        default="videos",
+        default=VIDEOS,
         metavar="DIR",
         help="directory of all recordings (default: %(default)s)",
     )

@@ -15,13 +15,14 @@ from atari_dqn.commands.arguments import (
 )
 from atari_dqn.config.document import as_markdown, as_toml
 from atari_dqn.config.resolve import DEFAULT_RECIPE
-from atari_dqn.console import say_notes
+from atari_dqn.console import print_result, say_notes, waiting
 from atari_dqn.games import ids as games
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.directory import check_writable
 from atari_dqn.workflows.train import check_resumable
 
 MOST_FRAME_STEPS = 8
+IDS_COLUMN = 19  # where the ids in the list of games begin
 
 
 def add_no_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def add_no_arguments(parser: argparse.ArgumentParser) -> None:
 def list_games(options: argparse.Namespace) -> int:
     """Lists every game with its ids."""
     for rom in games.single_player_roms():
-        print(f"{rom:<18} {'  '.join(games.ids_of(rom))}")
+        print_result(f"{rom:<18} {'  '.join(games.ids_of(rom))}", hanging=" " * IDS_COLUMN)
     return 0
 
 
@@ -70,7 +71,7 @@ def digest(options: argparse.Namespace) -> int:
     # the frames instead.
     arrays = {name: array for name, array in stored.arrays.items() if name != "frame_files"}
     files = FrameFiles(stored.path.parent)
-    with checkpoint.restoring(stored.path):
+    with checkpoint.restoring(stored.path), waiting("reading the replay memory"):
         added = checkpoint.array(arrays, "memory/added", (None,), np.int64)
         actions = checkpoint.array(arrays, "memory/action", (len(added), None), np.int32)
         tail = arrays["memory/tail"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from atari_dqn.commands.arguments import (
     CHECKPOINT_HELP,
+    RESULT_COLUMN,
     Command,
     add_annotated,
     add_checkpoint,
@@ -22,8 +23,9 @@ from atari_dqn.commands.arguments import (
     requested_settings,
     whole_number,
 )
+from atari_dqn.commands.next_steps import after_evaluation
 from atari_dqn.config.schema import Config
-from atari_dqn.console import say_notes
+from atari_dqn.console import print_result, say, say_notes
 from atari_dqn.errors import UserError
 from atari_dqn.runs.directory import check_writable
 from atari_dqn.typed_commands import option
@@ -71,7 +73,18 @@ def evaluate(options: argparse.Namespace) -> int:
         scale=options.scale,
         annotated=options.annotated,
     )
-    return _print_lines(evaluate_checkpoint(_player_request(options), request))
+    player = _player_request(options)
+    code = _print_lines(evaluate_checkpoint(player, request))
+    say(
+        *after_evaluation(
+            player.checkpoint,
+            options.root,
+            options.videos,
+            game=options.game,
+            protocol=options.protocol,
+        )
+    )
+    return code
 
 
 def add_random_arguments(parser: argparse.ArgumentParser) -> None:
@@ -300,7 +313,7 @@ def _add_number_of_episodes(parser: argparse.ArgumentParser, default: int) -> No
 
 def _print_lines(lines: Iterable[str]) -> int:
     for line in lines:
-        print(line)
+        print_result(line, hanging=" " * RESULT_COLUMN)
     return 0
 
 

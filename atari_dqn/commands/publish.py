@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from atari_dqn.commands.arguments import (
+    RESULT_COLUMN,
     Command,
     add_checkpoint,
     add_episodes,
@@ -12,6 +13,7 @@ from atari_dqn.commands.arguments import (
     checkpoint_path,
 )
 from atari_dqn.config.resolve import read_config
+from atari_dqn.console import print_result, waiting
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.directory import CONFIG, check_writable
@@ -45,11 +47,12 @@ def export(options: argparse.Namespace) -> int:
     from atari_dqn.evaluation.evaluate import observe
 
     agent = player.agent
-    observations = observe(agent.act, player.config, steps=STEPS_TO_COMPARE, seed=1)
-    difference = export_network(agent, out, observations)
-    print(f"{out}: Q-values of {', '.join(agent.action_names)}")
+    with waiting("exporting the network and comparing it with the agent"):
+        observations = observe(agent.act, player.config, steps=STEPS_TO_COMPARE, seed=1)
+        difference = export_network(agent, out, observations)
+    print_result(f"{out}: Q-values of {', '.join(agent.action_names)}")
     compared = f"{len(observations)} observations of {player.config.game}"
-    print(f"largest difference from the agent on {compared}: {difference:.1g}")
+    print_result(f"largest difference from the agent on {compared}: {difference:.1g}")
     return 0
 
 
@@ -91,7 +94,8 @@ def release(options: argparse.Namespace) -> int:
 
     result = release(source, out, gif, options.seed, options.episodes)
     step = checkpoint.step_of(source)
-    print(describe(result, f"{out}, {step} agent steps", result.config.versioned_recipe))
+    described = describe(result, f"{out}, {step} agent steps", result.config.versioned_recipe)
+    print_result(described, hanging=" " * RESULT_COLUMN)
     print(f"{'recorded':<17} {gif}")
     print(f"{'written':<17} {out}")
     return 0

@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from atari_dqn.commands.arguments import Command, add_root, add_videos, paths_of, whole_number
-from atari_dqn.console import say_notes
+from atari_dqn.console import print_result, say_notes, terminal_width, waiting
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.runs.directory import check_writable
@@ -35,7 +36,9 @@ def plot(options: argparse.Namespace) -> int:
     from atari_dqn.report.learning_curves import plot_runs
 
     check_writable(Path(options.out).parent)
-    for path in plot_runs(paths_of(options.runs), Path(options.out)):
+    with waiting("drawing the learning curves"):
+        paths = list(plot_runs(paths_of(options.runs), Path(options.out)))
+    for path in paths:
         print(path)
     return 0
 
@@ -108,14 +111,16 @@ def report(options: argparse.Namespace) -> int:
     if options.out:
         check_installed("the page", ("jinja2", "matplotlib"), "report", "gallery,plot")
         check_writable(Path(options.out).parent)
-    results, notes = read_results(paths_of(options.paths), Path(options.videos))
-    say_notes(notes)
-    tables = make_tables(results)
-    print(as_text(tables))
+    with waiting("reading the runs and computing the report"):
+        results, notes = read_results(paths_of(options.paths), Path(options.videos))
+        say_notes(notes)
+        tables = make_tables(results)
+    print_result(as_text(tables, terminal_width(sys.stdout)))
     if options.out:
         from atari_dqn.report.html import as_page
 
-        page = as_page(tables)
+        with waiting("writing the page"):
+            page = as_page(tables)
         document = json.dumps([table.to_json() for table in tables], indent=1)
         _write(Path(f"{options.out}.json"), f"{document}\n")
         _write(Path(f"{options.out}.html"), page)

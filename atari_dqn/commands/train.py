@@ -1,12 +1,14 @@
 """The command that trains: it starts a run or continues one."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from atari_dqn.bootstrap import INTERRUPTED
 from atari_dqn.commands.arguments import Command, add_game, add_root, add_videos
+from atari_dqn.commands.next_steps import after_training
 from atari_dqn.config.resolve import DEFAULT_RECIPE, parse_value
-from atari_dqn.console import say
+from atari_dqn.console import print_result, say
 from atari_dqn.workflows.settings import SettingsRequest
 from atari_dqn.workflows.train import RunOutcome, RunRequest, RunState, start_or_continue
 
@@ -48,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CKPT",
         help="start with the weights of another run, of this game or another",
     )
+    parser.add_argument(
+        "--verbose", action="store_true", help="also print a table of the network's layers"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -61,17 +66,19 @@ def run(options: argparse.Namespace) -> int:
             init_from=Path(options.init_from) if options.init_from else None,
             address=options.address,
             show_progress=True,
+            verbose=options.verbose,
         ),
-        report=_print_outcome,
+        report=partial(_print_outcome, options),
     )
     return INTERRUPTED if outcome.state is RunState.INTERRUPTED else 0
 
 
-def _print_outcome(outcome: RunOutcome) -> None:
+def _print_outcome(options: argparse.Namespace, outcome: RunOutcome) -> None:
     if outcome.state is RunState.INTERRUPTED:
         say(outcome.describe())
     else:
-        print(outcome.describe())
+        print_result(outcome.describe())
+    say(*after_training(outcome, options.root, options.videos))
 
 
 def settings_request(options: argparse.Namespace) -> SettingsRequest:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.config.schema import Config
+from atari_dqn.console import waiting
 from atari_dqn.distributed.actor import STEPS_AT_A_TIME, steps_per_call
 from atari_dqn.distributed.actors import Actors
 from atari_dqn.distributed.experience import Experience, insert
@@ -62,7 +63,8 @@ class DistributedTraining(Training):
         if self.ran_to_the_end:
             return True
         self.begun_at = self.steps, self.agent.updates
-        self.actors.start(self.steps, self.episodes.count)
+        with waiting("starting the actors"):
+            self.actors.start(self.steps, self.episodes.count)
         try:
             return super().run()
         finally:

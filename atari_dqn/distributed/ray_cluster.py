@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from atari_dqn.backend.machine import usable_cores
+from atari_dqn.console import waiting
 from atari_dqn.errors import UserError, check_installed
 
 # Size of Ray's shared memory for data between tasks. Runs exchange little data.
@@ -36,6 +37,12 @@ def connect(address: str | None, what: str, at_least: int = 0) -> Any:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     elif address != "auto":
         _check_reachable(address)
+    with waiting("starting Ray" if address is None else "connecting to Ray"):
+        return _initialize(address, at_least)
+
+
+def _initialize(address: str | None, at_least: int) -> Any:
+    """Returns the package ``ray`` after connecting it; the arguments are those of ``connect``."""
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -14,6 +14,7 @@ from ale_py import Action
 from numpy.typing import NDArray
 
 from atari_dqn.config.schema import EnvironmentSettings
+from atari_dqn.console import waiting
 from atari_dqn.environments.atari_game import ReferenceGame
 from atari_dqn.environments.game import Game
 from atari_dqn.environments.gymnasium_game import GymnasiumGame
@@ -186,25 +187,27 @@ class Environments:
         recorded = np.split(arrays["actions"].astype(np.int32), np.cumsum(lengths)[:-1])
         self._actions = [actions.tolist() for actions in recorded]
         observation, lives = self._games.reset(np.ones(self.count, np.bool_), self.seeds)
-        for remaining in range(total, 0, -1):
-            starting = lengths == remaining
-            if remaining < total and starting.any():
-                self._games.reset(starting, self.seeds[starting])
-            self._games.send(_actions_before_the_end(recorded, remaining))
-            step = self._games.recv()
-            observation = step.observation
-            lives = step.lives
-            ended = step.terminated | step.truncated
-            replayed = ended & (lengths >= remaining)
-            if self._seed_steps and replayed.any():
-                same_seeds = np.full(replayed.sum(), -1, np.int32)
-                observation, lives = self._games.reset(replayed, same_seeds)
-            if not self._seed_steps and ended.any():
-                # Either the game is seeded later, or its seed does not determine when it ends.
-                observation, lives = self._games.reset(ended, self.seeds[ended])
-                for env in np.flatnonzero(replayed):
-                    first = len(recorded[env]) - remaining + 1
-                    self._actions[env] = recorded[env][first:].tolist()
+        with waiting("playing the episodes in progress again", total) as advance:
+            for remaining in range(total, 0, -1):
+                starting = lengths == remaining
+                if remaining < total and starting.any():
+                    self._games.reset(starting, self.seeds[starting])
+                self._games.send(_actions_before_the_end(recorded, remaining))
+                step = self._games.recv()
+                observation = step.observation
+                lives = step.lives
+                ended = step.terminated | step.truncated
+                replayed = ended & (lengths >= remaining)
+                if self._seed_steps and replayed.any():
+                    same_seeds = np.full(replayed.sum(), -1, np.int32)
+                    observation, lives = self._games.reset(replayed, same_seeds)
+                if not self._seed_steps and ended.any():
+                    # Either the game is seeded later, or its seed does not determine when it ends.
+                    observation, lives = self._games.reset(ended, self.seeds[ended])
+                    for env in np.flatnonzero(replayed):
+                        first = len(recorded[env]) - remaining + 1
+                        self._actions[env] = recorded[env][first:].tolist()
+                advance(1)
         not_stepped = lengths == 0
         if total and not_stepped.any():
             observation, lives = self._games.reset(not_stepped, self.seeds[not_stepped])

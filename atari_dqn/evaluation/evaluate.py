@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from atari_dqn.agent.exploration import epsilon_greedy
 from atari_dqn.config.schema import Config
+from atari_dqn.console import waiting
 from atari_dqn.environments.environments import Environments, make_games
 from atari_dqn.environments.vector import checked_actions
 from atari_dqn.errors import UserError
@@ -48,33 +49,36 @@ def play(
     score = np.zeros(count)
     frames = np.zeros(count, np.int64)
     finished: list[Episode] = []
-    observation = environments.reset()
-    while remaining.any():
-        greedy = np.zeros(count, np.int32)
-        if epsilon < 1:
-            greedy = checked_actions(policy(observation), count, num_actions)
-        executed = environments.send(epsilon_greedy(greedy, epsilon, num_actions, random))
-        step = environments.recv()
-        score += step.reward
-        frames += step.frames
-        for env in np.flatnonzero(remaining):
-            actions[env].append(int(executed[env]))
-        for env in np.flatnonzero(step.ended):
-            if remaining[env]:
-                episode = Episode(
-                    seed=int(step.seed[env]),
-                    actions=np.array(actions[env], np.uint8),
-                    score=float(score[env]),
-                    frames=int(frames[env]),
-                    truncated=bool(step.truncated[env]),
-                    environment=int(env),
-                )
-                finished.append(episode)
-                remaining[env] -= 1
-            actions[env] = []
-            score[env] = 0.0
-            frames[env] = 0
-        observation = step.current
+    what = f"evaluating {episodes} episode{'' if episodes == 1 else 's'}"
+    with waiting(what, episodes) as advance:
+        observation = environments.reset()
+        while remaining.any():
+            greedy = np.zeros(count, np.int32)
+            if epsilon < 1:
+                greedy = checked_actions(policy(observation), count, num_actions)
+            executed = environments.send(epsilon_greedy(greedy, epsilon, num_actions, random))
+            step = environments.recv()
+            score += step.reward
+            frames += step.frames
+            for env in np.flatnonzero(remaining):
+                actions[env].append(int(executed[env]))
+            for env in np.flatnonzero(step.ended):
+                if remaining[env]:
+                    episode = Episode(
+                        seed=int(step.seed[env]),
+                        actions=np.array(actions[env], np.uint8),
+                        score=float(score[env]),
+                        frames=int(frames[env]),
+                        truncated=bool(step.truncated[env]),
+                        environment=int(env),
+                    )
+                    finished.append(episode)
+                    remaining[env] -= 1
+                    advance(1)
+                actions[env] = []
+                score[env] = 0.0
+                frames[env] = 0
+            observation = step.current
     return finished
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atari_dqn.config.schema import Config
+from atari_dqn.console import waiting
 from atari_dqn.environments.environments import make_game
 from atari_dqn.environments.game import Game
 from atari_dqn.errors import UserError
@@ -178,10 +179,13 @@ def write_recordings(
     for ending, path in paths.items():
         open_sink = partial(_SINKS[ending], config=config, rate=rate, scale=rendering.scale)
         outputs[ending] = _Output(Path(path), open_sink)
+    what = f"recording {' and '.join(ending.upper() for ending in paths)}"
     with ExitStack() as stack:
+        advance = stack.enter_context(waiting(what, len(episode.actions)))
         for output in outputs.values():
             stack.enter_context(output)
         for screen in show(game, episode):
+            advance(1)
             has_room = [output.add(screen) for output in outputs.values()]
             if not (any(has_room) or to_the_end):
                 break

@@ -5,7 +5,7 @@ manifest lists all files that contain blocks of the rings.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -84,10 +84,15 @@ class FrameFiles:
         self.entries = dict(entries)
         self._ends = dict(zip(entries, ends, strict=True))
 
-    def read(self) -> Iterator[Block]:
-        """Yields every block in the files, oldest first."""
+    def read(self, advance: Callable[[int], object] = lambda files: None) -> Iterator[Block]:
+        """Yields every block in the files, oldest first.
+
+        Args:
+            advance: called with 1 after each file.
+        """
         for name in self.entries:
             yield from read_blocks(self._run_directory / checkpoint.SHARED / name)
+            advance(1)
 
     def digest(
         self, added: NDArray[np.int64], rows: int, frame_bytes: int | None = None

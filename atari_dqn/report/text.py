@@ -5,10 +5,17 @@ from collections.abc import Sequence
 from atari_dqn.report.results import LAST_PART, TRAINING
 from atari_dqn.report.tables import GameRow, Interval, Overall, RecipeScore, Table
 
+NEXT_LINE = 6  # spaces before the rest of a row
 
-def as_text(tables: Sequence[Table]) -> str:
-    """Returns the tables as text for a terminal."""
-    texts = [_table(table) for table in tables]
+
+def as_text(tables: Sequence[Table], width: int | None = None) -> str:
+    """Returns the tables as text.
+
+    Args:
+        tables: The tables.
+        width: Columns of the terminal, or None for rows of any length.
+    """
+    texts = [_table(table, width) for table in tables]
     if len(tables) > 1:
         texts.append(
             f"{len(tables)} tables, because protocols or lengths differ. "
@@ -56,24 +63,25 @@ def exploring(score: RecipeScore) -> str:
     return f"; {score.exploration}" if score.exploration else ""
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, width: int | None) -> str:
     notes = footnotes(table)
     lines = [title(table), describe_conditions(table.conditions), ""]
     for game in table.games:
-        lines += _game(game, notes)
+        lines += _game(game, notes, width)
     lines += [f"({number}) {note}" for number, note in enumerate(notes, 1)]
     if table.overall is not None:
-        lines += _overall(table.overall)
+        lines += _overall(table.overall, width)
     return "\n".join(lines)
 
 
-def _game(game: GameRow, notes: Sequence[str]) -> list[str]:
+def _game(game: GameRow, notes: Sequence[str], width: int | None) -> list[str]:
     lines = [game.game]
     for recipe, score in game.scores.items():
         human = ""
         if score.human_normalised is not None:
             human = f", human-normalized {score.human_normalised:.3f}"
-        lines.append(f"  {recipe:<22} {score.mean:>10.1f}{spread(score)}{human}{exploring(score)}")
+        row = f"  {recipe:<22} {score.mean:>10.1f}"
+        lines += _row(row, [spread(score), human, exploring(score)], width)
     for published in game.published:
         note = "this protocol"
         if not published.same_protocol:
@@ -82,19 +90,36 @@ def _game(game: GameRow, notes: Sequence[str]) -> list[str]:
     return lines
 
 
-def _overall(overall: Overall) -> list[str]:
+def _overall(overall: Overall, width: int | None) -> list[str]:
     names = ", ".join(overall.games)
     count = "1 game" if len(overall.games) == 1 else f"{len(overall.games)} games"
     lines = ["", f"Human-normalized, over {count} ({names}); 95 % stratified bootstrap intervals"]
     for recipe, numbers in overall.recipes.items():
-        texts = [
+        first, *others = [
             f"{name} {estimate.value:.3f} {_bounds(estimate.interval, 3)}"
             for name, estimate in numbers.estimates.items()
         ]
-        lines.append(f"  {recipe:<22} {', '.join(texts)}")
+        lines += _row(f"  {recipe:<22} {first}", [f", {text}" for text in others], width)
     for pair in overall.improvements:
         better = f"P({pair.recipe} better than {pair.over})"
         lines.append(f"  {better} = {pair.probability:.2f} {_bounds(pair.interval, 2)}")
+    return lines
+
+
+def _row(row: str, parts: Sequence[str], width: int | None) -> list[str]:
+    """Returns a row with further parts, on several lines if the terminal is too narrow for one.
+
+    Args:
+        row: Beginning of the row.
+        parts: Its other parts, each with the punctuation that separates it from the part before.
+        width: Columns of the terminal, or None for rows of any length.
+    """
+    lines = [row]
+    for part in parts:
+        if width is not None and len(lines[-1] + part) > width:
+            lines.append(f"{'':<{NEXT_LINE}}{part.lstrip(' ,;')}")
+        else:
+            lines[-1] += part
     return lines
 
 

@@ -29,6 +29,7 @@ from numpy.typing import DTypeLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from atari_dqn.backend.machine import memory_left
+from atari_dqn.console import waiting
 from atari_dqn.errors import UserError
 from atari_dqn.files.atomic_write import (
     TEMPORARY,
@@ -281,8 +282,9 @@ def load(path: str | Path, shared: bool = True) -> Checkpoint:
     """
     directory = find(path)
     manifest = _manifest(directory)
-    _verify(directory, manifest, shared)
-    arrays = read_arrays(directory / ARRAYS)
+    with waiting("reading the checkpoint"):
+        _verify(directory, manifest, shared)
+        arrays = read_arrays(directory / ARRAYS)
     files = arrays[FRAME_FILES].shape[:1] if FRAME_FILES in arrays else ()
     agent_only = _lacks_frames(manifest, sum(files))
     return Checkpoint(

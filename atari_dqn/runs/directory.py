@@ -14,6 +14,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.games.ids import GameSpec, identify
 from atari_dqn.runs import checkpoint
 
+DEFAULT_ROOT = Path("checkpoints")  # directory of all runs
 CONFIG = "config.toml"
 LAST = "last"
 # The directory below ``root`` that contains released agents instead of runs.

@@ -16,8 +16,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Closing a terminal, or Ctrl-C in a pipeline, sends several signals at once. They count as one.
 SECONDS_APART = 1.0
 STOPPING = (
-    b"\nstopping after this step and saving; a second Ctrl-C stops at once "
-    b"and loses everything after the last checkpoint\n"
+    b"\nstopping after this step and saving; a second Ctrl-C stops at once\n"
+    b"  and loses everything after the last checkpoint\n"
 )
 
 

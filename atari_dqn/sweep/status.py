@@ -5,7 +5,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,11 @@ COLUMNS = (
 SECONDS_BETWEEN_LINES = 60.0
 # Rows of the table on a terminal; its caption counts all runs.
 ROWS_SHOWN = 24
+OTHER_LINES = 6  # lines of the table besides the rows, and the line of the cursor
+# The columns that a narrow terminal lacks, the first to go first. All are in the CSV file.
+LEAST_IMPORTANT = ("machine", "deaths", "of", "steps/s", "training score", "steps")
+SHORTEST_NAME = 24  # columns of the name of a run, if it is longer
+BORDERS = 3  # columns of the table besides the text of one of its columns
 
 
 @dataclass
@@ -172,7 +177,8 @@ class Board:
         """Shows the status of runs and writes the CSV file."""
         write_whole(self._path, as_csv(statuses).encode())
         if self._live:
-            self._live.update(_table(statuses), refresh=True)
+            width, height = self._live.console.size
+            self._live.update(_table(statuses, width, height), refresh=True)
         else:
             self._log(statuses)
 
@@ -196,17 +202,60 @@ def _line(status: Status) -> str:
     return ", ".join([line, *(f"{name} {value}" for name, value in row.items() if value)])
 
 
-def _table(statuses: Sequence[Status]) -> "Table":
-    """Returns the status of runs as a table for a terminal, running ones first."""
+def _table(statuses: Sequence[Status], width: int, height: int) -> "Table":
+    """Returns the status of runs as a table for a terminal, running ones first.
+
+    Args:
+        statuses: The status of each run.
+        width: Columns of the terminal. The table drops columns until it fits, and then shortens the
+            names of runs.
+        height: Rows of the terminal.
+    """
     from rich.table import Table
     from rich.text import Text
 
     counts = [f"{sum(status.state == state for status in statuses)} {state}" for state in STATES]
     table = Table(caption=", ".join(count for count in counts if not count.startswith("0 ")))
-    for name in COLUMNS:
-        is_text = name in ("run", "state", "machine")
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     by_state = sorted(statuses, key=lambda status: STATES.index(status.state))
-    for status in by_state[:ROWS_SHOWN]:
-        table.add_row(*(Text(cell) for cell in status.row().values()))
+    shown = max(min(ROWS_SHOWN, height - OTHER_LINES), 1)
+    rows = [status.row() for status in by_state[:shown]]
+    for row, status in zip(rows, by_state, strict=False):
+        row["state"] = str(status.state)  # the reasons of failures are printed at the end
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in COLUMNS}
+    columns = _fitting_columns(widths, width)
+    room = width - 1 - sum(widths[name] + BORDERS for name in columns if name != "run") - BORDERS
+    for name in columns:
+        is_text = name in ("run", "state", "machine")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+    for row in rows:
+        row["run"] = _shorten_middle(row["run"], max(room, SHORTEST_NAME))
+        table.add_row(*(Text(row[name]) for name in columns))
     return table
+
+
+def _fitting_columns(widths: Mapping[str, int], width: int) -> list[str]:
+    """Returns the names of the columns that fit into a terminal when names of runs are shortened.
+
+    Args:
+        widths: Width of each column.
+        width: Columns of the terminal.
+    """
+    columns = list(COLUMNS)
+    for name in LEAST_IMPORTANT:
+        shortest = {**widths, "run": min(widths["run"], SHORTEST_NAME)}
+        if 1 + sum(shortest[column] + BORDERS for column in columns) <= width:
+            break
+        columns.remove(name)
+    return columns
+
+
+def _shorten_middle(text: str, longest: int) -> str:
+    """Returns a text, shortened in its middle if it is too long.
+
+    >>> _shorten_middle("Breakout/default-seed1", 16)
+    'Break...ult-seed1'
+    """
+    if len(text) <= longest:
+        return text
+    end = (longest - 3) * 2 // 3
+    return f"{text[: longest - 3 - end]}...{text[-end:]}"

@@ -1,4 +1,4 @@
-"""The logs of a run: progress bar, CSV files and TensorBoard."""
+"""The logs of a run: progress, CSV files and TensorBoard."""
 
 import csv
 import io
@@ -6,21 +6,34 @@ import logging
 import os
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atari_dqn.console import STANDARD_ERROR, progress_bars
+from atari_dqn.console import Line, clock, fitted
 from atari_dqn.errors import UserError, describe_failure
 from atari_dqn.files.atomic_write import check_no_link, check_there, has_several_names, open_own
 from atari_dqn.training.episodes import EpisodeRow
 from atari_dqn.training.tensorboard import Row, TensorBoardFile
 
 logger = logging.getLogger(__name__)
+
+# The metrics that the progress shows, the most important first. They are left out while unknown.
+SHOWN = {
+    "score": "score {:.2f}",
+    "loss": "loss {:.4f}",
+    "epsilon": "epsilon {:.3f}",
+    "mean_max_q": "mean max Q {:.3f}",
+}
+LOG_WIDTH = 79  # columns of the log lines
+SECONDS_TO_SETTLE = 2.0
+SECONDS_TO_MEASURE = 2.0
+SPEED_MARKS = 15  # the current speed covers about as many seconds
 
 
 class CsvFile:
@@ -58,63 +71,129 @@ def _cell(value: float | int) -> str | int:
 
 
 class Progress:
-    """A progress bar, or periodic log lines if standard error is not a terminal.
+    """A line in the terminal that shows how far a run is, or periodic log lines elsewhere.
 
     Args:
         start: Agent steps so far.
         total: Agent steps of the whole run.
+        warmup: Agent steps of random play before the run learns.
         seconds_between_lines: Minimum time between log lines.
     """
 
-    def __init__(self, start: int, total: int, seconds_between_lines: float = 30.0) -> None:
-        now = time.monotonic()
+    def __init__(
+        self, start: int, total: int, warmup: int = 0, seconds_between_lines: float = 30.0
+    ) -> None:
         self._total = total
+        self._warmup = warmup
         self._seconds = seconds_between_lines
-        self._started = now
-        self._last_line = now
-        self._first = start
+        self._last_line = time.monotonic()
         self._step = start
-        self._bar: Any = None
-        if STANDARD_ERROR.isatty():
-            self._bar = progress_bars()(
-                total=total, initial=start, unit="step", dynamic_ncols=True, file=STANDARD_ERROR
-            )
+        self._speed = Speed()
+        self._row: Row = {}
+        self._line = Line(self._text, in_library=True)
+        self._line.open()
 
     def advance(self, steps: int) -> None:
         """Adds agent steps to the progress."""
+        was_warming_up = self._is_warming_up
         self._step += steps
-        if self._bar is not None:
-            self._bar.update(min(steps, self._total - self._bar.n))
+        if was_warming_up and not self._is_warming_up:
+            self._speed = Speed()  # learning is slower than random play
+        self._speed.add(self._step)
 
     def show(self, row: Row) -> None:
-        """Shows epsilon, score, loss and mean maximal Q-value of the newest row of metrics."""
-        names = {"epsilon": ".3f", "score": ".2f", "loss": ".4f", "mean_max_q": ".3f"}
-        text = ", ".join(
-            f"{name.replace('_', ' ')} {row[name]:{form}}" for name, form in names.items()
-        )
-        if self._bar is not None:
-            self._bar.set_postfix_str(text)
-        elif time.monotonic() - self._last_line >= self._seconds:
-            self._last_line = time.monotonic()
-            rate = (self._step - self._first) / (self._last_line - self._started)
-            remaining = _clock((self._total - self._step) / rate)
-            done = f"step {self._step} of {self._total}"
-            logger.info(f"{done}, {rate:.0f} steps/s, {remaining} left, {text}")
+        """Shows the most important values of the newest row of metrics."""
+        self._row = row
+        now = time.monotonic()
+        if not self._line.is_shown and now - self._last_line >= self._seconds:
+            self._last_line = now
+            step = f"step {self._step} of {self._total}: "
+            logger.info(step + fitted(self._parts(), LOG_WIDTH - len(step)))
 
     def close(self) -> None:
-        """Ends the bar."""
-        if self._bar is not None:
-            self._bar.close()
+        """Removes the line from the terminal."""
+        self._line.close()
+
+    @property
+    def _is_warming_up(self) -> bool:
+        return self._step < self._warmup
+
+    def _text(self, width: int) -> str:
+        """Returns the line for the terminal."""
+        if self._is_warming_up:
+            return fitted(self._parts(f"at step {self._step:,}"), width)
+        share = self._step / max(self._total, 1)
+        return fitted(self._parts(f"{share:.0%} of {self._total:,} steps"), width)
+
+    def _parts(self, *steps: str) -> list[str]:
+        """Returns what there is to show, the most important first; ``steps`` is one part of it."""
+        values = {
+            name: form.format(self._row[name])
+            for name, form in SHOWN.items()
+            if np.isfinite(self._row.get(name, np.nan))
+        }
+        score = values.pop("score", "no episode has ended yet")
+        measured = self._speed  # the training may replace it while another thread draws the line
+        speed = []
+        left = []
+        if measured.is_known:
+            speed.append(f"{measured.now:.0f} steps/s")
+            left.append(f"{clock((self._total - self._step) / measured.mean)} left")
+        if self._is_warming_up:
+            return [f"warming up: random play until step {self._warmup:,}", *steps, *speed, score]
+        return [score, *speed, *left, *steps, *values.values()]
 
 
-def _clock(seconds: float) -> str:
-    """Returns seconds as hours, minutes and seconds.
+class Speed:
+    """The agent steps per second, now and on average.
 
-    >>> _clock(3725)
-    '1:02:05'
+    The first seconds do not count, because the first calls of a graph take longer.
     """
-    minutes, seconds = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+    def __init__(self) -> None:
+        self._created = time.monotonic()
+        self._marks: deque[Mark] = deque()  # about one for each second
+        self._first = Mark(0.0, 0)
+        self._last = Mark(0.0, 0)
+
+    def add(self, step: int) -> None:
+        """Adds the current time, at which a step was made."""
+        now = time.monotonic()
+        if now - self._created < SECONDS_TO_SETTLE:
+            return
+        self._last = Mark(now, step)
+        if not self._marks:
+            self._first = self._last
+        if not self._marks or self._last.seconds - self._marks[-1].seconds >= 1.0:
+            self._marks.append(self._last)
+            if len(self._marks) > SPEED_MARKS:
+                self._marks.popleft()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether enough time has passed to measure the speed."""
+        seconds = self._last.seconds - self._first.seconds
+        return seconds >= SECONDS_TO_MEASURE and self._last.step > self._first.step
+
+    @property
+    def now(self) -> float:
+        """Steps per second, over the last seconds."""
+        return self._since(self._marks[0])
+
+    @property
+    def mean(self) -> float:
+        """Steps per second since the beginning, including pauses such as evaluations."""
+        return self._since(self._first)
+
+    def _since(self, mark: "Mark") -> float:
+        return (self._last.step - mark.step) / (self._last.seconds - mark.seconds)
+
+
+class Mark(NamedTuple):
+    """A step, and the time at which it was made."""
+
+    seconds: float
+    step: int
 
 
 class RunLogs:
@@ -126,14 +205,21 @@ class RunLogs:
         directory: The run directory.
         step: Agent steps so far.
         total: Agent steps of the whole run.
-        show_progress: Whether to show a progress bar or log lines.
+        warmup: Agent steps of random play before the run learns.
+        show_progress: Whether to show the progress.
     """
 
     FILES = ("metrics.csv", "episodes.csv", "evaluations.csv")
     ERRORS = "errors.log"
 
     def __init__(
-        self, directory: Path, step: int, total: int, *, show_progress: bool = False
+        self,
+        directory: Path,
+        step: int,
+        total: int,
+        warmup: int = 0,
+        *,
+        show_progress: bool = False,
     ) -> None:
         check_there(directory)
         self._directory = directory
@@ -143,7 +229,7 @@ class RunLogs:
             raise UserError(f"'{error.filename}' could not be written: {error.strerror}") from error
         self._metrics, self._episodes, self._evaluations = files
         self._board = TensorBoardFile(directory)
-        self._progress = Progress(step, total) if show_progress else None
+        self._progress = Progress(step, total, warmup) if show_progress else None
 
     def advance(self, steps: int) -> None:
         """Adds agent steps to the progress."""
@@ -220,7 +306,7 @@ class RunLogs:
             return {file.name: file.stat().st_size for file in files}
 
     def close(self) -> None:
-        """Closes the files and ends the progress bar."""
+        """Closes the files and removes the progress from the terminal."""
         if self._progress is not None:
             self._progress.close()
         with self._writing():

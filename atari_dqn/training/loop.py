@@ -18,6 +18,7 @@ from atari_dqn.agent.exploration import EnvironmentSlice, Explorer
 from atari_dqn.agent.export import save_network
 from atari_dqn.backend.profiler import Trace
 from atari_dqn.config.schema import Config
+from atari_dqn.console import waiting
 from atari_dqn.environments.environments import Environments, Step, make_games
 from atari_dqn.environments.vector import VectorGame
 from atari_dqn.errors import UserError
@@ -55,7 +56,7 @@ class Training:
         run_directory: Directory for checkpoints and logs. It is created.
         video_directory: Directory for recordings.
         games: ``training.environments`` games, or None to create those that the settings select.
-        show_progress: Whether to show a progress bar, or log lines if there is no terminal.
+        show_progress: Whether to show the progress, in log lines if there is no terminal.
 
     Attributes:
         steps: Agent steps so far, in all environments together.
@@ -143,7 +144,10 @@ class Training:
             advice = "make a new Training and restore the newest checkpoint"
             raise UserError(f"this training was interrupted in the middle of a step: {advice}")
         total = self.config.training.total_steps
-        self.logs = RunLogs(self.run_directory, self.steps, total, show_progress=self.show_progress)
+        warmup = self.config.training.warmup_steps
+        self.logs = RunLogs(
+            self.run_directory, self.steps, total, warmup, show_progress=self.show_progress
+        )
         self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
         with closing(self.logs), closing(self.trace), closing(self.learner), self.stop:
@@ -228,7 +232,7 @@ class Training:
         """
         learning_steps = total - max(self.steps, self.config.training.warmup_steps)
         if learning_steps > 0:
-            with self.stopwatch.part("update"):
+            with self.stopwatch.part("update"), waiting("building the graphs of the network"):
                 self.learner.build_graphs(learning_steps, self.usual_advance, self.stop)
         due = self.saved_at == self.steps and self.due(self.config.training.evaluation_period)
         if due and self.evaluated_at != self.steps:
@@ -329,6 +333,10 @@ class Training:
     def save(self) -> None:
         """Writes a checkpoint, and deletes old ones beyond ``training.keep_checkpoints``."""
         self.check_finite()
+        with waiting("saving a checkpoint"):
+            self._save()
+
+    def _save(self) -> None:
         self.frame_files.write(f"{self.steps:09d}.npz", self.memory)
         notes = {
             "keep": self.due(self.config.training.keep_period),
@@ -417,7 +425,9 @@ class Training:
         self.agent.restore(checkpoint.part(arrays, "agent"))
         self.episodes.restore(checkpoint.part(arrays, "episodes"))
         self.frame_files.restore(stored.shared, ends)
-        self.memory.restore(checkpoint.part(arrays, "memory"), self.frame_files.read())
+        files = len(self.frame_files.entries)
+        with waiting("reading the replay memory", files) as advance:
+            self.memory.restore(checkpoint.part(arrays, "memory"), self.frame_files.read(advance))
         self.explorer.restore(checkpoint.part(arrays, "explorer"))
         self.stopwatch.restore(notes["time"])
         self.steps = int(arrays["loop/steps"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from atari_dqn.config.resolve import load_config, read_config
 from atari_dqn.config.schema import Config
+from atari_dqn.console import waiting
 from atari_dqn.errors import UserError, describe_failure
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.games.ids import identify
@@ -165,8 +166,9 @@ def load_player(request: PlayerRequest) -> Player:
     start_tensorflow(config)
     from atari_dqn.agent.pretrained import load_agent
 
-    player = Player(path, load_agent(path), config)
-    _check_fits(player)
+    with waiting("loading the agent"):
+        player = Player(path, load_agent(path), config)
+        _check_fits(player)
     return player
 
 

@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atari_dqn.config.schema import Config
+from atari_dqn.console import waiting
 from atari_dqn.errors import UserError
 from atari_dqn.games.ids import identify
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.circumstances import write_circumstances
 from atari_dqn.runs.continuation import for_this_machine, merge, notes_on_speed, own_config
-from atari_dqn.runs.directory import check_writable, choose, claimed, stored_arguments, unfinished
+from atari_dqn.runs.directory import (
+    DEFAULT_ROOT,
+    check_writable,
+    choose,
+    claimed,
+    game_directory,
+    stored_arguments,
+    unfinished,
+)
 from atari_dqn.runs.lock import held
 from atari_dqn.training.stopwatch import shares
+from atari_dqn.typed_commands import command
 from atari_dqn.workflows.settings import (
     ResolvedSettings,
     SettingsRequest,
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STORAGES = {"memory": "raw in memory", "compressed": "packed in memory", "disk": "raw in a file"}
+MILLION = 1_000_000
+TABLE_WIDTH = 79  # columns of the table of layers
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,8 @@ class RunRequest:
         run: Name or path of the run's directory, or ``last``, or None for a new run.
         init_from: Checkpoint of another run whose weights a new run starts with.
         address: Address of the Ray cluster for a run with actors, or None for this machine alone.
-        show_progress: Whether to show a progress bar, or log lines where there is no terminal.
+        show_progress: Whether to show the progress, in log lines where there is no terminal.
+        verbose: Whether to log a table of the network's layers.
     """
 
     settings: SettingsRequest
@@ -53,6 +66,7 @@ class RunRequest:
     init_from: Path | None = None
     address: str | None = None
     show_progress: bool = False
+    verbose: bool = False
 
 
 class RunState(Enum):
@@ -90,8 +104,7 @@ class RunOutcome:
     def describe(self) -> str:
         """Returns a description of the outcome, on one line or several."""
         if self.state is RunState.COMPLETE_BEFORE:
-            advice = "a larger number of steps extends it"
-            return f"{self.directory} is complete: {self.steps} agent steps; {advice}"
+            return f"{self.directory} is complete: {self.steps} agent steps"
         if self.state is RunState.INTERRUPTED:
             return self._describe_interruption()
         score = "no episode has ended yet"
@@ -109,15 +122,24 @@ class RunOutcome:
     def _describe_interruption(self) -> str:
         total = self.config.training.total_steps
         game = self.config.game
-        has_folder = len(self.directory.parts) > 1
-        run = self.directory.as_posix() if has_folder else f"./{self.directory}"
+        continuation = command("train", game=game, run_dir=typed_run(self.directory, game))
         return "\n".join(
             [
                 f"interrupted at step {self.steps} of {total} and saved; to continue:",
-                f"  make train GAME={game} RUN={run}",
-                f"  atari-dqn train --game {game} --run-dir {run}",
+                f"  {continuation}",
             ]
         )
+
+
+def typed_run(directory: Path, game: str) -> str:
+    """Returns a run directory as the user may type it: a name if possible, otherwise a path.
+
+    >>> typed_run(Path("checkpoints/Pong-v4/first"), "Pong-v4"), typed_run(Path("run"), "Pong-v4")
+    ('first', './run')
+    """
+    if directory.parent == game_directory(DEFAULT_ROOT, game):
+        return directory.name
+    return directory.as_posix() if len(directory.parts) > 1 else f"./{directory}"
 
 
 @dataclass(frozen=True)
@@ -131,6 +153,7 @@ class _Job:
         stored: Checkpoint to continue from, or None for a new run.
         init_from: Checkpoint whose weights a new run starts with.
         show_progress: As in ``RunRequest``.
+        verbose: As in ``RunRequest``.
     """
 
     config: Config
@@ -139,6 +162,7 @@ class _Job:
     stored: checkpoint.Checkpoint | None
     init_from: Path | None
     show_progress: bool
+    verbose: bool
 
 
 def start_or_continue(
@@ -171,7 +195,15 @@ def start_or_continue(
         init_from = checkpoint.find(request.init_from) if request.init_from else None
         _log_beginning(request, settings, directory, is_new=stored is None)
         config = settings.config
-        job = _Job(config, directory, videos, stored, init_from, request.show_progress)
+        job = _Job(
+            config,
+            directory,
+            videos,
+            stored,
+            init_from,
+            request.show_progress,
+            request.verbose,
+        )
         with _ray_for_actors(config, request.address):
             outcome = _train(job)
             report(outcome)
@@ -257,8 +289,8 @@ def _log_beginning(
     for note in notes:
         logger.warning(note)
     rom = f" (rom {config.rom})" if config.rom else ""
-    environment = describe_environment(config)
-    logger.info(f"game: {config.game}{rom}; protocol {config.protocol}: {environment}")
+    logger.info(f"game: {config.game}{rom}")
+    logger.info(f"protocol {config.protocol}: {describe_environment(config)}")
     logger.info(f"recipe: {config.versioned_recipe}")
     logger.info(f"run directory: {directory}")
 
@@ -290,15 +322,16 @@ def _ray_for_actors(config: Config, address: str | None) -> Iterator[None]:
 def _train(job: _Job) -> RunOutcome:
     """Trains from a run's own checkpoint, from the weights of another run, or from scratch."""
     start_tensorflow(job.config)
-    training = _make_training(job)
+    with waiting("building the network"):
+        training = _make_training(job)
     if job.init_from is not None:
         _copy_weights(training, job.init_from)
     for note in write_circumstances(job.directory, job.config):
         logger.warning(note)
-    storage = STORAGES[training.memory.storage]
-    logger.info(f"replay memory: {job.config.replay.capacity} frames, {storage}")
+    _log_sizes(training)
+    if job.verbose:
+        training.agent.online.weights.summary(print_fn=logger.info, line_length=TABLE_WIDTH)
     _restore(training, job)
-    training.agent.online.weights.summary(print_fn=logger.info, line_length=90)
     is_complete = training.run()
     stopwatch = training.stopwatch
     seconds = stopwatch.wall
@@ -313,6 +346,19 @@ def _train(job: _Job) -> RunOutcome:
         mean_score=training.episodes.mean_score if has_scores else None,
         shares=shares(stopwatch.seconds, seconds),
     )
+
+
+def _log_sizes(training: "Training") -> None:
+    """Logs the sizes of the replay memory and of the network."""
+    config = training.config
+    storage = STORAGES[training.memory.storage]
+    logger.info(f"replay memory: {config.replay.capacity:,} frames, {storage}")
+    network = config.network
+    head = "dueling head of 2 streams" if network.head == "dueling" else "plain head"
+    weights = training.agent.online.weights.count_params()
+    size = f"{weights / 1e6:.1f} million" if weights >= MILLION else f"{weights:,}"
+    actions = training.agent.num_actions
+    logger.info(f"network: {network.torso} torso, {head}, {actions} actions, {size} weights")
 
 
 def _make_training(job: _Job) -> "Training":

@@ -96,7 +96,13 @@ def test_a_sweep_runs_each_combination_once_and_does_not_repeat_it(tmp_path: Pat
     logs = {path: path.read_bytes() for path in tmp_path.glob("s/*/*/train.log")}
     assert len(logs) == 2
     for log in logs.values():
-        for text in (b"game: CartPole-v1; ", b"run directory: ", b"complete: ", b"written "):
+        for text in (
+            b"game: CartPole-v1\n",
+            b"protocol classic: ",
+            b"run directory: ",
+            b"complete: ",
+            b"written ",
+        ):
             assert text in log
     again = run("sweep", "--out", "s", cwd=tmp_path, env=LOCAL_RAY)
     assert "2 done" in again.stdout

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import shlex
 import signal
@@ -16,7 +17,7 @@ import pytest
 
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.lock import is_held
-from tests.terminal import run_in_terminal
+from tests.terminal import Screen, run_in_terminal
 
 COMMAND = [sys.executable, "-m", "atari_dqn"]
 TRAIN = [*COMMAND, "train", "--game", "CartPole-v1", "--run-dir", "./run", "--videos", "videos"]
@@ -34,6 +35,91 @@ def test_a_background_run_in_a_terminal_records_its_evaluation(tmp_path: Path) -
         ".json",
         ".mp4",
     ]
+
+
+def shown_in(screen: str, columns: int) -> Screen:
+    """Returns what a terminal showed, after checking that every line fits into it.
+
+    Only a path may be longer, on a line of its own.
+    """
+    shown = Screen(screen)
+    too_long = [line for line in shown.seen if len(line) > columns and len(line.split()) > 1]
+    assert not too_long
+    assert not any(re.search(r"\bnan\b", line) for line in shown.seen)
+    return shown
+
+
+def pasted(screen: Screen, name: str) -> list[str]:
+    """Returns the command of a name that a command suggested, as a shell would run it."""
+    (line,) = [line for line in screen.lines if line.startswith(f"  atari-dqn {name} ")]
+    return [*COMMAND, *shlex.split(line)[1:]]
+
+
+def test_every_wait_is_named_in_80_columns_and_the_suggested_commands_run(tmp_path: Path) -> None:
+    train = [*COMMAND, "train", "--game", "CartPole-v1", "--run-dir", "first", *SHORT]
+    train += ["--total-steps", "400", "--training.evaluation_period", "200"]
+    answer = run_in_terminal([*train, "--verbose"], tmp_path, columns=80)
+    assert answer.code == 0, answer.screen
+    shown = shown_in(answer.screen, 80)
+    for text in (
+        "loading TensorFlow",
+        "building the network",
+        "building the graphs of the network",
+        "warming up: random play until step 100, at step ",
+        "evaluating 1 episode ",
+        "recording GIF and MP4",
+        "saving a checkpoint",
+    ):
+        assert any(line.startswith(text) for line in shown.seen), text
+    assert "network: mlp torso, plain head, 2 actions, " in answer.screen
+    assert "Total params: " in answer.screen
+
+    evaluated = run_in_terminal([*pasted(shown, "eval"), "--episodes", "3"], tmp_path, columns=80)
+    assert evaluated.code == 0, evaluated.screen
+    after_evaluation = shown_in(evaluated.screen, 80)
+    assert any(line.startswith("evaluating 3 episodes") for line in after_evaluation.seen)
+
+    extended = run_in_terminal(pasted(shown, "train"), tmp_path, columns=80)
+    assert extended.code == 0, extended.screen
+    restored = shown_in(extended.screen, 80)
+    assert "continuing at step 400" in restored.lines
+    assert any(line.startswith("complete: 800 agent steps") for line in restored.lines)
+    assert any(line.startswith("reading the checkpoint") for line in restored.seen)
+
+    recorded = run_in_terminal(pasted(after_evaluation, "record"), tmp_path, columns=80)
+    assert recorded.code == 0, recorded.screen
+    assert (tmp_path / "episode.gif").is_file()
+    shown_in(recorded.screen, 80)
+
+
+def test_an_interrupted_run_in_a_terminal_suggests_the_commands_that_come_next(
+    tmp_path: Path,
+) -> None:
+    words = [*COMMAND, "train", "--game", "CartPole-v1", "--run-dir", "first", *LONG]
+    words += ["--training.log_period", "100"]
+    metrics = tmp_path / "checkpoints" / "CartPole-v1" / "first" / "metrics.csv"
+
+    def has_learned() -> bool:
+        return metrics.is_file() and metrics.read_text().count("\n") > 2
+
+    answer = run_in_terminal(words, tmp_path, columns=80, ctrl_c_when=has_learned)
+    assert answer.code == 130, answer.screen
+    shown = shown_in(answer.screen, 80)
+    assert any(line.endswith("and saved; to continue:") for line in shown.lines)
+    assert pasted(shown, "eval") == [*COMMAND, "eval", "checkpoints/CartPole-v1/first"]
+    saved = checkpoint.load(metrics.parent).step
+    longer = [*pasted(shown, "train"), "--total-steps", str(saved + 100)]
+    again = run_in_terminal(longer, tmp_path, columns=80)
+    assert again.code == 0, again.screen
+    assert f"continuing at step {saved}" in shown_in(again.screen, 80).lines
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_the_list_of_games_fits_the_terminal(columns: int, tmp_path: Path) -> None:
+    answer = run_in_terminal([*COMMAND, "games"], tmp_path, columns=columns)
+    assert answer.code == 0
+    assert "ZaxxonDeterministic-v4" in answer.screen
+    shown_in(answer.screen, columns)
 
 
 def test_a_sweep_in_a_terminal_ends_and_records(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from matplotlib import rc_context
 
 from atari_dqn.cli import main
 from atari_dqn.config.resolve import load_config, read_recipe
+from atari_dqn.console import wrapped
 from atari_dqn.errors import UserError
 from atari_dqn.report.html import as_page
 from atari_dqn.report.results import EVALUATION, TRAINING, Result, read_results
@@ -242,6 +243,20 @@ def test_published_scores_are_marked_by_whether_their_protocol_is_the_same() -> 
             "(2) training scores of protocol 'dopamine' (sticky 0.25, epsilon 0.01) at"
             in as_text([table])
         )
+
+
+def test_a_report_fits_the_terminal_and_leaves_nothing_out() -> None:
+    games = (("Pong", "pong"), ("Breakout", "breakout"))
+    recipes = ("default", "a_recipe_of_my_own")
+    scores = (1.0, 2.0, 14.25)
+    (table,) = make_tables(
+        [result(recipe, *game, score) for recipe in recipes for game in games for score in scores]
+    )
+    in_pipe = as_text([table])
+    in_terminal = wrapped(as_text([table], 80), 80)
+    assert max(map(len, in_pipe.splitlines())) > 80 >= max(map(len, in_terminal.splitlines()))
+    punctuation = str.maketrans("", "", ",;")
+    assert in_terminal.translate(punctuation).split() == in_pipe.translate(punctuation).split()
 
 
 def test_games_without_human_scores_have_no_statistics() -> None:

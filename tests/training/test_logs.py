@@ -1,16 +1,24 @@
 """Tests episode statistics, log files and the progress display."""
 
 import csv
+import io
+import itertools
 import logging
+import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from atari_dqn import console
 from atari_dqn.console import log_to_standard_error
+from atari_dqn.training import logs
 from atari_dqn.training.episodes import EpisodeRow, EpisodeTracker
 from atari_dqn.training.logs import Progress, RunLogs, cut_logs
+from tests.terminal import Screen, Terminal
 
 
 def test_episode_scores_are_summed_for_each_environment() -> None:
@@ -47,20 +55,20 @@ def row(step: int) -> dict[str, float | int]:
 
 
 def test_csv_and_tensorboard_logs_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
-    logs = RunLogs(tmp_path, 0, 100)
-    logs.metrics(10, row(10))
-    logs.episode(EpisodeRow(1, 10, 3.0, 3.0, 2, 8, 0, 11))
-    logs.evaluation(10, {"mean": 1.0}, "scored")
-    positions = logs.positions()
-    logs.metrics(20, row(20))
-    logs.episode(EpisodeRow(2, 20, 4.0, 3.5, 2, 8, 0, 12))
-    logs.evaluation(20, {"mean": 2.0}, "scored")
-    logs.close()
+    written = RunLogs(tmp_path, 0, 100)
+    written.metrics(10, row(10))
+    written.episode(EpisodeRow(1, 10, 3.0, 3.0, 2, 8, 0, 11))
+    written.evaluation(10, {"mean": 1.0}, "scored")
+    positions = written.positions()
+    written.metrics(20, row(20))
+    written.episode(EpisodeRow(2, 20, 4.0, 3.5, 2, 8, 0, 12))
+    written.evaluation(20, {"mean": 2.0}, "scored")
+    written.close()
     (tmp_path / "events.out.tfevents.9999999999.later").write_text("written after the checkpoint")
     cut_logs(tmp_path, positions)
-    logs = RunLogs(tmp_path, 10, 100)
-    logs.metrics(30, row(30))
-    logs.close()
+    written = RunLogs(tmp_path, 10, 100)
+    written.metrics(30, row(30))
+    written.close()
     with (tmp_path / "metrics.csv").open() as file:
         assert [line["steps"] for line in csv.DictReader(file)] == ["10", "30"]
     with (tmp_path / "episodes.csv").open() as file:
@@ -82,6 +90,75 @@ def test_progress_is_printed_as_plain_lines_without_a_terminal(
         logging.getLogger("atari_dqn").warning("a note")
     progress.close()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("step 500 of 1000, ")
-    assert "epsilon 0.500, score 1.00, loss 0.2500, mean max q 2.000" in lines[0]
-    assert lines[1:] == ["note: a note"]
+    expected = "step 500 of 1000: score 1.00, loss 0.2500, epsilon 0.500, mean max Q 2.000"
+    assert lines == [expected, "note: a note"]
+
+
+def test_progress_is_shown_in_a_terminal_even_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = Progress(0, 1000)
+    progress.close()
+    assert Screen(terminal.getvalue()).seen[0].startswith("no episode has ended yet, 0% of 1,000")
+
+
+@pytest.fixture
+def passing_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets one second pass whenever the progress reads the time."""
+    seconds = itertools.count()
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+
+
+@pytest.mark.usefixtures("passing_seconds")
+@pytest.mark.parametrize("in_terminal", [True, False])
+def test_the_warm_up_is_named_and_unknown_values_are_left_out(
+    in_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal() if in_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    unknown = row(200) | {"score": math.nan, "loss": math.nan, "mean_max_q": math.nan}
+    with log_to_standard_error():
+        progress = Progress(0, 1_000_000, warmup=10_000, seconds_between_lines=0.0)
+        for _ in range(4):
+            progress.advance(50)
+        progress.show(unknown)
+        logging.getLogger("atari_dqn").info("a note")
+        progress.close()
+    shown = [line for line in Screen(terminal.getvalue()).seen if "at step 200" in line]
+    if not in_terminal:
+        shown = terminal.getvalue().splitlines()[:1]
+    warm_up = "warming up: random play until step 10,000"
+    expected = f"{warm_up}, at step 200, 50 steps/s"
+    if not in_terminal:
+        expected = f"step 200 of 1000000: {warm_up}, 50 steps/s"
+    assert shown == [expected]
+    assert "nan" not in terminal.getvalue()
+
+
+@pytest.mark.usefixtures("passing_seconds")
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (
+            120,
+            "score 12.34, 1000 steps/s, 16:36 left, 0% of 1,000,000 steps, loss 0.2500, "
+            "epsilon 0.500, mean max Q 2.000",
+        ),
+        (80, "score 12.34, 1000 steps/s, 16:36 left, 0% of 1,000,000 steps, loss 0.2500"),
+        (60, "score 12.34, 1000 steps/s, 16:36 left"),
+    ],
+)
+def test_what_matters_most_is_shown_in_narrow_terminals(
+    columns: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(console, "terminal_width", lambda stream: columns)
+    with log_to_standard_error():
+        progress = Progress(0, 1_000_000)
+        for _ in range(4):
+            progress.advance(1000)
+        progress.show(row(4000) | {"score": 12.34})
+        logging.getLogger("atari_dqn").info("a note")
+        assert Screen(terminal.getvalue()).lines == ["a note", expected]
+        progress.close()
