@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from atari_dqn.errors import UserError
 from atari_dqn.gallery.collect import GalleryData, collect
 from atari_dqn.gallery.page import write_data, write_page
+from atari_dqn.typed_commands import option
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Server(ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(
-                f"port {port} cannot be used: {reason}; choose another with --port (make: PORT=)"
+                f"port {port} cannot be used: {reason}; choose another with {option('port')}"
             ) from None
 
     @property
