@@ -9,17 +9,21 @@ from atari_dqn.console import say_notes
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.runs.directory import check_writable
+from atari_dqn.typed_commands import argument, command, option
+from atari_dqn.workflows.named import named_runs
 
 DEFAULT_PORT = 8000
 
 
 def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``plot``."""
+    add_root(parser)
     parser.add_argument(
         "runs",
         nargs="+",
         metavar="RUN",
-        help="run directories; runs of the same game and recipe become one curve",
+        help="run directories, 'last' for the newest run, or games for all of their runs; runs of "
+        "the same game and recipe become one curve",
     )
     parser.add_argument(
         "--out",
@@ -34,7 +38,8 @@ def plot(options: argparse.Namespace) -> int:
     from atari_dqn.report.learning_curves import plot_runs
 
     check_writable(Path(options.out).parent)
-    for path in plot_runs(paths_of(options.runs), Path(options.out)):
+    runs = named_runs(paths_of(options.runs), Path(options.root))
+    for path in plot_runs(runs, Path(options.out)):
         print(path)
     return 0
 
@@ -66,7 +71,7 @@ def gallery(options: argparse.Namespace) -> int:
     root = Path(options.root)
     videos = Path(options.videos)
     if options.port is not None and not options.live:
-        raise UserError("--port needs --live, which serves the page")
+        raise UserError(f"{option('port')} needs {argument('live', True)}, which serves the page")
     check_writable(videos)
     if options.live:
         port = DEFAULT_PORT if options.port is None else options.port
@@ -79,7 +84,7 @@ def gallery(options: argparse.Namespace) -> int:
     say_notes(notes)
     if not data["runs"]:
         missing = f"no runs in '{root}' and no recordings in '{videos}'"
-        raise UserError(f"{missing}: 'make train GAME=...' creates both")
+        raise UserError(f"{missing}: '{command('train', game='breakout')}' creates both")
     page = write_page(videos, data)
     counts = [f"{len(data[name])} {name}" for name in ("runs", "recordings", "evaluations")]
     print(f"{page}: {', '.join(counts)}")
@@ -89,11 +94,13 @@ def gallery(options: argparse.Namespace) -> int:
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``report``."""
     add_videos(parser)
+    add_root(parser)
     parser.add_argument(
         "paths",
         nargs="+",
         metavar="PATH",
-        help="run directories, JSON files of evaluations, or directories that contain them",
+        help="run directories, 'last' for the newest run, games for all of their runs, JSON files "
+        "of evaluations, or directories that contain them",
     )
     parser.add_argument("--out", metavar="STEM", help="also write STEM.html and STEM.json")
 
@@ -107,7 +114,8 @@ def report(options: argparse.Namespace) -> int:
     if options.out:
         check_installed("the page", ("jinja2", "matplotlib"), "report", "gallery,plot")
         check_writable(Path(options.out).parent)
-    results, notes = read_results(paths_of(options.paths), Path(options.videos))
+    paths = named_runs(paths_of(options.paths), Path(options.root))
+    results, notes = read_results(paths, Path(options.videos))
     say_notes(notes)
     tables = make_tables(results)
     print(as_text(tables))

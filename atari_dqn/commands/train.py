@@ -7,6 +7,7 @@ from atari_dqn.bootstrap import INTERRUPTED
 from atari_dqn.commands.arguments import Command, add_game, add_root, add_videos
 from atari_dqn.config.resolve import DEFAULT_RECIPE, parse_value
 from atari_dqn.console import say
+from atari_dqn.workflows.named import named_checkpoint
 from atari_dqn.workflows.settings import SettingsRequest
 from atari_dqn.workflows.train import RunOutcome, RunRequest, RunState, start_or_continue
 
@@ -46,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init-from",
         metavar="CKPT",
-        help="start with the weights of another run, of this game or another",
+        help="start with the weights of another run, of this game or another: a path, 'last', "
+        "'best' or a game",
     )
 
 
@@ -58,13 +60,19 @@ def run(options: argparse.Namespace) -> int:
             root=Path(options.root),
             videos=Path(options.videos),
             run=options.run_dir,
-            init_from=Path(options.init_from) if options.init_from else None,
+            init_from=_init_from(options),
             address=options.address,
             show_progress=True,
         ),
         report=_print_outcome,
     )
     return INTERRUPTED if outcome.state is RunState.INTERRUPTED else 0
+
+
+def _init_from(options: argparse.Namespace) -> Path | None:
+    if options.init_from is None:
+        return None
+    return named_checkpoint(options.init_from, None, Path(options.root), Path(options.videos))
 
 
 def _print_outcome(outcome: RunOutcome) -> None:

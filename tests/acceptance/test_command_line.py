@@ -342,7 +342,7 @@ def test_a_signal_saves_the_run_and_prints_how_to_continue(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.index("stopping after this step") < errors.index("and saved; to continue:")
-    assert f"make train GAME={GAME} RUN=checkpoints/{GAME}/stopped" in errors
+    assert f"  atari-dqn train --game {GAME} --run-dir checkpoints/{GAME}/stopped" in errors
     (saved,) = (tmp_path / "checkpoints" / GAME / "stopped").glob("step-*/manifest.json")
     step = int(saved.parent.name.removeprefix("step-"))
     continued = run(
