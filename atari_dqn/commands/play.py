@@ -215,11 +215,13 @@ def _settings_of_random_play(options: argparse.Namespace) -> Config:
 def _player_request(options: argparse.Namespace) -> PlayerRequest:
     """Returns the requested agent, with the id and the protocol that it plays.
 
-    A bare name of a game only chooses a run, which then plays its own id.
+    A bare name of a game only chooses a run, which then plays its own id. With another protocol,
+    the bare name is played, because an id may contradict the protocol.
     """
     path = checkpoint_path(options)
     game = options.game
-    if game and chooses(options.checkpoint) and not identify(game).fixed():
+    only_chooses = chooses(options.checkpoint) and options.protocol is None
+    if game and only_chooses and not identify(game).fixed():
         game = None
     return PlayerRequest(path, game, options.protocol)
 

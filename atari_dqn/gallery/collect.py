@@ -97,6 +97,7 @@ class RecordingData(MediaData):
     seed: int
     length: int  # agent steps
     cut: bool  # whether the frame cap ended the episode
+    at_limit: bool  # whether the task's own limit ended the episode
     seconds: float  # game time of the episode
 
 
@@ -291,7 +292,8 @@ def _recording_data(recording: _Recording, run: int) -> RecordingData:
         "score": file.episode.score,
         "seed": file.episode.seed,
         "length": file.episode.steps,
-        "cut": file.episode.cut_by_frame_cap,
+        "cut": file.episode.cut_by_frame_cap and not file.reached_own_limit,
+        "at_limit": file.reached_own_limit,
         "seconds": file.seconds,
     }
 

@@ -108,8 +108,9 @@ def trained_runs(root: Path, game: str | None = None) -> list[Path]:
     runs = [run for run in all_runs(root) if checkpoint.in_run(run)]
     if game is not None:
         spec = identify(game)
-        of_game = runs_of_game(runs, spec)
-        runs = [run for run, config in of_game.items() if config.game == spec.id] or [*of_game]
+        configs = runs_of_game(runs, spec)
+        of_id = [run for run, config in configs.items() if config.game == spec.id]
+        runs = of_id or list(configs)
     if not runs:
         of_game = f" of {game}" if game is not None else ""
         advice = f"'{command('train', game=game or 'breakout')}' begins one"

@@ -53,6 +53,7 @@ class RunRequest:
         init_from: Checkpoint of another run whose weights a new run starts with.
         address: Address of the Ray cluster for a run with actors, or None for this machine alone.
         show_progress: Whether to show a progress bar, or log lines where there is no terminal.
+        is_typed: Whether a user typed ``run``, who then reads whether it is a new run.
     """
 
     settings: SettingsRequest
@@ -62,6 +63,7 @@ class RunRequest:
     init_from: Path | None = None
     address: str | None = None
     show_progress: bool = False
+    is_typed: bool = True
 
 
 class RunState(Enum):
@@ -262,7 +264,7 @@ def _log_beginning(
     notes = list(settings.notes)
     if is_new and request.run is None:
         notes += _unfinished_notes(directory.parent)
-    elif is_new:
+    elif is_new and request.is_typed:
         notes.append(f"this is a new run: {directory}{_nearest_run(request, config, directory)}")
     notes += notes_on_speed(config)
     for note in notes:

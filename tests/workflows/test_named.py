@@ -19,6 +19,7 @@ from atari_dqn.recording.episode_file import Origin, evaluation_json
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.directory import CONFIG
 from atari_dqn.workflows import train
+from atari_dqn.workflows.evaluate import EvaluationRequest, PlayerRequest
 from atari_dqn.workflows.named import known_scores, named_checkpoint, named_runs
 
 
@@ -217,6 +218,7 @@ def test_reports_accept_the_newest_run_and_games(home: Home) -> None:
     [
         ([], None),
         (["last", "--game", "pong"], None),  # it only chooses the run
+        (["last", "--game", "pong", "--protocol", "dopamine"], "pong"),
         (["best", "--game", "PongDeterministic-v4"], "PongDeterministic-v4"),
         (["pong", "--game", "pong"], "pong"),
     ],
@@ -225,10 +227,13 @@ def test_a_bare_name_only_chooses_a_run(
     home: Home, monkeypatch: pytest.MonkeyPatch, words: list[str], game: str | None
 ) -> None:
     run = home.add("Pong/a", "Pong", {10: 3.0})
-    requests = []
-    monkeypatch.setattr(
-        play, "evaluate_checkpoint", lambda player, request: requests.append(player) or []
-    )
+    requests: list[PlayerRequest] = []
+
+    def stand_in(player: PlayerRequest, request: EvaluationRequest) -> list[str]:
+        requests.append(player)
+        return []
+
+    monkeypatch.setattr(play, "evaluate_checkpoint", stand_in)
     assert main(["eval", *words]) == 0
     assert requests[0].game == game
     assert requests[0].checkpoint in (run, run / "step-000000010")
