@@ -22,33 +22,32 @@ SITE := $(VENV)/.docs
 ATARI_DQN := ATARI_DQN_STARTED_BY=make $(BIN)/atari-dqn
 INSTALL := $(BIN)/python tools/install.py
 
-GAME ?=
-GAMES ?=
-SEEDS ?=
-SEARCH ?=
-ADDRESS ?=
-CKPT ?=
-CONFIG ?=
-PROTOCOL ?=
-STEPS ?=
-SEED ?=
-RUN ?=
-RUNS ?=
-EPISODES ?=
-OUT ?=
-INIT_FROM ?=
-REPLAY ?=
-ANNOTATED ?=
-HIGHLIGHTS ?=
-LIVE ?=
-ACTORS ?=
-PORT ?=
-GPU ?=
-ARGS ?=
+# The variables that each target takes. Make refuses any other variable on the command line, so a new one is added here.
+TAKES_train := GAME CONFIG PROTOCOL STEPS SEED RUN INIT_FROM ACTORS ADDRESS GPU ARGS
+TAKES_sweep := GAMES SEEDS CONFIG PROTOCOL STEPS EPISODES SEARCH ADDRESS OUT GPU ARGS
+TAKES_eval := CKPT ANNOTATED GAME PROTOCOL EPISODES SEED GPU ARGS
+TAKES_release := CKPT GAME OUT EPISODES SEED GPU ARGS
+TAKES_record := CKPT OUT REPLAY ANNOTATED HIGHLIGHTS GAME PROTOCOL SEED ARGS
+TAKES_random := GAME PROTOCOL EPISODES SEED ARGS
+TAKES_watch := CKPT ANNOTATED GAME PROTOCOL EPISODES SEED ARGS
+TAKES_frames := GAME OUT PROTOCOL STEPS SEED ARGS
+TAKES_plot := RUNS OUT
+TAKES_report := RUNS OUT
+TAKES_gallery := LIVE PORT ARGS
+TAKES_export := CKPT GAME OUT
+TAKES_test := ARGS
+TAKES_test-slow := ARGS
+TAKES_torture := ARGS
+TAKES_bench := ARGS
+# Every target takes these.
+TAKES := PYTHON VENV SHELL MAKE MAKEFLAGS CI
+
+TARGETS := help install develop train sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
+VARIABLES := $(sort $(foreach target,$(TARGETS),$(TAKES_$(target))))
+.PHONY: $(TARGETS)
 
 # Recipes pass these variables on. Make must not export them, because it would expand text in them that looks like a variable.
-unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED HIGHLIGHTS LIVE \
-  ACTORS PORT GPU ARGS
+unexport $(VARIABLES)
 
 # The libraries may be installed already, so GPU=0 also hides the GPU.
 ifeq ($(value GPU),0)
@@ -69,33 +68,54 @@ ELSEWHERE = $(call option,GAME,--game) $(call option,PROTOCOL,--protocol)
 # ANNOTATED=1 means the option without a value, and ANNOTATED=0 no option.
 ANNOTATION = $(if $(filter-out 0,$(value ANNOTATED)),--annotated$(if $(filter-out 1,$(value ANNOTATED)),=$(call quoted,ANNOTATED)))
 # Extra packages of a game: these games are simulated by Box2D.
-GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,\
+BOX2D_GAMES := $(foreach name,LunarLander lunarlander lunar_lander BipedalWalker bipedalwalker bipedal_walker CarRacing carracing car_racing,$(name)%)
+GAME_NEEDS := $(if $(filter $(BOX2D_GAMES),\
   $(value GAME) $(subst $(comma), ,$(value GAMES)) $(subst /, ,$(value CKPT) $(value REPLAY))),$(BOX2D))
 # Training and evaluating look for a GPU, unless GPU=0. A sweep uses one only with --gpus.
 GPU_NEEDS := $(if $(filter 0,$(value GPU)),,$(GPU_LIBRARIES))
 $(if $(filter-out 0 1,$(value GPU)),$(error GPU is 0 (use no GPU), 1 (install its libraries in any case) or nothing (look for one)))
-# Reports a missing variable before anything is installed.
+# The longest common subsequence finds the word in $(2) that is most like $(1). Only awk is needed, which every system has.
+NEAREST := BEGIN { typed = toupper(ARGV[1]); n = length(typed); best = 0.55; \
+  for (k = 2; k < ARGC; k++) { word = toupper(ARGV[k]); m = length(word); \
+    for (i = 1; i <= n; i++) for (j = 1; j <= m; j++) { \
+      longer = common[i - 1, j] > common[i, j - 1] ? common[i - 1, j] : common[i, j - 1]; \
+      same = substr(typed, i, 1) == substr(word, j, 1); \
+      common[i, j] = same ? common[i - 1, j - 1] + 1 : longer } \
+    likeness = 2 * common[n, m] / (n + m); \
+    if (likeness > best) { best = likeness; found = ARGV[k] } } \
+  if (found) print "; did you mean " found "?" }
+nearest = $(shell awk -- '$(NEAREST)' $(foreach word,$(1) $(2),'$(subst ','\'',$(word))'))
+targets_of = $(foreach target,$(TARGETS),$(if $(filter $(1),$(TAKES_$(target))),$(target)))
+listed = $(subst $(space),$(comma) ,$(strip $(1)))
+
+# Reports what would be ignored, before anything is installed: an unknown target, and a variable that no target on the command line takes.
+unknown = $(firstword $(filter-out $(TARGETS) Makefile $(VENV)/%,$(MAKECMDGOALS)))
+$(if $(unknown),$(error unknown target $(unknown)$(call nearest,$(unknown),$(TARGETS)) ('make help' lists all)))
+typed := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+taken := $(foreach target,$(MAKECMDGOALS),$(TAKES_$(target)))
+refused := $(firstword $(filter-out $(taken) $(TAKES),$(typed)))
+instead = $(if $(taken),only $(call listed,$(taken)),nor any other variable)
+$(if $(refused),$(if $(filter-out $(VARIABLES),$(refused)),\
+  $(error unknown variable $(refused)$(call nearest,$(refused),$(taken) $(VARIABLES) $(TAKES)) ('make help' lists all)),\
+  $(if $(MAKECMDGOALS),$(error 'make $(MAKECMDGOALS)' does not take $(refused), $(instead)),\
+  $(error the target is missing: make TARGET $(refused)=..., and TARGET is one of $(call listed,$(call targets_of,$(refused)))))))
+# Reports a missing variable.
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $(value $(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
 $(call require,random,GAME,BreakoutDeterministic-v4)
-$(call require,eval,CKPT,checkpoints/...)
 $(call require,frames,GAME,BreakoutDeterministic-v4)
-$(if $(value REPLAY),,$(call require,record,CKPT,checkpoints/...))
-$(call require,watch,CKPT,checkpoints/...)
 $(call require,record,OUT,videos/episode.gif)
 $(call require,frames,OUT,frames.png)
-$(call require,export,CKPT,checkpoints/...)
+$(call require,export,CKPT,last)
 $(call require,export,OUT,agent.onnx)
-$(call require,release,CKPT,checkpoints/...)
+$(call require,release,CKPT,last)
 $(call require,release,OUT,checkpoints/released/pong)
-$(call require,plot,RUNS,checkpoints/...)
+$(call require,plot,RUNS,last)
 $(call require,report,RUNS,checkpoints)
 $(if $(value OUT)$(value ARGS),,$(call require,sweep,GAMES,pong,breakout))
 
 # Two installations at once would disturb each other.
 .NOTPARALLEL:
-.PHONY: help install develop train sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
-
 help:
 	@echo 'make train GAME=ID             train an agent; Ctrl-C saves, RUN=last continues'
 	@echo '     [CONFIG=NAME|FILE]          recipe (default: the task'"'"'s own, or default)'
@@ -110,25 +130,27 @@ help:
 	@echo '     [CONFIG=NAME,NAME] [PROTOCOL=NAME] [STEPS=N] [EPISODES=N] [OUT=DIR] [ADDRESS=HOST:PORT|auto]'
 	@echo '     [ARGS="--set section.key=V,V"]  values to try in every combination'
 	@echo '     [SEARCH=N]                  sample N candidates instead, also from LOW..HIGH, and finish only the best'
-	@echo 'make eval CKPT=DIR|last        score a run or one of its checkpoints; write GIFs, MP4s and JSON to videos/'
+	@echo 'make eval                      score the newest run; write GIFs, MP4s and JSON to videos/'
+	@echo '     [CKPT=DIR|last|best|ID]     a run or checkpoint, the newest run, the best known score, or the newest run of a game'
 	@echo '     [EPISODES=N] [SEED=N] [GAME=ID] [PROTOCOL=NAME|FILE] [ANNOTATED=1|saliency] [ARGS="--epsilon P"]'
-	@echo 'make record CKPT=DIR|last OUT=FILE  render one episode to a .gif or .mp4'
+	@echo 'make record OUT=FILE           render one episode to a .gif or .mp4   [CKPT=DIR|last|best|ID]'
 	@echo '     [ANNOTATED=1]               also show the network'"'"'s input and its value for each action'
 	@echo '     [ANNOTATED=saliency]        and, over the game, where the network looks'
 	@echo '     [HIGHLIGHTS=SECONDS]        only the moments in which most was won, lost or unexpected'
 	@echo '     [SEED=N] [ARGS="--epsilon P --scale N"]'
 	@echo 'make record REPLAY=FILE.json OUT=FILE  render an episode again from the JSON file beside its recording   [HIGHLIGHTS=SECONDS]'
-	@echo 'make watch CKPT=DIR|last       watch an agent in a window   [ANNOTATED=1|saliency] [EPISODES=N] [SEED=N]   (CKPT=random GAME=ID: random actions)'
+	@echo 'make watch                     watch an agent in a window   [CKPT=DIR|last|best|ID] [ANNOTATED=1|saliency] [EPISODES=N] [SEED=N]'
+	@echo '                               (CKPT=random GAME=ID: random actions)'
 	@echo 'make random GAME=ID            score and record an agent that acts at random'
 	@echo '     [PROTOCOL=NAME|FILE] [EPISODES=N] [SEED=N] [ARGS="--section.key VALUE ..."]'
 	@echo 'make frames GAME=ID OUT=FILE.png  draw raw frames above the network'"'"'s input   [STEPS=N] [SEED=N]'
-	@echo 'make plot RUNS="DIR ..."        draw the learning curves of runs to curves.png and curves.svg   [OUT=STEM]'
-	@echo 'make report RUNS="DIR ..."      compare runs with each other and with published scores, with intervals'
+	@echo 'make plot RUNS="DIR|last|ID ..."  draw the learning curves of runs to curves.png and curves.svg   [OUT=STEM]'
+	@echo 'make report RUNS="DIR|last|ID ..."  compare runs with each other and with published scores, with intervals'
 	@echo '     [OUT=STEM]                  also write STEM.html and STEM.json'
 	@echo 'make gallery                   write videos/index.html, a page with curves, recordings, a leaderboard and commands'
 	@echo '     [LIVE=1] [PORT=N]           serve the page on this machine, and update it while runs go on'
-	@echo 'make export CKPT=DIR OUT=NAME.onnx  export the network for other programs: .keras, .onnx, or a SavedModel'
-	@echo 'make release CKPT=DIR OUT=DIR  write an agent to share: weights, score, recording and model card'
+	@echo 'make export CKPT=DIR|best OUT=NAME.onnx  export the network for other programs: .keras, .onnx, or a SavedModel'
+	@echo 'make release CKPT=DIR|best OUT=DIR  write an agent to share: weights, score, recording and model card'
 	@echo '     [EPISODES=N] [SEED=N]'
 	@echo 'make games                     list every game with its ids'
 	@echo 'make tensorboard               serve the curves of all runs in checkpoints/ to a browser'
@@ -204,14 +226,14 @@ train: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS) $(if $(value ACTORS),$(DISTRIBUTE
 	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(value ARGS)
 
 eval: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS)
-	@$(ATARI_DQN) eval $(call quoted,CKPT) $(ANNOTATION) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
+	@$(ATARI_DQN) eval $(if $(value CKPT),$(call quoted,CKPT)) $(ANNOTATION) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 record: $(INSTALLED) $(GAME_NEEDS)
 	@$(ATARI_DQN) record $(if $(value CKPT),$(call quoted,CKPT)) --out $(call quoted,OUT) $(call option,REPLAY,--replay) \
 	  $(ANNOTATION) $(call option,HIGHLIGHTS,--highlights) $(ELSEWHERE) $(call option,SEED,--seed) $(value ARGS)
 
 watch: $(INSTALLED) $(GAME_NEEDS)
-	@$(ATARI_DQN) watch $(call quoted,CKPT) $(ANNOTATION) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
+	@$(ATARI_DQN) watch $(if $(value CKPT),$(call quoted,CKPT)) $(ANNOTATION) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 random: $(INSTALLED) $(GAME_NEEDS)
 	@$(ATARI_DQN) random --game $(call quoted,GAME) $(call option,PROTOCOL,--protocol) $(call option,EPISODES,--episodes) \
@@ -236,10 +258,10 @@ gallery: $(GALLERY)
 	@$(ATARI_DQN) gallery $(if $(filter-out 0,$(value LIVE)),--live) $(call option,PORT,--port) $(value ARGS)
 
 export: $(INSTALLED) $(GAME_NEEDS) $(if $(filter %.onnx,$(subst $(space),_,$(value OUT))),$(ONNX))
-	@$(ATARI_DQN) export $(call quoted,CKPT) --out $(call quoted,OUT)
+	@$(ATARI_DQN) export $(call quoted,CKPT) --out $(call quoted,OUT) $(call option,GAME,--game)
 
 release: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS)
-	@$(ATARI_DQN) release $(call quoted,CKPT) --out $(call quoted,OUT) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
+	@$(ATARI_DQN) release $(call quoted,CKPT) --out $(call quoted,OUT) $(call option,GAME,--game) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)
 
 games: $(INSTALLED)
 	@$(ATARI_DQN) games

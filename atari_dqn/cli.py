@@ -17,6 +17,7 @@ from atari_dqn.config.resolve import parse_value
 from atari_dqn.console import STANDARD_ERROR, log_to_standard_error, own_process, say
 from atari_dqn.errors import UserError, nearest, one_line
 from atari_dqn.runs.signals import interrupt
+from atari_dqn.typed_commands import ARGUMENTS, in_typed_form, is_started_by_make, option
 
 COMMANDS = (
     train.TRAIN,
@@ -132,7 +133,8 @@ class _OneLineParser(argparse.ArgumentParser):
     """A parser that raises a UserError instead of printing its usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} ('{self.prog} --help' shows how it is used)")
+        usage = "make help" if is_started_by_make() else f"{self.prog} --help"
+        raise UserError(f"{in_typed_form(message)} ('{usage}' shows how it is used)")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,7 +189,8 @@ def _check_known(command: Command, unknown: list[str], settings: list[tuple[str,
         command.add_arguments(parser)
         usage = parser.format_usage()
         known = sorted(set(re.findall(r"--[a-z-]+", usage)))
-        raise UserError(f"unknown argument '{refused[0]}'{nearest(refused[0], known)}")
+        where = f" in {ARGUMENTS}" if is_started_by_make() else ""
+        raise UserError(f"unknown argument '{refused[0]}'{where}{nearest(refused[0], known)}")
 
 
 def _overrides(settings: list[tuple[str, str]]) -> dict[str, Any]:
@@ -197,10 +200,10 @@ def _overrides(settings: list[tuple[str, str]]) -> dict[str, Any]:
         UserError: A value is missing.
     """
     overrides: dict[str, Any] = {}
-    for option, text in settings:
+    for name, text in settings:
         if not text:
-            raise UserError(f"{option} needs a value")
-        overrides[option.removeprefix("--").replace("-", "_")] = parse_value(text)
+            raise UserError(f"{name} needs a value")
+        overrides[name.removeprefix("--").replace("-", "_")] = parse_value(text)
     return overrides
 
 
@@ -209,8 +212,8 @@ def _check_not_empty(options: argparse.Namespace) -> None:
     for name, value in vars(options).items():
         texts = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and not text.strip() for text in texts):
-            option = name.replace("_", "-")
-            raise UserError(f"{option} is empty: leave it out, or give it a value")
+            typed = option(name.replace("_", "-"))
+            raise UserError(f"{typed} is empty: leave it out, or give it a value")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from atari_dqn.typed_commands import MAKE_VARIABLES, STARTED_BY, command, option
+from atari_dqn.cli import main
+from atari_dqn.typed_commands import MAKE_VARIABLES, STARTED_BY, argument, command, option
 
 MAKEFILE = Path(__file__).parents[1] / "Makefile"
 
@@ -49,9 +50,62 @@ def test_whoever_declined_the_gpu_declines_it_again(monkeypatch: pytest.MonkeyPa
     assert command("train", game="pong") == "make train GAME=pong"
 
 
+def test_options_with_values() -> None:
+    assert argument("games", "pong") == "--games pong"
+    assert argument("live", True) == "--live"
+    assert option("checkpoint") == "CKPT"
+    assert command("config default") == "atari-dqn config default"
+
+
+@pytest.mark.usefixtures("typed_directly", "started_by_make")
+def test_make_variables_with_values() -> None:
+    assert argument("games", "pong breakout") == "GAMES='pong breakout'"
+    assert argument("live", True) == "LIVE=1"
+    assert argument("agent.n_step", 3) == "ARGS='--agent.n_step 3'"
+    assert option("checkpoint") == "CKPT="
+    assert command("config default") == ".venv/bin/atari-dqn config default"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["eval", "x", "--episodes", "--no"],
+            "argument EPISODES=: expected one argument ('make help' shows how it is used)",
+        ),
+        (
+            ["eval", "x", "--episodes=a: --seed"],
+            "argument EPISODES=: 'a: --seed' is not a whole number from 1 to 2147483647",
+        ),
+        (
+            ["train"],
+            "the following arguments are required: GAME= ('make help' shows how it is used)",
+        ),
+        (["export", "x"], "the following arguments are required: OUT="),
+        (["eval", "x", "--bad"], "unknown argument '--bad' in ARGS="),
+        (["config", "--agent.gama", "1"], "'.venv/bin/atari-dqn config default' lists them"),
+        (["frames", "--game", "brekot", "--out", "a.png"], "'make games' lists all"),
+        (["gallery", "--port", "3"], "PORT= needs LIVE=1, which serves the page"),
+        (["sweep"], "a sweep needs games: GAMES=pong,breakout, or"),
+    ],
+)
+@pytest.mark.usefixtures("typed_directly", "started_by_make")
+def test_errors_name_what_can_be_typed_with_make(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_every_make_variable_exists_in_the_makefile() -> None:
-    defined = set(re.findall(r"^(\w+) \?=", MAKEFILE.read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(MAKE_VARIABLES.values()) <= defined
+    text = MAKEFILE.read_text(encoding="utf-8")
+    taken = re.findall(r"^TAKES_[a-z-]+ := (.*)$", text, re.MULTILINE)
+    assert set(MAKE_VARIABLES.values()) <= set(" ".join(taken).split())
 
 
 def test_every_command_that_make_starts_is_told_so() -> None:

@@ -9,16 +9,20 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from atari_dqn.config.resolve import DEFAULT_PROTOCOL, VECTOR_PROTOCOL
-from atari_dqn.errors import nearest
-from atari_dqn.runs.directory import DEFAULT_ROOT, LAST, newest_run
-from atari_dqn.typed_commands import is_started_by_make
+from atari_dqn.errors import UserError, nearest
+from atari_dqn.runs.directory import DEFAULT_ROOT, LAST
+from atari_dqn.typed_commands import is_started_by_make, option
 from atari_dqn.workflows.evaluate import ANNOTATIONS
+from atari_dqn.workflows.named import BEST, chooses, named_checkpoint
 from atari_dqn.workflows.settings import SettingsRequest
 
 SETTINGS_HELP = (
     "any setting can be given as --section.key VALUE; 'atari-dqn config default' lists them"
 )
-CHECKPOINT_HELP = "a run's directory, one checkpoint in it, or 'last': the newest run"
+CHECKPOINT_HELP = (
+    "a run's directory, one checkpoint in it, 'last' for the newest run, a game for its newest "
+    "run, or 'best' for the checkpoint with the best known score"
+)
 ROOT = DEFAULT_ROOT.as_posix()
 VIDEOS = "videos"
 RESULT_COLUMN = 18  # where the values begin in the lines of an evaluation's result
@@ -66,8 +70,27 @@ def add_game(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Adds the argument ``CKPT``, a run or a checkpoint, and ``--root``."""
+    """Adds the argument ``CKPT``, ``--root``, and the ``--game`` of ``last`` and ``best``."""
     parser.add_argument("checkpoint", metavar="CKPT", help=CHECKPOINT_HELP)
+    add_root(parser)
+    parser.add_argument(
+        "--game",
+        dest="game_of_run",
+        metavar="ID",
+        help="the game of 'last' or 'best' (default: any game)",
+    )
+
+
+def add_played_checkpoint(parser: argparse.ArgumentParser, others: str = "") -> None:
+    """Adds the argument ``CKPT``, which may be left out, and ``--root``.
+
+    Args:
+        parser: Parser of the command.
+        others: What ``CKPT`` may be besides a checkpoint, for the help.
+    """
+    parser.add_argument(
+        "checkpoint", nargs="?", metavar="CKPT", help=f"{CHECKPOINT_HELP}{others} (default: last)"
+    )
     add_root(parser)
 
 
@@ -75,11 +98,19 @@ def checkpoint_path(options: argparse.Namespace) -> Path:
     """Returns the path of the run or checkpoint that ``CKPT`` names.
 
     Raises:
-        UserError: It is ``last``, and there is no run.
+        UserError: It names none.
     """
-    if options.checkpoint == LAST:
-        return newest_run(Path(options.root), getattr(options, "game", None))
-    return Path(options.checkpoint)
+    name = options.checkpoint
+    game = getattr(options, "game_of_run", None)
+    if game is not None and not chooses(name):
+        reason = f"chooses between runs, so it needs {option('checkpoint')}"
+        raise UserError(f"{option('game')} {reason} '{LAST}' or '{BEST}'")
+    return named_checkpoint(
+        name,
+        game or getattr(options, "game", None),
+        Path(options.root),
+        Path(getattr(options, "videos", VIDEOS)),
+    )
 
 
 def add_other_game(parser: argparse.ArgumentParser) -> None:

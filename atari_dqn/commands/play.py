@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atari_dqn.commands.arguments import (
-    CHECKPOINT_HELP,
     RESULT_COLUMN,
     Command,
     add_annotated,
-    add_checkpoint,
     add_episodes,
     add_epsilon,
     add_game,
     add_other_game,
-    add_root,
+    add_played_checkpoint,
     add_scale,
     add_seed,
     add_videos,
@@ -27,8 +25,9 @@ from atari_dqn.commands.next_steps import after_evaluation
 from atari_dqn.config.schema import Config
 from atari_dqn.console import print_result, say, say_notes
 from atari_dqn.errors import UserError
+from atari_dqn.games.ids import identify
 from atari_dqn.runs.directory import check_writable
-from atari_dqn.typed_commands import option
+from atari_dqn.typed_commands import argument, option
 from atari_dqn.workflows.evaluate import (
     RANDOM,
     EvaluationRequest,
@@ -40,6 +39,7 @@ from atari_dqn.workflows.evaluate import (
     load_player,
     write_and_describe,
 )
+from atari_dqn.workflows.named import chooses
 from atari_dqn.workflows.settings import SettingsRequest
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ LONGEST_HIGHLIGHTS = 1_800
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``eval``."""
-    add_checkpoint(parser)
+    add_played_checkpoint(parser)
     add_other_game(parser)
     add_epsilon(parser)
     add_seed(parser)
@@ -110,8 +110,7 @@ def add_record_arguments(parser: argparse.ArgumentParser) -> None:
     add_other_game(parser)
     add_epsilon(parser)
     add_scale(parser)
-    parser.add_argument("checkpoint", nargs="?", metavar="CKPT", help=CHECKPOINT_HELP)
-    add_root(parser)
+    add_played_checkpoint(parser)
     parser.add_argument(
         "--out",
         required=True,
@@ -184,17 +183,18 @@ def _check_highlights(options: argparse.Namespace, config: Config, ending: "Endi
 
 def _check_record(options: argparse.Namespace) -> None:
     """Raises a UserError for options of ``record`` that contradict each other."""
-    if (options.checkpoint is None) == (options.replay is None):
-        raise UserError("record needs either a checkpoint or --replay FILE.json")
     if not options.replay:
         return
+    if options.checkpoint is not None:
+        raise UserError(f"record needs either a checkpoint or {argument('replay', 'FILE.json')}")
     for name in ("game", "protocol", "epsilon", "seed"):
         if getattr(options, name) is not None:
-            advice = "--replay plays the episode that its JSON file describes"
-            raise UserError(f"--{name} needs a checkpoint: {advice}")
+            advice = f"{option('replay')} plays the episode that its JSON file describes"
+            raise UserError(f"{option(name)} needs a checkpoint: {advice}")
     if options.annotated:
         raise UserError(
-            "--annotated needs a checkpoint: the JSON file of an episode contains no agent"
+            f"{option('annotated')} needs a checkpoint: the JSON file of an episode contains no "
+            "agent"
         )
 
 
@@ -254,12 +254,7 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     add_other_game(parser)
     add_epsilon(parser)
     add_seed(parser)
-    parser.add_argument(
-        "checkpoint",
-        metavar="CKPT|random",
-        help=f"{CHECKPOINT_HELP}; or 'random': random actions",
-    )
-    add_root(parser)
+    add_played_checkpoint(parser, others=", or 'random' for random actions")
     add_annotated(parser, "show the game")
     _add_number_of_episodes(parser, default=3)
 
@@ -290,7 +285,7 @@ def watch(options: argparse.Namespace) -> int:
 
 def _settings_of_random_play(options: argparse.Namespace) -> Config:
     if options.game is None:
-        raise UserError("watch random needs a game: --game ID")
+        raise UserError(f"watch random needs a game: {argument('game', 'ID')}")
     request = SettingsRequest(options.game, protocol=options.protocol)
     settings = request.resolve(learns=False)
     say_notes(settings.notes)
@@ -298,7 +293,17 @@ def _settings_of_random_play(options: argparse.Namespace) -> Config:
 
 
 def _player_request(options: argparse.Namespace) -> PlayerRequest:
-    return PlayerRequest(checkpoint_path(options), options.game, options.protocol)
+    """Returns the requested agent, with the id and the protocol that it plays.
+
+    A bare name of a game only chooses a run, which then plays its own id. With another protocol,
+    the bare name is played, because an id may contradict the protocol.
+    """
+    path = checkpoint_path(options)
+    game = options.game
+    only_chooses = chooses(options.checkpoint) and options.protocol is None
+    if game and only_chooses and not identify(game).fixed():
+        game = None
+    return PlayerRequest(path, game, options.protocol)
 
 
 def _add_number_of_episodes(parser: argparse.ArgumentParser, default: int) -> None:

@@ -10,18 +10,21 @@ from atari_dqn.console import print_result, say_notes, terminal_width, waiting
 from atari_dqn.errors import UserError, check_installed
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.runs.directory import check_writable
-from atari_dqn.typed_commands import command, option
+from atari_dqn.typed_commands import argument, command, option
+from atari_dqn.workflows.named import named_runs
 
 DEFAULT_PORT = 8000
 
 
 def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``plot``."""
+    add_root(parser)
     parser.add_argument(
         "runs",
         nargs="+",
         metavar="RUN",
-        help="run directories; runs of the same game and recipe become one curve",
+        help="run directories, 'last' for the newest run, or games for all of their runs; runs of "
+        "the same game and recipe become one curve",
     )
     parser.add_argument(
         "--out",
@@ -36,9 +39,10 @@ def plot(options: argparse.Namespace) -> int:
     from atari_dqn.report.learning_curves import plot_runs
 
     check_writable(Path(options.out).parent)
+    runs = named_runs(paths_of(options.runs), Path(options.root))
     with waiting("drawing the learning curves"):
-        paths = list(plot_runs(paths_of(options.runs), Path(options.out)))
-    for path in paths:
+        drawn = list(plot_runs(runs, Path(options.out)))
+    for path in drawn:
         print(path)
     return 0
 
@@ -70,7 +74,7 @@ def gallery(options: argparse.Namespace) -> int:
     root = Path(options.root)
     videos = Path(options.videos)
     if options.port is not None and not options.live:
-        raise UserError(f"{option('port')} needs {option('live')}, which serves the page")
+        raise UserError(f"{option('port')} needs {argument('live', True)}, which serves the page")
     check_writable(videos)
     if options.live:
         port = DEFAULT_PORT if options.port is None else options.port
@@ -93,11 +97,13 @@ def gallery(options: argparse.Namespace) -> int:
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``report``."""
     add_videos(parser)
+    add_root(parser)
     parser.add_argument(
         "paths",
         nargs="+",
         metavar="PATH",
-        help="run directories, JSON files of evaluations, or directories that contain them",
+        help="run directories, 'last' for the newest run, games for all of their runs, JSON files "
+        "of evaluations, or directories that contain them",
     )
     parser.add_argument("--out", metavar="STEM", help="also write STEM.html and STEM.json")
 
@@ -111,8 +117,9 @@ def report(options: argparse.Namespace) -> int:
     if options.out:
         check_installed("the page", ("jinja2", "matplotlib"), "report", "gallery,plot")
         check_writable(Path(options.out).parent)
+    paths = named_runs(paths_of(options.paths), Path(options.root))
     with waiting("reading the runs and computing the report"):
-        results, notes = read_results(paths_of(options.paths), Path(options.videos))
+        results, notes = read_results(paths, Path(options.videos))
         say_notes(notes)
         tables = make_tables(results)
     print_result(as_text(tables, terminal_width(sys.stdout)))

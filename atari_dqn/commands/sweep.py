@@ -27,6 +27,7 @@ from atari_dqn.sweep.plan import (
     parse_choices,
     read_plan,
 )
+from atari_dqn.typed_commands import command
 
 if TYPE_CHECKING:
     from atari_dqn.sweep.status import Status
@@ -221,13 +222,13 @@ def _conclude(statuses: "Sequence[Status]", plan: Plan, out: Path) -> int:
             reason = status.why or Path(status.run.directory) / "train.log"
             say(f"failed: {status.run.name}: {reason}")
     if counts[State.DONE] + counts[State.DROPPED] < len(statuses):
-        say(f"to continue: atari-dqn sweep --out {out}")
+        say(f"to continue: {command('sweep', out=out)}")
         return 1 if counts[State.FAILED] else INTERRUPTED
     best = best_of(statuses) if plan.search else None
     if best is not None:
         recipe, score = best
         print(f"best: {recipe}, {score:.2f}")
-    print(f"to compare them: atari-dqn report {out}")
+    print(f"to compare them: {command('report', runs=out)}")
     return 0
 
 

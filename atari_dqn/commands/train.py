@@ -9,6 +9,7 @@ from atari_dqn.commands.arguments import Command, add_game, add_root, add_videos
 from atari_dqn.commands.next_steps import after_training
 from atari_dqn.config.resolve import DEFAULT_RECIPE, parse_value
 from atari_dqn.console import print_result, say
+from atari_dqn.workflows.named import named_checkpoint
 from atari_dqn.workflows.settings import SettingsRequest
 from atari_dqn.workflows.train import RunOutcome, RunRequest, RunState, start_or_continue
 
@@ -48,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init-from",
         metavar="CKPT",
-        help="start with the weights of another run, of this game or another",
+        help="start with the weights of another run, of this game or another: a path, 'last', "
+        "'best' or a game",
     )
     parser.add_argument(
         "--verbose", action="store_true", help="also print a table of the network's layers"
@@ -63,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             root=Path(options.root),
             videos=Path(options.videos),
             run=options.run_dir,
-            init_from=Path(options.init_from) if options.init_from else None,
+            init_from=_init_from(options),
             address=options.address,
             show_progress=True,
             verbose=options.verbose,
@@ -71,6 +73,12 @@ def run(options: argparse.Namespace) -> int:
         report=partial(_print_outcome, options),
     )
     return INTERRUPTED if outcome.state is RunState.INTERRUPTED else 0
+
+
+def _init_from(options: argparse.Namespace) -> Path | None:
+    if options.init_from is None:
+        return None
+    return named_checkpoint(options.init_from, None, Path(options.root), Path(options.videos))
 
 
 def _print_outcome(options: argparse.Namespace, outcome: RunOutcome) -> None:

@@ -29,6 +29,7 @@ from atari_dqn.files.reading import check_numbers, read_toml
 from atari_dqn.games import gymnasium_tasks
 from atari_dqn.games.gymnasium_tasks import recipe_name
 from atari_dqn.games.ids import GameSpec, identify, resolve
+from atari_dqn.typed_commands import argument, command, option
 
 DEFAULT_RECIPE = "default"
 DEFAULT_PROTOCOL = "tutorial"
@@ -244,11 +245,12 @@ def _notes(game: str, sources: Sources) -> list[str]:
     spec = sources.spec
     notes = []
     if spec.rom is None and game != spec.id:
-        notes.append(f"{game} is now {spec.id}")
+        has_bare_name = gymnasium_tasks.newest_of(game) == spec.id
+        notes.append(f"{game} {'means' if has_bare_name else 'is now'} {spec.id}")
     fixed = {f"environment.{key}": value for key, value in _fixed_by_id(spec).items()}
     for name, value in sources.overrides.items():
         if name in fixed and fixed[name] != value:
-            notes.append(f"--{name} {value} overrides {spec.id}, which sets {fixed[name]}")
+            notes.append(f"{argument(name, value)} overrides {spec.id}, which sets {fixed[name]}")
     return notes
 
 
@@ -296,8 +298,8 @@ def _check_has_a_network(config: Config, spec: GameSpec) -> None:
         )
         raise UserError(
             f"{spec.id} shows vectors, but torso '{config.network.torso}' of recipe "
-            f"'{config.recipe}' needs pictures: choose a recipe for vectors with --config "
-            f"(make: CONFIG=), such as {', '.join(suitable)}"
+            f"'{config.recipe}' needs pictures: choose a recipe for vectors with "
+            f"{option('config')}, such as {', '.join(suitable)}"
         )
     if spec.vectors and config.agent.random_shift:
         setting = f"agent.random_shift = {config.agent.random_shift}"
@@ -382,7 +384,7 @@ def _section_and_key(name: str) -> tuple[str, str]:
     section, _, key = name.partition(".")
     if section not in SECTIONS or key not in SECTIONS[section].model_fields:
         known = [f"{table}.{field}" for table in SECTIONS for field in SECTIONS[table].model_fields]
-        advice = f"'atari-dqn config default' lists them{nearest(name, known)}"
+        advice = f"'{command('config default')}' lists them{nearest(name, known)}"
         raise UserError(f"unknown setting '{name}': {advice}")
     return section, key
 

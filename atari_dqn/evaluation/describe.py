@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from atari_dqn.config.schema import Config, EnvironmentSettings
 from atari_dqn.environments.environments import make_game
 from atari_dqn.evaluation.results import Evaluation
+from atari_dqn.games import gymnasium_tasks
 from atari_dqn.games.ids import reference_scores
 
 
@@ -24,7 +25,6 @@ def describe(evaluation: Evaluation, agent: str, recipe: str | None = None) -> s
     config = evaluation.config
     numbers = evaluation.statistics()
     rom = config.rom or ""
-    episodes = numbers["episodes"]
     lines = {
         "game": f"{config.game} (rom {rom})" if rom else config.game,
         "agent": agent,
@@ -34,7 +34,7 @@ def describe(evaluation: Evaluation, agent: str, recipe: str | None = None) -> s
         "score": _describe_score(evaluation),
         "human-normalized": "no published scores for this game",
         "length": f"mean {numbers['mean_length_steps']:.0f} agent steps",
-        "cut by the cap": f"{numbers['cut_by_frame_cap']} of {episodes} episodes",
+        **_describe_truncations(evaluation),
     }
     if numbers["human_normalised"] is not None:
         random, human = reference_scores()[rom]
@@ -75,6 +75,24 @@ def _describe_conditions(evaluation: Evaluation) -> str:
         f"epsilon {evaluation.epsilon:g}, cap {config.evaluation.frame_cap} {unit}, "
         f"seed {evaluation.seed}"
     )
+
+
+def _describe_truncations(evaluation: Evaluation) -> dict[str, str]:
+    """Returns lines about the episodes that the task's own limit ended, and the frame cap."""
+    config = evaluation.config
+    episodes = len(evaluation.episodes)
+    limit = None
+    if config.rom is None:
+        limit = gymnasium_tasks.kind(config.game, config.environment.kwargs).limit
+    at_limit = evaluation.at_own_limit()
+    cut = evaluation.statistics()["cut_by_frame_cap"] - at_limit
+    lines = {}
+    if at_limit or limit is not None:
+        steps = "" if limit is None else f" of {limit} steps"
+        lines["limit"] = f"{at_limit} of {episodes} episodes reached the task's limit{steps}"
+    if cut or limit is None:
+        lines["cut by the cap"] = f"{cut} of {episodes} episodes"
+    return lines
 
 
 def _describe_score(evaluation: Evaluation) -> str:

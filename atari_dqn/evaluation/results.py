@@ -68,7 +68,7 @@ class Episode:
     actions: NDArray[np.uint8]  # (T,) executed actions, one for each agent step
     score: float  # sum of raw rewards
     frames: int  # emulator frames
-    truncated: bool  # whether the frame cap ended it
+    truncated: bool  # whether the frame cap or the task's own limit ended it
     environment: int  # index of the environment
 
     def to_json(self) -> EpisodeNumbers:
@@ -134,6 +134,16 @@ class Evaluation:
             "statistics": self.statistics(),
             "episodes": [episode.to_json() for episode in self.episodes],
         }
+
+    def at_own_limit(self) -> int:
+        """Returns the number of episodes that the task's own limit ended, not the frame cap.
+
+        Atari games have no limit of their own.
+        """
+        if self.config.rom is not None:
+            return 0
+        cap = self.config.evaluation.frame_cap
+        return sum(episode.truncated and episode.frames < cap for episode in self.episodes)
 
     @property
     def environments(self) -> int:

@@ -235,7 +235,8 @@ def _recording_data(recording: _Recording, run: int) -> RecordingData:
         "score": file.episode.score,
         "seed": file.episode.seed,
         "length": file.episode.steps,
-        "cut": file.episode.cut_by_frame_cap,
+        "cut": file.episode.cut_by_frame_cap and not file.reached_own_limit,
+        "at_limit": file.reached_own_limit,
         "seconds": file.seconds,
     }
 

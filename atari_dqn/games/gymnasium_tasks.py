@@ -41,6 +41,31 @@ def current(task: str) -> str:
     return f"{name}-v{min(later)}" if later else task
 
 
+def newest_of(name: str) -> str | None:
+    """Returns the newest id of one of Gymnasium's own tasks from its name in any spelling.
+
+    None means that there is no such task. Ids with a namespace have no bare name.
+
+    >>> newest_of("cartpole"), newest_of("lunar_lander"), newest_of("CartPole-v1")
+    ('CartPole-v1', 'LunarLander-v3', None)
+    """
+    versions: dict[str, int] = {}
+    for task in gymnasium.registry:
+        parts = _VERSIONED.fullmatch(task)
+        if parts and _squeezed(parts["name"]) == _squeezed(name):
+            own_name = parts["name"]
+            if _is_version_of(task, own_name):
+                versions[own_name] = max(int(parts["version"]), versions.get(own_name, 0))
+    if len(versions) != 1:
+        return None
+    ((own_name, version),) = versions.items()
+    return f"{own_name}-v{version}"
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[ _-]", "", name).lower()
+
+
 def recipe_name(task: str) -> str:
     """Returns the name that a recipe for a task has.
 

@@ -14,6 +14,7 @@ from ale_py.registration import rom_id_to_name
 
 from atari_dqn.errors import UserError, nearest
 from atari_dqn.games import gymnasium_tasks
+from atari_dqn.typed_commands import command
 
 # ale-py has only multi-player modes of these games, and registers no ids for them.
 MULTI_PLAYER_ROMS = frozenset({"combat", "joust", "maze_craze", "warlords"})
@@ -104,7 +105,8 @@ def identify(game: str) -> GameSpec:
     ``SpaceInvaders``, ``space_invaders``) and the ids ``XDeterministic-v0/-v4``,
     ``XNoFrameskip-v0/-v4``, ``X-v0/-v4`` and ``ALE/X-v5``. All other ids registered with Gymnasium
     are accepted too. An old version of one of Gymnasium's own tasks, if it is no longer registered,
-    means the next registered version.
+    means the next registered version. The bare name of such a task (``cartpole``) means its newest
+    version.
 
     Raises:
         UserError: the id is unknown.
@@ -115,11 +117,12 @@ def identify(game: str) -> GameSpec:
     rom = _rom_by_squeezed_name().get(_squeeze(match["name"])) if match else None
     if rom is None and is_task(today := gymnasium_tasks.current(game)):
         return GameSpec(today, None)
+    if rom is None and (newest := gymnasium_tasks.newest_of(game)):
+        return GameSpec(newest, None)
     if match is None or rom is None:
-        known = single_player_roms()
         raise UserError(
-            f"unknown game '{game}': 'atari-dqn games' lists all {len(known)} games"
-            f"{nearest(game, [*all_ids(), *known])}"
+            f"unknown game '{game}': '{command('games')}' lists all {len(single_player_roms())} "
+            f"games{nearest(game, every_name())}"
         )
     spec = _variants(rom).get((match["ale"] or "", match["kind"] or "", match["version"] or ""))
     if spec is None:
@@ -148,6 +151,11 @@ def ids_of(rom: str) -> tuple[str, ...]:
 def all_ids() -> list[str]:
     """Returns every id of every single-player game."""
     return [game_id for rom in single_player_roms() for game_id in ids_of(rom)]
+
+
+def every_name() -> list[str]:
+    """Returns every id and every bare name of a game, and every id registered with Gymnasium."""
+    return [*all_ids(), *single_player_roms(), *filter(is_task, gymnasium.registry)]
 
 
 def _variants(rom: str) -> dict[tuple[str, str, str], GameSpec]:

@@ -217,6 +217,12 @@ class RecordingFile(_File):
     files: Annotated[Mapping[Ending, MediaFile], BeforeValidator(_known_endings)]
     annotated: bool = False
 
+    @property
+    def reached_own_limit(self) -> bool:
+        """Whether the task's own limit ended the episode, not the frame cap."""
+        was_cut = self.episode.cut_by_frame_cap
+        return self.rom is None and was_cut and self.episode.frames < self.protocol.frame_cap
+
 
 class EpisodeFile(RecordingFile):
     """A recording, with everything that a replay of its episode needs."""

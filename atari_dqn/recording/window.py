@@ -22,6 +22,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.evaluation.evaluate import Policy
 from atari_dqn.recording.annotation import LiveView
 from atari_dqn.recording.render import Screen
+from atari_dqn.typed_commands import command
 
 TITLE = "atari-dqn"
 INITIAL_SCALE = 3
@@ -36,10 +37,10 @@ def check_display() -> None:
 
     It tries in a child process, because Qt terminates a process that has no display.
     """
-    command = [sys.executable, "-c", "import cv2; cv2.namedWindow('attempt')"]
-    attempt = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+    words = [sys.executable, "-c", "import cv2; cv2.namedWindow('attempt')"]
+    attempt = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True)
     if attempt.returncode:
-        instead = "'atari-dqn record CKPT --out FILE.gif' (make record) does not need one"
+        instead = f"'{command('record', out='FILE.gif')}' does not need one"
         raise UserError(f"no display to open a window on; {instead}")
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from atari_dqn.backend.machine import memory_left
 from atari_dqn.errors import UserError
 from atari_dqn.replay.frames import RingLayout, Storage
+from atari_dqn.typed_commands import argument
 
 # Compressed frames took less than this share of uncompressed frames in every measured game
 # (docs/design/reliability.md).
@@ -80,5 +81,5 @@ def _too_large(capacity: int, needed: int, free: int, where: str) -> str:
     fits = max(int(capacity * free / needed) // 1000 * 1000, 0)
     return (
         f"replay.capacity = {capacity} needs {needed / 1e9:.2f} GB, but {where}: "
-        f"a capacity of {fits} fits (--replay.capacity {fits})"
+        f"a capacity of {fits} fits ({argument('replay.capacity', fits)})"
     )

@@ -10,7 +10,15 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from atari_dqn.report.tables import AGGREGATES, Overall, Table
-from atari_dqn.report.text import describe_conditions, exploring, footnotes, spread, title
+from atari_dqn.report.text import (
+    bounds,
+    describe_conditions,
+    exploring,
+    footnotes,
+    has_intervals,
+    spread,
+    title,
+)
 
 
 class Pictures(NamedTuple):
@@ -27,7 +35,8 @@ def as_page(tables: Sequence[Table]) -> str:
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
     )
-    for function in (title, describe_conditions, exploring, footnotes, spread):
+    shared = (bounds, describe_conditions, exploring, footnotes, has_intervals, spread, title)
+    for function in shared:
         environment.globals[function.__name__] = function
     pictures = [_pictures(table.overall) for table in tables]
     pairs = list(zip(tables, pictures, strict=True))
@@ -72,8 +81,9 @@ def _draw_intervals(figure: Figure, overall: Overall) -> None:
     for axes, name in zip(all_axes, AGGREGATES, strict=True):
         for row, recipe in enumerate(recipes):
             estimate = overall.recipes[recipe].estimates[name]
-            low, high = estimate.interval
-            axes.barh(row, high - low, left=low, color=f"C{row}", alpha=0.5)
+            if estimate.interval is not None:
+                low, high = estimate.interval
+                axes.barh(row, high - low, left=low, color=f"C{row}", alpha=0.5)
             axes.plot([estimate.value] * 2, [row - 0.4, row + 0.4], color="black", linewidth=2)
         axes.use_sticky_edges = False
         axes.set_title(name)

@@ -13,6 +13,7 @@ from atari_dqn.config.schema import RECIPE_SECTIONS, Config
 from atari_dqn.errors import UserError
 from atari_dqn.files.reading import read_text
 from atari_dqn.recording.episode_file import LARGEST_FILE, EvaluationFile, parse
+from atari_dqn.runs import checkpoint
 from atari_dqn.runs.continuation import differing_settings, format_differences
 from atari_dqn.runs.curves import EPISODES, read_logged_steps, read_series
 from atari_dqn.runs.directory import CONFIG, game_directory
@@ -89,6 +90,7 @@ class _Reader:
         self.configs: dict[tuple[str, str], Config] = {}
         self.notes: list[str] = []
         self._videos = videos
+        self._lacks_score = False
 
     def read(self, path: Path) -> list[Result]:
         """Returns the results in a path.
@@ -99,6 +101,8 @@ class _Reader:
         if not os.path.lexists(path):
             raise UserError(f"there is no '{path}'")
         results = list(self._results_below(path) if path.is_dir() else [_evaluation(path)])
+        if not results and self._lacks_score:
+            raise UserError(f"'{path}' contains no score")
         if not results:
             raise UserError(f"'{path}' contains no complete run and no evaluation")
         return results
@@ -117,11 +121,15 @@ class _Reader:
     def _results_of_run(self, run: Path) -> Iterator[Result]:
         config = read_config(run / CONFIG)
         name = run.resolve().name
-        try:
+        trained = None
+        if not _is_complete(run, config):
+            self.notes.append(f"'{run}' is not complete yet: its training score is left out")
+        else:
             trained = _training_score(run, config)
-        except _NoScoreError as reason:
-            trained = None
-            self.notes.append(f"'{run}' {reason}: its training score is left out")
+            if trained is None:
+                self._lacks_score = True
+                reason = f"no episode ended in the last {LAST_PART:.0%} of its training"
+                self.notes.append(f"'{run}' is complete, but {reason}: it has no training score")
         self.configs[config.game, name] = config
         if trained is not None:
             yield trained
@@ -133,10 +141,6 @@ class _Reader:
                 yield _evaluation(path)
             except UserError as error:
                 self.notes.append(f"'{path}' is skipped: {error}")
-
-
-class _NoScoreError(Exception):
-    """A run has no training score; the message continues a sentence that begins with the run."""
 
 
 def _group_of(result: Result) -> tuple[str, ...]:
@@ -186,20 +190,31 @@ def _evaluation(path: Path) -> Result:
     )
 
 
-def _training_score(run: Path, config: Config) -> Result:
+def _is_complete(run: Path, config: Config) -> bool:
+    """Returns whether a run has made all of its agent steps.
+
+    Its last checkpoint shows that. If all checkpoints were deleted, its log shows it too, up to a
+    logging period.
+    """
+    total = config.training.total_steps
+    saved = checkpoint.in_run(run)
+    if saved and checkpoint.step_of(saved[-1]) >= total:
+        return True
+    logged = read_logged_steps(run)
+    unlogged = 0 if saved else config.training.log_period
+    return len(logged) > 0 and bool(logged[-1] >= total - unlogged)
+
+
+def _training_score(run: Path, config: Config) -> Result | None:
     """Returns the mean score of the training episodes that ended in the last part of a run.
 
-    Raises:
-        _NoScoreError: The run is not complete, or no episode ended in that part.
+    None means that no episode ended in that part.
     """
-    logged = read_logged_steps(run)
     scores = read_series(run, EPISODES, "score")
     total = config.training.total_steps
-    if not len(logged) or logged[-1] < total - config.training.log_period:
-        raise _NoScoreError("is not complete yet")
     last = scores.values[scores.steps > total * (1 - LAST_PART)]
     if not len(last):
-        raise _NoScoreError(f"ended no episode in its last {LAST_PART:.0%}")
+        return None
     return Result(
         game=config.game,
         rom=config.spec.rom,

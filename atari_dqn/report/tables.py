@@ -80,7 +80,7 @@ class Estimate:
     """A statistic over all games and runs."""
 
     value: float
-    interval: Interval
+    interval: Interval | None  # None if no game has several runs
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,10 @@ class RecipeStatistics:
 
 @dataclass(frozen=True)
 class Profile:
-    """A performance profile: the share of runs above each of THRESHOLDS, with its interval."""
+    """A performance profile: the share of runs above each of THRESHOLDS, with its interval.
+
+    Without several runs of a game, the bounds are the share itself.
+    """
 
     share: list[float]
     low: list[float]
@@ -107,7 +110,7 @@ class Improvement:
     recipe: str
     over: str
     probability: float
-    interval: Interval
+    interval: Interval | None  # None if no game has several runs
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class Table:
     runs: int
     recipes: list[str]
     games: list[GameRow]
-    overall: Overall | None  # None if the recipes share no game with human scores
+    overall: Overall | None  # None for one run, or if the recipes share no game with human scores
 
     def to_json(self) -> dict[str, Any]:
         """Returns the table in plain numbers and texts, ready for JSON."""
@@ -170,7 +173,7 @@ def _table(results: Sequence[Result]) -> Table:
         runs=len(results),
         recipes=recipes,
         games=rows,
-        overall=_overall(results, recipes),
+        overall=_overall(results, recipes) if len(results) > 1 else None,
     )
 
 
@@ -201,14 +204,11 @@ def _game_row(game: str, rom: str, results: Sequence[Result]) -> GameRow:
 def _recipe_score(rom: str | None, results: Sequence[Result]) -> RecipeScore:
     scores = np.array([result.score for result in results])
     mean = float(scores.mean())
-    interval = None
-    if len(scores) > 1:
-        interval = _interval(statistics.mean, [scores])
     explorations = {result.conditions.get(OF_THE_RECIPE, "") for result in results}
     return RecipeScore(
         runs=len(scores),
         mean=mean,
-        interval=interval,
+        interval=_interval(statistics.mean, [scores]),
         min=float(scores.min()),
         max=float(scores.max()),
         human_normalised=human_normalised_score(rom, mean),
@@ -326,6 +326,9 @@ def _improvement(
 
 def _interval(
     statistic: Callable[..., NDArray[np.float64]], *groups: statistics.Scores
-) -> Interval:
+) -> Interval | None:
+    """Returns the interval of a statistic, or None if no game has several runs."""
+    if all(len(runs) == 1 for scores in groups for runs in scores):
+        return None
     low, high = statistics.interval(statistic, *groups)
     return Interval(float(low), float(high))

@@ -58,6 +58,24 @@ def spread(score: RecipeScore) -> str:
     return f" [{low:.1f}, {high:.1f}] ({extremes})"
 
 
+def bounds(interval: Interval | None, decimals: int) -> str:
+    """Returns an interval as text that follows its value; empty without an interval."""
+    if interval is None:
+        return ""
+    return f" [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
+
+
+def has_intervals(overall: Overall) -> bool:
+    """Returns whether any statistic has an interval, which needs several runs of a game."""
+    of_recipes = (numbers.estimates.values() for numbers in overall.recipes.values())
+    return any(estimate.interval for estimates in of_recipes for estimate in estimates)
+
+
+def explained_intervals(overall: Overall) -> str:
+    """Returns the kind of the intervals, as text that ends a title; empty without intervals."""
+    return "; 95 % stratified bootstrap intervals" if has_intervals(overall) else ""
+
+
 def exploring(score: RecipeScore) -> str:
     """Returns how training episodes explored, as text; empty for evaluations."""
     return f"; {score.exploration}" if score.exploration else ""
@@ -93,16 +111,16 @@ def _game(game: GameRow, notes: Sequence[str], width: int | None) -> list[str]:
 def _overall(overall: Overall, width: int | None) -> list[str]:
     names = ", ".join(overall.games)
     count = "1 game" if len(overall.games) == 1 else f"{len(overall.games)} games"
-    lines = ["", f"Human-normalized, over {count} ({names}); 95 % stratified bootstrap intervals"]
+    lines = ["", f"Human-normalized, over {count} ({names}){explained_intervals(overall)}"]
     for recipe, numbers in overall.recipes.items():
         first, *others = [
-            f"{name} {estimate.value:.3f} {_bounds(estimate.interval, 3)}"
+            f"{name} {estimate.value:.3f}{bounds(estimate.interval, 3)}"
             for name, estimate in numbers.estimates.items()
         ]
         lines += _row(f"  {recipe:<22} {first}", [f", {text}" for text in others], width)
     for pair in overall.improvements:
         better = f"P({pair.recipe} better than {pair.over})"
-        lines.append(f"  {better} = {pair.probability:.2f} {_bounds(pair.interval, 2)}")
+        lines.append(f"  {better} = {pair.probability:.2f}{bounds(pair.interval, 2)}")
     return lines
 
 
@@ -121,7 +139,3 @@ def _row(row: str, parts: Sequence[str], width: int | None) -> list[str]:
         else:
             lines[-1] += part
     return lines
-
-
-def _bounds(interval: Interval, decimals: int) -> str:
-    return f"[{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"

@@ -496,6 +496,15 @@ def step_of(directory: Path) -> int:
     return _manifest(directory)["step"]
 
 
+def evaluation_of(directory: Path) -> float | None:
+    """Returns the mean score of a checkpoint's evaluation in training, or None without one.
+
+    Raises:
+        UserError: The checkpoint is damaged.
+    """
+    return _score(_manifest(directory)["notes"])
+
+
 def is_agent_only(directory: Path) -> bool:
     """Returns whether a checkpoint has no replay memory, so that no run can continue from it.
 

@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
 from atari_dqn.games.ids import GameSpec, identify
 from atari_dqn.runs import checkpoint
+from atari_dqn.typed_commands import command
 
 DEFAULT_ROOT = Path("checkpoints")  # directory of all runs
 CONFIG = "config.toml"
@@ -86,30 +87,58 @@ def newest_run(root: Path, game: str | None = None) -> Path:
 
     Args:
         root: Directory of all runs, usually ``checkpoints``.
-        game: Environment id or name of the game, or None for runs of any game.
+        game: As for ``trained_runs``.
 
     Raises:
         UserError: There is no such run.
     """
-    games = [path for path in root.glob("*") if path.name != RELEASED]
-    runs = [run for directory in games for run in existing(directory) if checkpoint.in_run(run)]
+    return trained_runs(root, game)[-1]
+
+
+def trained_runs(root: Path, game: str | None = None) -> list[Path]:
+    """Returns the runs that have a checkpoint, sorted by modification time, newest last.
+
+    Args:
+        root: Directory of all runs, usually ``checkpoints``.
+        game: Environment id or name of the game, or None for runs of any game. An id that no run
+            has means the runs of the game's other ids.
+
+    Raises:
+        UserError: There is no such run.
+    """
+    runs = [run for run in all_runs(root) if checkpoint.in_run(run)]
     if game is not None:
         spec = identify(game)
-        runs = [run for run in runs if _plays(run, spec)]
+        configs = runs_of_game(runs, spec)
+        of_id = [run for run, config in configs.items() if config.game == spec.id]
+        runs = of_id or list(configs)
     if not runs:
         of_game = f" of {game}" if game is not None else ""
-        advice = f"'atari-dqn train --game {game or 'breakout'}' begins one"
+        advice = f"'{command('train', game=game or 'breakout')}' begins one"
         raise UserError(f"there is no run{of_game} with a checkpoint in '{root}': {advice}")
-    return max(runs, key=lambda run: run.stat().st_mtime)
+    return runs
 
 
-def _plays(run: Path, spec: GameSpec) -> bool:
-    """Returns whether a run plays a game, under any of the game's ids."""
-    try:
-        config = read_config(run / CONFIG)
-    except UserError:  # the settings cannot be read
-        return False
-    return config.game == spec.id or (spec.rom is not None and config.rom == spec.rom)
+def all_runs(root: Path) -> list[Path]:
+    """Returns the runs below ``root``, sorted by modification time, newest last.
+
+    They are in the directories of games, of which a sweep has its own.
+    """
+    games = [path for path in (*root.glob("*"), *root.glob("*/*")) if path.name != RELEASED]
+    runs = [run for directory in games for run in existing(directory)]
+    runs = [run for run in runs if not checkpoint.CHECKPOINT_NAME.fullmatch(run.name)]
+    return sorted(runs, key=lambda run: run.stat().st_mtime)
+
+
+def runs_of_game(runs: Iterable[Path], spec: GameSpec) -> dict[Path, Config]:
+    """Returns the runs of a game, under any of its ids, with their settings."""
+    found: dict[Path, Config] = {}
+    for run in runs:
+        with suppress(UserError):  # the settings cannot be read
+            config = read_config(run / CONFIG)
+            if config.game == spec.id or (spec.rom is not None and config.rom == spec.rom):
+                found[run] = config
+    return found
 
 
 def unfinished(directory: Path) -> list[Path]:

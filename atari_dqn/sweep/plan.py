@@ -22,6 +22,7 @@ from atari_dqn.files.reading import read_toml
 from atari_dqn.games.ids import identify, reference_scores, single_player_roms
 from atari_dqn.games.published_scores import atari_100k
 from atari_dqn.runs.directory import game_directory
+from atari_dqn.typed_commands import argument
 
 # Aitchison et al. 2023, "Atari-5": the five games whose scores best predict the median over 57.
 ATARI_5 = ("battle_zone", "double_dunk", "name_this_game", "phoenix", "qbert")
@@ -204,7 +205,8 @@ def _describe_invalid(error: ValidationError) -> str:
         known = list(Plan.model_fields)
         return f"a plan has {', '.join(known)}, not '{name}'{nearest(name, known)}"
     if first["type"] == "missing" and name == "games":
-        return "a sweep needs games: --games pong,breakout, or a plan file with such a list"
+        games = argument("games", "pong,breakout")
+        return f"a sweep needs games: {games}, or a plan file with such a list"
     value = shorten(repr(first["input"]))
     reason = first["msg"].removeprefix("Value error, ")
     return f"the sweep's {name} = {value}: {reason}"
@@ -266,7 +268,7 @@ def combinations(plan: Plan) -> list[dict[str, Any]]:
     """
     for name, values in plan.settings.items():
         if isinstance(values, Range):
-            reason = f"{name} is a range, which needs a search (--search N)"
+            reason = f"{name} is a range, which needs a search ({argument('search', 'N')})"
             raise UserError(f"{reason}; a sweep needs values separated by commas")
     lists = [values for values in plan.settings.values() if not isinstance(values, Range)]
     return [dict(zip(plan.settings, values, strict=True)) for values in itertools.product(*lists)]

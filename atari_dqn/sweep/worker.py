@@ -110,6 +110,7 @@ def _run_request(run: Run, threads: int) -> RunRequest:
         videos=Path(run.videos),
         run=run.directory,
         show_progress=True,
+        is_typed=False,
     )
 
 

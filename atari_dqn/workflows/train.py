@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING
 
 from atari_dqn.config.schema import Config
 from atari_dqn.console import waiting
-from atari_dqn.errors import UserError
+from atari_dqn.errors import UserError, nearest
 from atari_dqn.games.ids import identify
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.circumstances import write_circumstances
 from atari_dqn.runs.continuation import for_this_machine, merge, notes_on_speed, own_config
 from atari_dqn.runs.directory import (
     DEFAULT_ROOT,
+    all_runs,
     check_writable,
     choose,
     claimed,
     game_directory,
+    runs_of_game,
     stored_arguments,
     unfinished,
 )
 from atari_dqn.runs.lock import held
 from atari_dqn.training.stopwatch import shares
-from atari_dqn.typed_commands import command
+from atari_dqn.typed_commands import argument, command, option
 from atari_dqn.workflows.settings import (
     ResolvedSettings,
     SettingsRequest,
@@ -57,6 +59,7 @@ class RunRequest:
         address: Address of the Ray cluster for a run with actors, or None for this machine alone.
         show_progress: Whether to show the progress, in log lines where there is no terminal.
         verbose: Whether to log a table of the network's layers.
+        is_typed: Whether a user typed ``run``, who then reads whether it is a new run.
     """
 
     settings: SettingsRequest
@@ -67,6 +70,7 @@ class RunRequest:
     address: str | None = None
     show_progress: bool = False
     verbose: bool = False
+    is_typed: bool = True
 
 
 class RunState(Enum):
@@ -231,7 +235,7 @@ def newest_sound(saved: list[Path]) -> checkpoint.Checkpoint | None:
 def check_resumable(stored: checkpoint.Checkpoint) -> None:
     """Raises a UserError for a checkpoint that contains only an agent."""
     if stored.agent_only or "counters" not in stored.arrays:
-        advice = "INIT_FROM= (--init-from) starts another run with its weights"
+        advice = f"{option('init-from')} starts another run with its weights"
         raise UserError(
             f"'{stored.path}' contains an agent, but no training state to continue from; {advice}"
         )
@@ -244,7 +248,8 @@ def _resolve(request: RunRequest) -> ResolvedSettings:
     settings = request.settings.resolve(kwargs)
     config = for_this_machine(settings.config)
     if request.address and not config.machine.actors:
-        raise UserError("--address is the Ray cluster for actors: it needs --actors N")
+        needed = argument("actors", "N")
+        raise UserError(f"{option('address')} is the Ray cluster for actors: it needs {needed}")
     return replace(settings, config=config)
 
 
@@ -256,7 +261,7 @@ def _continued_settings(
 ) -> ResolvedSettings:
     """Returns the settings of a continued run: its own, with the requested changes."""
     if request.init_from:
-        advice = "so --init-from does not apply; choose another run directory"
+        advice = f"so {option('init-from')} does not apply; choose another run directory"
         raise UserError(f"'{directory}' already has a checkpoint, {advice}")
     own, notes = own_config(directory, stored.path)
     config = merge(own, settings.config, set(settings.requested))
@@ -285,6 +290,8 @@ def _log_beginning(
     notes = list(settings.notes)
     if is_new and request.run is None:
         notes += _unfinished_notes(directory.parent)
+    elif is_new and request.is_typed:
+        notes.append(f"this is a new run: {directory}{_nearest_run(request, config, directory)}")
     notes += notes_on_speed(config)
     for note in notes:
         logger.warning(note)
@@ -300,8 +307,19 @@ def _unfinished_notes(game_directory: Path) -> list[str]:
     if not others:
         return []
     newest = others[-1]
-    advice = f"RUN={newest.name} (--run-dir) continues it"
+    advice = f"{argument('run-dir', newest.name)} continues it"
     return [f"this is a new run; {newest} is unfinished, and {advice}"]
+
+
+def _nearest_run(request: RunRequest, config: Config, directory: Path) -> str:
+    """Returns the question whether another run of the game was meant, or an empty string."""
+    others = runs_of_game(all_runs(request.root), config.spec)
+    typed = request.run or ""
+    names = {run.name if run.parent == directory.parent else str(run): run for run in others}
+    same = [name for name, run in names.items() if run.name == typed and run != directory]
+    if same:
+        return f"; did you mean '{same[-1]}'?"
+    return nearest(typed, [name for name, run in names.items() if run != directory])
 
 
 @contextmanager

@@ -26,12 +26,14 @@ STAMPS = (
 )
 # What builds the environment.
 BUILDING = "'python3' tools/install.py\n"
-# All variables that make accepts, except for the interpreter.
-VARIABLES = [
-    name
-    for name in re.findall(r"^([A-Z_]+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    if name != "PYTHON"
-]
+TEXT = (ROOT / "Makefile").read_text(encoding="utf-8")
+(TARGET_NAMES,) = re.findall(r"^TARGETS := (.*)$", TEXT, re.MULTILINE)
+# The variables that each target accepts, except for those that all targets accept.
+TAKEN = {
+    target: names.split()
+    for target, names in re.findall(r"^TAKES_([a-z-]+) := (.*)$", TEXT, re.MULTILINE)
+}
+VARIABLES = sorted({name for names in TAKEN.values() for name in names})
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -52,8 +54,7 @@ def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 def test_help_is_the_default_target_and_lists_every_target() -> None:
     text = make().stdout
     assert text == make("help").stdout
-    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for target in phony.split():
+    for target in TARGET_NAMES.split():
         assert target == "help" or f"make {target}" in text, target
 
 
@@ -77,6 +78,9 @@ def test_help_is_the_default_target_and_lists_every_target() -> None:
             ["eval", "CKPT=checkpoints/x y", "EPISODES=3"],
             "atari-dqn eval 'checkpoints/x y' --episodes '3'",
         ),
+        (["eval", "EPISODES=3"], "atari-dqn eval --episodes '3'"),
+        (["record", "OUT=a.gif"], "atari-dqn record --out 'a.gif'"),
+        (["export", "CKPT=best", "OUT=a", "GAME=pong"], "--out 'a' --game 'pong'"),
         (
             ["train", "GAME=pong", "INIT_FROM=checkpoints/x"],
             "--game 'pong' --init-from 'checkpoints/x'",
@@ -139,9 +143,7 @@ def test_variables_become_options(arguments: list[str], command: str) -> None:
     [
         ("train", "GAME"),
         ("random", "GAME"),
-        ("eval", "CKPT"),
-        ("watch", "CKPT"),
-        ("record", "CKPT"),
+        ("record", "OUT"),
         ("sweep", "GAMES"),
         ("export", "CKPT"),
     ],
@@ -153,6 +155,58 @@ def test_a_missing_variable_is_reported_before_anything_is_installed(
     assert answer.returncode == 2
     assert f"{variable} is missing: make {target} {variable}=" in answer.stderr
     assert "venv" not in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "GAME=pong", "STEP=1000"], "unknown variable STEP; did you mean STEPS? "),
+        (["train", "game=pong"], "unknown variable game; did you mean GAME? "),
+        (["eval", "CHECKPOINT=x"], "unknown variable CHECKPOINT; did you mean CKPT? "),
+        (["train", "RUN_DIR=last"], "unknown variable RUN_DIR; did you mean RUN? "),
+        (["games", "PYTHN=python3"], "unknown variable PYTHN; did you mean PYTHON? "),
+        (["games", "A%B:=1"], "unknown variable A%B ('make help' lists all)"),
+        (["lint", "ZZZ=$(error x) 'y\" # \\"], "unknown variable ZZZ ('make help' lists all)"),
+        (["lint", "'Z=1"], "unknown variable 'Z ('make help' lists all)"),
+        (["games", "ZZZ="], "unknown variable ZZZ ('make help' lists all)"),
+        (
+            ["eval", "STEPS=5"],
+            "'make eval' does not take STEPS, only CKPT, GAME, PROTOCOL, EPISODES, SEED, ARGS.",
+        ),
+        (["games", "GAME=pong"], "'make games' does not take GAME, nor any other variable."),
+        (["lint", "test", "GAME=pong"], "'make lint test' does not take GAME, only ARGS."),
+        (["PORT=1"], "the target is missing: make TARGET PORT=..., and TARGET is one of gallery."),
+        (["tran", "GAME=pong"], "unknown target tran; did you mean train? "),
+        (["tests"], "unknown target tests; did you mean test? "),
+        (["a'b$%"], "unknown target a'b$% ('make help' lists all)"),
+    ],
+)
+def test_what_would_be_ignored_is_reported_before_anything_is_installed(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path / "Makefile")
+    answer = make(*arguments, cwd=tmp_path)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert f"*** {message}" in answer.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+
+
+def test_a_variable_is_accepted_if_one_of_the_targets_takes_it() -> None:
+    printed = make("--dry-run", "train", "eval", "GAME=pong", "STEPS=9", "EPISODES=3").stdout
+    assert "--total-steps '9'" in printed
+    assert "--episodes '3'" in printed
+
+
+@pytest.mark.parametrize("value", ["x STEP=5", "x\nSTEP=5", "\\ STEP=5", "a=b:=c", "$(STEP)=1"])
+def test_no_value_looks_like_a_variable(value: str) -> None:
+    answer = make("--dry-run", "eval", f"CKPT={value}", "SEED=3")
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_variables_of_the_environment_are_not_refused() -> None:
+    environment = {**os.environ, "STEP": "5", "STEPS": "5"}
+    command = ["make", "--dry-run", "games"]
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
 
 
 def test_the_environment_is_rebuilt_only_when_the_pins_change(tmp_path: Path) -> None:
@@ -280,8 +334,14 @@ TARGETS = {
     "plot": {"RUNS": "", "OUT": "--out"},
     "report": {"RUNS": "", "OUT": "--out"},
     "gallery": {"PORT": "--port"},
-    "export": {"CKPT": "", "OUT": "--out"},
-    "release": {"CKPT": "", "OUT": "--out", "EPISODES": "--episodes", "SEED": "--seed"},
+    "export": {"CKPT": "", "OUT": "--out", "GAME": "--game"},
+    "release": {
+        "CKPT": "",
+        "OUT": "--out",
+        "GAME": "--game",
+        "EPISODES": "--episodes",
+        "SEED": "--seed",
+    },
 }
 
 # NAME is replaced by the variable's name, so that the values of a command differ.
@@ -308,7 +368,7 @@ TEXTS = [
 
 
 def test_every_text_variable_is_covered_and_quoted() -> None:
-    text = (ROOT / "Makefile").read_text()
+    text = TEXT
     covered = {name for options in TARGETS.values() for name in options}
     assert covered == {*VARIABLES} - {"ARGS", "ANNOTATED", "LIVE", "GPU"}
     for name in VARIABLES:  # neither make nor the shell may expand a value
@@ -319,6 +379,10 @@ def test_every_text_variable_is_covered_and_quoted() -> None:
         recipe = recipes[target].replace("$(ELSEWHERE)", elsewhere)
         used = set(re.findall(r"\$\(call (?:option|quoted),([A-Z_]+)", recipe))
         assert used == set(options), target
+    for target, names in TAKEN.items():  # the table lists exactly what a recipe reads
+        recipe = recipes[target].replace("$(ELSEWHERE)", elsewhere)
+        read = re.findall(r"(?:option|quoted),([A-Z_]+)|\$\(value ([A-Z_]+)\)", recipe)
+        assert {name for pair in read for name in pair} - {""} == set(names), target
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -1,5 +1,7 @@
 """Tests evaluations: quotas of episodes, statistics and reproducibility."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,44 @@ def test_statistics_match_values_computed_by_hand() -> None:
         "tutorial",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("game", "cap", "truncated", "at_limit", "cut"),
+    [
+        (
+            "CartPole-v1",
+            108_000,
+            True,
+            "2 of 3 episodes reached the task's limit of 500 steps",
+            None,
+        ),
+        (
+            "CartPole-v1",
+            500,
+            True,
+            "0 of 3 episodes reached the task's limit of 500 steps",
+            "2 of 3 episodes",
+        ),
+        (
+            "MountainCar-v0",
+            108_000,
+            False,
+            "0 of 3 episodes reached the task's limit of 200 steps",
+            None,
+        ),
+        ("breakout", 108_000, True, None, "2 of 3 episodes"),
+    ],
+)
+def test_the_limit_of_a_task_is_not_called_the_frame_cap(
+    game: str, cap: int, truncated: bool, at_limit: str | None, cut: str | None
+) -> None:
+    config, _ = load_config(game, overrides={"evaluation.frame_cap": cap})
+    episodes = [Episode(1, np.zeros(500, np.uint8), 500.0, 500, truncated, 0) for _ in range(2)]
+    episodes.append(Episode(1, np.zeros(9, np.uint8), 9.0, 9, False, 0))
+    text = describe(Evaluation(config, episodes, 0.0, 1, ("A",)), "some agent")
+    described = dict(re.findall(r"^(limit|cut by the cap) +(.*)$", text, re.MULTILINE))
+    assert (described.get("limit"), described.get("cut by the cap")) == (at_limit, cut)
 
 
 def test_a_single_episode_has_no_standard_error() -> None:

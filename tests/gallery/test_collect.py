@@ -103,6 +103,21 @@ def test_valid_recording_and_evaluation_files_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rom", "frames", "at_limit"),
+    [(None, 500, True), (None, 108_000, False), ("breakout", 500, False)],
+)
+def test_the_limit_of_a_task_is_told_from_the_frame_cap(
+    rom: str | None, frames: int, at_limit: bool
+) -> None:
+    document = samples.recording(rom=rom)
+    document["episode"] |= {"frames": frames, "cut_by_frame_cap": True}
+    document["protocol"] |= {"frame_cap": 108_000}
+    file = parse(encoded(document))
+    assert isinstance(file, RecordingFile)
+    assert file.reached_own_limit == at_limit
+
+
+@pytest.mark.parametrize(
     ("document", "complaint"),
     [
         (b"{ no", "not valid JSON"),

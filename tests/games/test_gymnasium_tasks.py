@@ -54,10 +54,32 @@ def test_an_outdated_id_is_replaced_by_the_current_one_with_a_note(old: str, tod
     assert (config.game, notes) == (today, [f"{old} is now {today}"])
 
 
+@pytest.mark.parametrize("name", ["cartpole", "CartPole", "cart_pole", "cart-pole"])
+def test_a_bare_name_of_a_task_means_its_newest_version_with_a_note(name: str) -> None:
+    config, notes = load_config(name)
+    assert (config.game, notes) == ("CartPole-v1", [f"{name} means CartPole-v1"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("CartPole-v2", "CartPole-v1"),
+        ("cartpole-v1", "CartPole-v1"),
+        ("cartpol", "CartPole-v1"),
+        ("lunarlandr", "LunarLander-v3"),
+        ("Mountaincar-v0", "MountainCar-v0"),
+        ("MountainCarContinous-v0", "MountainCarContinuous-v0"),
+    ],
+)
+def test_a_mistyped_id_of_a_task_is_an_error_with_the_nearest_id(typed: str, meant: str) -> None:
+    with pytest.raises(UserError, match=rf"unknown game '{typed}'.*; did you mean '{meant}'\?$"):
+        load_config(typed)
+
+
 def test_a_task_without_its_own_recipe_requires_an_explicit_one() -> None:
     with pytest.raises(
         UserError,
-        match=r"Acrobot-v1 shows vectors.*CONFIG=\), such as cartpole, lunarlander, mountaincar",
+        match=r"Acrobot-v1 shows vectors.*--config, such as cartpole, lunarlander, mountaincar",
     ):
         load_config("Acrobot-v1")
     assert load_config("Acrobot-v1", "cartpole")[0].game == "Acrobot-v1"

@@ -18,6 +18,7 @@ from atari_dqn.report.html import as_page
 from atari_dqn.report.results import EVALUATION, TRAINING, Result, read_results
 from atari_dqn.report.tables import make_tables
 from atari_dqn.report.text import as_text
+from atari_dqn.runs import checkpoint
 
 DEFAULT = f"default@{read_recipe('default').version}"
 
@@ -121,6 +122,41 @@ def test_an_unfinished_run_has_no_training_score(tmp_path: Path) -> None:
     assert notes == [f"'{running}' is not complete yet: its training score is left out"]
 
 
+@pytest.mark.parametrize(
+    ("saved", "logged", "is_complete"),
+    [
+        ([1000], [], True),  # shorter than a logging period
+        ([500, 1000], [900], True),
+        ([950], [900], False),  # stopped shortly before its end
+        ([500], [1000], True),  # the last checkpoint was deleted
+        ([], [900], True),  # all checkpoints were deleted
+        ([], [800], False),
+        ([], [], False),
+    ],
+)
+def test_a_run_is_complete_when_it_has_made_all_of_its_steps(
+    tmp_path: Path, saved: list[int], logged: list[int], is_complete: bool
+) -> None:
+    run = make_run(tmp_path, "Pong", "a", [1.0] * 20, settings={"training.evaluation_period": 0})
+    (run / "metrics.csv").write_text("\n".join(["steps,score", *(f"{at},0" for at in logged), ""]))
+    for step in saved:
+        checkpoint.save(run, step, checkpoint.Contents({"a": np.zeros(1)}, {}, {}))
+    make_run(tmp_path, "Pong", "b", [1.0] * 20)
+    found, notes = read_results([tmp_path], tmp_path / "videos")
+    assert ("a" in {part.run for part in found}) == is_complete
+    assert ("is not complete yet" in " ".join(notes)) != is_complete
+
+
+def test_a_complete_run_without_a_score_is_not_called_incomplete(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "Pong", "a", [1.0] * 20)
+    (run / "episodes.csv").write_text("steps,score\n")
+    with pytest.raises(UserError) as error:
+        read_results([run], tmp_path / "videos")
+    assert "contains no score ('" in str(error.value)
+    assert "not complete" not in str(error.value)
+    assert "no complete run" not in str(error.value)
+
+
 def test_a_run_without_episodes_in_its_last_tenth_has_no_training_score(tmp_path: Path) -> None:
     run = make_run(tmp_path, "Pong", "a", [1.0] * 20)
     lines = (run / "episodes.csv").read_text().splitlines(keepends=True)
@@ -128,7 +164,10 @@ def test_a_run_without_episodes_in_its_last_tenth_has_no_training_score(tmp_path
     make_run(tmp_path, "Pong", "b", [1.0] * 20)
     found, notes = read_results([tmp_path], tmp_path / "videos")
     assert [part.run for part in found] == ["b"]
-    assert notes == [f"'{run}' ended no episode in its last 10%: its training score is left out"]
+    assert notes == [
+        f"'{run}' is complete, but no episode ended in the last 10% of its training: "
+        "it has no training score"
+    ]
 
 
 def test_evaluations_of_the_last_checkpoint_are_pooled_over_their_seeds(
@@ -267,6 +306,36 @@ def test_games_without_human_scores_have_no_statistics() -> None:
     assert "<img" not in as_page([table])
 
 
+def test_one_run_has_no_interval_and_no_empty_column() -> None:
+    (table,) = make_tables([result("default", "Pong", "pong", 14.6)])
+    text = as_text([table])
+    assert table.overall is None
+    assert "14.6 (one run), human-normalized 1.000" in text
+    for word in ("interval", "[", "bootstrap"):
+        assert word not in text
+    page = as_page([table])
+    assert "interval" not in page
+    assert "<img" not in page
+    assert ">human-normalized</th>" in page
+    (of_task,) = make_tables([result("cartpole", "CartPole-v1", "", 500.0)._replace(rom=None)])
+    assert "human-normalized" not in as_page([of_task])
+
+
+def test_single_runs_of_several_games_have_no_intervals() -> None:
+    names = [("Pong", "pong"), ("Breakout", "breakout")]
+    (table,) = make_tables([result("default", *game, 14.6) for game in names])
+    assert table.overall is not None
+    assert table.overall.recipes["default"].estimates["mean"].interval is None
+    assert "interval" not in as_text([table])
+    assert "interval" not in as_page([table])
+    assert "Human-normalized, over 2 games (Breakout, Pong)\n" in as_text([table])
+    (several,) = make_tables(
+        [result("default", *game, 14.6, run=run) for game in names for run in "ab"]
+    )
+    assert "95 % stratified bootstrap intervals" in as_text([several])
+    assert "95 % stratified bootstrap intervals" in as_page([several])
+
+
 def test_statistics_use_only_the_games_that_every_recipe_has() -> None:
     games = [("a", "Pong", "pong"), ("a", "Breakout", "breakout"), ("b", "Pong", "pong")]
     (table,) = make_tables([result(*names, 1.0) for names in games])
@@ -275,7 +344,10 @@ def test_statistics_use_only_the_games_that_every_recipe_has() -> None:
 
 
 def test_names_from_a_run_are_escaped_in_html() -> None:
-    page = as_page(make_tables([result("<script>alert(1)</script>", "<b>Pong</b>", "pong", 1.0)]))
+    runs = [
+        result("<script>alert(1)</script>", "<b>Pong</b>", "pong", 1.0, run=run) for run in "ab"
+    ]
+    page = as_page(make_tables(runs))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "<b>" not in page

@@ -214,7 +214,7 @@
         fact("Recipe", Gallery.recipeOf(one.run)),
         fact("From", names[one.source]),
         fact("Protocol", `${protocol}, epsilon ${epsilon}`),
-        fact("Episode", `${text.count(one.length, "agent step")}, ${text.clock(one.seconds)}${one.cut ? ", cut by the frame cap" : ""}, seed ${one.seed}`),
+        fact("Episode", `${text.count(one.length, "agent step")}, ${text.clock(one.seconds)}${one.cut ? ", cut by the frame cap" : ""}${one.at_limit ? ", reached the task's limit" : ""}, seed ${one.seed}`),
         fact("Files", files.flatMap((link, place) => (place ? [" ", link] : [link]))),
       ),
     );
