@@ -29,6 +29,7 @@ CKPT ?=
 CONFIG ?=
 PROTOCOL ?=
 STEPS ?=
+HOURS ?=
 SEED ?=
 RUN ?=
 RUNS ?=
@@ -43,7 +44,7 @@ PORT ?=
 ARGS ?=
 
 # Recipes pass these variables on. Make must not export them, because it would expand text in them that looks like a variable.
-unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED LIVE \
+unexport GAME GAMES SEEDS SEARCH ADDRESS CKPT CONFIG PROTOCOL STEPS HOURS SEED RUN RUNS EPISODES OUT INIT_FROM REPLAY ANNOTATED LIVE \
   ACTORS PORT ARGS
 
 define newline
@@ -63,6 +64,7 @@ GAME_NEEDS := $(if $(filter LunarLander% BipedalWalker% CarRacing%,\
 # Reports a missing variable before anything is installed.
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $(value $(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
+$(call require,plan,GAME,BreakoutDeterministic-v4)
 $(call require,random,GAME,BreakoutDeterministic-v4)
 $(call require,eval,CKPT,checkpoints/...)
 $(call require,frames,GAME,BreakoutDeterministic-v4)
@@ -76,19 +78,23 @@ $(call require,release,CKPT,checkpoints/...)
 $(call require,release,OUT,checkpoints/released/pong)
 $(call require,plot,RUNS,checkpoints/...)
 $(call require,report,RUNS,checkpoints)
+$(if $(filter sweep,$(MAKECMDGOALS)),$(if $(value HOURS),$(error HOURS is not for sweep: give each run STEPS=)))
 $(if $(value OUT)$(value ARGS),,$(call require,sweep,GAMES,pong,breakout))
 
-.PHONY: help install develop train sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
+.PHONY: help install develop train plan sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
 
 help:
 	@echo 'make train GAME=ID             train an agent; Ctrl-C saves, RUN=last continues'
 	@echo '     [CONFIG=NAME|FILE]          recipe (default: the task'"'"'s own, or default)'
 	@echo '     [PROTOCOL=NAME|FILE]        protocol of environment and evaluation (default: tutorial; classic for vector observations)'
 	@echo '     [STEPS=N] [SEED=N]          agent steps and seed (default: the recipe'"'"'s, and 1)'
+	@echo '     [HOURS=H]                   train this long instead: recipe and steps follow from the speed measured first'
 	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game (last), or use this run directory'
 	@echo '     [INIT_FROM=DIR]             start with the weights of another run, of this game or another'
 	@echo '     [ACTORS=N] [ADDRESS=HOST:PORT|auto]  N actor processes, on this machine or a Ray cluster'
 	@echo '     [ARGS="--section.key VALUE ..."]  any setting'
+	@echo 'make plan GAME=ID              measure the speed for a minute, and print what half an hour, an hour and a night would give'
+	@echo '     [HOURS=H] [CONFIG=NAME|FILE] [PROTOCOL=NAME|FILE] [ARGS="--section.key VALUE ..."]'
 	@echo 'make sweep GAMES=ID,ID SEEDS=N  train many runs, one for each core at a time; Ctrl-C saves, the same command continues'
 	@echo '     [CONFIG=NAME,NAME] [PROTOCOL=NAME] [STEPS=N] [EPISODES=N] [OUT=DIR] [ADDRESS=HOST:PORT|auto]'
 	@echo '     [ARGS="--set section.key=V,V"]  values to try in every combination'
@@ -173,8 +179,12 @@ $(BENCHING): $(INSTALLED)
 
 train: $(INSTALLED) $(GAME_NEEDS) $(if $(value ACTORS),$(DISTRIBUTED))
 	@$(ATARI_DQN) train --game $(call quoted,GAME) $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
-	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
+	  $(call option,STEPS,--total-steps) $(call option,HOURS,--hours) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
 	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(value ARGS)
+
+plan: $(INSTALLED) $(GAME_NEEDS)
+	@$(ATARI_DQN) plan --game $(call quoted,GAME) $(call option,HOURS,--hours) $(call option,CONFIG,--config) \
+	  $(call option,PROTOCOL,--protocol) $(value ARGS)
 
 eval: $(INSTALLED) $(GAME_NEEDS)
 	@$(ATARI_DQN) eval $(call quoted,CKPT) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)

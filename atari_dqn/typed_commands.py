@@ -19,6 +19,7 @@ MAKE_VARIABLES = {
     "config": "CONFIG",
     "protocol": "PROTOCOL",
     "total-steps": "STEPS",
+    "hours": "HOURS",
     "seed": "SEED",
     "run-dir": "RUN",
     "init-from": "INIT_FROM",

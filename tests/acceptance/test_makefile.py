@@ -82,6 +82,8 @@ def test_help_is_the_default_target_and_lists_every_target() -> None:
             ["eval", "CKPT=c", "GAME=breakout", "PROTOCOL=dopamine"],
             "eval 'c' --game 'breakout' --protocol 'dopamine'",
         ),
+        (["train", "GAME=pong", "HOURS=0.5"], "train --game 'pong' --hours '0.5'"),
+        (["plan", "GAME=pong", "CONFIG=long"], "atari-dqn plan --game 'pong' --config 'long'"),
         (["watch", "CKPT=c", "SEED=2"], "atari-dqn watch 'c' --seed '2'"),
         (["record", "CKPT=c", "OUT=a.gif"], "atari-dqn record 'c' --out 'a.gif'"),
         (
@@ -135,6 +137,7 @@ def test_variables_become_options(arguments: list[str], command: str) -> None:
     ("target", "variable"),
     [
         ("train", "GAME"),
+        ("plan", "GAME"),
         ("random", "GAME"),
         ("eval", "CKPT"),
         ("watch", "CKPT"),
@@ -150,6 +153,12 @@ def test_a_missing_variable_is_reported_before_anything_is_installed(
     assert answer.returncode == 2
     assert f"{variable} is missing: make {target} {variable}=" in answer.stderr
     assert "venv" not in answer.stdout
+
+
+def test_a_sweep_refuses_hours() -> None:
+    answer = make("sweep", "GAMES=pong", "HOURS=1")
+    assert answer.returncode == 2
+    assert "HOURS is not for sweep: give each run STEPS=" in answer.stderr
 
 
 def test_the_environment_is_rebuilt_only_when_the_pins_change(tmp_path: Path) -> None:
@@ -221,11 +230,18 @@ TARGETS = {
         "CONFIG": "--config",
         "PROTOCOL": "--protocol",
         "STEPS": "--total-steps",
+        "HOURS": "--hours",
         "SEED": "--seed",
         "RUN": "--run-dir",
         "INIT_FROM": "--init-from",
         "ACTORS": "--actors",
         "ADDRESS": "--address",
+    },
+    "plan": {
+        "GAME": "--game",
+        "HOURS": "--hours",
+        "CONFIG": "--config",
+        "PROTOCOL": "--protocol",
     },
     "eval": {
         "CKPT": "",
