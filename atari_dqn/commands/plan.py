@@ -32,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     hours = USUAL_HOURS if options.hours is None else (options.hours,)
     plans = [planner.plan(number) for number in hours]
     print("\n".join(describe(plans, options.game)))
-    say_notes(note for plan in plans for note in plan.notes())
+    notes = {plan.config.recipe: plan.notes() for plan in plans}  # the longest run of each recipe
+    say_notes(note for of_recipe in notes.values() for note in of_recipe)
     return 0
 
 

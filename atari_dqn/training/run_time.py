@@ -1,6 +1,6 @@
 """Estimates how long a run takes on a machine, and how many agent steps fit into a time.
 
-``speed_test.py`` measures the speeds.
+``speed_measurement.py`` measures the speeds.
 """
 
 import math

@@ -313,7 +313,7 @@ def measure_here(config: Config, seconds: float) -> Speeds:
     """Measures the speeds of a recipe on this machine."""
     with waiting(f"measuring how fast {config.recipe} trains here"):
         start_tensorflow(config)
-        from atari_dqn.training.speed_test import measure_speeds
+        from atari_dqn.training.speed_measurement import measure_speeds
 
         return measure_speeds(config, seconds)
 
