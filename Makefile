@@ -23,7 +23,8 @@ ATARI_DQN := ATARI_DQN_STARTED_BY=make $(BIN)/atari-dqn
 INSTALL := $(BIN)/python tools/install.py
 
 # The variables that each target takes. Make refuses any other variable on the command line, so a new one is added here.
-TAKES_train := GAME CONFIG PROTOCOL STEPS SEED RUN INIT_FROM ACTORS ADDRESS GPU ARGS
+TAKES_train := GAME CONFIG PROTOCOL STEPS HOURS SEED RUN INIT_FROM ACTORS ADDRESS GPU ARGS
+TAKES_plan := GAME HOURS CONFIG PROTOCOL ARGS
 TAKES_sweep := GAMES SEEDS CONFIG PROTOCOL STEPS EPISODES SEARCH ADDRESS OUT GPU ARGS
 TAKES_eval := CKPT ANNOTATED GAME PROTOCOL EPISODES SEED GPU ARGS
 TAKES_release := CKPT GAME OUT EPISODES SEED GPU ARGS
@@ -42,7 +43,7 @@ TAKES_bench := ARGS
 # Every target takes these.
 TAKES := PYTHON VENV SHELL MAKE MAKEFLAGS CI
 
-TARGETS := help install develop train sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
+TARGETS := help install develop train plan sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
 VARIABLES := $(sort $(foreach target,$(TARGETS),$(TAKES_$(target))))
 .PHONY: $(TARGETS)
 
@@ -102,6 +103,7 @@ $(if $(refused),$(if $(filter-out $(VARIABLES),$(refused)),\
 # Reports a missing variable.
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $(value $(2)),,$(error $(2) is missing: make $(1) $(2)=$(3))))
 $(call require,train,GAME,BreakoutDeterministic-v4)
+$(call require,plan,GAME,BreakoutDeterministic-v4)
 $(call require,random,GAME,BreakoutDeterministic-v4)
 $(call require,frames,GAME,BreakoutDeterministic-v4)
 $(call require,record,OUT,videos/episode.gif)
@@ -116,16 +118,20 @@ $(if $(value OUT)$(value ARGS),,$(call require,sweep,GAMES,pong,breakout))
 
 # Two installations at once would disturb each other.
 .NOTPARALLEL:
+
 help:
 	@echo 'make train GAME=ID             train an agent; Ctrl-C saves, RUN=last continues'
 	@echo '     [CONFIG=NAME|FILE]          recipe (default: the task'"'"'s own, or default)'
 	@echo '     [PROTOCOL=NAME|FILE]        protocol of environment and evaluation (default: tutorial; classic for vector observations)'
 	@echo '     [STEPS=N] [SEED=N]          agent steps and seed (default: the recipe'"'"'s, and 1)'
+	@echo '     [HOURS=H]                   train this long instead: recipe and steps follow from the speed measured first'
 	@echo '     [RUN=last|NAME|DIR]         continue the newest run of the game (last), or use this run directory'
 	@echo '     [INIT_FROM=DIR]             start with the weights of another run, of this game or another'
 	@echo '     [ACTORS=N] [ADDRESS=HOST:PORT|auto]  N actor processes, on this machine or a Ray cluster'
 	@echo '     [ARGS="--section.key VALUE ..."]  any setting; --verbose also prints the layers of the network'
 	@echo '     [GPU=0|1]                   0: use no GPU; 1: install its libraries in any case (default: where nvidia-smi answers)'
+	@echo 'make plan GAME=ID              measure the speed for a minute, and print what half an hour, an hour and a night would give'
+	@echo '     [HOURS=H] [CONFIG=NAME|FILE] [PROTOCOL=NAME|FILE] [ARGS="--section.key VALUE ..."]'
 	@echo 'make sweep GAMES=ID,ID SEEDS=N  train many runs, one for each core at a time; Ctrl-C saves, the same command continues'
 	@echo '     [CONFIG=NAME,NAME] [PROTOCOL=NAME] [STEPS=N] [EPISODES=N] [OUT=DIR] [ADDRESS=HOST:PORT|auto]'
 	@echo '     [ARGS="--set section.key=V,V"]  values to try in every combination'
@@ -222,8 +228,12 @@ $(GPU_LIBRARIES): $(INSTALLED)
 
 train: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS) $(if $(value ACTORS),$(DISTRIBUTED))
 	@$(ATARI_DQN) train --game $(call quoted,GAME) $(call option,CONFIG,--config) $(call option,PROTOCOL,--protocol) \
-	  $(call option,STEPS,--total-steps) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
+	  $(call option,STEPS,--total-steps) $(call option,HOURS,--hours) $(call option,SEED,--seed) $(call option,RUN,--run-dir) \
 	  $(call option,INIT_FROM,--init-from) $(call option,ACTORS,--actors) $(call option,ADDRESS,--address) $(value ARGS)
+
+plan: $(INSTALLED) $(GAME_NEEDS)
+	@$(ATARI_DQN) plan --game $(call quoted,GAME) $(call option,HOURS,--hours) $(call option,CONFIG,--config) \
+	  $(call option,PROTOCOL,--protocol) $(value ARGS)
 
 eval: $(INSTALLED) $(GAME_NEEDS) $(GPU_NEEDS)
 	@$(ATARI_DQN) eval $(if $(value CKPT),$(call quoted,CKPT)) $(ANNOTATION) $(ELSEWHERE) $(call option,EPISODES,--episodes) $(call option,SEED,--seed) $(value ARGS)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from atari_dqn.bootstrap import COMMAND, INTERRUPTED
-from atari_dqn.commands import inspect, play, publish, review, sweep, train
+from atari_dqn.commands import inspect, plan, play, publish, review, sweep, train
 from atari_dqn.commands.arguments import Command
 from atari_dqn.config.resolve import parse_value
 from atari_dqn.console import STANDARD_ERROR, log_to_standard_error, own_process, say
@@ -21,6 +21,7 @@ from atari_dqn.typed_commands import ARGUMENTS, in_typed_form, is_started_by_mak
 
 COMMANDS = (
     train.TRAIN,
+    plan.PLAN,
     play.EVALUATE,
     play.RECORD,
     play.WATCH,

@@ -23,6 +23,7 @@ MAKE_VARIABLES = {
     "protocol": "PROTOCOL",
     "total-steps": "STEPS",
     "steps": "STEPS",
+    "hours": "HOURS",
     "seed": "SEED",
     "run-dir": "RUN",
     "init-from": "INIT_FROM",

@@ -29,6 +29,7 @@ RESULT_COLUMN = 18  # where the values begin in the lines of an evaluation's res
 LARGEST_NUMBER = 2**31 - 1
 MOST_GPUS = 64
 LARGEST_SCALE = 4
+MOST_HOURS = 10_000
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,11 @@ def add_videos(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_hours(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds ``--hours``."""
+    parser.add_argument("--hours", type=number_of_hours, metavar="H", help=what)
+
+
 def add_scale(parser: argparse.ArgumentParser) -> None:
     """Adds ``--scale``, which enlarges a recording."""
     parser.add_argument(
@@ -233,6 +239,15 @@ def number_of_gpus(text: str) -> float:
     value = _float(text)
     if value is None or not 0 <= value <= MOST_GPUS:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of GPUs from 0 to {MOST_GPUS}")
+    return value
+
+
+def number_of_hours(text: str) -> float:
+    """Parses a number of hours, which may be a fraction."""
+    value = _float(text)
+    if value is None or not 0 < value <= MOST_HOURS:
+        allowed = f"number of hours above 0 and up to {MOST_HOURS:g}, such as 0.5"
+        raise argparse.ArgumentTypeError(f"'{text}' is not a {allowed}")
     return value
 
 

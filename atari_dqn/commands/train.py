@@ -5,10 +5,18 @@ from functools import partial
 from pathlib import Path
 
 from atari_dqn.bootstrap import INTERRUPTED
-from atari_dqn.commands.arguments import Command, add_game, add_root, add_videos
+from atari_dqn.commands.arguments import (
+    Command,
+    add_game,
+    add_hours,
+    add_root,
+    add_videos,
+)
 from atari_dqn.commands.next_steps import after_training
 from atari_dqn.config.resolve import DEFAULT_RECIPE, parse_value
 from atari_dqn.console import print_result, say
+from atari_dqn.errors import UserError
+from atari_dqn.typed_commands import option as typed_option
 from atari_dqn.workflows.named import named_checkpoint
 from atari_dqn.workflows.settings import SettingsRequest
 from atari_dqn.workflows.train import RunOutcome, RunRequest, RunState, start_or_continue
@@ -31,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"recipe (default: the task's own, or {DEFAULT_RECIPE})",
     )
     parser.add_argument("--total-steps", metavar="N", help="agent steps (default: the recipe's)")
+    add_hours(parser, "train this long: the recipe and the agent steps follow from the speed")
     parser.add_argument("--seed", metavar="N", help="random seed (default: 1)")
     parser.add_argument(
         "--run-dir",
@@ -59,9 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Starts or continues a run, and prints its outcome."""
+    settings = settings_request(options)
+    if options.hours is not None and "training.total_steps" in settings.overrides:
+        both = f"{typed_option('hours')} and {typed_option('total-steps')}"
+        raise UserError(f"{both} both set the length of the run: leave one of them out")
     outcome = start_or_continue(
         RunRequest(
-            settings=settings_request(options),
+            settings=settings,
+            hours=options.hours,
             root=Path(options.root),
             videos=Path(options.videos),
             run=options.run_dir,

@@ -35,11 +35,18 @@ PACKAGES = (
 )
 
 
-def write_circumstances(run_directory: Path, config: Config) -> list[str]:
+def write_circumstances(
+    run_directory: Path, config: Config, plan: dict[str, Any] | None = None
+) -> list[str]:
     """Writes the resolved settings, and adds this start to ``run.json``.
 
     ``run.json`` lists the time, the command, package versions, the commit and the machine of each
     start. A file that cannot be read is replaced.
+
+    Args:
+        run_directory: The run directory, which is created.
+        config: The settings.
+        plan: The requested hours and the measured speeds, for a run that was planned by time.
 
     Returns:
         Notes for the user.
@@ -64,6 +71,7 @@ def write_circumstances(run_directory: Path, config: Config) -> list[str]:
             "platform": platform.platform(),
             "machine": _machine(),
             "packages": {name: _version(name) for name in PACKAGES},
+            **({"plan": plan} if plan else {}),
         }
     )
     _replace(path, json.dumps({"starts": starts}, indent=1) + "\n")

@@ -35,6 +35,7 @@ from atari_dqn.workflows.settings import (
     start_tensorflow,
     video_directory,
 )
+from atari_dqn.workflows.time_budget import Plan, Planner, measuring_seconds, plan_continuation
 
 if TYPE_CHECKING:
     from atari_dqn.training.loop import Training
@@ -60,6 +61,8 @@ class RunRequest:
         show_progress: Whether to show the progress, in log lines where there is no terminal.
         verbose: Whether to log a table of the network's layers.
         is_typed: Whether a user typed ``run``, who then reads whether it is a new run.
+        hours: Time that the run takes, from now on; it decides the number of agent steps. None
+            means the number of the settings.
     """
 
     settings: SettingsRequest
@@ -71,6 +74,7 @@ class RunRequest:
     show_progress: bool = False
     verbose: bool = False
     is_typed: bool = True
+    hours: float | None = None
 
 
 class RunState(Enum):
@@ -158,6 +162,7 @@ class _Job:
         init_from: Checkpoint whose weights a new run starts with.
         show_progress: As in ``RunRequest``.
         verbose: As in ``RunRequest``.
+        plan: The plan that decided the number of agent steps, or None.
     """
 
     config: Config
@@ -167,6 +172,7 @@ class _Job:
     init_from: Path | None
     show_progress: bool
     verbose: bool
+    plan: Plan | None
 
 
 def start_or_continue(
@@ -182,6 +188,11 @@ def start_or_continue(
         UserError: The request contradicts itself or the run, or a file cannot be read or written.
     """
     settings = _resolve(request)
+    plan = None
+    if request.hours is not None and _is_new(request, settings.config):
+        plan = _plan_new_run(request, request.hours)
+        request = replace(request, settings=plan.settings)
+        settings = _resolve(request)
     chosen = choose(request.root, settings.config, request.run)
     new_or_named = claimed(chosen) if request.run is None else nullcontext(chosen)
     with new_or_named as directory, held(directory):
@@ -190,6 +201,9 @@ def start_or_continue(
         stored = newest_sound(checkpoint.in_run(directory))
         if stored is not None:
             settings = _continued_settings(request, settings, directory, stored)
+            if request.hours is not None:
+                plan = plan_continuation(settings.config, stored.step, request.hours)
+                settings = replace(settings, config=plan.config)
             if _is_complete(stored, settings.config):
                 outcome = RunOutcome(
                     RunState.COMPLETE_BEFORE, directory, settings.config, stored.step, stored.path
@@ -198,6 +212,8 @@ def start_or_continue(
                 return outcome
         init_from = checkpoint.find(request.init_from) if request.init_from else None
         _log_beginning(request, settings, directory, is_new=stored is None)
+        if plan is not None:
+            _log_plan(plan)
         config = settings.config
         job = _Job(
             config,
@@ -207,6 +223,7 @@ def start_or_continue(
             init_from,
             request.show_progress,
             request.verbose,
+            plan,
         )
         with _ray_for_actors(config, request.address):
             outcome = _train(job)
@@ -251,6 +268,28 @@ def _resolve(request: RunRequest) -> ResolvedSettings:
         needed = argument("actors", "N")
         raise UserError(f"{option('address')} is the Ray cluster for actors: it needs {needed}")
     return replace(settings, config=config)
+
+
+def _is_new(request: RunRequest, config: Config) -> bool:
+    """Returns whether a request starts a run that has no checkpoint yet."""
+    if request.run is None:
+        return True
+    return not checkpoint.in_run(choose(request.root, config, request.run))
+
+
+def _plan_new_run(request: RunRequest, hours: float) -> Plan:
+    """Returns a plan for a new run, after checking what would stop it."""
+    check_writable(request.root)
+    check_writable(request.videos)
+    if request.init_from:
+        checkpoint.find(request.init_from)
+    return Planner(request.settings, measuring_seconds(hours)).plan(hours)
+
+
+def _log_plan(plan: Plan) -> None:
+    for note in plan.notes():
+        logger.warning(note)
+    logger.info(f"plan: {plan.describe()}")
 
 
 def _continued_settings(
@@ -344,7 +383,8 @@ def _train(job: _Job) -> RunOutcome:
         training = _make_training(job)
     if job.init_from is not None:
         _copy_weights(training, job.init_from)
-    for note in write_circumstances(job.directory, job.config):
+    plan = job.plan.record() if job.plan else None
+    for note in write_circumstances(job.directory, job.config, plan):
         logger.warning(note)
     _log_sizes(training)
     if job.verbose:

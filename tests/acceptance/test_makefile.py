@@ -89,6 +89,8 @@ def test_help_is_the_default_target_and_lists_every_target() -> None:
             ["eval", "CKPT=c", "GAME=breakout", "PROTOCOL=dopamine"],
             "eval 'c' --game 'breakout' --protocol 'dopamine'",
         ),
+        (["train", "GAME=pong", "HOURS=0.5"], "train --game 'pong' --hours '0.5'"),
+        (["plan", "GAME=pong", "CONFIG=long"], "atari-dqn plan --game 'pong' --config 'long'"),
         (["watch", "CKPT=c", "SEED=2"], "atari-dqn watch 'c' --seed '2'"),
         (["record", "CKPT=c", "OUT=a.gif"], "atari-dqn record 'c' --out 'a.gif'"),
         (
@@ -142,6 +144,7 @@ def test_variables_become_options(arguments: list[str], command: str) -> None:
     ("target", "variable"),
     [
         ("train", "GAME"),
+        ("plan", "GAME"),
         ("random", "GAME"),
         ("record", "OUT"),
         ("sweep", "GAMES"),
@@ -278,11 +281,18 @@ TARGETS = {
         "CONFIG": "--config",
         "PROTOCOL": "--protocol",
         "STEPS": "--total-steps",
+        "HOURS": "--hours",
         "SEED": "--seed",
         "RUN": "--run-dir",
         "INIT_FROM": "--init-from",
         "ACTORS": "--actors",
         "ADDRESS": "--address",
+    },
+    "plan": {
+        "GAME": "--game",
+        "HOURS": "--hours",
+        "CONFIG": "--config",
+        "PROTOCOL": "--protocol",
     },
     "eval": {
         "CKPT": "",
