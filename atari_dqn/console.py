@@ -15,16 +15,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import ClassVar, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TextIO
 
 from atari_dqn.errors import one_line
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 DESCRIPTOR = 2  # the file descriptor of standard error
 SECONDS_BETWEEN_REDRAWS = 0.5
 # Columns of a terminal that does not report its size.
 USUAL_WIDTH = 80
 LONGEST_BAR = 30
-ERASE_LINE = "\r\x1b[K"
 
 
 class StandardError:
@@ -128,6 +130,19 @@ def print_result(text: str, hanging: str = "  ") -> None:
     print(wrapped(text, terminal_width(sys.stdout), hanging), flush=True)
 
 
+def progress_bars() -> "type[tqdm[Any]]":
+    """Returns tqdm, imported on first use because the import takes time.
+
+    tqdm gets a thread lock. Its default is a multiprocessing lock, which would fix the start method
+    of ``multiprocessing`` for the whole process.
+    """
+    from tqdm import tqdm
+
+    if not hasattr(tqdm, "_lock"):
+        tqdm.set_lock(threading.RLock())
+    return tqdm
+
+
 class Stream(Protocol):
     """A stream that may lead to a terminal."""
 
@@ -210,8 +225,8 @@ def clock(seconds: float) -> str:
 class Line:
     """The last line of the terminal, which shows what is going on until it is closed.
 
-    A newer line hides older ones. A thread redraws the newest line twice a second. Messages are
-    printed above it. Where standard error is no terminal, nothing is shown.
+    A newer line hides older ones: all share one bar of tqdm. A thread redraws the newest line twice
+    a second. Messages are printed above it. Where standard error is no terminal, nothing is shown.
 
     Args:
         text: Function from the number of columns to the text.
@@ -222,7 +237,7 @@ class Line:
     """
 
     _open: ClassVar[list["Line"]] = []
-    _lock: ClassVar = threading.RLock()
+    _bar: ClassVar["tqdm[Any] | None"] = None
     _is_redrawn: ClassVar[bool] = False
 
     def __init__(self, text: Callable[[int], str], *, in_library: bool = False) -> None:
@@ -233,7 +248,7 @@ class Line:
         """Shows the line until it is closed."""
         if not self.is_shown:
             return
-        with self._lock:
+        with progress_bars().get_lock():
             self._open.append(self)
             Line._draw()
             if not Line._is_redrawn:
@@ -242,38 +257,46 @@ class Line:
 
     def close(self) -> None:
         """Removes the line from the terminal."""
-        with self._lock:
-            if self in self._open:
-                self._open.remove(self)
-                Line._write(ERASE_LINE)
+        if self not in self._open:
+            return
+        with progress_bars().get_lock():
+            self._open.remove(self)
+            if self._open:
                 Line._draw()
+            elif Line._bar is not None:
+                Line._bar.close()
+                Line._bar = None
 
     @classmethod
     def print_above(cls, text: str) -> None:
         """Prints a text on standard error, above the newest line."""
-        with cls._lock:
-            cls._write(f"{ERASE_LINE if cls._open else ''}{text}\n")
-            cls._draw()
+        if not cls._open:
+            STANDARD_ERROR.write(f"{text}\n")
+            STANDARD_ERROR.flush()
+            return
+        with progress_bars().get_lock():
+            cls._draw()  # tqdm draws the text again as it is
+            progress_bars().write(text, file=STANDARD_ERROR)
 
     @classmethod
     def _draw(cls) -> None:
-        if cls._open:
-            width = terminal_width(STANDARD_ERROR) or USUAL_WIDTH
-            # Text in the last column would make some terminals begin a new line.
-            text = cls._open[-1]._text(width - 1)
-            cls._write(f"\r{text[: width - 1]}\x1b[K")
-
-    @classmethod
-    def _write(cls, text: str) -> None:
-        STANDARD_ERROR.write(text)
-        STANDARD_ERROR.flush()
+        """Draws the newest line, which must be open."""
+        # Text in the last column would make some terminals begin a new line.
+        width = (terminal_width(STANDARD_ERROR) or USUAL_WIDTH) - 1
+        text = cls._open[-1]._text(width)[:width]
+        if cls._bar is None:
+            cls._bar = progress_bars()(
+                desc=text, bar_format="{desc}", leave=False, file=STANDARD_ERROR
+            )
+        else:
+            cls._bar.set_description_str(text)
 
     @classmethod
     def _keep_redrawing(cls) -> None:
         """Redraws the newest line until all are closed."""
         while True:
             time.sleep(SECONDS_BETWEEN_REDRAWS)
-            with cls._lock:
+            with progress_bars().get_lock():
                 cls._is_redrawn = bool(cls._open)
                 if not cls._is_redrawn:
                     return

@@ -63,6 +63,7 @@ class RecordingData(MediaData):
     seed: int
     length: int  # agent steps
     cut: bool  # whether the frame cap ended the episode
+    at_limit: bool  # whether the task's own limit ended the episode
     seconds: float  # game time of the episode
 
 
