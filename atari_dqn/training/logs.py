@@ -31,6 +31,7 @@ SHOWN = {
     "mean_max_q": "mean max Q {:.3f}",
 }
 LOG_WIDTH = 79  # columns of the log lines
+SECONDS_TO_NOTICE = 2.0  # after this time without a step, the line says that it waits
 SECONDS_TO_SETTLE = 2.0
 SECONDS_TO_MEASURE = 2.0
 SPEED_MARKS = 15  # the current speed covers about as many seconds
@@ -86,9 +87,11 @@ class Progress:
         self._total = total
         self._warmup = warmup
         self._seconds = seconds_between_lines
-        self._last_line = time.monotonic()
+        now = time.monotonic()
+        self._last_line = now
         self._step = start
-        self._speed = Speed()
+        self._moved = now
+        self._speed = Speed(now)
         self._row: Row = {}
         self._line = Line(self._text, in_library=True)
         self._line.open()
@@ -97,9 +100,10 @@ class Progress:
         """Adds agent steps to the progress."""
         was_warming_up = self._is_warming_up
         self._step += steps
+        self._moved = time.monotonic()
         if was_warming_up and not self._is_warming_up:
-            self._speed = Speed()  # learning is slower than random play
-        self._speed.add(self._step)
+            self._speed = Speed(self._moved)  # learning is slower than random play
+        self._speed.add(self._step, self._moved)
 
     def show(self, row: Row) -> None:
         """Shows the most important values of the newest row of metrics."""
@@ -120,10 +124,12 @@ class Progress:
 
     def _text(self, width: int) -> str:
         """Returns the line for the terminal."""
+        still = time.monotonic() - self._moved
+        waits = [f"waiting for the next step: {clock(still)}"] if still > SECONDS_TO_NOTICE else []
         if self._is_warming_up:
-            return fitted(self._parts(f"at step {self._step:,}"), width)
+            return fitted([*waits, *self._parts(f"at step {self._step:,}")], width)
         share = self._step / max(self._total, 1)
-        return fitted(self._parts(f"{share:.0%} of {self._total:,} steps"), width)
+        return fitted([*waits, *self._parts(f"{share:.0%} of {self._total:,} steps")], width)
 
     def _parts(self, *steps: str) -> list[str]:
         """Returns what there is to show, the most important first; ``steps`` is one part of it."""
@@ -148,17 +154,19 @@ class Speed:
     """The agent steps per second, now and on average.
 
     The first seconds do not count, because the first calls of a graph take longer.
+
+    Args:
+        now: The current time, in seconds.
     """
 
-    def __init__(self) -> None:
-        self._created = time.monotonic()
+    def __init__(self, now: float) -> None:
+        self._created = now
         self._marks: deque[Mark] = deque()  # about one for each second
         self._first = Mark(0.0, 0)
         self._last = Mark(0.0, 0)
 
-    def add(self, step: int) -> None:
-        """Adds the current time, at which a step was made."""
-        now = time.monotonic()
+    def add(self, step: int, now: float) -> None:
+        """Adds a step that was made at the current time, in seconds."""
         if now - self._created < SECONDS_TO_SETTLE:
             return
         self._last = Mark(now, step)

@@ -152,7 +152,8 @@ class Training:
         self.stopwatch.start(self.steps)
         with closing(self.logs), closing(self.trace), closing(self.learner), self.stop:
             if self.observation is None:
-                self.observation = self.environments.reset()
+                with waiting("starting the games"):
+                    self.observation = self.environments.reset()
                 self.memory.start(self.observation[:, -1])
             with suppress(Stopped):
                 self.prepare(total)

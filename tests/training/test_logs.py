@@ -2,12 +2,10 @@
 
 import csv
 import io
-import itertools
 import logging
 import math
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,17 +100,35 @@ def test_progress_is_shown_in_a_terminal_even_from_python(monkeypatch: pytest.Mo
     assert Screen(terminal.getvalue()).seen[0].startswith("no episode has ended yet, 0% of 1,000")
 
 
+def test_a_training_that_stands_still_is_shown_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(logs, "SECONDS_TO_NOTICE", -1.0)
+    progress = Progress(0, 1000)
+    progress.close()
+    assert Screen(terminal.getvalue()).seen[0].startswith("waiting for the next step: 0:0")
+
+
+class Clock:
+    """A clock for the progress, on which time passes only when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
 @pytest.fixture
-def passing_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets one second pass whenever the progress reads the time."""
-    seconds = itertools.count()
-    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+def progress_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(logs, "time", clock)
+    return clock
 
 
-@pytest.mark.usefixtures("passing_seconds")
 @pytest.mark.parametrize("in_terminal", [True, False])
 def test_the_warm_up_is_named_and_unknown_values_are_left_out(
-    in_terminal: bool, monkeypatch: pytest.MonkeyPatch
+    in_terminal: bool, progress_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Terminal() if in_terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -120,6 +136,7 @@ def test_the_warm_up_is_named_and_unknown_values_are_left_out(
     with log_to_standard_error():
         progress = Progress(0, 1_000_000, warmup=10_000, seconds_between_lines=0.0)
         for _ in range(4):
+            progress_clock.seconds += 1
             progress.advance(50)
         progress.show(unknown)
         logging.getLogger("atari_dqn").info("a note")
@@ -135,7 +152,6 @@ def test_the_warm_up_is_named_and_unknown_values_are_left_out(
     assert "nan" not in terminal.getvalue()
 
 
-@pytest.mark.usefixtures("passing_seconds")
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
@@ -149,7 +165,7 @@ def test_the_warm_up_is_named_and_unknown_values_are_left_out(
     ],
 )
 def test_what_matters_most_is_shown_in_narrow_terminals(
-    columns: int, expected: str, monkeypatch: pytest.MonkeyPatch
+    columns: int, expected: str, progress_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -157,6 +173,7 @@ def test_what_matters_most_is_shown_in_narrow_terminals(
     with log_to_standard_error():
         progress = Progress(0, 1_000_000)
         for _ in range(4):
+            progress_clock.seconds += 1
             progress.advance(1000)
         progress.show(row(4000) | {"score": 12.34})
         logging.getLogger("atari_dqn").info("a note")
