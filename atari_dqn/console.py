@@ -139,7 +139,7 @@ def progress_bars() -> "type[tqdm[Any]]":
     from tqdm import tqdm
 
     if not hasattr(tqdm, "_lock"):
-        tqdm.set_lock(threading.RLock())
+        tqdm.set_lock(Line._lock)
     return tqdm
 
 
@@ -238,6 +238,7 @@ class Line:
 
     _open: ClassVar[list["Line"]] = []
     _bar: ClassVar["tqdm[Any] | None"] = None
+    _lock: ClassVar = threading.RLock()  # tqdm's lock, too
     _is_redrawn: ClassVar[bool] = False
 
     def __init__(self, text: Callable[[int], str], *, in_library: bool = False) -> None:
@@ -248,7 +249,7 @@ class Line:
         """Shows the line until it is closed."""
         if not self.is_shown:
             return
-        with progress_bars().get_lock():
+        with self._lock:
             self._open.append(self)
             Line._draw()
             if not Line._is_redrawn:
@@ -259,7 +260,7 @@ class Line:
         """Removes the line from the terminal."""
         if self not in self._open:
             return
-        with progress_bars().get_lock():
+        with self._lock:
             self._open.remove(self)
             if self._open:
                 Line._draw()
@@ -274,7 +275,7 @@ class Line:
             STANDARD_ERROR.write(f"{text}\n")
             STANDARD_ERROR.flush()
             return
-        with progress_bars().get_lock():
+        with cls._lock:
             cls._draw()  # tqdm draws the text again as it is
             progress_bars().write(text, file=STANDARD_ERROR)
 
@@ -296,7 +297,7 @@ class Line:
         """Redraws the newest line until all are closed."""
         while True:
             time.sleep(SECONDS_BETWEEN_REDRAWS)
-            with progress_bars().get_lock():
+            with cls._lock:
                 cls._is_redrawn = bool(cls._open)
                 if not cls._is_redrawn:
                     return

@@ -22,9 +22,9 @@ TRACK = (12 + 320 + 12, 12)  # the top left corner of the panel beside an Atari 
 
 
 def played(
-    game: str, recipe: str | None = None, epsilon: float = 1.0, **overrides: object
+    game: str, recipe: str | None = None, epsilon: float = 1.0, frame_cap: int = 120
 ) -> tuple[Config, Agent, Episode]:
-    small = {"evaluation.frame_cap": 120, **overrides}
+    small: dict[str, object] = {"evaluation.frame_cap": frame_cap}
     if game != "CartPole-v1":
         small |= {"network.hidden_units": 16}
     config, _ = load_config(game, recipe, overrides=small)
@@ -106,7 +106,7 @@ def test_a_vector_task_is_annotated_with_its_observation() -> None:
 
 @pytest.mark.parametrize("game", ["BreakoutDeterministic-v4", "CartPole-v1"])
 def test_a_live_view_draws_the_same_as_a_recording_once_it_knows_the_ranges(game: str) -> None:
-    config, agent, episode = played(game, **{"evaluation.frame_cap": 40})
+    config, agent, episode = played(game, frame_cap=40)
     real = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     live = LiveView(agent, real)
     for step, screen in enumerate(replay_screens(real, episode)):
@@ -124,7 +124,7 @@ def test_a_live_view_draws_the_same_as_a_recording_once_it_knows_the_ranges(game
 
 
 def test_saliency_is_drawn_over_the_game_and_nowhere_else_but_in_the_legend() -> None:
-    config, agent, episode = played("BreakoutDeterministic-v4", **{"evaluation.frame_cap": 20})
+    config, agent, episode = played("BreakoutDeterministic-v4", frame_cap=20)
     plain = pictures(config, agent, episode)
     real = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     layout = lay_out(420, 320)
