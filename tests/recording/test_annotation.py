@@ -106,7 +106,7 @@ def test_a_vector_task_is_annotated_with_its_observation() -> None:
 
 @pytest.mark.parametrize("game", ["BreakoutDeterministic-v4", "CartPole-v1"])
 def test_a_live_view_draws_the_same_as_a_recording_once_it_knows_the_ranges(game: str) -> None:
-    config, agent, episode = played(game, **{"evaluation.frame_cap": 40})
+    config, agent, episode = played(game, None, 1.0, **{"evaluation.frame_cap": 40})
     real = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     live = LiveView(agent, real)
     for step, screen in enumerate(replay_screens(real, episode)):
@@ -124,7 +124,9 @@ def test_a_live_view_draws_the_same_as_a_recording_once_it_knows_the_ranges(game
 
 
 def test_saliency_is_drawn_over_the_game_and_nowhere_else_but_in_the_legend() -> None:
-    config, agent, episode = played("BreakoutDeterministic-v4", **{"evaluation.frame_cap": 20})
+    config, agent, episode = played(
+        "BreakoutDeterministic-v4", None, 1.0, **{"evaluation.frame_cap": 20}
+    )
     plain = pictures(config, agent, episode)
     real = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     layout = lay_out(420, 320)
