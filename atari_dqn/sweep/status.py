@@ -253,7 +253,7 @@ def _shorten_middle(text: str, longest: int) -> str:
     """Returns a text, shortened in its middle if it is too long.
 
     >>> _shorten_middle("Breakout/default-seed1", 16)
-    'Break...ult-seed1'
+    'Break...lt-seed1'
     """
     if len(text) <= longest:
         return text
