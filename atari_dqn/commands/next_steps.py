@@ -5,6 +5,7 @@ from pathlib import Path
 from atari_dqn.commands.arguments import ROOT, VIDEOS
 from atari_dqn.config.learning_schema import MOST_STEPS
 from atari_dqn.typed_commands import Value, command
+from atari_dqn.workflows.named import typed_checkpoint
 from atari_dqn.workflows.train import RunOutcome, RunState, typed_run
 
 
@@ -20,9 +21,10 @@ def after_training(outcome: RunOutcome, root: str, videos: str) -> list[str]:
         Lines of text. Each command is a line that is indented by two spaces.
     """
     elsewhere = _unless_usual(videos=videos)
+    name = typed_checkpoint(outcome.directory, Path(ROOT))
     lines = [
         "to score it and record its episodes:",
-        f"  {command('eval', checkpoint=outcome.directory, **elsewhere)}",
+        f"  {command('eval', checkpoint=name, **elsewhere)}",
         *_to_review(root, videos),
     ]
     total = outcome.config.training.total_steps
@@ -47,7 +49,8 @@ def after_evaluation(
         game: Id under which it played, or None for its own.
         protocol: Protocol under which it played, or None for its own.
     """
-    options: dict[str, Value] = {"checkpoint": checkpoint, "out": "episode.gif", "annotated": True}
+    name = typed_checkpoint(checkpoint, Path(ROOT))
+    options: dict[str, Value] = {"checkpoint": name, "out": "episode.gif", "annotated": True}
     if game is not None:
         options["game"] = game
     if protocol is not None:

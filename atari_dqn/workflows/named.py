@@ -90,6 +90,19 @@ def named_checkpoint(name: str | None, game: str | None, root: Path, videos: Pat
     )
 
 
+def typed_checkpoint(path: Path, root: Path) -> str:
+    """Returns a run or checkpoint as the user may type it: the run's name if that means the run.
+
+    Args:
+        path: The run or checkpoint.
+        root: Directory of all runs.
+    """
+    name = path.name
+    means_another = name in (LAST, BEST) or _exists(name) or _is_game(name)
+    is_named = [run for run in all_runs(root) if run.name == name] == [path]
+    return name if is_named and not means_another else path.as_posix()
+
+
 def named_runs(paths: Iterable[Path], root: Path) -> list[Path]:
     """Returns paths in which ``last`` and games are replaced by runs.
 

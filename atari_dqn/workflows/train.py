@@ -412,11 +412,11 @@ def _log_sizes(training: "Training") -> None:
     storage = STORAGES[training.memory.storage]
     logger.info(f"replay memory: {config.replay.capacity:,} frames, {storage}")
     network = config.network
-    head = "dueling head of 2 streams" if network.head == "dueling" else "plain head"
+    head = "dueling" if network.head == "dueling" else "plain"
     weights = training.agent.online.weights.count_params()
     size = f"{weights / 1e6:.1f} million" if weights >= MILLION else f"{weights:,}"
     actions = training.agent.num_actions
-    logger.info(f"network: {network.torso} torso, {head}, {actions} actions, {size} weights")
+    logger.info(f"network: {network.torso} torso, {head} head, {actions} actions, {size} weights")
 
 
 def _make_training(job: _Job) -> "Training":

@@ -54,6 +54,7 @@ def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 def test_help_is_the_default_target_and_lists_every_target() -> None:
     text = make().stdout
     assert text == make("help").stdout
+    assert max(map(len, text.splitlines())) <= 80, "a terminal would break the line"
     for target in TARGET_NAMES.split():
         assert target == "help" or f"make {target}" in text, target
 

@@ -20,7 +20,12 @@ from atari_dqn.runs import checkpoint
 from atari_dqn.runs.directory import CONFIG
 from atari_dqn.workflows import train
 from atari_dqn.workflows.evaluate import EvaluationRequest, PlayerRequest
-from atari_dqn.workflows.named import known_scores, named_checkpoint, named_runs
+from atari_dqn.workflows.named import (
+    known_scores,
+    named_checkpoint,
+    named_runs,
+    typed_checkpoint,
+)
 
 
 class Home:
@@ -274,3 +279,16 @@ def test_a_run_of_another_game_is_not_continued(
     run = home.add("Breakout/first", "Breakout", {10: None})
     assert main(["train", "--game", "pong", "--run-dir", str(run)]) == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_a_suggested_name_means_the_run_and_anything_else_is_a_path(home: Home) -> None:
+    only, pong, twice, other, step = (
+        home.add(f"Pong/{name}", "Pong", {10: None}) for name in ("only", "pong", "twice", "a", "b")
+    )
+    home.add("Breakout/twice", "breakout", {10: None})
+    assert typed_checkpoint(only, home.root) == "only"
+    for path in (pong, twice, only / "step-000000010", home.root / "Pong" / "missing"):
+        assert typed_checkpoint(path, home.root) == path.as_posix()
+    for path in (only, pong, twice, other, step):
+        typed = typed_checkpoint(path, home.root)
+        assert named_checkpoint(typed, None, home.root, home.videos) == path
