@@ -22,9 +22,9 @@ TRACK = (12 + 320 + 12, 12)  # the top left corner of the panel beside an Atari 
 
 
 def played(
-    game: str, recipe: str | None = None, epsilon: float = 1.0, frame_cap: int = 120
+    game: str, recipe: str | None = None, epsilon: float = 1.0, frame_cap: int = 120, **overrides: object
 ) -> tuple[Config, Agent, Episode]:
-    small: dict[str, object] = {"evaluation.frame_cap": frame_cap}
+    small: dict[str, object] = {"evaluation.frame_cap": frame_cap, **overrides}
     if game != "CartPole-v1":
         small |= {"network.hidden_units": 16}
     config, _ = load_config(game, recipe, overrides=small)
