@@ -175,7 +175,8 @@ def test_a_missing_variable_is_reported_before_anything_is_installed(
         (["games", "ZZZ="], "unknown variable ZZZ ('make help' lists all)"),
         (
             ["eval", "STEPS=5"],
-            "'make eval' does not take STEPS, only CKPT, GAME, PROTOCOL, EPISODES, SEED, ARGS.",
+            "'make eval' does not take STEPS, only CKPT, ANNOTATED, GAME, PROTOCOL, EPISODES, SEED, "
+            "GPU, ARGS.",
         ),
         (["games", "GAME=pong"], "'make games' does not take GAME, nor any other variable."),
         (["lint", "test", "GAME=pong"], "'make lint test' does not take GAME, only ARGS."),
@@ -390,9 +391,13 @@ def test_every_text_variable_is_covered_and_quoted() -> None:
         recipe = recipes[target].replace("$(ELSEWHERE)", elsewhere)
         used = set(re.findall(r"\$\(call (?:option|quoted),([A-Z_]+)", recipe))
         assert used == set(options), target
-    for target, names in TAKEN.items():  # the table lists exactly what a recipe reads
-        recipe = recipes[target].replace("$(ELSEWHERE)", elsewhere)
-        read = re.findall(r"(?:option|quoted),([A-Z_]+)|\$\(value ([A-Z_]+)\)", recipe)
+    rules: dict[str, str] = dict(re.findall(r"^([a-z-]+)(:.*\n(?:\t.*\n)+)", text, re.MULTILINE))
+    shared = dict(re.findall(r"^(ELSEWHERE|ANNOTATION|GPU_NEEDS) :?= (.*)$", text, re.MULTILINE))
+    for target, names in TAKEN.items():  # the table lists exactly what a rule reads
+        rule = rules[target]
+        for name, value in shared.items():
+            rule = rule.replace(f"$({name})", value)
+        read = re.findall(r"(?:option|quoted),([A-Z_]+)|\$\(value ([A-Z_]+)\)", rule)
         assert {name for pair in read for name in pair} - {""} == set(names), target
 
 

@@ -106,7 +106,7 @@ def test_an_interrupted_run_in_a_terminal_suggests_the_commands_that_come_next(
     assert answer.code == 130, answer.screen
     shown = shown_in(answer.screen, 80)
     assert any(line.endswith("and saved; to continue:") for line in shown.lines)
-    assert pasted(shown, "eval") == [*COMMAND, "eval", "checkpoints/CartPole-v1/first"]
+    assert pasted(shown, "eval") == [*COMMAND, "eval", "first"]
     saved = checkpoint.load(metrics.parent).step
     longer = [*pasted(shown, "train"), "--total-steps", str(saved + 100)]
     again = run_in_terminal(longer, tmp_path, columns=80)

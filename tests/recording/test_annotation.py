@@ -22,7 +22,11 @@ TRACK = (12 + 320 + 12, 12)  # the top left corner of the panel beside an Atari 
 
 
 def played(
-    game: str, recipe: str | None = None, epsilon: float = 1.0, frame_cap: int = 120, **overrides: object
+    game: str,
+    recipe: str | None = None,
+    epsilon: float = 1.0,
+    frame_cap: int = 120,
+    **overrides: object,
 ) -> tuple[Config, Agent, Episode]:
     small: dict[str, object] = {"evaluation.frame_cap": frame_cap, **overrides}
     if game != "CartPole-v1":
