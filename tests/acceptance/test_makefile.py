@@ -175,8 +175,8 @@ def test_a_missing_variable_is_reported_before_anything_is_installed(
         (["games", "ZZZ="], "unknown variable ZZZ ('make help' lists all)"),
         (
             ["eval", "STEPS=5"],
-            "'make eval' does not take STEPS, only CKPT, ANNOTATED, GAME, PROTOCOL, EPISODES, SEED, "
-            "GPU, ARGS.",
+            "'make eval' does not take STEPS, only CKPT, ANNOTATED, GAME, PROTOCOL, EPISODES, "
+            "SEED, GPU, ARGS.",
         ),
         (["games", "GAME=pong"], "'make games' does not take GAME, nor any other variable."),
         (["lint", "test", "GAME=pong"], "'make lint test' does not take GAME, only ARGS."),
