@@ -154,7 +154,7 @@ class Stream(Protocol):
 
 
 def terminal_width(stream: Stream) -> int | None:
-    """Returns the columns of a stream's terminal, or None if the stream is no terminal."""
+    """Returns the columns of a stream's terminal, or None if it leads elsewhere."""
     if not stream.isatty():
         return None
     with suppress(OSError, ValueError):
@@ -197,7 +197,7 @@ def _broken(line: str, width: int, hanging: str) -> str:
 
 
 def fitted(parts: Sequence[str], width: int) -> str:
-    """Returns parts on one line, without the last ones if there is no room for them.
+    """Returns as many parts, from the first one on, as fit on one line.
 
     >>> fitted(["score 1.00", "50 steps/s", "0:10 left"], width=25)
     'score 1.00, 50 steps/s'
@@ -226,7 +226,7 @@ class Line:
     """The last line of the terminal, which shows what is going on until it is closed.
 
     A newer line hides older ones: all share one bar of tqdm. A thread redraws the newest line twice
-    a second. Messages are printed above it. Where standard error is no terminal, nothing is shown.
+    a second. Messages are printed above it. Nothing is shown unless standard error is a terminal.
 
     Args:
         text: Function from the number of columns to the text.
@@ -329,7 +329,7 @@ def waiting(what: str, total: int | None = None) -> Iterator[Callable[[int], obj
 
 
 class _Wait:
-    """How far some work is.
+    """The progress of some work.
 
     Args:
         what: What is going on.

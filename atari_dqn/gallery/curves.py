@@ -12,7 +12,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.runs.curves import EPISODES, EVALUATIONS, METRICS, read_series
 
 POINTS = 400
-PROGRESS_POINTS = 120  # of the small curves
+PROGRESS_POINTS = 120  # each small curve has at most this many
 PROGRESS = ("loss", "mean_max_q", "steps_per_second")  # columns of the log of metrics
 
 

@@ -97,7 +97,7 @@ class LeaderData(TypedDict):
     interval: list[float] | None  # bounds of the 95 % confidence interval; None for one seed
     best: float  # score of the best run
     best_run: int  # index
-    human_normalised: float | None  # of the mean
+    human_normalised: float | None  # the mean, human-normalized
 
 
 class GalleryData(TypedDict):
