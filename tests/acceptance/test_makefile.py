@@ -36,18 +36,19 @@ TAKEN = {
 VARIABLES = sorted({name for names in TAKEN.values() for name in names})
 
 
-def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Runs make as from a shell.
+def of_a_shell() -> dict[str, str]:
+    """Returns the environment without what ``make test ARGS=...`` passes on to the tests.
 
-    It removes the variables that ``make test ARGS=...`` passes on to the tests.
+    A make that is started by another one would print which folders it enters, for example.
     """
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")
-    }
+    passed_on = ("MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "MFLAGS", "MAKEFILES", *VARIABLES)
+    return {name: value for name, value in os.environ.items() if name not in passed_on}
+
+
+def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Runs make as from a shell."""
     return subprocess.run(
-        ["make", *arguments], cwd=cwd, env=environment, capture_output=True, text=True
+        ["make", *arguments], cwd=cwd, env=of_a_shell(), capture_output=True, text=True
     )
 
 
@@ -209,7 +210,7 @@ def test_no_value_looks_like_a_variable(value: str) -> None:
 
 
 def test_variables_of_the_environment_are_not_refused() -> None:
-    environment = {**os.environ, "STEP": "5", "STEPS": "5"}
+    environment = of_a_shell() | {"STEP": "5", "STEPS": "5"}
     command = ["make", "--dry-run", "games"]
     subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
 
@@ -264,10 +265,7 @@ def words(
         typed: variables on the command line of make.
         exported: variables in the environment.
     """
-    known = ("MAKEFLAGS", "MAKEOVERRIDES", *VARIABLES)
-    environment = {name: value for name, value in os.environ.items() if name not in known} | (
-        exported or {}
-    )
+    environment = of_a_shell() | (exported or {})
     command = ["make", "--silent", target, *(f"{name}={value}" for name, value in typed.items())]
     answer = subprocess.run(command, cwd=cwd, env=environment, capture_output=True)
     assert answer.returncode == 0, answer.stderr.decode()
@@ -585,14 +583,14 @@ def make_with_nvidia_smi(
         assert found is not None
         if not (folder / name).exists():
             (folder / name).symlink_to(found)
-    known = ("MAKEFLAGS", "MAKEOVERRIDES", "CUDA_VISIBLE_DEVICES", *VARIABLES)
-    environment = {name: value for name, value in os.environ.items() if name not in known}
+    environment = of_a_shell() | {"PATH": str(folder)}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
     program_of_make = shutil.which("make")
     assert program_of_make is not None
     return subprocess.run(
         [program_of_make, *arguments],
         cwd=checkout,
-        env=environment | {"PATH": str(folder)},
+        env=environment,
         capture_output=True,
         text=True,
     )
