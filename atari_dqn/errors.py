@@ -85,14 +85,18 @@ def _forms(word: str) -> Iterator[str]:
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Returns ``"; did you mean 'x'?"`` for the closest allowed word, or an empty string.
 
+    Upper case and the dashes of options make no difference.
+
     >>> nearest("brekout", ["breakout", "pong"])
     "; did you mean 'breakout'?"
     >>> nearest("zzz", ["breakout", "pong"])
     ''
+    >>> nearest("--foo", ["--root"])
+    ''
     """
-    by_lower = {candidate.lower(): candidate for candidate in allowed}
-    matches = get_close_matches(word.lower(), by_lower, n=1)
-    return f"; did you mean '{by_lower[matches[0]]}'?" if matches else ""
+    candidates = {candidate.lower().lstrip("-"): candidate for candidate in allowed}
+    matches = get_close_matches(word.lower().lstrip("-"), candidates, n=1)
+    return f"; did you mean '{candidates[matches[0]]}'?" if matches else ""
 
 
 def check_installed(what: str, packages: Sequence[str], target: str, extras: str) -> None:

@@ -717,7 +717,7 @@ def test_an_endless_episode_is_truncated_after_10000_steps() -> None:
         lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1, epsilon=0.0
     )
     assert (len(result.episodes[0].actions), result.episodes[0].truncated) == (10_000, True)
-    assert "cap 10000 agent steps, seed 1" in describe(result, "up")
+    assert "seed 1, at most 10,000 agent steps an episode" in describe(result, "up")
     assert json.dumps(result.to_json())
 
 

@@ -45,7 +45,7 @@ def describe(plans: list[Plan], game: str) -> list[str]:
         game: The game as the user wrote it.
     """
     config = plans[0].config
-    rows = [("time", "recipe", "agent steps", "frames", "score in earlier runs")]
+    rows = [("time", "recipe", "agent steps", "frames", "score of this project's runs")]
     rows += [_row(plan) for plan in plans]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [

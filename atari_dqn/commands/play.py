@@ -167,7 +167,20 @@ def _record_again(options: argparse.Namespace, out: Path) -> "EpisodeFile":
         return Rendering(1, show, annotated=False, cuts=plan.seconds)
 
     return replay_recording(
-        Path(options.replay), out, options.scale, rendering if options.highlights else None
+        _episode_file(options), out, options.scale, rendering if options.highlights else None
+    )
+
+
+def _episode_file(options: argparse.Namespace) -> Path:
+    """Returns the path of the JSON file that describes the episode to replay."""
+    path = Path(options.replay)
+    if path.suffix == ".json":
+        return path
+    suggestion = ""
+    if path.suffix.lower() in (".gif", ".mp4"):
+        suggestion = f"; did you mean '{path.with_suffix('.json')}'?"
+    raise UserError(
+        f"{option('replay')} takes the JSON file beside a recording, not '{path}'{suggestion}"
     )
 
 

@@ -94,7 +94,7 @@ def release(options: argparse.Namespace) -> int:
 
     result = release(source, out, gif, options.seed, options.episodes)
     step = checkpoint.step_of(source)
-    described = describe(result, f"{out}, {step} agent steps", result.config.versioned_recipe)
+    described = describe(result, f"{out}, {step:,} agent steps", result.config.versioned_recipe)
     print_result(described, hanging=" " * RESULT_COLUMN)
     print(f"{'recorded':<17} {gif}")
     print(f"{'written':<17} {out}")

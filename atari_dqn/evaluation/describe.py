@@ -33,7 +33,7 @@ def describe(evaluation: Evaluation, agent: str, recipe: str | None = None) -> s
         "evaluation": _describe_conditions(evaluation),
         "score": _describe_score(evaluation),
         "human-normalized": "no published scores for this game",
-        "length": f"mean {numbers['mean_length_steps']:.0f} agent steps",
+        "length": f"mean {numbers['mean_length_steps']:,.0f} agent steps",
         **_describe_truncations(evaluation),
     }
     if numbers["human_normalised"] is not None:
@@ -69,12 +69,17 @@ def describe_environment(config: Config) -> str:
 
 def _describe_conditions(evaluation: Evaluation) -> str:
     config = evaluation.config
-    unit = "frames" if config.rom else "agent steps"
     return (
         f"{len(evaluation.episodes)} episodes in {evaluation.environments} environments, "
-        f"epsilon {evaluation.epsilon:g}, cap {config.evaluation.frame_cap} {unit}, "
-        f"seed {evaluation.seed}"
+        f"epsilon {evaluation.epsilon:g}, seed {evaluation.seed}, "
+        f"at most {_describe_cap(config)} an episode"
     )
+
+
+def _describe_cap(config: Config) -> str:
+    """Returns the frame cap, in agent steps for a game that has no frames."""
+    unit = "frames" if config.rom else "agent steps"
+    return f"{config.evaluation.frame_cap:,} {unit}"
 
 
 def _describe_truncations(evaluation: Evaluation) -> dict[str, str]:
@@ -91,7 +96,7 @@ def _describe_truncations(evaluation: Evaluation) -> dict[str, str]:
         steps = "" if limit is None else f" of {limit} steps"
         lines["limit"] = f"{at_limit} of {episodes} episodes reached the task's limit{steps}"
     if cut or limit is None:
-        lines["cut by the cap"] = f"{cut} of {episodes} episodes"
+        lines["cut off"] = f"{cut} of {episodes} episodes, after {_describe_cap(config)}"
     return lines
 
 
@@ -122,6 +127,8 @@ def _describe_frames(settings: EnvironmentSettings) -> list[str]:
         parts = [f"frame skip {skip[0]} to {skip[1]} at random"]
     else:
         parts = [f"frame skip {skip}"]
+    no_ops = max(settings.noop_max - 1, 0)
+    sticky = settings.sticky_probability
     fires = []
     if settings.fire_at_reset:
         fires.append("at reset")
@@ -129,10 +136,10 @@ def _describe_frames(settings: EnvironmentSettings) -> list[str]:
         fires.append("after a lost life")
     return [
         *parts,
-        f"sticky {settings.sticky_probability:g}",
-        "max-pool" if settings.max_pool else "no max-pool",
+        f"sticky probability {sticky:g}" if sticky else "no sticky actions",
+        "max-pooling" if settings.max_pool else "no max-pooling",
         f"{'full' if settings.full_actions else 'minimal'} action set",
-        f"up to {settings.noop_max - 1} no-ops" if settings.noop_max > 1 else "no no-ops",
-        f"FIRE {' and '.join(fires)}" if fires else "no FIRE pressed",
-        f"{settings.stack} frames of {settings.height}x{settings.width}",
+        f"starts with up to {no_ops} no-ops" if no_ops else "starts without no-ops",
+        f"automatic FIRE {' and '.join(fires)}" if fires else "no automatic FIRE",
+        f"input of {settings.stack} frames, {settings.height}x{settings.width}",
     ]

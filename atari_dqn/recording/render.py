@@ -324,7 +324,9 @@ def check_beside(path: str | Path) -> None:
 def check_ending(path: str | Path) -> None:
     """Raises a UserError unless a path ends in .gif or .mp4."""
     if Path(path).suffix.lower() not in (".gif", ".mp4"):
-        raise UserError(f"cannot record to '{path}': the name must end in .gif or .mp4")
+        raise UserError(
+            f"cannot record to '{path}': the name must end in .gif or .mp4, as in 'episode.gif'"
+        )
 
 
 def ending_of(path: str | Path) -> Ending:

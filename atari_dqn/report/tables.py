@@ -235,8 +235,8 @@ def _dopamine_scores(rom: str, results: Sequence[Result]) -> list[PublishedScore
     millions = result.steps * _frame_skip(result) / 1e6
     nearest = min(DOPAMINE_MILLIONS, key=lambda published: abs(published - millions))
     protocol = (
-        f"training scores of protocol '{DOPAMINE_PROTOCOL}' (sticky 0.25, epsilon 0.01) "
-        f"at {nearest} million frames"
+        f"training scores of protocol '{DOPAMINE_PROTOCOL}' "
+        f"(sticky probability 0.25, epsilon 0.01) at {nearest} million frames"
     )
     same_protocol = (
         result.measure == TRAINING

@@ -111,7 +111,7 @@ class Progress:
         now = time.monotonic()
         if not self._line.is_shown and now - self._last_line >= self._seconds:
             self._last_line = now
-            step = f"step {self._step} of {self._total}: "
+            step = f"step {self._step:,} of {self._total:,}: "
             logger.info(step + fitted(self._parts(), LOG_WIDTH - len(step)))
 
     def close(self) -> None:

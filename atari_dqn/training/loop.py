@@ -267,7 +267,7 @@ class Training:
         except BaseException as error:
             self.broken = True
             if isinstance(error, UserError) and error.__cause__ is not None:
-                self.logs.keep_traceback(f"step {self.steps}", error)
+                self.logs.keep_traceback(f"step {self.steps:,}", error)
             raise
 
     def log(self) -> None:
@@ -301,7 +301,7 @@ class Training:
             rate = self.config.optimizer.learning_rate
             advice = f"a learning rate below {rate:g} may help"
             raise UserError(
-                f"the loss is no longer a finite number, near step {self.steps}; {advice}"
+                f"the loss is no longer a finite number, near step {self.steps:,}; {advice}"
             )
 
     def evaluate(self) -> None:
@@ -321,14 +321,14 @@ class Training:
             return
         except (Exception, SystemExit) as error:  # the user's own environment may raise anything
             self.evaluation = float("nan")
-            self.logs.failure(f"step {self.steps}: no evaluation", error)
+            self.logs.failure(f"step {self.steps:,}: no evaluation", error)
         self.evaluated_at = self.steps
         if self.saved_at == self.steps:
             try:
                 self.note_evaluation()
             except UserError as error:
                 self.logs.failure(
-                    f"step {self.steps}: the checkpoint lacks the evaluation's score", error
+                    f"step {self.steps:,}: the checkpoint lacks the evaluation's score", error
                 )
 
     def save(self) -> None:

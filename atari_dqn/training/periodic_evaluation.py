@@ -62,7 +62,7 @@ def evaluate_shortly(
         result = evaluate(agent.act, config, seed=seed, episodes=episodes)
         numbers = result.statistics()
         mean = numbers["mean"]
-        note = f"step {origin.steps}: evaluation mean {mean:.2f} over {episodes} episodes"
+        note = f"step {origin.steps:,}: evaluation mean {mean:.2f} over {episodes} episodes"
         presentation: _Presentation | None = None
         try:
             presentation = _present(agent, origin, videos, result)

@@ -138,10 +138,11 @@ class RecordedEpisode:
     described: "EpisodeFile"
 
     def describe(self) -> str:
-        """Returns the names of the files and the score and length of the episode, on one line."""
-        files = f"{self.paths[0].with_suffix('')}." + ", .".join(
-            path.suffix.removeprefix(".") for path in self.paths
-        )
+        """Returns the names of the files and the score and length of the episode, on one line.
+
+        The names are without their directory, which all files of an evaluation share.
+        """
+        files = ", ".join([self.paths[0].name, *(path.suffix for path in self.paths[1:])])
         played = self.described.seconds
         seconds = min(file.seconds for file in self.described.files.values())
         is_cut = seconds < played - LONGEST_SILENT_CUT
@@ -221,7 +222,7 @@ def evaluate_player(player: Player, request: EvaluationRequest) -> ScoredPlayer:
     origin = Origin(
         "evaluation", player.run, player.config.versioned_recipe, str(player.path), player.step
     )
-    name = f"{player.path}, {player.step} agent steps"
+    name = f"{player.path}, {player.step:,} agent steps"
     return ScoredPlayer(result, origin, name, directory)
 
 
@@ -276,9 +277,10 @@ def write_and_describe(
     """
     yield scored.describe()
     path = write_result(scored)
+    yield f"{'files in':<17} {scored.directory}"
     for episode in record_ranked_episodes(scored, scale, annotation):
         yield episode.describe()
-    yield f"{'written':<17} {path}"
+    yield f"{'written':<17} {path.name}"
 
 
 def write_result(scored: ScoredPlayer) -> Path:

@@ -96,7 +96,7 @@ class ModelCard:
                 "",
                 "```",
                 describe(
-                    self.result, f"{out}, {self.step} agent steps", self.config.versioned_recipe
+                    self.result, f"{out}, {self.step:,} agent steps", self.config.versioned_recipe
                 ),
                 "```",
                 "",

@@ -112,16 +112,16 @@ class RunOutcome:
     def describe(self) -> str:
         """Returns a description of the outcome, on one line or several."""
         if self.state is RunState.COMPLETE_BEFORE:
-            return f"{self.directory} is complete: {self.steps} agent steps"
+            return f"{self.directory} is complete: {self.steps:,} agent steps"
         if self.state is RunState.INTERRUPTED:
             return self._describe_interruption()
         score = "no episode has ended yet"
         if self.mean_score is not None:
-            score = f"mean score of the last 100 episodes {self.mean_score:.2f}"
+            score = f"training score {self.mean_score:.2f} (mean of the last 100 episodes)"
         parts = ", ".join(f"{name} {share:.1%}" for name, share in (self.shares or {}).items())
         return "\n".join(
             [
-                f"complete: {self.steps} agent steps in {self.seconds:.0f} s, {score}",
+                f"complete: {self.steps:,} agent steps in {self.seconds:,.0f} s, {score}",
                 f"time: {parts}",
                 f"checkpoint: {self.checkpoint}",
             ]
@@ -133,7 +133,7 @@ class RunOutcome:
         continuation = command("train", game=game, run_dir=typed_run(self.directory, game))
         return "\n".join(
             [
-                f"interrupted at step {self.steps} of {total} and saved; to continue:",
+                f"interrupted at step {self.steps:,} of {total:,} and saved; to continue:",
                 f"  {continuation}",
             ]
         )
@@ -448,7 +448,7 @@ def _restore(training: "Training", job: _Job) -> None:
         cut_logs(job.directory, {})
         return
     is_exact = training.restore(job.stored)
-    logger.info(f"continuing at step {training.steps}")
+    logger.info(f"continuing at step {training.steps:,}")
     if not is_exact:
         logger.warning(
             "the running episodes could not be repeated exactly; they continue from where they are"

@@ -75,7 +75,10 @@ BAD_COMMANDS = [
     (["eval", "nowhere", "--episodes", "0"], "'0' is not a whole number from 1"),
     (["eval", "nowhere", "--epsilon", "2"], "'2' is not a probability"),
     (["eval", "nowhere", "--agent.gamma", "1"], "unknown argument '--agent.gamma'"),
-    (["record", "nowhere", "--out", "episode.avi"], "must end in .gif or .mp4"),
+    (
+        ["record", "nowhere", "--out", "episode.avi"],
+        "must end in .gif or .mp4, as in 'episode.gif'",
+    ),
     (["record", "--out", "a.gif"], "there is no run with a checkpoint"),
     (
         ["record", "nowhere", "--out", "a.gif", "--replay", "b.json"],
@@ -85,6 +88,11 @@ BAD_COMMANDS = [
         ["record", "--replay", "nowhere.json", "--out", "a.gif"],
         "'nowhere.json' could not be read: No such file",
     ),
+    (
+        ["record", "--replay", "b.gif", "--out", "a.gif"],
+        "--replay takes the JSON file beside a recording, not 'b.gif'; did you mean 'b.json'?",
+    ),
+    (["record", "--replay", "/", "--out", "a.gif"], "the JSON file beside a recording, not '/'"),
     (
         ["record", "--replay", "b.json", "--out", "a.gif", "--seed", "2"],
         "--seed needs a checkpoint",
@@ -280,7 +288,7 @@ def test_a_checkpoint_that_cannot_be_written_keeps_the_previous_one(
     assert message.endswith("step-000000960'")
     assert [path.name for path in run_directory.glob("*step-*")] == ["step-000000960"]
     assert run("digest", str(run_directory), cwd=user).stdout == before
-    assert "complete: 1040 agent steps" in run(*command, cwd=user).stdout
+    assert "complete: 1,040 agent steps" in run(*command, cwd=user).stdout
 
 
 def test_settings_that_cannot_be_written_keep_the_run_intact(trained: Path, tmp_path: Path) -> None:
@@ -295,7 +303,7 @@ def test_settings_that_cannot_be_written_keep_the_run_intact(trained: Path, tmp_
         answer, alone=False
     )
     assert run("digest", f"checkpoints/{GAME}/first", cwd=user).stdout == before
-    assert "complete: 1040 agent steps" in run(*command, cwd=user).stdout
+    assert "complete: 1,040 agent steps" in run(*command, cwd=user).stdout
 
 
 @pytest.mark.parametrize("bytes_left", [28_000, pytest.param(3_000_000, marks=pytest.mark.slow)])

@@ -53,7 +53,7 @@ def test_a_complete_run_is_reported_as_such_and_can_be_extended(
     assert "is complete: 960 agent steps" in run(*command, "--total-steps", "960", cwd=user).stdout
     extended = run(*command, "--total-steps", "1040", cwd=user)
     assert "continuing at step 960" in extended.stderr
-    assert "complete: 1040 agent steps" in extended.stdout
+    assert "complete: 1,040 agent steps" in extended.stdout
 
 
 def test_a_run_keeps_the_version_of_its_recipe(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_evaluation_prints_a_summary_and_writes_json_gif_and_mp4(trained: Path) 
             "0 of 3 episodes",
             "random 1.7, human 30.5",
             "up to 29 no-ops",
-            "sticky 0,",
+            "no sticky actions,",
         ),
     ):
         assert part in answers[0]
@@ -160,8 +160,8 @@ def test_an_agent_is_evaluated_under_another_protocol_of_its_game(trained: Path)
     answer = run_in_process(*command, cwd=trained).stdout
     for part in (
         "Breakout (rom breakout)",
-        "nature: frame skip 4, sticky 0, max-pool",
-        "cap 18000 frames",
+        "nature: frame skip 4, no sticky actions, max-pooling",
+        "at most 18,000 frames an episode",
     ):
         assert part in answer
     (written,) = (trained / "videos" / "Breakout" / "first").glob("*_evaluation_nature_seed1.json")
@@ -177,7 +177,7 @@ def test_an_agent_is_evaluated_under_another_protocol_of_its_game(trained: Path)
     ).stdout
     for part in (
         "ALE/Breakout-v5 (rom breakout)",
-        "tutorial: frame skip 4, sticky 0.25, max-pool",
+        "tutorial: frame skip 4, sticky probability 0.25, max-pooling",
         "epsilon 0.05",
     ):
         assert part in answer
@@ -348,7 +348,7 @@ def test_a_signal_saves_the_run_and_prints_how_to_continue(
     continued = run(
         "train", "--game", GAME, "--run-dir", "last", "--total-steps", str(step + 32), cwd=tmp_path
     )
-    assert f"continuing at step {step}" in continued.stderr
+    assert f"continuing at step {step:,}" in continued.stderr
     assert f"complete: {step + 32} agent steps" in continued.stdout
 
 

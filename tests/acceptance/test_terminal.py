@@ -111,7 +111,7 @@ def test_an_interrupted_run_in_a_terminal_suggests_the_commands_that_come_next(
     longer = [*pasted(shown, "train"), "--total-steps", str(saved + 100)]
     again = run_in_terminal(longer, tmp_path, columns=80)
     assert again.code == 0, again.screen
-    assert f"continuing at step {saved}" in shown_in(again.screen, 80).lines
+    assert f"continuing at step {saved:,}" in shown_in(again.screen, 80).lines
 
 
 @pytest.mark.parametrize("columns", [80, 60])
@@ -224,7 +224,7 @@ cli.command()
     ("where", "expected"),
     [
         ("checkpoint.load", "interrupted\n"),
-        ("agent.Agent._blank_batch", "interrupted at step 0 of 1000000 and saved"),
+        ("agent.Agent._blank_batch", "interrupted at step 0 of 1,000,000 and saved"),
     ],
     ids=["restoring", "building graphs"],
 )

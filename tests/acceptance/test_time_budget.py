@@ -150,7 +150,7 @@ def test_a_plan_is_a_table_that_fits_into_80_columns(tmp_path: Path, measured: l
     lines = answer.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0].split()[:4] == ["time", "recipe", "agent", "steps"]
-    assert lines[0].endswith(" frames  score in earlier runs")
+    assert lines[0].endswith(" frames  score of this project's runs")
     assert [line[:10].strip() for line in lines[1:4]] == ["30 minutes", "1 hour", "8 hours"]
     hour = lines[2].split()
     assert hour[2] == "default@17"

@@ -108,7 +108,7 @@ def test_statistics_match_values_computed_by_hand() -> None:
             500,
             True,
             "0 of 3 episodes reached the task's limit of 500 steps",
-            "2 of 3 episodes",
+            "2 of 3 episodes, after 500 agent steps",
         ),
         (
             "MountainCar-v0",
@@ -117,7 +117,7 @@ def test_statistics_match_values_computed_by_hand() -> None:
             "0 of 3 episodes reached the task's limit of 200 steps",
             None,
         ),
-        ("breakout", 108_000, True, None, "2 of 3 episodes"),
+        ("breakout", 108_000, True, None, "2 of 3 episodes, after 108,000 frames"),
     ],
 )
 def test_the_limit_of_a_task_is_not_called_the_frame_cap(
@@ -127,8 +127,8 @@ def test_the_limit_of_a_task_is_not_called_the_frame_cap(
     episodes = [Episode(1, np.zeros(500, np.uint8), 500.0, 500, truncated, 0) for _ in range(2)]
     episodes.append(Episode(1, np.zeros(9, np.uint8), 9.0, 9, False, 0))
     text = describe(Evaluation(config, episodes, 0.0, 1, ("A",)), "some agent")
-    described = dict(re.findall(r"^(limit|cut by the cap) +(.*)$", text, re.MULTILINE))
-    assert (described.get("limit"), described.get("cut by the cap")) == (at_limit, cut)
+    described = dict(re.findall(r"^(limit|cut off) +(.*)$", text, re.MULTILINE))
+    assert (described.get("limit"), described.get("cut off")) == (at_limit, cut)
 
 
 def test_a_single_episode_has_no_standard_error() -> None:

@@ -279,7 +279,7 @@ def test_published_scores_are_marked_by_whether_their_protocol_is_the_same() -> 
         assert not any(entry.same_protocol for entry in table.games[0].published)
         assert "another protocol (2)" in as_text([table])
         assert (
-            "(2) training scores of protocol 'dopamine' (sticky 0.25, epsilon 0.01) at"
+            "(2) training scores of protocol 'dopamine' (sticky probability 0.25, epsilon 0.01) at"
             in as_text([table])
         )
 

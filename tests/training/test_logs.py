@@ -88,7 +88,7 @@ def test_progress_is_printed_as_plain_lines_without_a_terminal(
         logging.getLogger("atari_dqn").warning("a note")
     progress.close()
     lines = capsys.readouterr().err.splitlines()
-    expected = "step 500 of 1000: score 1.00, loss 0.2500, epsilon 0.500, mean max Q 2.000"
+    expected = "step 500 of 1,000: score 1.00, loss 0.2500, epsilon 0.500, mean max Q 2.000"
     assert lines == [expected, "note: a note"]
 
 
@@ -147,7 +147,7 @@ def test_the_warm_up_is_named_and_unknown_values_are_left_out(
     warm_up = "warming up: random play until step 10,000"
     expected = f"{warm_up}, at step 200, 50 steps/s"
     if not in_terminal:
-        expected = f"step 200 of 1000000: {warm_up}, 50 steps/s"
+        expected = f"step 200 of 1,000,000: {warm_up}, 50 steps/s"
     assert set(shown) == {expected}
     assert "nan" not in terminal.getvalue()
 

@@ -401,7 +401,7 @@ def test_a_loss_of_nan_stops_the_run_without_saving_a_checkpoint(tmp_path: Path)
     training.agent.update = diverging  # type: ignore
     with pytest.raises(
         UserError,
-        match=r"no longer a finite number, near step 2000; a learning rate below 0.001",
+        match=r"no longer a finite number, near step 2,000; a learning rate below 0.001",
     ):
         training.run()
     assert [path.name for path in checkpoint.in_run(tmp_path / "run")] == [
