@@ -759,7 +759,7 @@ def test_a_frame_cap_in_a_users_recipe_or_protocol_is_kept(own: str, tmp_path: P
 def test_the_cap_of_an_atari_game_is_in_frames() -> None:
     config, _ = load_config("breakout", overrides={"evaluation.frame_cap": 40})
     result = evaluate(lambda seen: np.zeros(len(seen), np.int32), config, seed=1, episodes=1)
-    assert "cap 40 frames" in describe(result, "still")
+    assert "at most 40 frames an episode" in describe(result, "still")
 
 
 # Continued runs.
