@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import os
 import re
 import signal
@@ -71,6 +72,8 @@ def command() -> NoReturn:
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
         # TensorFlow still compiles in a thread that no signal reaches; sys.exit would wait for it.
         os._exit(code)
+    # Otherwise Python searches TensorFlow's objects for garbage for seconds, although it exits.
+    gc.freeze()
     sys.exit(code)
 
 

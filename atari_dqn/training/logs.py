@@ -128,8 +128,11 @@ class Progress:
         waits = [f"waiting for the next step: {clock(still)}"] if still > SECONDS_TO_NOTICE else []
         if self._is_warming_up:
             return fitted([*waits, *self._parts(f"at step {self._step:,}")], width)
-        share = self._step / max(self._total, 1)
-        return fitted([*waits, *self._parts(f"{share:.0%} of {self._total:,} steps")], width)
+        if self._speed.is_known:
+            done = f"{self._step / max(self._total, 1):.0%} of {self._total:,} steps"
+        else:  # nothing else changes yet
+            done = f"step {self._step:,} of {self._total:,}"
+        return fitted([*waits, *self._parts(done)], width)
 
     def _parts(self, *steps: str) -> list[str]:
         """Returns what there is to show, the most important first; ``steps`` is one part of it."""

@@ -69,7 +69,7 @@ def evaluate_shortly(
         except (Exception, SystemExit) as error:  # a failed recording must not end the training
             note += f"; not recorded: {describe_failure(error)}"
     if presentation is not None:
-        note += f"; recorded {presentation.recorded}"
+        note += f"; the median is recorded in {presentation.recorded.parent}"
         note += f"\nQ-values of the first state: {presentation.first_values}"
     row = {
         "mean": mean,

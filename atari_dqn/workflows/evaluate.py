@@ -14,7 +14,8 @@ from atari_dqn.errors import UserError, describe_failure
 from atari_dqn.files.atomic_write import write_whole
 from atari_dqn.games.ids import identify
 from atari_dqn.runs import checkpoint
-from atari_dqn.runs.directory import CONFIG, check_writable
+from atari_dqn.runs.directory import CONFIG, DEFAULT_ROOT, check_writable
+from atari_dqn.workflows.named import typed_checkpoint
 from atari_dqn.workflows.settings import SettingsRequest, start_tensorflow, video_directory
 
 if TYPE_CHECKING:
@@ -140,9 +141,10 @@ class RecordedEpisode:
     def describe(self) -> str:
         """Returns the names of the files and the score and length of the episode, on one line.
 
-        The names are without their directory, which all files of an evaluation share.
+        The names are abbreviated, because all files of an evaluation are in one directory.
         """
-        files = ", ".join([self.paths[0].name, *(path.suffix for path in self.paths[1:])])
+        name = abbreviated(self.paths[0].name, self.described.run)
+        files = ", ".join([name, *(path.suffix for path in self.paths[1:])])
         played = self.described.seconds
         seconds = min(file.seconds for file in self.described.files.values())
         is_cut = seconds < played - LONGEST_SILENT_CUT
@@ -222,8 +224,15 @@ def evaluate_player(player: Player, request: EvaluationRequest) -> ScoredPlayer:
     origin = Origin(
         "evaluation", player.run, player.config.versioned_recipe, str(player.path), player.step
     )
-    name = f"{player.path}, {player.step:,} agent steps"
+    name = f"{_typed(player)}, {player.step:,} agent steps"
     return ScoredPlayer(result, origin, name, directory)
+
+
+def _typed(player: Player) -> str:
+    """Returns the name of an agent's run if the user may type it, or else the checkpoint's path."""
+    run = player.path.parent
+    name = typed_checkpoint(run, DEFAULT_ROOT)
+    return name if name == run.name else str(player.path)
 
 
 def evaluate_random(settings: SettingsRequest, request: EvaluationRequest) -> ScoredPlayer:
@@ -280,7 +289,16 @@ def write_and_describe(
     yield f"{'files in':<17} {scored.directory}"
     for episode in record_ranked_episodes(scored, scale, annotation):
         yield episode.describe()
-    yield f"{'written':<17} {path.name}"
+    yield f"{'written':<17} {abbreviated(path.name, scored.origin.run)}"
+
+
+def abbreviated(name: str, run: str) -> str:
+    """Returns the name of a recording's file with a star for the game and the run.
+
+    >>> abbreviated("Pong-v4_first_step000000960_score-21_best_tutorial_seed1.gif", "first")
+    '*_step000000960_score-21_best_tutorial_seed1.gif'
+    """
+    return "*_" + name.partition(f"_{run}_")[2]
 
 
 def write_result(scored: ScoredPlayer) -> Path:

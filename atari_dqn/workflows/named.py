@@ -159,8 +159,10 @@ def _best(root: Path, videos: Path, game: str | None) -> Path:
         normalized = f", human-normalized {ranked[best.path]:.3f}"
     protocols = {one.config.protocol for one in known if one.game == best.game}
     mixed = ", compared across protocols" if len(protocols) > 1 else ""
+    checkpoints = "checkpoints" if len(known) > 1 else "checkpoint"
     logger.info(
-        f"best of {len(known)} evaluated checkpoints: {best.path}, mean score {best.score:.2f} "
+        f"best of {len(known)} evaluated {checkpoints}: "
+        f"{best.path.name} of {best.path.parent}, mean score {best.score:.2f} "
         f"of {best.episodes} episodes{normalized} (protocol {best.config.protocol}{mixed})"
     )
     return best.path

@@ -119,13 +119,13 @@ class RunOutcome:
         if self.mean_score is not None:
             score = f"training score {self.mean_score:.2f} (mean of the last 100 episodes)"
         parts = ", ".join(f"{name} {share:.1%}" for name, share in (self.shares or {}).items())
-        return "\n".join(
-            [
-                f"complete: {self.steps:,} agent steps in {self.seconds:,.0f} s, {score}",
-                f"time: {parts}",
-                f"checkpoint: {self.checkpoint}",
-            ]
-        )
+        lines = [
+            f"complete: {self.steps:,} agent steps in {self.seconds:,.0f} s, {score}",
+            f"time: {parts}",
+        ]
+        if self.checkpoint is not None:
+            lines.append(f"checkpoint: {self.checkpoint.name} in {self.directory}")
+        return "\n".join(lines)
 
     def _describe_interruption(self) -> str:
         total = self.config.training.total_steps

@@ -97,7 +97,9 @@ def test_progress_is_shown_in_a_terminal_even_from_python(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "stderr", terminal)
     progress = Progress(0, 1000)
     progress.close()
-    assert Screen(terminal.getvalue()).seen[0].startswith("no episode has ended yet, 0% of 1,000")
+    assert (
+        Screen(terminal.getvalue()).seen[0].startswith("no episode has ended yet, step 0 of 1,000")
+    )
 
 
 def test_a_training_that_stands_still_is_shown_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
