@@ -1,8 +1,8 @@
 """The command line: the list of commands, and how their errors are reported."""
 
 import argparse
+import atexit
 import errno
-import gc
 import os
 import re
 import signal
@@ -72,9 +72,13 @@ def command() -> NoReturn:
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
         # TensorFlow still compiles in a thread that no signal reaches; sys.exit would wait for it.
         os._exit(code)
-    # Otherwise Python searches TensorFlow's objects for garbage for seconds, although it exits.
-    gc.freeze()
-    sys.exit(code)
+    # sys.exit would search TensorFlow's objects for garbage for seconds, while nothing is shown.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    atexit._run_exitfuncs()
+    if sys.stdout is not None:
+        with suppress(OSError, ValueError):  # the reader of the output has exited
+            sys.stdout.flush()
+    os._exit(code)
 
 
 def main(arguments: list[str] | None = None) -> int:
