@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         say("The installation was interrupted. The same command starts it again.")
         return 128 + signal.SIGINT
-    say(f"Installed in {_clock(started)}.")
+    say(f"Installed in {time.monotonic() - started:.0f} s.")
     return 0
 
 

@@ -29,6 +29,7 @@ from atari_dqn.games.ids import identify
 from atari_dqn.runs.directory import check_writable
 from atari_dqn.typed_commands import argument, option
 from atari_dqn.workflows.evaluate import (
+    LONGEST_SILENT_CUT,
     RANDOM,
     EvaluationRequest,
     Player,
@@ -146,10 +147,13 @@ def record(options: argparse.Namespace) -> int:
     described = _record_again(options, out) if options.replay else _record_agent(options, out)
     seconds = described.files[ending_of(out)].seconds
     score = described.episode.score
-    parts = ""
+    shown = "the whole episode"
     if described.cuts:
-        parts = f", {len(described.cuts)} cut{'s' if len(described.cuts) > 1 else ''}"
-    print(f"{out}: score {score:g}, {seconds:.1f} of {described.seconds:.1f} s{parts}")
+        shown = f"{seconds:.1f} s of it, {len(described.cuts)} cut"
+        shown += "s" if len(described.cuts) > 1 else ""
+    elif seconds < described.seconds - LONGEST_SILENT_CUT:
+        shown = f"its first {seconds:.1f} s"
+    print(f"{out}: an episode of {described.seconds:.1f} s, score {score:g}; {shown}")
     return 0
 
 

@@ -89,8 +89,14 @@ def gallery(options: argparse.Namespace) -> int:
         missing = f"no runs in '{root}' and no recordings in '{videos}'"
         raise UserError(f"{missing}: '{command('train', game='breakout')}' creates both")
     page = write_page(videos, data)
-    counts = [f"{len(data[name])} {name}" for name in ("runs", "recordings", "evaluations")]
-    print(f"{page}: {', '.join(counts)}")
+    released = sum(run["kind"] == "released" for run in data["runs"])
+    counts = {
+        "runs": len(data["runs"]) - released,
+        "released agents": released,
+        "recordings": len(data["recordings"]),
+        "evaluations": len(data["evaluations"]),
+    }
+    print(f"{page}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
     return 0
 
 

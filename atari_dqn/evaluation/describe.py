@@ -58,7 +58,7 @@ def describe_first_values(
     game = make_game(config.spec, config.environment, config.evaluation.frame_cap)
     observation, _ = game.reset(config.machine.seed)
     pairs = zip(game.action_names, values(observation[np.newaxis])[0], strict=True)
-    return ", ".join(f"{name} {value:.3f}" for name, value in pairs)
+    return ", ".join(f"{name}: {value:.3f}" for name, value in pairs)
 
 
 def describe_environment(config: Config) -> str:
@@ -111,8 +111,8 @@ def _describe_score(evaluation: Evaluation) -> str:
 
 
 def _describe_vectors(settings: EnvironmentSettings) -> list[str]:
-    parts = [f"{settings.stack} vectors" if settings.stack > 1 else "vectors"]
-    parts.append("every step played as it is")
+    parts = ["no frame skip"]
+    parts.append(f"input of {settings.stack} vector" + ("s" if settings.stack > 1 else ""))
     if settings.time_feature:
         parts.append("time feature")
     if settings.rescale:

@@ -91,6 +91,8 @@ class Progress:
         self._last_line = now
         self._step = start
         self._moved = now
+        self._drawn = now
+        self._reappeared = now  # after another line, which said what was going on
         self._speed = Speed(now)
         self._row: Row = {}
         self._line = Line(self._text, in_library=True)
@@ -124,7 +126,11 @@ class Progress:
 
     def _text(self, width: int) -> str:
         """Returns the line for the terminal."""
-        still = time.monotonic() - self._moved
+        now = time.monotonic()
+        if now - self._drawn > SECONDS_TO_NOTICE:
+            self._reappeared = now
+        self._drawn = now
+        still = now - max(self._moved, self._reappeared)
         waits = [f"waiting for the next step: {clock(still)}"] if still > SECONDS_TO_NOTICE else []
         if self._is_warming_up:
             return fitted([*waits, *self._parts(f"at step {self._step:,}")], width)
@@ -141,16 +147,18 @@ class Progress:
             for name, form in SHOWN.items()
             if np.isfinite(self._row.get(name, np.nan))
         }
-        score = values.pop("score", "no episode has ended yet")
+        score = []
+        if self._row:
+            score.append(values.pop("score", "no episode has ended yet"))
         measured = self._speed  # the training may replace it while another thread draws the line
         speed = []
         left = []
         if measured.is_known:
-            speed.append(f"{measured.now:.0f} steps/s")
+            speed.append(f"{measured.now:,.0f} steps/s")
             left.append(f"{clock((self._total - self._step) / measured.mean)} left")
         if self._is_warming_up:
-            return [f"warming up: random play until step {self._warmup:,}", *steps, *speed, score]
-        return [score, *speed, *left, *steps, *values.values()]
+            return [f"warming up: random play until step {self._warmup:,}", *steps, *speed, *score]
+        return [*score, *speed, *left, *steps, *values.values()]
 
 
 class Speed:

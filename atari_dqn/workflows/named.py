@@ -163,7 +163,7 @@ def _best(root: Path, videos: Path, game: str | None) -> Path:
     logger.info(
         f"best of {len(known)} evaluated {checkpoints}: "
         f"{best.path.name} of {best.path.parent}, mean score {best.score:.2f} "
-        f"of {best.episodes} episodes{normalized} (protocol {best.config.protocol}{mixed})"
+        f"over {best.episodes} episodes{normalized} (protocol {best.config.protocol}{mixed})"
     )
     return best.path
 

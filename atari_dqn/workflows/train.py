@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STORAGES = {"memory": "raw in memory", "compressed": "packed in memory", "disk": "raw in a file"}
+STORAGES = {
+    "memory": "uncompressed in memory",
+    "compressed": "compressed in memory",
+    "disk": "uncompressed in a file",
+}
 MILLION = 1_000_000
 TABLE_WIDTH = 79  # columns of the table of layers
 
@@ -410,7 +414,8 @@ def _log_sizes(training: "Training") -> None:
     """Logs the sizes of the replay memory and of the network."""
     config = training.config
     storage = STORAGES[training.memory.storage]
-    logger.info(f"replay memory: {config.replay.capacity:,} frames, {storage}")
+    unit = "vectors" if config.spec.vectors else "frames"
+    logger.info(f"replay memory: {config.replay.capacity:,} {unit}, {storage}")
     network = config.network
     head = "dueling" if network.head == "dueling" else "plain"
     weights = training.agent.online.weights.count_params()

@@ -270,7 +270,10 @@ def test_unreadable_runs_and_recordings_are_skipped_with_a_note(
     with_file(videos, steps=5).with_suffix(".mp4").unlink()
     assert main(["gallery", "--root", str(root), "--videos", str(videos)]) == 0
     printed = capsys.readouterr()
-    assert printed.out == f"{videos / 'index.html'}: 3 runs, 1 recordings, 0 evaluations\n"
+    assert (
+        printed.out
+        == f"{videos / 'index.html'}: 3 runs, 0 released agents, 1 recordings, 0 evaluations\n"
+    )
     notes = printed.err.splitlines()
     assert len(notes) == 5
     assert all(note.startswith("note: ") for note in notes)

@@ -74,7 +74,7 @@ def test_a_terminal_shows_what_pip_does_and_for_how_long(tmp_path: Path) -> None
     ):
         assert any(line.startswith(part) for line in shown), part
     assert all(len(line) < COLUMNS for line in lines)
-    assert lines[-2].startswith("Installed in 00:0")
+    assert lines[-2].startswith("Installed in ")
 
 
 def test_two_lines_are_printed_where_there_is_no_terminal(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_two_lines_are_printed_where_there_is_no_terminal(tmp_path: Path) -> Non
     assert answer.stdout == ""
     first, last = answer.stderr.splitlines()
     assert first.startswith("Installing ")
-    assert last.startswith("Installed in 00:0")
+    assert last.startswith("Installed in ")
 
 
 def test_pip_gets_the_pins_and_the_requirements_of_the_extra_alone(tmp_path: Path) -> None:

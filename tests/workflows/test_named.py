@@ -122,7 +122,7 @@ def test_the_chosen_run_is_logged(home: Home, caplog: pytest.LogCaptureFixture) 
     assert caplog.messages == [
         f"newest run: {run}",
         f"newest run of pong: {run}",
-        f"best of 1 evaluated checkpoint: step-000000010 of {run}, mean score 3.00 of 5 episodes "
+        f"best of 1 evaluated checkpoint: step-000000010 of {run}, mean score 3.00 over 5 episodes "
         "(protocol tutorial)",
     ]
 
