@@ -222,7 +222,7 @@ def test_a_run_can_start_from_the_weights_of_another_run(
 
 def test_a_recorded_episode_can_be_rendered_again_from_its_json(trained: Path) -> None:
     answer = run("record", "last", "--out", "shown/episode.gif", cwd=trained)
-    assert answer.stdout.startswith("shown/episode.gif: score ")
+    assert answer.stdout.startswith("shown/episode.gif: an episode of ")
     with Image.open(trained / "shown" / "episode.gif") as image:
         assert getattr(image, "n_frames", 1) > 1
     again = run("record", "--replay", "shown/episode.json", "--out", "shown/again.gif", cwd=trained)
