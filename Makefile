@@ -40,10 +40,11 @@ TAKES_test := ARGS
 TAKES_test-slow := ARGS
 TAKES_torture := ARGS
 TAKES_bench := ARGS
+TAKES_race := ARGS
 # Every target takes these.
 TAKES := PYTHON VENV SHELL MAKE MAKEFLAGS CI
 
-TARGETS := help install develop train plan sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench docs lint format clean
+TARGETS := help install develop train plan sweep eval release record random watch frames plot report gallery export games tensorboard test test-slow torture bench race docs lint format clean
 VARIABLES := $(sort $(foreach target,$(TARGETS),$(TAKES_$(target))))
 .PHONY: $(TARGETS)
 
@@ -183,6 +184,8 @@ help:
 	@echo '     [ARGS="--kills N"]'
 	@echo 'make bench                     measure speed; run nothing else at the same time'
 	@echo '     [ARGS="--only WORD ... --repeats N --out FILE"]'
+	@echo 'make race                      score by wall time, against Stable-Baselines3'
+	@echo '     [ARGS="--games ID ... --minutes N --only NAME ... --out FOLDER"]'
 	@echo 'make docs                      build these documents and an API reference'
 	@echo 'make lint                      check style and types'
 	@echo 'make format                    fix the style'
@@ -306,6 +309,9 @@ torture: $(DEVELOPING)
 
 bench: $(BENCHING)
 	$(BIN)/python -m benchmarks.bench $(value ARGS)
+
+race: $(BENCHING) $(PLOTTING)
+	$(BIN)/python -m benchmarks.race $(value ARGS)
 
 docs: $(SITE)
 	$(BIN)/atari-dqn config default --game BreakoutDeterministic-v4 --markdown > docs/reference/settings.md

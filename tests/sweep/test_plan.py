@@ -23,6 +23,7 @@ from atari_dqn.sweep.plan import (
     make_plan,
     make_runs,
     parse_choices,
+    read_plan,
 )
 from atari_dqn.sweep.runner import Runner
 from atari_dqn.sweep.status import Status, as_csv
@@ -73,6 +74,16 @@ def test_a_grid_has_a_run_for_every_combination(tmp_path: Path) -> None:
         for runs in groups
         for run in runs
     )
+
+
+def test_the_panel_has_one_run_for_each_of_eight_games(tmp_path: Path) -> None:
+    plan = make_plan(read_plan(Path("configs/sweeps/panel.toml")))
+    runs = [run for runs in make_runs(plan, combinations(plan), tmp_path) for run in runs]
+    games = "Pong Breakout SpaceInvaders Seaquest BeamRider Qbert MsPacman Asterix"
+    assert [run.name for run in runs] == [
+        f"{game}Deterministic-v4/default-seed1" for game in games.split()
+    ]
+    assert plan.total_steps == 500_000
 
 
 def test_a_setting_common_to_all_runs_does_not_create_a_recipe(tmp_path: Path) -> None:
