@@ -71,7 +71,7 @@ def test_a_run_of_some_hours_stores_its_plan_and_can_be_killed_and_extended(
     config = read_config(tmp_path / "checkpoints" / TASK / "planned" / "config.toml")
     total = config.training.total_steps
     assert 1_200 < total < 1_900
-    line = f"plan: cartpole@2, {total:,} agent steps: 0.6 minutes at 70 steps/s measured"
+    line = f"plan: cartpole@3, {total:,} agent steps: 0.6 minutes at 70 steps/s measured"
     assert line in planned.stderr
     assert config.optimizer.decay_updates == total
     assert config.training.checkpoint_period < total / 3

@@ -182,7 +182,7 @@ def test_the_line_and_the_notes() -> None:
     assert plan.notes() == []
     longer = planner(Machine(cartpole=1_000), "CartPole-v1").plan(1)
     (note,) = longer.notes()
-    assert note.startswith("cartpole@2 was tried for up to 100,000 agent steps; this run makes 2,")
+    assert note.startswith("cartpole@3 was tried for up to 100,000 agent steps; this run makes 2,")
 
 
 def test_what_is_recorded_is_plain() -> None:
