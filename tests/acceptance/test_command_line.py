@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -59,16 +60,18 @@ def test_a_complete_run_is_reported_as_such_and_can_be_extended(
 def test_a_run_keeps_the_version_of_its_recipe(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     command = ("train", "--game", "CartPole-v1", "--config", "mine.toml", "--run-dir", "kept")
-    settings = (config_directory() / "cartpole.toml").read_text(encoding="utf-8")
-    mine.write_text(settings, encoding="utf-8")
+    shipped = (config_directory() / "cartpole.toml").read_text(encoding="utf-8")
+    _, version, settings = re.split(r"^(version = \d+)$", shipped, flags=re.MULTILINE)
+    assert version
+    mine.write_text(f"version = 7\n{settings}", encoding="utf-8")
     short = ("--training.evaluation_period", "0", "--training.warmup_steps", "200")
     begun = run(*command, *short, "--total-steps", "400", cwd=tmp_path)
-    assert "recipe: mine@2" in begun.stderr
-    mine.write_text(settings.replace("version = 2", "version = 3"), encoding="utf-8")
+    assert "recipe: mine@7" in begun.stderr
+    mine.write_text(f"version = 8\n{settings}", encoding="utf-8")
     continued = run(*command, *short, "--total-steps", "800", cwd=tmp_path)
-    assert "this run keeps mine@2; a new one has mine@3" in continued.stderr
+    assert "this run keeps mine@7; a new one has mine@8" in continued.stderr
     stored = tmp_path / "checkpoints" / "CartPole-v1" / "kept" / "config.toml"
-    assert tomllib.loads(stored.read_text(encoding="utf-8"))["recipe_version"] == 2
+    assert tomllib.loads(stored.read_text(encoding="utf-8"))["recipe_version"] == 7
 
 
 def test_last_needs_a_run(tmp_path: Path) -> None:
