@@ -305,7 +305,7 @@ def test_a_stop_between_updates_finishes_one_call_and_defers_the_rest(
     }
     settings = config(**many, replay__capacity=6_000, agent__batch_size=4, **changes)
     whole = catch(tmp_path, settings, "whole")
-    whole.run()
+    assert whole.run()
     stopped = catch(tmp_path, settings, "stopped")
     update = stopped.agent.update
     calls = itertools.count(1)
