@@ -9,14 +9,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from atari_dqn.report.results import MILESTONES
 from atari_dqn.report.tables import AGGREGATES, Overall, Table
 from atari_dqn.report.text import (
+    TIMES_EXPLAINED,
     bounds,
     describe_conditions,
     exploring,
     footnotes,
     has_intervals,
+    minutes_to,
     spread,
+    timed,
     title,
 )
 
@@ -35,12 +39,27 @@ def as_page(tables: Sequence[Table]) -> str:
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
     )
-    shared = (bounds, describe_conditions, exploring, footnotes, has_intervals, spread, title)
+    shared = (
+        bounds,
+        describe_conditions,
+        exploring,
+        footnotes,
+        has_intervals,
+        minutes_to,
+        spread,
+        timed,
+        title,
+    )
     for function in shared:
         environment.globals[function.__name__] = function
     pictures = [_pictures(table.overall) for table in tables]
     pairs = list(zip(tables, pictures, strict=True))
-    return environment.get_template("report.html").render(tables=pairs, aggregates=AGGREGATES)
+    return environment.get_template("report.html").render(
+        tables=pairs,
+        aggregates=AGGREGATES,
+        milestones=MILESTONES,
+        times_explained=TIMES_EXPLAINED,
+    )
 
 
 def _pictures(overall: Overall | None) -> Pictures | None:

@@ -12,10 +12,17 @@ from atari_dqn.config.resolve import read_config
 from atari_dqn.config.schema import RECIPE_SECTIONS, Config
 from atari_dqn.errors import UserError
 from atari_dqn.files.reading import read_text
+from atari_dqn.games.ids import reference_scores
 from atari_dqn.recording.episode_file import LARGEST_FILE, EvaluationFile, parse
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.continuation import differing_settings, format_differences
-from atari_dqn.runs.curves import EPISODES, read_logged_steps, read_series
+from atari_dqn.runs.curves import (
+    EPISODES,
+    METRICS,
+    read_learning_curve,
+    read_logged_steps,
+    read_series,
+)
 from atari_dqn.runs.directory import CONFIG, game_directory
 
 EVALUATION = "evaluation"
@@ -23,6 +30,9 @@ TRAINING = "training"
 # The training score is the mean over this last part of a run. In a run of 10 million frames, it is
 # as long as an iteration of Dopamine (Castro et al. 2018).
 LAST_PART = 0.1
+# Times are given until training reaches these human-normalized scores.
+MILESTONES = {"human": 1.0, "twice human": 2.0}
+EPISODES_AT_MILESTONE = 100
 
 
 class Result(NamedTuple):
@@ -37,6 +47,9 @@ class Result(NamedTuple):
     score: float
     episodes: int  # number of episodes in the mean
     conditions: dict[str, str]  # comparable scores have the same conditions
+    # Minutes of training to each of MILESTONES, or None if it was not reached. Empty for
+    # evaluations, and for games without human scores.
+    minutes: dict[str, float | None]
 
 
 def read_results(paths: Sequence[Path], videos: Path) -> tuple[list[Result], list[str]]:
@@ -187,6 +200,7 @@ def _evaluation(path: Path) -> Result:
         score=file.statistics.mean,
         episodes=file.statistics.episodes,
         conditions=file.protocol.conditions(),
+        minutes={},
     )
 
 
@@ -225,7 +239,31 @@ def _training_score(run: Path, config: Config) -> Result | None:
         score=float(last.mean()),
         episodes=len(last),
         conditions=_training_conditions(config),
+        minutes=_minutes_to_milestones(run, config.spec.rom),
     )
+
+
+def _minutes_to_milestones(run: Path, rom: str | None) -> dict[str, float | None]:
+    """Returns the minutes of training until the last 100 episodes had the score of a milestone.
+
+    Pauses between the parts of a run do not count. Games without human scores have no milestones.
+    """
+    if rom is None or rom not in reference_scores():
+        return {}
+    random, human = reference_scores()[rom]
+    curve = read_learning_curve(run)
+    seconds = read_series(run, METRICS, "wall_seconds")
+    if not len(seconds.steps):  # a run that is shorter than a logging period
+        return {}
+    ends = curve.steps[EPISODES_AT_MILESTONE - 1 :]
+    means = curve.mean_100[EPISODES_AT_MILESTONE - 1 :]
+    minutes: dict[str, float | None] = {}
+    for name, milestone in MILESTONES.items():
+        reached = ends[(means - random) / (human - random) >= milestone]
+        minutes[name] = None
+        if len(reached):
+            minutes[name] = float(np.interp(reached[0], seconds.steps, seconds.values)) / 60
+    return minutes
 
 
 def _training_conditions(config: Config) -> dict[str, str]:

@@ -52,6 +52,9 @@ class RecipeScore:
     max: float
     human_normalised: float | None  # of the mean, or None for a game without human scores
     exploration: str  # exploration in training episodes; empty for evaluations
+    # Minutes of training until each of MILESTONES, sorted, of the runs that reached it. Empty
+    # for evaluations, and for games without human scores.
+    minutes: dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,18 @@ def _recipe_score(rom: str | None, results: Sequence[Result]) -> RecipeScore:
         max=float(scores.max()),
         human_normalised=human_normalised_score(rom, mean),
         exploration=", or ".join(sorted(explorations - {""})),
+        minutes=_minutes(results),
     )
+
+
+def _minutes(results: Sequence[Result]) -> dict[str, list[float]]:
+    minutes: dict[str, list[float]] = {}
+    for result in results:
+        for name, value in result.minutes.items():
+            reached = minutes.setdefault(name, [])
+            if value is not None:
+                reached.append(value)
+    return {name: sorted(reached) for name, reached in minutes.items()}
 
 
 def _published(rom: str, results: Sequence[Result]) -> list[PublishedScore]:

@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 
-from atari_dqn.report.results import LAST_PART, TRAINING
+from atari_dqn.console import wrapped
+from atari_dqn.report.results import EPISODES_AT_MILESTONE, LAST_PART, TRAINING
 from atari_dqn.report.tables import GameRow, Interval, Overall, RecipeScore, Table
 
 NEXT_LINE = 6  # spaces before the rest of a row
+TIMES_EXPLAINED = (
+    f"Minutes: training time on the machine of each run until its last {EPISODES_AT_MILESTONE} "
+    "episodes have a mean human-normalized score of 1 (human) or 2 (twice human)."
+)
 
 
 def as_text(tables: Sequence[Table], width: int | None = None) -> str:
@@ -81,12 +86,34 @@ def exploring(score: RecipeScore) -> str:
     return f"; {score.exploration}" if score.exploration else ""
 
 
+def milestones(score: RecipeScore) -> list[str]:
+    """Returns the minutes of training until each milestone, as texts."""
+    return [f"{name}: {minutes_to(score, name)}" for name in score.minutes]
+
+
+def minutes_to(score: RecipeScore, milestone: str) -> str:
+    """Returns the minutes of training until a milestone as text, over all runs that reached it."""
+    minutes = score.minutes[milestone]
+    if not minutes:
+        return "not reached"
+    least, most = (f"{value:.1f}" for value in (minutes[0], minutes[-1]))
+    text = f"{least} min" if least == most else f"{least} to {most} min"
+    return text if len(minutes) == score.runs else f"{text} ({len(minutes)} of {score.runs} runs)"
+
+
+def timed(table: Table) -> bool:
+    """Returns whether a table has times until milestones."""
+    return any(score.minutes for game in table.games for score in game.scores.values())
+
+
 def _table(table: Table, width: int | None) -> str:
     notes = footnotes(table)
     lines = [title(table), describe_conditions(table.conditions), ""]
     for game in table.games:
         lines += _game(game, notes, width)
     lines += [f"({number}) {note}" for number, note in enumerate(notes, 1)]
+    if timed(table):
+        lines += ["", *wrapped(TIMES_EXPLAINED, width, hanging="").splitlines()]
     if table.overall is not None:
         lines += _overall(table.overall, width)
     return "\n".join(lines)
@@ -99,7 +126,8 @@ def _game(game: GameRow, notes: Sequence[str], width: int | None) -> list[str]:
         if score.human_normalised is not None:
             human = f", human-normalized {score.human_normalised:.3f}"
         row = f"  {recipe:<22} {score.mean:>10.1f}"
-        lines += _row(row, [spread(score), human, exploring(score)], width)
+        times = [f"; {text}" for text in milestones(score)]
+        lines += _row(row, [spread(score), human, exploring(score), *times], width)
     for published in game.published:
         note = "this protocol"
         if not published.same_protocol:

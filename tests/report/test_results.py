@@ -40,9 +40,11 @@ def make_run(
     run.mkdir(parents=True)
     (run / "config.toml").write_text(config.to_toml())
     ends = np.linspace(total / len(scores), total, len(scores)).astype(int)
-    rows = [f"{end},{score}" for end, score in zip(ends, scores, strict=True)]
-    (run / "episodes.csv").write_text("\n".join(["steps,score", *rows]) + "\n")
-    (run / "metrics.csv").write_text(f"steps,score\n{total},0\n")
+    means = [np.mean(scores[max(0, count - 100) : count]) for count in range(1, len(scores) + 1)]
+    rows = [f"{end},{score},{mean}" for end, score, mean in zip(ends, scores, means, strict=True)]
+    (run / "episodes.csv").write_text("\n".join(["steps,score,mean_100", *rows]) + "\n")
+    logged = [f"{steps},0,{2 * steps}" for steps in range(100, total + 1, 100)]
+    (run / "metrics.csv").write_text("\n".join(["steps,score,wall_seconds", *logged]) + "\n")
     return run
 
 
@@ -95,6 +97,7 @@ def result(recipe: str, game: str, rom: str, score: float, **changes: Any) -> Re
         "measure": TRAINING,
         "episodes": 9,
         "conditions": {"frame skip": "4"},
+        "minutes": {},
     }
     conditions = {
         "conditions": {"protocol": "dopamine", "frame skip": "4", "exploration": "epsilon 0.01"}
@@ -111,6 +114,32 @@ def test_a_training_score_is_the_mean_over_the_last_tenth_of_the_run(tmp_path: P
     assert found.conditions["sticky probability"] == "0.25"
     assert found.conditions["exploration"] == "epsilon 0.05 to 0.008"
     assert notes == []
+
+
+def test_times_to_human_scores_count_from_the_first_hundred_episodes_that_have_them(
+    tmp_path: Path,
+) -> None:
+    """Human play of Pong scores 14.6, so twice the human-normalized score is out of reach."""
+    fast = make_run(tmp_path, "Pong", "fast", [20.0] * 200)  # the 100th ends after 500 steps
+    slow = make_run(tmp_path, "Pong", "slow", [-21.0] * 100 + [15.0] * 100)
+    never = make_run(tmp_path, "Pong", "never", [-21.0] * 50 + [14.0] * 150)
+    found, _ = read_results([fast, slow, never], tmp_path / "videos")
+    (fast_minutes, slow_minutes, never_minutes) = (one.minutes for one in found)
+    assert fast_minutes == {"human": pytest.approx(2 * 500 / 60), "twice human": None}
+    assert slow_minutes == {"human": pytest.approx(2 * 995 / 60), "twice human": None}
+    assert never_minutes == {"human": None, "twice human": None}
+    (table,) = make_tables(found)
+    text = as_text([table])
+    assert "; human: 16.7 to 33.2 min (2 of 3 runs); twice human: not reached" in text
+    assert '<td class="number">16.7 to 33.2 min (2 of 3 runs)</td>' in as_page([table])
+    assert table.to_json()["games"][0]["scores"][DEFAULT]["minutes"]["twice human"] == []
+
+
+def test_a_game_without_human_scores_has_no_times(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "CartPole-v1", "a", [500.0] * 200, "classic", "cartpole")
+    (found,), _ = read_results([run], tmp_path / "videos")
+    assert found.minutes == {}
+    assert "Minutes" not in as_text(make_tables([found]))
 
 
 def test_an_unfinished_run_has_no_training_score(tmp_path: Path) -> None:
@@ -138,7 +167,9 @@ def test_a_run_is_complete_when_it_has_made_all_of_its_steps(
     tmp_path: Path, saved: list[int], logged: list[int], is_complete: bool
 ) -> None:
     run = make_run(tmp_path, "Pong", "a", [1.0] * 20, settings={"training.evaluation_period": 0})
-    (run / "metrics.csv").write_text("\n".join(["steps,score", *(f"{at},0" for at in logged), ""]))
+    (run / "metrics.csv").write_text(
+        "\n".join(["steps,score,wall_seconds", *(f"{at},0,1" for at in logged), ""])
+    )
     for step in saved:
         checkpoint.save(run, step, checkpoint.Contents({"a": np.zeros(1)}, {}, {}))
     make_run(tmp_path, "Pong", "b", [1.0] * 20)
