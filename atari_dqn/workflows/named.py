@@ -106,7 +106,8 @@ def typed_checkpoint(path: Path, root: Path) -> str:
 def named_runs(paths: Iterable[Path], root: Path) -> list[Path]:
     """Returns paths in which ``last`` and games are replaced by runs.
 
-    A path that exists stays unchanged, and so does one that means nothing.
+    A path that exists stays unchanged, and so does one that means nothing. What is given twice
+    counts once.
 
     Args:
         paths: Paths, ``last`` for the newest run, or games for all of their runs.
@@ -116,7 +117,7 @@ def named_runs(paths: Iterable[Path], root: Path) -> list[Path]:
         UserError: There is no run, or none of the game.
     """
     runs: list[Path] = []
-    for path in paths:
+    for path in dict.fromkeys(paths):
         name = path.as_posix()
         if _exists(name):
             runs.append(path)
@@ -126,7 +127,7 @@ def named_runs(paths: Iterable[Path], root: Path) -> list[Path]:
             runs += trained_runs(root, name)
         else:
             runs.append(path)
-    return runs
+    return list(dict.fromkeys(runs))
 
 
 def _newest(root: Path, game: str | None) -> Path:

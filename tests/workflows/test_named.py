@@ -210,12 +210,19 @@ def test_reports_accept_the_newest_run_and_games(home: Home) -> None:
     first = home.add("Pong/a", "Pong", {10: None})
     second = home.add("Pong/b", "Pong", {10: None})
     assert named_runs([Path("last")], home.root) == [second]
-    assert named_runs([Path("pong"), Path("nowhere"), first], home.root) == [
+    assert named_runs([Path("pong"), Path("nowhere")], home.root) == [
         first,
         second,
         Path("nowhere"),
-        first,
     ]
+
+
+def test_a_run_that_is_given_twice_counts_once(home: Home) -> None:
+    """Twice the same run would narrow the interval of a curve."""
+    first = home.add("Pong/a", "Pong", {10: None})
+    second = home.add("Pong/b", "Pong", {10: None})
+    assert named_runs([first, first, second], home.root) == [first, second]
+    assert named_runs([second, Path("last"), Path("pong")], home.root) == [second, first]
 
 
 @pytest.mark.parametrize(
