@@ -130,6 +130,7 @@ def peer_policies(contender: str, folder: Path) -> list[tuple[int, float, Callab
         policy = kind.load(path, device="cpu")
 
         def act(observations: NDArray[Any]) -> NDArray[np.integer[Any]]:
+            # PPO learns to sample from its policy, and DQN to take the best action.
             actions, _ = policy.predict(observations, deterministic=is_dqn)
             return np.asarray(actions, np.int32)
 
