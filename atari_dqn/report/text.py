@@ -88,7 +88,10 @@ def exploring(score: RecipeScore) -> str:
 
 def milestones(score: RecipeScore) -> list[str]:
     """Returns the minutes of training until each milestone, as texts."""
-    return [f"{name}: {minutes_to(score, name)}" for name in score.minutes]
+    return [
+        f"{name} {'after ' if reached else ''}{minutes_to(score, name)}"
+        for name, reached in score.minutes.items()
+    ]
 
 
 def minutes_to(score: RecipeScore, milestone: str) -> str:

@@ -130,7 +130,7 @@ def test_times_to_human_scores_count_from_the_first_hundred_episodes_that_have_t
     assert never_minutes == {"human": None, "twice human": None}
     (table,) = make_tables(found)
     text = as_text([table])
-    assert "; human: 16.7 to 33.2 min (2 of 3 runs); twice human: not reached" in text
+    assert "; human after 16.7 to 33.2 min (2 of 3 runs); twice human not reached" in text
     assert '<td class="number">16.7 to 33.2 min (2 of 3 runs)</td>' in as_page([table])
     assert table.to_json()["games"][0]["scores"][DEFAULT]["minutes"]["twice human"] == []
 
