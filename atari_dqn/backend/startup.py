@@ -1,11 +1,12 @@
 """Starts TensorFlow quietly, with the run's thread counts and deterministic operations."""
 
 import ctypes
+import gc
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from atari_dqn.console import STANDARD_ERROR, waiting
 GPU_DRIVERS = [Path("/proc/driver/nvidia"), Path("/dev/nvidiactl"), Path("/dev/dxg")]
 FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # flags of processors with bfloat16 units
 X86 = ("x86_64", "AMD64")
+# Keras imports these packages where they are installed, which takes a second. It needs them only
+# for features that no command uses.
+UNUSED_BY_COMMANDS = ("IPython", "matplotlib", "pandas")
 
 
 def resolve_precision(setting: str, pictures: bool = True) -> str:
@@ -41,7 +45,7 @@ def resolve_precision(setting: str, pictures: bool = True) -> str:
 
 
 def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
-    """Imports TensorFlow and configures it. Call this before its first operation.
+    """Imports TensorFlow and configures it for a command. Call this before its first operation.
 
     GPU memory is allocated on demand instead of all at once. On x86 TensorFlow uses oneDNN, unless
     the environment variable ``TF_ENABLE_ONEDNN_OPTS`` is 0.
@@ -54,6 +58,8 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
     if platform.machine() in X86:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _held_back():
+        with _hidden(UNUSED_BY_COMMANDS):
+            import_tensorflow()
         import tensorflow as tf
 
         for gpu in _gpus():
@@ -67,7 +73,7 @@ def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
 def import_tensorflow() -> None:
     """Imports TensorFlow without its output, and changes nothing else."""
     if "tensorflow" not in sys.modules:
-        with _held_back():
+        with _held_back(), _uncollected():
             import tensorflow  # noqa: F401
 
 
@@ -84,6 +90,34 @@ def _gpus() -> list[Any]:
             with suppress(OSError):
                 ctypes.CDLL(str(library))
         return list(tf.config.list_physical_devices("GPU"))
+
+
+@contextmanager
+def _hidden(packages: Sequence[str]) -> Iterator[None]:
+    """Context in which packages that are not imported yet seem not to be installed."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None fails an import
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Context without garbage collection, for an import that creates only objects that remain.
+
+    Collections would examine all of them again and again, which takes a quarter of the import.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

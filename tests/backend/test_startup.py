@@ -1,5 +1,6 @@
 """Tests how TensorFlow is started, shares memory with NumPy, and is profiled."""
 
+import importlib
 import os
 import platform
 import shutil
@@ -89,6 +90,17 @@ def test_onednn_is_used_unless_it_is_turned_off(variable: str | None, expected: 
         ).stdout.strip()
         == expected
     )
+
+
+def test_a_package_is_hidden_only_while_tensorflow_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with startup._hidden(("wave", "shutil")):
+        assert importlib.import_module("shutil") is shutil, "it was imported before"
+        with pytest.raises(ImportError):
+            importlib.import_module("wave")
+    assert importlib.import_module("wave")
 
 
 def traced(directory: Path) -> list[bytes]:
