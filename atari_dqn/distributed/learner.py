@@ -70,6 +70,11 @@ class DistributedTraining(Training):
         finally:
             self.actors.stop()
 
+    def prepare(self, total: int) -> None:
+        """Builds the update graphs as ``Training.prepare`` does, before any actor gets weights."""
+        super().prepare(total)
+        self.learner.wait_for_graphs(self.stop)
+
     def restore(self, stored: checkpoint.Checkpoint) -> bool:
         """Restores a checkpoint as ``Training.restore`` does, but the actors begin new episodes."""
         super().restore(stored)

@@ -29,6 +29,7 @@ from atari_dqn.agent.update import TargetSync
 from atari_dqn.agent.update_metrics import UpdateMetrics
 from atari_dqn.backend.profiler import Trace
 from atari_dqn.config.schema import Config
+from atari_dqn.console import waiting
 from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.memory import ReplayMemory
 from atari_dqn.replay.priorities import priority_schedule
@@ -230,6 +231,8 @@ class Learner:
     def end_of_episode(self) -> None:
         """Synchronizes the target network, if the settings do so at the end of each episode."""
         if self._agent.target_sync is TargetSync.EVERY_EPISODE:
+            if self._building is not None:
+                self._building.result()
             self.finish()
             self._agent.sync_target()
 
@@ -279,26 +282,38 @@ class Learner:
         self._unfinished = result.unfinished
 
     def build_graphs(self, steps: int, advance: int, stop: StopOnSignals) -> None:
-        """Builds the graphs of the coming updates, which takes seconds.
+        """Starts building the graphs of the coming updates, in a thread. It takes seconds.
 
         Args:
             steps: Remaining agent steps of the run in which it learns.
             advance: Agent steps per step of the loop.
-            stop: A stop request ends the waiting at once. A build in progress still completes.
+            stop: As for ``wait_for_graphs``.
 
         Raises:
             Stopped: A stop was requested.
         """
         counts = sorted(set(self._calls_ahead(steps, advance)))
-        with stop.may_be_left():
-            if self._building is not None:  # a stop ended the waiting for an earlier build
-                self._building.result()
-        # This call must not be interrupted. It makes the agent keep a copy of its state until the
-        # graphs are built. A stop during the build saves this copy.
+        self.wait_for_graphs(stop)  # a stop ended the waiting for an earlier build
+        # This makes the agent keep a copy of its state until the graphs are built. A checkpoint
+        # that is saved meanwhile contains this copy.
         build = self._agent.graph_builder(counts)
         self._building = self._threads.submit(build)
-        with stop.may_be_left():
+
+    def wait_for_graphs(self, stop: StopOnSignals) -> None:
+        """Waits until the graphs are built. The agent must not be used before that.
+
+        Args:
+            stop: A stop request ends the waiting at once. A build in progress still completes.
+
+        Raises:
+            Stopped: A stop was requested.
+        """
+        if self._building is None:
+            return
+        label = "building the graphs of the network"
+        with self._stopwatch.part("update"), waiting(label), stop.may_be_left():
             self._building.result()
+        self._building = None
 
     def _calls_ahead(self, steps: int, advance: int) -> Iterator[int]:
         """Yields the number of updates in each coming call of the graph."""

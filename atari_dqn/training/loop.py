@@ -151,15 +151,15 @@ class Training:
         self.logs.settings(self.steps, self.config.to_toml())
         self.stopwatch.start(self.steps)
         with closing(self.logs), closing(self.trace), closing(self.learner), self.stop:
+            with suppress(Stopped):
+                self.prepare(total)
+                self.learner.resume()
             if self.observation is None:
                 with waiting("starting the games"):
                     self.observation = self.environments.reset()
                 self.memory.start(self.observation[:, -1])
-            with suppress(Stopped):
-                self.prepare(total)
-                self.learner.resume()
             with self.noticing_failures():
-                while self.steps < total and self.learner.wait_to_act():
+                while self.steps < total and self.wait_to_step():
                     self.observation = self.step(self.observation)
                     self.run_tasks_due()
                 if self.steps < total:
@@ -169,6 +169,17 @@ class Training:
             complete = self.finish()
         self.ran_to_the_end = complete  # set only after all files are written and closed
         return complete
+
+    def wait_to_step(self) -> bool:
+        """Waits for the graphs of the network, unless the next step is one of the warm-up.
+
+        Returns:
+            Whether to go on; False if a stop was requested.
+        """
+        if self.steps >= self.config.training.warmup_steps:
+            with suppress(Stopped):
+                self.learner.wait_for_graphs(self.stop)
+        return self.learner.wait_to_act()
 
     def step(self, observation: NDArray[Any]) -> NDArray[Any]:
         """Makes one agent step in every environment, and starts the updates that are due.
@@ -213,6 +224,8 @@ class Training:
         """Runs each periodic task whose period the last step completed."""
         for task in self.periodic_tasks:
             if self.due(task.period):
+                with suppress(Stopped):
+                    self.learner.wait_for_graphs(self.stop)
                 self.learner.finish()
                 with self.stopwatch.part(task.part):
                     task.run()
@@ -223,7 +236,9 @@ class Training:
         return period > 0 and self.steps // period > before // period
 
     def prepare(self, total: int) -> None:
-        """Builds the update graphs, and repeats an evaluation that a stop interrupted.
+        """Starts building the update graphs, and repeats an evaluation that a stop interrupted.
+
+        The steps of the warm-up do not wait for the graphs, because their actions are random.
 
         Args:
             total: Agent steps of the whole run.
@@ -233,10 +248,12 @@ class Training:
         """
         learning_steps = total - max(self.steps, self.config.training.warmup_steps)
         if learning_steps > 0:
-            with self.stopwatch.part("update"), waiting("building the graphs of the network"):
-                self.learner.build_graphs(learning_steps, self.usual_advance, self.stop)
+            self.learner.build_graphs(learning_steps, self.usual_advance, self.stop)
+            if self.steps >= self.config.training.warmup_steps:
+                self.learner.wait_for_graphs(self.stop)
         due = self.saved_at == self.steps and self.due(self.config.training.evaluation_period)
         if due and self.evaluated_at != self.steps:
+            self.learner.wait_for_graphs(self.stop)
             with self.stopwatch.part("evaluation"):
                 self.evaluate()
 

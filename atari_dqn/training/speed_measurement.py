@@ -77,6 +77,7 @@ def _measure(config: Config, folder: Path, seconds: float, stack: ExitStack) -> 
     training.observation = training.environments.reset()
     training.memory.start(training.observation[:, -1])
     training.prepare(total)
+    training.learner.wait_for_graphs(training.stop)
     start = _since(began)
 
     training.save()  # the first checkpoint imports packages

@@ -4,7 +4,9 @@ import csv
 import itertools
 import os
 import signal
+import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,34 @@ def test_an_agent_learns_a_small_pixel_game(head: str, tmp_path: Path) -> None:
     assert (
         len(rows(tmp_path / "run" / "episodes.csv")) == training.episodes.count == 4 * (2_000 // 8)
     )
+
+
+def test_the_warm_up_does_not_wait_for_the_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catch(tmp_path, config(training__total_steps=600), "usual").run()
+    training = catch(tmp_path, config(training__total_steps=600))
+    stepped = threading.Event()
+    build_graphs = training.agent.graph_builder
+    step = training.step
+
+    def late_builder(counts: Sequence[int]) -> Callable[[], None]:
+        build = build_graphs(counts)
+
+        def build_late() -> None:
+            assert stepped.wait(timeout=60)
+            build()
+
+        return build_late
+
+    def noticed_step(observation: NDArray[Any]) -> NDArray[Any]:
+        stepped.set()
+        return step(observation)
+
+    monkeypatch.setattr(training.agent, "graph_builder", late_builder)
+    monkeypatch.setattr(training, "step", noticed_step)
+    assert training.run()
+    assert run_digest(tmp_path / "run") == run_digest(tmp_path / "usual")
 
 
 def test_learning_does_not_depend_on_how_often_a_run_logs_and_saves(tmp_path: Path) -> None:
