@@ -149,7 +149,13 @@ class RawFrames:
         shape = (block_length(number, self._rows), *self._frames.shape[2:])
         size = math.prod(shape) * self._frames.dtype.itemsize
         frames = np.frombuffer(unpack(packed, size), self._frames.dtype).reshape(shape)
-        self.append(np.full(len(frames), env), number * BLOCK + np.arange(len(frames)), frames)
+        first = number * BLOCK
+        end = first + len(frames)
+        # Slices are copied at twice the speed of ``append``, which matters for a million frames.
+        self._frames[env, first:end] = frames
+        mirrored = max(min(end, self._window - 1) - first, 0)
+        self._frames[env, self._rows + first : self._rows + first + mirrored] = frames[:mirrored]
+        self._newest[env] = end - 1
 
 
 class PackedFrames:
