@@ -21,12 +21,12 @@ from atari_dqn.backend.arrays import (
 )
 from atari_dqn.backend.graph import Graph
 from atari_dqn.backend.keras_backend import keras
-from atari_dqn.backend.startup import resolve_precision
+from atari_dqn.backend.startup import resolve_compile, resolve_precision
 from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
 from atari_dqn.networks.heads import HEAD_LAYERS
-from atari_dqn.networks.q_network import Interface, QNetwork, build_network
+from atari_dqn.networks.q_network import Computation, Interface, QNetwork, build_network
 from atari_dqn.replay.batch import Batch
 from atari_dqn.runs.checkpoint import array
 
@@ -64,6 +64,7 @@ class Agent:
         self.num_actions = len(action_names)
         pictures = is_picture(observation_shape)
         precision = resolve_precision(config.machine.precision, pictures)
+        self._compiled = resolve_compile(config.machine.compile, pictures)
         self.online = QNetwork(self._build, "online", precision)
         self.target = QNetwork(self._build, "target", precision)
         self.acting = self.target if self.settings.act_with_target else self.online
@@ -77,7 +78,7 @@ class Agent:
         self.updates = 0
         self._noisy_passes = 0  # calls of ``explore`` so far with a noisy network
         self._state_before_building: dict[str, NDArray[Any]] | None = None
-        self._make_graphs(pictures)
+        self._make_graphs()
 
     def _build(self, name: str, precision: str, *seeds: int) -> keras.Model:
         """Builds a network from the settings; its initial weights depend on all given seeds."""
@@ -85,19 +86,17 @@ class Agent:
         all_seeds = (self.config.machine.seed, *seeds)
         dtype = observation_dtype(self.observation_shape).__name__
         interface = Interface(shape, self.num_actions, dtype)
-        return build_network(self.config.network, interface, all_seeds, name, precision)
+        computation = Computation(precision, self._compiled)
+        return build_network(self.config.network, interface, all_seeds, name, computation)
 
-    def _make_graphs(self, pictures: bool) -> None:
+    def _make_graphs(self) -> None:
         shape = [None, *self.observation_shape[1:], self.observation_shape[0]]
         observations = tf.TensorSpec(shape, observation_dtype(self.observation_shape).__name__)
         count = tf.TensorSpec([], tf.int32)
-        # Networks for vectors are compiled, because they are so small that starting each operation
-        # would take longer than computing it.
-        compiled = not pictures
-        self._values = Graph(self._compute_values, compiled, [observations])
+        self._values = Graph(self._compute_values, self._compiled, [observations])
         noisy = Graph(lambda inputs: self._compute_values(*inputs), False, [(observations, count)])
         self._noisy_values = noisy
-        self._take_steps = Graph(self._compute_steps, compiled)
+        self._take_steps = Graph(self._compute_steps, self._compiled)
         self._follow = tf.function(
             lambda: self.target.follow(self.online, self.settings.target_rate), autograph=False
         )

@@ -17,7 +17,12 @@ from atari_dqn.backend.arrays import stacks_last
 from atari_dqn.backend.keras_backend import keras, keras_defaults
 from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.networks.heads import FractionEmbedding, NoisyDense
-from atari_dqn.networks.torsos import ByteConvolution, SpectralConvolution, StridedConvolution
+from atari_dqn.networks.torsos import (
+    ByteConvolution,
+    CompiledMaxPooling,
+    SpectralConvolution,
+    StridedConvolution,
+)
 
 # Largest tolerated difference between Q-values, relative to the largest Q-value. Other programs may
 # compute in another order, which rounds differently.
@@ -154,8 +159,10 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
         scaling = keras.layers.Rescaling(layer.scale, offset)
         weights = [np.asarray(layer.kernel), np.asarray(layer.bias)]
         return keras.Sequential([scaling, plain], name=layer.name), weights
-    if isinstance(layer, StridedConvolution):
-        return keras.layers.Conv2D.from_config(layer.get_config()), layer.get_weights()
+    if isinstance(layer, StridedConvolution | CompiledMaxPooling):
+        pools = isinstance(layer, CompiledMaxPooling)
+        stock = keras.layers.MaxPooling2D if pools else keras.layers.Conv2D
+        return stock.from_config(layer.get_config()), layer.get_weights()
     if isinstance(layer, SpectralConvolution):
         kernel = np.asarray(layer.normalized_kernel())
         return keras.layers.Conv2D.from_config(layer.get_config()), [kernel, np.asarray(layer.bias)]

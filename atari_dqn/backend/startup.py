@@ -44,6 +44,22 @@ def resolve_precision(setting: str, pictures: bool = True) -> str:
     return "float32"
 
 
+def resolve_compile(setting: str, pictures: bool = True) -> bool:
+    """Returns whether a value of ``machine.compile`` means that XLA compiles graphs here.
+
+    "auto" means so for networks on vectors, because they are so small that starting each operation
+    takes longer than computing it, and for all networks on a GPU, for the same reason. On a
+    processor, compiled convolutions take longer. See docs/design/performance.md.
+
+    Args:
+        setting: "auto", "true" or "false".
+        pictures: Whether observations are pictures.
+    """
+    if setting != "auto":
+        return setting == "true"
+    return not pictures or bool(_gpus())
+
+
 def start(intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
     """Imports TensorFlow and configures it for a command. Call this before its first operation.
 

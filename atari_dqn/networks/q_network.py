@@ -27,12 +27,29 @@ class Interface:
     dtype: str = "uint8"
 
 
+@dataclass(frozen=True)
+class Computation:
+    """How a network computes.
+
+    Attributes:
+        precision: precision of the weights and the computation, "float32" or "bfloat16". The output
+            layers are always float32.
+        compiled: whether XLA compiles the network.
+    """
+
+    precision: str = "float32"
+    compiled: bool = False
+
+
+PLAIN = Computation()
+
+
 def build_network(
     settings: NetworkSettings,
     interface: Interface,
     seed: int | Sequence[int],
     name: str,
-    precision: str = "float32",
+    computation: Computation = PLAIN,
 ) -> keras.Model:
     """Builds a Q-network as a Keras functional model.
 
@@ -50,8 +67,7 @@ def build_network(
         interface: the inputs and outputs.
         seed: seed of the initial weights.
         name: name of the model.
-        precision: precision of the weights and the computation, "float32" or "bfloat16". The output
-            layers are always float32.
+        computation: how it computes.
     """
     # Each layer has its own seed. With a shared seed, layers of the same shape would start with the
     # same weights.
@@ -63,8 +79,8 @@ def build_network(
             inputs["fractions"] = keras.Input((None,), dtype="float32", name="fractions")
         if settings.noisy:
             inputs["noise"] = keras.Input(batch_shape=(2,), dtype="int32", name="noise")
-        with keras_defaults(precision):
-            features = make_torso(settings)(frames, seeds)
+        with keras_defaults(computation.precision):
+            features = make_torso(settings, computation.compiled)(frames, seeds)
             head = Head(settings, interface.num_actions, seeds, inputs.get("noise"))
             outputs = head(features, inputs.get("fractions"))
         return keras.Model(inputs, outputs, name=name)

@@ -1,10 +1,11 @@
 """Network torsos, which map observations to features."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from atari_dqn.backend.keras_backend import keras
+from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.learning_schema import TORSO_NAMES, NetworkSettings
 
 # A torso maps observations (B, ..., stack) and an iterator over seeds to features (B, n).
@@ -127,6 +128,38 @@ class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
         return kernel / keras.ops.norm(keras.ops.matmul(matrix, singular))
 
 
+class CompiledMaxPooling(keras.layers.MaxPooling2D):  # type: ignore[misc]
+    """Max pooling whose gradient XLA adds up in a fixed order.
+
+    It takes the maximum of shifted slices. XLA's own gradient adds up in any order on a GPU, so
+    runs would not repeat. Without XLA, slices take much longer. The pools are square.
+    """
+
+    def call(self, features: Any) -> Any:
+        """Maps features (B, height, width, channels) to maxima (B, rows, columns, channels)."""
+        for axis in (1, 2):
+            features = self.along(axis, features)
+        return features
+
+    def along(self, axis: int, features: Any) -> Any:
+        """Returns the maxima along one axis, padded as evenly as possible ("same" in Keras)."""
+        size = self.pool_size[0]
+        stride = self.strides[0]
+        length = features.shape[axis]
+        outputs = -(-length // stride)
+        missing = max((outputs - 1) * stride + size - length, 0)
+        padding = [(0, 0)] * 4
+        padding[axis] = (missing // 2, missing - missing // 2)
+        lowest = float(tf.as_dtype(features.dtype).min)
+        features = keras.ops.pad(features, padding, constant_values=lowest)
+        end = (outputs - 1) * stride + 1
+        shifted = [
+            features[(slice(None),) * axis + (slice(offset, offset + end, stride),)]
+            for offset in range(size)
+        ]
+        return reduce(keras.ops.maximum, shifted)
+
+
 def nature_torso(
     frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings
 ) -> keras.KerasTensor:
@@ -155,7 +188,10 @@ def nature_torso(
 
 
 def impala_torso(
-    frames: keras.KerasTensor, seeds: Iterator[int], settings: NetworkSettings
+    frames: keras.KerasTensor,
+    seeds: Iterator[int],
+    settings: NetworkSettings,
+    compiled: bool = False,
 ) -> keras.KerasTensor:
     """Builds the residual network of Espeholt et al. 2018, figure 3 (right); returns features.
 
@@ -165,6 +201,7 @@ def impala_torso(
     """
     features = frames
     inner = SpectralConvolution if settings.spectral_norm else keras.layers.Conv2D
+    pooling = CompiledMaxPooling if compiled else keras.layers.MaxPooling2D
     kind = _first_kind(settings)
     stride = settings.impala_stride
     for section, base in enumerate(settings.impala_channels, start=1):
@@ -172,7 +209,7 @@ def impala_torso(
         features = _same(kind, base * settings.impala_width, seeds, name, stride)(features)
         kind = keras.layers.Conv2D
         stride = 1
-        features = keras.layers.MaxPooling2D(3, 2, "same", name=f"{name}_pool")(features)
+        features = pooling(3, 2, "same", name=f"{name}_pool")(features)
         for block in range(1, settings.impala_blocks + 1):
             features = _residual(inner, features, seeds, f"{name}_block_{block}")
     return keras.layers.Flatten(name="features")(keras.layers.ReLU(name="relu")(features))
@@ -230,8 +267,15 @@ def register_torso(name: str, torso: Torso) -> None:
     TORSO_NAMES.append(name)
 
 
-def make_torso(settings: NetworkSettings) -> Torso:
-    """Returns the torso that the settings select."""
+def make_torso(settings: NetworkSettings, compiled: bool = False) -> Torso:
+    """Returns the torso that the settings select.
+
+    Args:
+        settings: network settings.
+        compiled: whether XLA compiles the network.
+    """
+    if settings.torso == "impala":
+        return partial(impala_torso, settings=settings, compiled=compiled)
     if settings.torso in BUILT_IN:
         return partial(BUILT_IN[settings.torso], settings=settings)
     return CUSTOM[settings.torso]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from atari_dqn.agent.agent import Agent
-from atari_dqn.agent.export import export_network, save_network
+from atari_dqn.agent.export import export_network, save_network, stock_network
 from tests.agent.test_agent import ACTIONS, SHAPE, config
 
 KINDS: list[dict[str, Any]] = [
@@ -142,3 +142,15 @@ def test_the_file_is_written_even_when_the_clock_is_at_1970(
     save_network(Agent(config(), SHAPE, ACTIONS), tmp_path / "network.keras")
     with zipfile.ZipFile(tmp_path / "network.keras") as file:
         assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_the_export_of_a_compiled_network_has_built_in_layers() -> None:
+    compiled, plain = (
+        Agent(config(network__torso="impala", machine__compile=value), SHAPE, ACTIONS)
+        for value in ("true", "false")
+    )
+    observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
+    network = stock_network(compiled)
+    assert all(type(layer).__module__.startswith("keras.") for layer in network.layers)
+    values = network(np.moveaxis(observations, 1, -1))
+    np.testing.assert_allclose(values, plain.values(observations), rtol=1e-4, atol=1e-5)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from atari_dqn.backend import startup
 from atari_dqn.backend.arrays import aligned_empty, as_tensor
 from atari_dqn.backend.profiler import Trace
-from atari_dqn.backend.startup import resolve_precision
+from atari_dqn.backend.startup import resolve_compile, resolve_precision
 
 MAPS = Path("/proc/self/maps")
 
@@ -57,6 +57,19 @@ def test_automatic_precision_is_float32_on_a_gpu(
     assert resolve_precision("auto") == ("float32" if gpus else without)
     assert resolve_precision("auto", pictures=False) == resolve_precision("float32") == "float32"
     assert resolve_precision("bfloat16") == "bfloat16"
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_pictures_are_compiled_on_a_gpu_and_vectors_everywhere(
+    gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "GPU_DRIVERS", [tmp_path])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"] * gpus)
+    assert resolve_compile("auto") == bool(gpus)
+    assert resolve_compile("auto", pictures=False)
+    for pictures in (True, False):
+        assert resolve_compile("true", pictures)
+        assert not resolve_compile("false", pictures)
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists the loaded libraries")

@@ -13,9 +13,10 @@ from atari_dqn.config import learning_schema
 from atari_dqn.config.learning_schema import NetworkSettings
 from atari_dqn.networks import torsos
 from atari_dqn.networks.heads import OUTPUT_LAYERS, FractionEmbedding, NoisyDense
-from atari_dqn.networks.q_network import Interface, QNetwork, build_network
+from atari_dqn.networks.q_network import Computation, Interface, QNetwork, build_network
 from atari_dqn.networks.torsos import (
     ByteConvolution,
+    CompiledMaxPooling,
     SpectralConvolution,
     impala_torso,
     register_torso,
@@ -110,7 +111,7 @@ def test_layers_are_bfloat16_except_the_first_and_those_that_output_values(head:
     settings = NetworkSettings.model_validate({"head": head})
     both = QNetwork(
         lambda name, precision: build_network(
-            settings, Interface((84, 84, 4), 4), 1, name, precision
+            settings, Interface((84, 84, 4), 4), 1, name, Computation(precision)
         ),
         "n",
         "bfloat16",
@@ -294,6 +295,23 @@ def test_channels_blocks_and_stride_of_the_impala_torso_can_be_set(
     assert network.get_layer("features").output.shape == (None, (-(-side // 4)) ** 2 * 16)
 
 
+@pytest.mark.parametrize("size", [7, 8, 21, 42])
+def test_compiled_max_pooling_and_its_gradient_equal_those_of_keras(size: int) -> None:
+    features = tf.constant(np.random.default_rng(0).permutation(size * size * 3) - 50.0, tf.float32)
+    features = tf.reshape(features, (1, size, size, 3))
+    results = []
+    for kind in (CompiledMaxPooling, keras.layers.MaxPooling2D):
+        layer = kind(3, 2, "same")
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            pooled = layer(features)
+            loss = tf.reduce_sum(tf.square(pooled))
+        results.append((pooled, tape.gradient(loss, features)))
+    (pooled, gradient), (expected, expected_gradient) = results
+    np.testing.assert_array_equal(pooled, expected)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-6)
+
+
 def test_a_residual_block_adds_to_its_input() -> None:
     """A block whose weights are all zero returns its input."""
     inputs = keras.Input((36, 36, 1), dtype="uint8")
@@ -472,7 +490,11 @@ def test_a_soft_target_update_moves_the_weights_by_the_rate() -> None:
     def build(name: str, precision: str) -> keras.Model:
         seed = {"one": 1, "other": 2}[name]
         return build_network(
-            NetworkSettings(hidden_units=4), Interface((36, 36, 1), 2), seed, name, precision
+            NetworkSettings(hidden_units=4),
+            Interface((36, 36, 1), 2),
+            seed,
+            name,
+            Computation(precision),
         )
 
     one = QNetwork(build, "one", "bfloat16")
