@@ -65,7 +65,10 @@ def our_agent(options: argparse.Namespace) -> Any:
     from atari_dqn.config.resolve import load_config
     from atari_dqn.runs.continuation import for_this_machine
 
-    changes: dict[str, object] = {"machine.precision": options.precision}
+    changes: dict[str, object] = {
+        "machine.precision": options.precision,
+        "machine.compile": options.compile,
+    }
     if options.batch:
         changes["agent.batch_size"] = options.batch
     if options.recipe == "plain":
@@ -320,6 +323,7 @@ def main() -> None:
     parser.add_argument("who", choices=sorted({who for part in PARTS.values() for who in part}))
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", choices=("auto", "true", "false"), default="auto")
     parser.add_argument("--recipe", default="plain")
     options = parser.parse_args()
     if options.who not in PARTS[options.part]:
