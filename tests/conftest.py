@@ -1,10 +1,15 @@
 """Prepares every test process."""
 
+import os
 import signal
 
 import hypothesis
 
 from atari_dqn.backend import startup
+
+# One thread computes each operation, here and in the processes that tests start: other test
+# processes keep the other cores busy, and threads that wait for tiny operations only burn time.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 # This has to happen before any test module imports TensorFlow itself.
 startup.start()

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.forked import start_in_terminal
+
 STOPPED_BY_TERMINAL = 99
 ROWS = 24
 # The control characters that move the cursor, erase, or select a color.
@@ -43,6 +45,7 @@ def run_in_terminal(
     cwd: Path,
     *,
     background: bool = False,
+    forked: bool = False,
     columns: int = 0,
     ctrl_c_when: Callable[[], bool] = lambda: False,
     seconds: float = 300,
@@ -53,17 +56,24 @@ def run_in_terminal(
         command: program and arguments.
         cwd: working directory.
         background: whether to run it in a process group in the background of the terminal.
+        forked: whether to run a command of this package, which begins with ``python -m atari_dqn``,
+            in a process that has already imported TensorFlow.
         ctrl_c_when: function that returns whether to press Ctrl-C, which happens only once.
         columns: width of the terminal, or 0 for a terminal that does not know its size.
         seconds: time limit.
     """
     words = [sys.executable, "-c", BACKGROUND, *command] if background else list(command)
-    process, terminal = pty.fork()
-    if process == 0:
-        size = struct.pack("HHHH", ROWS if columns else 0, columns, 0, 0)
-        fcntl.ioctl(0, termios.TIOCSWINSZ, size)
-        os.chdir(cwd)
-        os.execvp(words[0], words)
+    size = struct.pack("HHHH", ROWS if columns else 0, columns, 0, 0)
+    if forked:
+        child, terminal = start_in_terminal(words[3:], cwd, size)
+        process = child.pid
+    else:
+        child = None
+        process, terminal = pty.fork()
+        if process == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, size)
+            os.chdir(cwd)
+            os.execvp(words[0], words)
     screen = b""
     deadline = time.monotonic() + seconds
     pressed = False
@@ -82,9 +92,9 @@ def run_in_terminal(
         screen += part
     else:
         os.kill(process, 9)
-    _, status = os.waitpid(process, 0)
+    code = child.wait() if child else os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     os.close(terminal)
-    return Answer(os.waitstatus_to_exitcode(status), screen.decode(errors="replace"))
+    return Answer(code, screen.decode(errors="replace"))
 
 
 class Screen:

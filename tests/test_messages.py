@@ -13,6 +13,7 @@ config, _ = load_config("CartPole-v1", overrides={
     "training.total_steps": 400,
     "training.environments": 4,
     "training.warmup_steps": 100,
+    "training.update_period": 4,
     "training.evaluation_period": 200,
     "training.evaluation_episodes": 2,
     "training.log_period": 100,

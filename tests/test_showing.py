@@ -62,6 +62,7 @@ def settings(game: str = "CartPole-v1", **changes: object) -> Config:
         "training.total_steps": 400,
         "training.environments": 4,
         "training.warmup_steps": 400,
+        "training.update_period": 4,
         "training.evaluation_period": 100,
         "training.checkpoint_period": 100,
         "training.evaluation_episodes": 2,

@@ -5,7 +5,6 @@ Each entry of ``BAD_WORDS`` and ``BAD_CHECKPOINTS`` is one case, and so is each 
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -13,14 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from atari_dqn.runs import checkpoint
-from tests.acceptance.commands import GAME, SMALL, run, run_in_process
+from tests import forked
+from tests.acceptance.commands import GAME, SMALL, run, run_anew, run_in_process
 
 BAD_COMMANDS = [
     (
@@ -194,7 +192,7 @@ def test_an_invalid_command_in_its_own_process_exits_with_code_2(
     tmp_path: Path, message: str
 ) -> None:
     arguments = next(arguments for arguments, its_message in BAD_COMMANDS if its_message == message)
-    answer = run(*arguments, cwd=tmp_path, expect=2)
+    answer = run_anew(*arguments, cwd=tmp_path, expect=2)
     assert message in last_line(answer, alone=False)
     assert answer.stdout == ""
 
@@ -247,9 +245,7 @@ def test_a_directory_without_write_permission_is_a_one_line_error(tmp_path: Path
 
 def test_a_run_directory_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
     command = ["train", "--game", GAME, "--run-dir", "mine", *SMALL]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "atari_dqn.cli", *command], cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
+    process = forked.Process(command, tmp_path)
     try:
         metrics = tmp_path / "checkpoints" / GAME / "mine" / "metrics.csv"
         while not (metrics.is_file() and metrics.stat().st_size):
@@ -275,13 +271,8 @@ def test_a_checkpoint_that_cannot_be_written_keeps_the_previous_one(
     run_directory = user / "checkpoints" / GAME / "first"
     before = run("digest", str(run_directory), cwd=user).stdout
     tenth = (run_directory / "step-000000960" / "arrays.npz").stat().st_size // 10
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (tenth, tenth))
-
     command = ("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040")
-    options: dict[str, Any] = {"preexec_fn": limit}
-    answer = run(*command, cwd=user, expect=2, **options)
+    answer = run(*command, cwd=user, expect=2, largest_file=tenth)
     message = last_line(answer, alone=False)
     assert "step-000001040' could not be written: File too large" in message
     assert "the newest complete checkpoint is" in message
@@ -295,10 +286,7 @@ def test_settings_that_cannot_be_written_keep_the_run_intact(trained: Path, tmp_
     user = shutil.copytree(trained, tmp_path / "user")
     before = run("digest", f"checkpoints/{GAME}/first", cwd=user).stdout
     command = ("train", "--game", GAME, "--run-dir", "first", "--total-steps", "1040")
-    options: dict[str, Any] = {
-        "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
-    }
-    answer = run(*command, cwd=user, expect=2, **options)
+    answer = run(*command, cwd=user, expect=2, largest_file=500)
     assert "first/config.toml' could not be written: File too large" in last_line(
         answer, alone=False
     )
@@ -317,17 +305,12 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoint_and_can_be_continued(
     after = run(*digest, cwd=continued).stdout
     with small_disk(tmp_path / "disk") as disk:
         user = shutil.copytree(trained, (disk or tmp_path) / "user")
-        options: dict[str, Any] = {}
-        if (
-            disk is None
-        ):  # without permission to mount a disk, limit the size of every single file instead
-            options["preexec_fn"] = partial(
-                resource.setrlimit, resource.RLIMIT_FSIZE, (bytes_left, bytes_left)
-            )
-        else:
+        # Without permission to mount a disk, the size of every single file is limited instead.
+        largest_file = bytes_left if disk is None else None
+        if disk is not None:
             with (disk / "filler").open("wb") as filler:
                 os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(disk).free - bytes_left)
-        answer = run(*command, cwd=user, expect=2, **options)
+        answer = run(*command, cwd=user, expect=2, largest_file=largest_file)
         reason = "File too large" if disk is None else "No space left on device"
         assert f"could not be written: {reason}" in last_line(answer, alone=False)
         assert run(*digest, cwd=user).stdout == before

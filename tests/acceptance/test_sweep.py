@@ -75,7 +75,11 @@ def test_a_sweep_runs_each_combination_once_and_does_not_repeat_it(tmp_path: Pat
         "--set",
         "agent.n_step=1,3",
         "--total-steps",
-        "600",
+        "400",
+        "--training.warmup_steps",
+        "200",
+        "--training.update_period",
+        "8",  # one update in each step, whose graph is quickly built
         *SHORT,
     ]
     process = start_sweep(command, tmp_path)

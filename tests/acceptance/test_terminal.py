@@ -17,11 +17,14 @@ import pytest
 
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.lock import is_held
+from tests import forked
 from tests.terminal import Screen, run_in_terminal
 
 COMMAND = [sys.executable, "-m", "atari_dqn"]
 TRAIN = [*COMMAND, "train", "--game", "CartPole-v1", "--run-dir", "./run", "--videos", "videos"]
+# One update is due in each step, so that the graph of the updates is small and quickly built.
 SHORT = ["--training.warmup_steps", "100", "--training.evaluation_episodes", "1"]
+SHORT += ["--training.update_period", "8"]
 LONG = ["--total-steps", "1000000", "--training.evaluation_period", "0", *SHORT]
 
 
@@ -74,19 +77,21 @@ def test_every_wait_is_named_in_80_columns_and_the_suggested_commands_run(tmp_pa
     assert "network: mlp torso, plain head, 2 actions, " in answer.screen
     assert "Total params: " in answer.screen
 
-    evaluated = run_in_terminal([*pasted(shown, "eval"), "--episodes", "3"], tmp_path, columns=80)
+    evaluate = [*pasted(shown, "eval"), "--episodes", "3"]
+    evaluated = run_in_terminal(evaluate, tmp_path, columns=80, forked=True)
     assert evaluated.code == 0, evaluated.screen
     after_evaluation = shown_in(evaluated.screen, 80)
     assert any(line.startswith("evaluating 3 episodes") for line in after_evaluation.seen)
 
-    extended = run_in_terminal(pasted(shown, "train"), tmp_path, columns=80)
+    extended = run_in_terminal(pasted(shown, "train"), tmp_path, columns=80, forked=True)
     assert extended.code == 0, extended.screen
     restored = shown_in(extended.screen, 80)
     assert "continuing at step 400" in restored.lines
     assert any(line.startswith("complete: 800 agent steps") for line in restored.lines)
     assert any(line.startswith("reading the checkpoint") for line in restored.seen)
 
-    recorded = run_in_terminal(pasted(after_evaluation, "record"), tmp_path, columns=80)
+    record = pasted(after_evaluation, "record")
+    recorded = run_in_terminal(record, tmp_path, columns=80, forked=True)
     assert recorded.code == 0, recorded.screen
     assert (tmp_path / "episode.gif").is_file()
     shown_in(recorded.screen, 80)
@@ -102,14 +107,14 @@ def test_an_interrupted_run_in_a_terminal_suggests_the_commands_that_come_next(
     def has_learned() -> bool:
         return metrics.is_file() and metrics.read_text().count("\n") > 2
 
-    answer = run_in_terminal(words, tmp_path, columns=80, ctrl_c_when=has_learned)
+    answer = run_in_terminal(words, tmp_path, columns=80, ctrl_c_when=has_learned, forked=True)
     assert answer.code == 130, answer.screen
     shown = shown_in(answer.screen, 80)
     assert any(line.endswith("and saved; to continue:") for line in shown.lines)
     assert pasted(shown, "eval") == [*COMMAND, "eval", "first"]
     saved = checkpoint.load(metrics.parent).step
     longer = [*pasted(shown, "train"), "--total-steps", str(saved + 100)]
-    again = run_in_terminal(longer, tmp_path, columns=80)
+    again = run_in_terminal(longer, tmp_path, columns=80, forked=True)
     assert again.code == 0, again.screen
     assert f"continuing at step {saved:,}" in shown_in(again.screen, 80).lines
 
@@ -131,11 +136,14 @@ def test_a_sweep_in_a_terminal_ends_and_records(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("s/videos/*/*/*.mp4"))) >= 2
 
 
+AnyProcess = subprocess.Popen[str] | forked.Process
+
+
 def start(command: list[str], cwd: Path, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True, **options)
 
 
-def read_until(process: subprocess.Popen[str], words: str) -> None:
+def read_until(process: AnyProcess, words: str) -> None:
     assert process.stderr is not None
     for line in process.stderr:
         if words in line:
@@ -143,12 +151,12 @@ def read_until(process: subprocess.Popen[str], words: str) -> None:
     raise AssertionError(f"the process ended before it printed '{words}'")
 
 
-def close(process: subprocess.Popen[str]) -> None:
+def close(process: AnyProcess) -> None:
     assert process.stderr is not None
     process.stderr.close()
 
 
-WAYS: dict[str, Callable[[subprocess.Popen[str]], object]] = {
+WAYS: dict[str, Callable[[AnyProcess], object]] = {
     "Ctrl-C": lambda process: process.send_signal(signal.SIGINT),
     "SIGTERM": lambda process: process.send_signal(signal.SIGTERM),
     "the terminal goes away": lambda process: process.send_signal(signal.SIGHUP),
@@ -158,11 +166,13 @@ WAYS: dict[str, Callable[[subprocess.Popen[str]], object]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_is_saved_whichever_way_it_is_stopped(way: str, tmp_path: Path) -> None:
-    process = start([*TRAIN, *LONG, "--training.log_period", "100"], tmp_path)
+    arguments = [*TRAIN[len(COMMAND) :], *LONG, "--training.log_period", "100"]
+    process = forked.Process(arguments, tmp_path)
     metrics = tmp_path / "run" / "metrics.csv"
     read_until(process, "run directory")
     while not (metrics.is_file() and metrics.read_text().count("\n") > 2):
         assert process.poll() is None
+        time.sleep(0.02)
     WAYS[way](process)
     if way == "the reader goes away":
         assert process.wait(timeout=300) == 130

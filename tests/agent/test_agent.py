@@ -120,12 +120,12 @@ def test_several_updates_in_one_call_equal_the_same_updates_one_by_one(
     settings = config(
         machine__precision=precision, agent__target_period_updates=period, agent__target_rate=rate
     )
-    batches = [batch(number) for number in range(8)]
+    batches = [batch(number) for number in range(5)]
     one = Agent(settings, SHAPE, ACTIONS)
     other = Agent(settings, SHAPE, ACTIONS)
     single = [one.update(data)[0] for data in batches]
     together = [other.update(joined(some), len(some))[0] for some in (batches[:1], batches[1:])]
-    assert one.updates == other.updates == 8
+    assert one.updates == other.updates == 5
     np.testing.assert_allclose(
         UpdateMetrics.joined(single), UpdateMetrics.joined(together), rtol=1e-4
     )
@@ -136,6 +136,7 @@ def test_several_updates_in_one_call_equal_the_same_updates_one_by_one(
 @pytest.mark.parametrize("returns", ["mean", "categorical", "quantile"])
 def test_an_xla_compiled_update_on_vectors_equals_an_uncompiled_one(returns: str) -> None:
     settings = {"network.returns": returns, "network.head": "dueling", "agent.double": True}
+    settings["network.mlp_layers"] = [32]
     agents = [
         Agent(load_config("CartPole-v1", overrides=settings)[0], (1, 4), ("0", "1"))
         for _ in range(2)

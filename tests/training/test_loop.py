@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from atari_dqn.agent import agent as agent_module
 from atari_dqn.agent.update_metrics import UpdateMetrics
 from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
@@ -44,6 +45,12 @@ SMALL = {
     "exploration.decay_steps": 3_000,
     "replay.capacity": 4_000,
     "machine.seed": 3,
+}
+# Learns soon and from small batches, for tests that do not need an agent that plays well.
+QUICK: dict[str, Any] = {
+    "training__warmup_steps": 200,
+    "agent__batch_size": 8,
+    "network__hidden_units": 16,
 }
 
 
@@ -135,13 +142,13 @@ def test_the_warm_up_does_not_wait_for_the_graphs(
 
 
 def test_learning_does_not_depend_on_how_often_a_run_logs_and_saves(tmp_path: Path) -> None:
-    rarely = catch(tmp_path, config(training__total_steps=1_200), "seldom")
+    rarely = catch(tmp_path, config(training__total_steps=700, **QUICK), "seldom")
     often = {
         "training__log_period": 50,
         "training__checkpoint_period": 100,
         "training__keep_period": 300,
     }
-    frequently = catch(tmp_path, config(training__total_steps=1_200, **often), "often")
+    frequently = catch(tmp_path, config(training__total_steps=700, **QUICK, **often), "often")
     for training in (rarely, frequently):
         assert training.run()
     assert len(rows(tmp_path / "often" / "metrics.csv")) > len(
@@ -172,6 +179,9 @@ def test_updates_per_agent_step_do_not_depend_on_the_number_of_environments(
         return UpdateMetrics.joined([]), np.zeros(len(batch.action))
 
     training.agent.update = counted  # type: ignore
+    # Neither the graphs of the updates nor the actions matter here.
+    training.agent.graph_builder = lambda counts: lambda: None  # type: ignore
+    training.agent.explore = lambda observation: np.zeros(environments, np.int32)  # type: ignore
     training.run()
     assert training.steps == -(-total // environments) * environments
     assert abs(sum(updates) - (training.steps - 200) / period) <= 1 + environments / period
@@ -236,7 +246,8 @@ def test_truncation_bootstraps_and_termination_does_not(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_run_and_another_seed_a_different_one(tmp_path: Path) -> None:
     digests = []
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
-        training = catch(tmp_path, config(training__total_steps=800, machine__seed=seed), name)
+        settings = config(training__total_steps=500, machine__seed=seed, **QUICK)
+        training = catch(tmp_path, settings, name)
         training.run()
         arrays = training.arrays()
         digests.append(
@@ -280,9 +291,9 @@ PRIORITIZED = {"replay__priority_exponent": 0.5, "replay__priority_steps": 900}
 def test_a_run_continued_twice_equals_an_uninterrupted_one(
     tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    settings = {"training__checkpoint_period": 400, "replay__capacity": 600, **changes}
-    catch(tmp_path, config(training__total_steps=1_800, **settings), "whole").run()
-    for total in (700, 1_300, 1_800):
+    settings = {**QUICK, "training__checkpoint_period": 300, "replay__capacity": 600, **changes}
+    catch(tmp_path, config(training__total_steps=1_100, **settings), "whole").run()
+    for total in (500, 800, 1_100):
         part = catch(tmp_path, config(training__total_steps=total, **settings), "parts")
         saved = checkpoint.in_run(tmp_path / "parts")
         if saved:
@@ -298,7 +309,7 @@ def test_a_run_continued_twice_equals_an_uninterrupted_one(
 
 
 def test_overlapping_acting_and_learning_does_not_change_the_result(tmp_path: Path) -> None:
-    settings = config(**OVERLAPPING, **PRIORITIZED, training__total_steps=2_000)
+    settings = config(**OVERLAPPING, **PRIORITIZED, **QUICK, training__total_steps=1_200)
     overlapping, sequential = (catch(tmp_path, settings, name) for name in ("together", "alone"))
     begin = overlapping.learner.start
     overlapped = []
@@ -319,21 +330,30 @@ def test_overlapping_acting_and_learning_does_not_change_the_result(tmp_path: Pa
     assert 0 < sum(overlapped) < len(overlapped)
 
 
+# Thirty updates are due in each step.
+MANY_UPDATES: dict[str, Any] = {
+    **QUICK,
+    "training__environments": 30,
+    "training__update_period": 1,
+    "training__total_steps": 390,
+    "replay__capacity": 6_000,
+    "agent__batch_size": 4,
+}
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"agent__act_with_target": False}, OVERLAPPING | PRIORITIZED],
     ids=["the newest weights act", "the target network acts"],
 )
 def test_a_stop_between_updates_finishes_one_call_and_defers_the_rest(
-    tmp_path: Path, changes: dict[str, object]
+    tmp_path: Path, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thirty updates are due in each step, and a signal arrives while they are computed."""
-    many = {
-        "training__environments": 30,
-        "training__update_period": 1,
-        "training__total_steps": 900,
-    }
-    settings = config(**many, replay__capacity=6_000, agent__batch_size=4, **changes)
+    # Two updates in each call make a small graph. The period of the target network is even, so that
+    # no call is shorter.
+    monkeypatch.setattr(agent_module, "UPDATES_TOGETHER", 2)
+    settings = config(**(MANY_UPDATES | changes))
     whole = catch(tmp_path, settings, "whole")
     assert whole.run()
     stopped = catch(tmp_path, settings, "stopped")
@@ -364,21 +384,18 @@ def test_a_stop_between_updates_finishes_one_call_and_defers_the_rest(
         np.testing.assert_array_equal(stopped.agent.arrays()[name], array)
 
 
-def test_a_run_stopped_in_its_last_step_still_makes_all_updates(tmp_path: Path) -> None:
-    many = {
-        "training__environments": 30,
-        "training__update_period": 1,
-        "training__total_steps": 900,
-        "training__evaluation_period": 0,
-    }
-    settings = config(**many, replay__capacity=6_000, agent__batch_size=4)
+def test_a_run_stopped_in_its_last_step_still_makes_all_updates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_module, "UPDATES_TOGETHER", 2)
+    settings = config(**MANY_UPDATES)
     whole = catch(tmp_path, settings, "whole")
     whole.run()
     stopped = catch(tmp_path, settings, "stopped")
     step = stopped.step
 
     def interrupted(observation: Any) -> Any:
-        if stopped.steps == 870:
+        if stopped.steps == 360:
             os.kill(os.getpid(), signal.SIGINT)
         return step(observation)
 
@@ -389,9 +406,9 @@ def test_a_run_stopped_in_its_last_step_still_makes_all_updates(tmp_path: Path) 
 
 
 def test_priorities_are_saved_only_while_they_are_used(tmp_path: Path) -> None:
-    for total, kept in ((800, True), (1_200, False)):
+    for total, kept in ((600, True), (1_000, False)):
         training = catch(
-            tmp_path, config(training__total_steps=total, **PRIORITIZED), f"until-{total}"
+            tmp_path, config(training__total_steps=total, **PRIORITIZED, **QUICK), f"until-{total}"
         )
         training.run()
         assert ("memory/priorities" in training.arrays()) == kept
@@ -401,16 +418,16 @@ def test_a_run_continued_after_a_kill_rewrites_log_lines_past_its_checkpoint(
     tmp_path: Path,
 ) -> None:
     """After a kill, the logs are ahead of the newest checkpoint."""
-    settings = {"training__checkpoint_period": 600}
-    catch(tmp_path, config(training__total_steps=1_600, **settings), "whole").run()
-    killed = catch(tmp_path, config(training__total_steps=1_600, **settings), "killed")
+    settings = config(**QUICK, training__total_steps=800, training__checkpoint_period=300)
+    catch(tmp_path, settings, "whole").run()
+    killed = catch(tmp_path, settings, "killed")
     begin = killed.learner.start
-    killed.learner.start = lambda *due: 1 / 0 if killed.steps == 1_400 else begin(*due)  # type: ignore
+    killed.learner.start = lambda *due: 1 / 0 if killed.steps == 700 else begin(*due)  # type: ignore
     with pytest.raises(ZeroDivisionError):
         killed.run()
-    again = catch(tmp_path, config(training__total_steps=1_600, **settings), "killed")
+    again = catch(tmp_path, settings, "killed")
     again.restore(checkpoint.load(tmp_path / "killed"))
-    assert again.steps == 1_200
+    assert again.steps == 600
     again.run()
     assert run_digest(tmp_path / "killed") == run_digest(tmp_path / "whole")
     assert len(rows(tmp_path / "killed" / "episodes.csv")) == len(
@@ -448,23 +465,24 @@ def test_a_run_continues_from_its_last_checkpoint_after_an_environment_crash(
 
         def recv(self) -> Any:
             self.steps += 1
-            if self.steps == 300:
+            if self.steps == 150:
                 raise RuntimeError("the emulator is gone")
             return super().recv()
 
     training = Training(
-        config(training__checkpoint_period=500),
+        config(training__checkpoint_period=250, **QUICK),
         tmp_path / "run",
         tmp_path / "videos",
         games=CrashingGames(4),
     )
     with pytest.raises(RuntimeError, match="the emulator is gone"):
         training.run()
-    again = catch(tmp_path, config(training__total_steps=1_400))
+    settings = config(training__total_steps=700, **QUICK)
+    again = catch(tmp_path, settings)
     again.restore(checkpoint.load(tmp_path / "run"))
-    assert again.steps == 1_000
+    assert again.steps == 500
     again.run()
-    catch(tmp_path, config(training__total_steps=1_400), "whole").run()
+    catch(tmp_path, settings, "whole").run()
     assert run_digest(tmp_path / "run") == run_digest(tmp_path / "whole")
 
 
@@ -484,10 +502,11 @@ def test_restoring_detects_environments_that_are_not_reproducible(tmp_path: Path
 def test_jumps_of_the_system_clock_do_not_affect_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catch(tmp_path, config(training__total_steps=1_000), "steady").run()
+    settings = config(training__total_steps=600, training__log_period=250, **QUICK)
+    catch(tmp_path, settings, "steady").run()
     jumps = itertools.cycle([0.0, 4e9, 1e9])
     monkeypatch.setattr(time, "time", lambda: next(jumps))
-    training = catch(tmp_path, config(training__total_steps=1_000), "jumping")
+    training = catch(tmp_path, settings, "jumping")
     training.run()
     assert run_digest(tmp_path / "jumping") == run_digest(tmp_path / "steady")
     assert 0 < training.stopwatch.wall < 600
@@ -522,6 +541,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
         tmp_path,
         config(
             training__total_steps=1_000,
+            training__warmup_steps=1_000,
             training__checkpoint_period=200,
             training__keep_checkpoints=3,
         ),
