@@ -29,6 +29,7 @@ from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).parent.parent
 SERVER = "import sys; from tests import forked; forked.serve(int(sys.argv[1]))"
+COMMAND = "from atari_dqn import cli; cli.command()"
 LARGEST_REQUEST = 2**18
 
 
@@ -43,6 +44,7 @@ class Process:
         stderr: Descriptor of standard error, or None for a pipe.
         largest_file: Bytes beyond which no file may grow, or None for no limit.
         terminal: Descriptor of a terminal that becomes the process's own, instead of pipes.
+        program: The text of the program, if it is not the command itself.
 
     Attributes:
         pid: The number of the process.
@@ -62,10 +64,12 @@ class Process:
         stderr: int | None = None,
         largest_file: int | None = None,
         terminal: int | None = None,
+        program: str = COMMAND,
     ) -> None:
         request = {
             "arguments": list(arguments),
             "cwd": str(cwd),
+            "program": program,
             "environment": dict(os.environ if env is None else env),
             "largest_file": largest_file,
             "has_terminal": terminal is not None,
@@ -256,12 +260,13 @@ def _run(request: dict[str, Any], streams: list[int]) -> NoReturn:
     from atari_dqn import cli
 
     sys.argv = [str(cli.__file__), *request["arguments"]]
-    code = 1
+    code = 0
     try:
-        cli.command()
+        exec(request["program"], {"__name__": "__main__"})
     except SystemExit as end:  # argparse ends "--help" so
         code = int(end.code or 0)
     except BaseException:
         traceback.print_exc()
+        code = 1
     sys.stdout.flush()
     os._exit(code)

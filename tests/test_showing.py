@@ -63,6 +63,7 @@ def settings(game: str = "CartPole-v1", **changes: object) -> Config:
         "training.environments": 4,
         "training.warmup_steps": 400,
         "training.update_period": 4,
+        "network.mlp_layers": [16],
         "training.evaluation_period": 100,
         "training.checkpoint_period": 100,
         "training.evaluation_episodes": 2,

@@ -16,10 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import forked
+
+Process = subprocess.Popen[str] | forked.Process
 TASKS = ("BreakoutDeterministic-v4", "Qbert-v0", "SpaceInvadersDeterministic-v4")
 SMALL = (
     *(
@@ -40,6 +43,12 @@ SMALL = (
     ),
     *("--agent.batch_size", "8", "--agent.target_period_updates", "40"),
 )
+
+
+def start_anew(arguments: list[str]) -> Process:
+    """Starts a command in a new process of Python."""
+    command = [sys.executable, "-m", "atari_dqn.cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @dataclass
@@ -65,6 +74,7 @@ def torture(
     seed: int,
     directory: Path,
     extra: Sequence[str] = (),
+    start: Callable[[list[str]], Process] = start_anew,
 ) -> Outcome:
     """Trains a task uninterrupted and killed several times, and compares the digests.
 
@@ -78,11 +88,9 @@ def torture(
         seed: seed of the moments of the kills.
         directory: directory of both runs.
         extra: further options of ``atari-dqn train``.
+        start: function that starts the command line of a run that is killed or continued.
     """
     command = [
-        sys.executable,
-        "-m",
-        "atari_dqn.cli",
         "train",
         "--game",
         task,
@@ -100,7 +108,7 @@ def torture(
         str(directory / "videos"),
     ]
     runs = directory / task.replace("/", "-")
-    subprocess.run([*command, "--run-dir", "alone"], check=True, capture_output=True)
+    _complete(start_anew([*command, "--run-dir", "alone"]))
     expected = _digest(runs / "alone")
     outcome = Outcome(task, recipe)
     moments = random.Random(seed)
@@ -111,19 +119,26 @@ def torture(
         again = [*command, "--run-dir", run.name]
         complete = False
         while not (complete or outcome.has(kills)):
-            process = subprocess.Popen(again, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            process = start(again)
             writing = outcome.while_writing <= outcome.kills // 2
             _kill(process, run, moments.uniform(0, 3), writing)
             complete = process.wait() != -signal.SIGKILL
             if not complete:
                 outcome.kills += 1
                 outcome.while_writing += bool(_half_written(run))
-        subprocess.run(again, check=True, capture_output=True)
+        _complete(start(again))
         outcome.same &= _digest(run) == expected
     return outcome
 
 
-def _kill(process: "subprocess.Popen[bytes]", run: Path, delay: float, writing: bool) -> None:
+def _complete(process: Process) -> None:
+    """Waits for a process, which has to succeed."""
+    _, errors = process.communicate()
+    if process.returncode:
+        raise RuntimeError(errors)
+
+
+def _kill(process: Process, run: Path, delay: float, writing: bool) -> None:
     """Kills a run some time after its first logged step, or while it writes a checkpoint."""
     metrics = run / "metrics.csv"
     size = before = 2**63

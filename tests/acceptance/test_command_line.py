@@ -65,8 +65,8 @@ def test_a_run_keeps_the_version_of_its_recipe(tmp_path: Path) -> None:
     _, version, settings = re.split(r"^(version = \d+)$", shipped, flags=re.MULTILINE)
     assert version
     mine.write_text(f"version = 7\n{settings}", encoding="utf-8")
-    short = ("--training.evaluation_period", "0", "--training.warmup_steps", "200")
-    short += ("--training.update_period", "8")
+    short = ["--training.evaluation_period", "0", "--training.warmup_steps", "200"]
+    short += ["--training.update_period", "8", "--network.mlp_layers", "[16]"]
     begun = run(*command, *short, "--total-steps", "400", cwd=tmp_path)
     assert "recipe: mine@7" in begun.stderr
     mine.write_text(f"version = 8\n{settings}", encoding="utf-8")

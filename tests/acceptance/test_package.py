@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.commands import GAME, SMALL, run
+from tests.acceptance.commands import GAME, SMALL, run_anew
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -62,9 +62,9 @@ def test_the_installed_package_trains_and_evaluates_outside_the_checkout(
         str(installed / "atari_dqn" / "config" / "resolve.py"),
         str(installed / "atari_dqn" / "configs"),
     ]
-    shown = tomllib.loads(run("config", "nature", cwd=tmp_path, **outside).stdout)
+    shown = tomllib.loads(run_anew("config", "nature", cwd=tmp_path, **outside).stdout)
     assert shown["replay"]["capacity"] == 1_000_000
-    run(
+    run_anew(
         "train",
         "--game",
         GAME,
@@ -76,7 +76,9 @@ def test_the_installed_package_trains_and_evaluates_outside_the_checkout(
         cwd=tmp_path,
         **outside,
     )
-    answer = run("eval", f"checkpoints/{GAME}/first", "--episodes", "2", cwd=tmp_path, **outside)
+    answer = run_anew(
+        "eval", f"checkpoints/{GAME}/first", "--episodes", "2", cwd=tmp_path, **outside
+    )
     assert "2 episodes in 2 environments" in answer.stdout
 
 

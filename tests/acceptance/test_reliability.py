@@ -21,6 +21,7 @@ from atari_dqn.errors import UserError
 from atari_dqn.replay.frame_files import FrameFiles
 from atari_dqn.runs import checkpoint
 from atari_dqn.workflows.train import newest_sound
+from tests import forked
 from tests.acceptance.commands import GAME, run
 from tests.config.test_resolve import FAMILY
 from tests.torture import TASKS, torture
@@ -209,9 +210,12 @@ def test_a_killed_run_continues_to_the_same_digest(tmp_path: Path) -> None:
 
     Such a game cannot be restored by copying the state of its emulator.
     """
-    outcome = torture(
-        "QbertDeterministic-v0", "default", steps=2_000, kills=3, seed=1, directory=tmp_path
-    )
+
+    def start(arguments: list[str]) -> forked.Process:
+        return forked.Process(arguments, tmp_path)
+
+    options: dict[str, Any] = {"steps": 2_000, "kills": 3, "seed": 1, "directory": tmp_path}
+    outcome = torture("QbertDeterministic-v0", "default", **options, start=start)
     assert outcome.kills >= 3
     assert outcome.while_writing >= 1
     assert outcome.same

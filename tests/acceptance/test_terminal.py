@@ -22,9 +22,9 @@ from tests.terminal import Screen, run_in_terminal
 
 COMMAND = [sys.executable, "-m", "atari_dqn"]
 TRAIN = [*COMMAND, "train", "--game", "CartPole-v1", "--run-dir", "./run", "--videos", "videos"]
-# One update is due in each step, so that the graph of the updates is small and quickly built.
+# One update of a small network is due in each step, so that the graph is quickly built.
 SHORT = ["--training.warmup_steps", "100", "--training.evaluation_episodes", "1"]
-SHORT += ["--training.update_period", "8"]
+SHORT += ["--training.update_period", "8", "--network.mlp_layers", "[16]"]
 LONG = ["--total-steps", "1000000", "--training.evaluation_period", "0", *SHORT]
 
 
@@ -245,8 +245,7 @@ def test_a_signal_interrupts_a_command_that_is_blocked(
     if where == "checkpoint.load":
         (tmp_path / "run" / "step-000000100" / "manifest.json").touch()
     program = BLOCKED.format(where=where)
-    command = [sys.executable, "-c", program, *TRAIN[len(COMMAND) :], *LONG]
-    process = start(command, tmp_path)
+    process = forked.Process([*TRAIN[len(COMMAND) :], *LONG], tmp_path, program=program)
     read_until(process, "standing still")
     process.send_signal(number)
     _, errors = process.communicate(timeout=300)

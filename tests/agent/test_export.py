@@ -71,47 +71,53 @@ def test_keras_alone_opens_the_saved_file_and_computes_the_agents_values(
         )
 
 
+# The programs get one folder for each exported network.
 LOAD_AND_RUN = {
     "agent.onnx": (
         "import numpy, onnxruntime, sys\n"
-        "session = onnxruntime.InferenceSession('agent.onnx')\n"
-        "(frames,) = session.get_inputs()\n"
-        "(values,) = session.get_outputs()\n"
-        "assert (frames.name, values.name) == ('frames', 'values')\n"
-        "assert (frames.shape[0], frames.type) == ('batch', 'tensor(uint8)')\n"
+        "for folder in sys.argv[1:]:\n"
+        "    session = onnxruntime.InferenceSession(f'{folder}/agent.onnx')\n"
+        "    (frames,) = session.get_inputs()\n"
+        "    (values,) = session.get_outputs()\n"
+        "    assert (frames.name, values.name) == ('frames', 'values')\n"
+        "    assert (frames.shape[0], frames.type) == ('batch', 'tensor(uint8)')\n"
+        "    given = {'frames': numpy.load(f'{folder}/frames.npy')}\n"
+        "    numpy.save(f'{folder}/values.npy', session.run(None, given)[0])\n"
         "loaded = {name.split('.')[0] for name in sys.modules}\n"
         "assert not loaded & {'tensorflow', 'keras', 'atari_dqn'}\n"
-        "numpy.save('values.npy', session.run(None, {'frames': numpy.load('frames.npy')})[0])\n"
     ),
     "agent": (
         "import numpy, sys, tensorflow\n"
-        "loaded = tensorflow.saved_model.load('agent')\n"
-        "numpy.save('values.npy', loaded.serve(numpy.load('frames.npy')))\n"
+        "for folder in sys.argv[1:]:\n"
+        "    loaded = tensorflow.saved_model.load(f'{folder}/agent')\n"
+        "    values = loaded.serve(numpy.load(f'{folder}/frames.npy'))\n"
+        "    numpy.save(f'{folder}/values.npy', values)\n"
         "assert not any(name.startswith('atari_dqn') for name in sys.modules)\n"
     ),
 }
 
 
 @pytest.mark.parametrize("name", list(LOAD_AND_RUN))
-@pytest.mark.parametrize("kind", [1, 2, 5])
-def test_onnx_and_savedmodel_exports_compute_the_agents_values(
-    tmp_path: Path, name: str, kind: int
-) -> None:
-    agent = Agent(
-        config(**{f"network__{name}": value for name, value in KINDS[kind].items()}), SHAPE, ACTIONS
-    )
-    if agent.online.centers_frames:
-        agent.center(np.full(SHAPE[1:], 40, np.float32))
+def test_onnx_and_savedmodel_exports_compute_the_agents_values(tmp_path: Path, name: str) -> None:
     observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
-    difference = export_network(agent, tmp_path / name, observations)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    np.save(tmp_path / "frames.npy", np.moveaxis(observations, 1, -1))
-    subprocess.run(
-        [sys.executable, "-c", LOAD_AND_RUN[name]], cwd=tmp_path, check=True, capture_output=True
-    )
-    values = np.load(tmp_path / "values.npy")
-    np.testing.assert_allclose(values, agent.values(observations), rtol=1e-4, atol=1e-5)
-    assert np.abs(values - agent.values(observations)).max() == pytest.approx(difference, abs=1e-6)
+    exported: dict[Path, tuple[Agent, float]] = {}
+    for kind in (KINDS[1], KINDS[2], KINDS[5]):
+        settings = {f"network__{setting}": value for setting, value in kind.items()}
+        agent = Agent(config(**settings), SHAPE, ACTIONS)
+        if agent.online.centers_frames:
+            agent.center(np.full(SHAPE[1:], 40, np.float32))
+        folder = tmp_path / str(len(exported))
+        folder.mkdir()
+        exported[folder] = agent, export_network(agent, folder / name, observations)
+        assert [path.name for path in folder.iterdir()] == [name]
+        np.save(folder / "frames.npy", np.moveaxis(observations, 1, -1))
+    program = [sys.executable, "-c", LOAD_AND_RUN[name], *map(str, exported)]
+    subprocess.run(program, cwd=tmp_path, check=True, capture_output=True)
+    for folder, (agent, difference) in exported.items():
+        values = np.load(folder / "values.npy")
+        expected = agent.values(observations)
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+        assert np.abs(values - expected).max() == pytest.approx(difference, abs=1e-6)
 
 
 def test_an_export_whose_values_differ_from_the_agent_is_not_written(

@@ -198,11 +198,13 @@ def test_an_episode_with_fractional_rewards_is_replayed() -> None:
 def test_a_stopped_and_continued_run_on_vectors_equals_an_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
-    assert Training(small("CartPole-v1"), tmp_path / "whole", tmp_path).run()
-    assert Training(
-        small("CartPole-v1", training__total_steps=170), tmp_path / "stopped", tmp_path
-    ).run()
-    again = Training(small("CartPole-v1"), tmp_path / "stopped", tmp_path)
+    # One update of a small network is due in each step, so that the graph is quickly built.
+    quick: dict[str, object] = {"training__update_period": 8, "network__mlp_layers": [16]}
+    whole = small("CartPole-v1", **quick)
+    part = small("CartPole-v1", training__total_steps=170, **quick)
+    assert Training(whole, tmp_path / "whole", tmp_path).run()
+    assert Training(part, tmp_path / "stopped", tmp_path).run()
+    again = Training(whole, tmp_path / "stopped", tmp_path)
     assert again.restore(checkpoint.load(tmp_path / "stopped"))
     assert again.run()
     assert run_digest(tmp_path / "stopped") == run_digest(tmp_path / "whole")
