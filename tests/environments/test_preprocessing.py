@@ -72,7 +72,7 @@ def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_agree(rom: str) -> N
     random = np.random.default_rng(0)
     over = True
     steps = 0
-    while steps < 500:
+    while steps < 1000:
         if over:
             first, lives = fast.reset(np.ones(1, np.bool_), np.array([steps], np.int32))
             second, second_lives = readable.reset(steps)
@@ -112,10 +112,10 @@ def test_the_cpp_path_the_reference_and_gymnasiums_wrappers_agree(rom: str) -> N
     ],
 )
 def test_both_paths_agree_under_every_setting(rom: str, settings: EnvironmentSettings) -> None:
-    cap = 150
+    cap = 300
     seeds = [3, 2**31 - 200_000, 77]
-    fast = play(CppGames(rom, settings, 3, cap, threads=2), 170, 1, seeds)
-    readable = play(reference_games(rom, settings, 3, cap), 170, 1, seeds)
+    fast = play(CppGames(rom, settings, 3, cap, threads=2), 320, 1, seeds)
+    readable = play(reference_games(rom, settings, 3, cap), 320, 1, seeds)
     assert_same(fast, readable)
     assert any(answer.truncated.any() or answer.terminated.any() for answer in fast)
 
