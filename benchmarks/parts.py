@@ -62,12 +62,12 @@ def transitions(batch: int) -> Transitions:
 
 def our_agent(options: argparse.Namespace) -> Any:
     """Returns our agent for the recipe in ``options``, where "plain" means plain DQN."""
-    from atari_dqn.config.resolve import load_config
+    from atari_dqn.config.resolve import load_config, parse_value
     from atari_dqn.runs.continuation import for_this_machine
 
     changes: dict[str, object] = {
         "machine.precision": options.precision,
-        "machine.compile": options.compile,
+        "machine.compile": parse_value(options.compile),
     }
     if options.batch:
         changes["agent.batch_size"] = options.batch

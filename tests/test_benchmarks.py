@@ -7,7 +7,7 @@ import imageio.v3 as imageio
 import pytest
 
 from atari_dqn.config.resolve import load_config
-from benchmarks import bench, draw_results
+from benchmarks import bench, draw_results, gpu
 from benchmarks.comparisons import Comparison, Contender
 from benchmarks.parts import operations
 from benchmarks.speed import speed
@@ -74,3 +74,12 @@ def test_the_picture_of_results_shows_every_seed_of_the_current_recipe(
     monkeypatch.setattr(draw_results, "PICTURE", tmp_path / "curves.png")
     draw_results.main()
     assert imageio.imread(tmp_path / "curves.png").shape == (450, 1200, 4)
+
+
+def test_a_gpu_benchmark_finds_out_whether_a_run_repeats(tmp_path: Path) -> None:
+    short = "--total-steps 100 --training.warmup_steps 60 --training.evaluation_period 0"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "REPEATED", f"{short} --replay.capacity 1000 --agent.batch_size 4")
+        first, second = gpu.digests(tmp_path, "false")
+    assert first == second
+    assert len(first) == 64  # a SHA-256

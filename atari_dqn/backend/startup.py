@@ -44,7 +44,7 @@ def resolve_precision(setting: str, pictures: bool = True) -> str:
     return "float32"
 
 
-def resolve_compile(setting: str, pictures: bool = True) -> bool:
+def resolve_compile(setting: str | bool, pictures: bool = True) -> bool:
     """Returns whether a value of ``machine.compile`` means that XLA compiles graphs here.
 
     "auto" means so for networks on vectors, because they are so small that starting each operation
@@ -52,11 +52,11 @@ def resolve_compile(setting: str, pictures: bool = True) -> bool:
     processor, compiled convolutions take longer. See docs/design/performance.md.
 
     Args:
-        setting: "auto", "true" or "false".
+        setting: "auto", True or False.
         pictures: Whether observations are pictures.
     """
-    if setting != "auto":
-        return setting == "true"
+    if isinstance(setting, bool):
+        return setting
     return not pictures or bool(_gpus())
 
 

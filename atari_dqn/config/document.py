@@ -95,7 +95,11 @@ def _as_toml_value(value: Any) -> str:
 
 def _allowed(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+        choices = [
+            str(choice).lower() if isinstance(choice, bool) else choice
+            for choice in get_args(field.annotation)
+        ]
+        return ", ".join(f"`{choice}`" for choice in choices)
     bounds = [
         f"{sign} {getattr(bound, name):g}"
         for bound in field.metadata

@@ -413,6 +413,8 @@ def _validated(tables: dict[str, Any], where: str) -> Config:
         value = first["input"] if first["type"] == "missing" else _given(tables, first["loc"])
         setting = name if first["type"] == "value_error" else f"{name} = {shorten(repr(value))}"
         reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "literal_error":  # its message has Python's names, not those of TOML
+            reason = reason.replace("True", "true").replace("False", "false")
         raise UserError(f"{where}: {setting}: {reason}") from None
 
 

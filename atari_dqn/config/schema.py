@@ -244,7 +244,7 @@ class MachineSettings(Section):
         "always float32; auto means bfloat16 if observations are pictures, there is no GPU, and "
         "the processor has fast bfloat16 units",
     )
-    compile: Literal["auto", "true", "false"] = setting(
+    compile: Literal["auto", True, False] = setting(
         "auto",
         "whether XLA compiles the networks and the updates; auto means for networks on vectors, "
         "and for all networks on a GPU",

@@ -33,6 +33,10 @@ BAD_COMMANDS = [
     ),
     (["train", "--game", "os:system"], "unknown game 'os:system'"),
     (["train", "--game", GAME, "--agent.gama", "1"], "did you mean 'agent.gamma'?"),
+    (
+        ["train", "--game", GAME, "--machine.compile", "yes"],
+        "machine.compile = 'yes': Input should be 'auto', true or false",
+    ),
     (["train", "--game", GAME, "--agent.gamma", "2"], "agent.gamma = 2"),
     (["train", "--game", GAME, "--agent.gamma", "high"], "agent.gamma = 'high'"),
     (["train", "--game", GAME, "--agent.n_step", "2.5"], "agent.n_step = 2.5"),

@@ -30,7 +30,7 @@ SMALL = {
 }
 
 
-def agent(recipe: str, compiled: str) -> Agent:
+def agent(recipe: str, compiled: bool) -> Agent:
     game = VECTOR_GAMES.get(recipe, "breakout")
     config, _ = load_config(game, recipe, overrides={**SMALL, "machine.compile": compiled})
     shape = (1, 4) if recipe in VECTOR_GAMES else (2, 36, 36)
@@ -68,8 +68,8 @@ def numbers(shape: tf.Tensor, *_: object) -> tf.Tensor:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_compiled_updates_equal_plain_ones(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = agent(recipe, "false")
-    compiled = agent(recipe, "true")
+    plain = agent(recipe, compiled=False)
+    compiled = agent(recipe, compiled=True)
     monkeypatch.setattr(tf.random, "stateless_uniform", numbers)
     monkeypatch.setattr(tf.random, "stateless_normal", numbers)
     transitions = batch(plain.observation_shape)

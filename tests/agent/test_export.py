@@ -153,7 +153,7 @@ def test_the_file_is_written_even_when_the_clock_is_at_1970(
 def test_the_export_of_a_compiled_network_has_built_in_layers() -> None:
     compiled, plain = (
         Agent(config(network__torso="impala", machine__compile=value), SHAPE, ACTIONS)
-        for value in ("true", "false")
+        for value in (True, False)
     )
     observations = np.random.default_rng(0).integers(256, size=(5, *SHAPE), dtype=np.uint8)
     network = stock_network(compiled)

@@ -68,8 +68,8 @@ def test_pictures_are_compiled_on_a_gpu_and_vectors_everywhere(
     assert resolve_compile("auto") == bool(gpus)
     assert resolve_compile("auto", pictures=False)
     for pictures in (True, False):
-        assert resolve_compile("true", pictures)
-        assert not resolve_compile("false", pictures)
+        assert resolve_compile(True, pictures)
+        assert not resolve_compile(False, pictures)
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists the loaded libraries")
