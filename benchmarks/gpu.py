@@ -9,6 +9,7 @@ else at the same time. The output is Markdown.
 
 import argparse
 import csv
+import math
 import os
 import shlex
 import shutil
@@ -89,11 +90,12 @@ def pong(directory: Path, minutes: float) -> list[tuple[float, int, float]]:
         process.send_signal(signal.SIGINT)
         process.wait()
     with (run / "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["score"]]
-    return [
+        rows = list(csv.DictReader(file))
+    log = [
         (float(row["wall_seconds"]) / SECONDS_PER_MINUTE, int(row["steps"]), float(row["score"]))
         for row in rows
     ]
+    return [line for line in log if not math.isnan(line[-1])]  # before the first episode has ended
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
