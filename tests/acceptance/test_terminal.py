@@ -234,7 +234,8 @@ cli.command()
     ("where", "expected"),
     [
         ("checkpoint.load", "interrupted\n"),
-        ("agent.Agent._blank_batch", "interrupted at step 0 of 1,000,000 and saved"),
+        # The warm-up, whose 100 steps do not wait for the graphs, may have begun.
+        ("agent.Agent._blank_batch", r"interrupted at step \d{1,3} of 1,000,000 and saved"),
     ],
     ids=["restoring", "building graphs"],
 )
@@ -250,7 +251,7 @@ def test_a_signal_interrupts_a_command_that_is_blocked(
     process.send_signal(number)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert expected in errors
+    assert re.search(expected, errors)
     assert "Traceback" not in errors
 
 
