@@ -20,7 +20,7 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "network__returns": ("mean", "categorical", "quantile", "implicit"),
     "network__head": ("q", "dueling"),
     "network__noisy": (False, True),
-    "target": ("plain", "double", "munchausen"),
+    "target": ("plain", "double", "munchausen", "munchausen later"),
     "agent__loss": ("huber", "squared"),
     "agent__n_step": (1, 3),
     "replay__priority_exponent": (0.0, 0.5),
@@ -28,6 +28,7 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "network__torso": ("nature", "mlp", "impala"),
     "network__layer_norm": (False, True),
     "network__center": (False, True),
+    "network__motion": (1.0, 3.0),
     "agent__random_shift": (0, 2),
     "optimizer__name": ("adam", "rmsprop"),
     "optimizer__weight_decay": (0.0, 0.01),
@@ -37,6 +38,7 @@ TARGETS: dict[str, Combination] = {
     "plain": {"agent__double": False},
     "double": {"agent__double": True},
     "munchausen": {"agent__double": False, "agent__munchausen": 0.9},
+    "munchausen later": {"agent__munchausen": 0.9, "agent__munchausen_after_updates": 20},
 }
 
 

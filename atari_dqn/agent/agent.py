@@ -13,6 +13,7 @@ from atari_dqn.agent.optimizers import make_optimizer
 from atari_dqn.agent.update import GradientStep, RandomStream, TargetSync
 from atari_dqn.agent.update_metrics import UpdateMetrics
 from atari_dqn.backend.arrays import (
+    FrameStatistics,
     aligned_empty,
     as_tensor,
     is_picture,
@@ -158,10 +159,13 @@ class Agent:
         found = f"observations of shape {given.shape} and type {given.dtype}"
         raise UserError(f"{found}; expected: ({expected}), {numbers}{hint}")
 
-    def center(self, mean: NDArray[np.float32]) -> None:
-        """Sets the mean frame (height, width) that the networks subtract from every frame."""
+    def center(self, statistics: FrameStatistics) -> None:
+        """Sets what the networks subtract from every frame, and their input scale.
+
+        The input scale is set if ``network.deviation`` is above 0.
+        """
         for network in (self.online, self.target):
-            network.center(mean)
+            network.center(statistics)
 
     def update(self, batch: Batch, count: int = 1) -> tuple[UpdateMetrics, NDArray[np.float32]]:
         """Makes gradient steps. Also updates the target network and resets weights when due.

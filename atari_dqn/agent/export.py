@@ -155,9 +155,10 @@ def _stock(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, list[Any]]:
     """Returns an equivalent built-in Keras layer and its weights."""
     if isinstance(layer, ByteConvolution):
         plain = keras.layers.Conv2D.from_config(layer.get_config())
-        offset = 0.0 if layer.mean is None else -layer.scale * np.asarray(layer.mean[0])
-        scaling = keras.layers.Rescaling(layer.scale, offset)
-        weights = [np.asarray(layer.kernel), np.asarray(layer.bias)]
+        scale = float(layer.scale)
+        offset = 0.0 if layer.mean is None else -scale * np.asarray(layer.mean[0])
+        scaling = keras.layers.Rescaling(scale, offset)
+        weights = [np.asarray(layer.input_kernel()), np.asarray(layer.bias)]
         return keras.Sequential([scaling, plain], name=layer.name), weights
     if isinstance(layer, StridedConvolution | CompiledMaxPooling):
         pools = isinstance(layer, CompiledMaxPooling)

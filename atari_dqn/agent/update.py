@@ -85,12 +85,9 @@ class GradientStep:
         self.optimizer = optimizer
         self.return_model = make_return_model(config)
         self.target_sync = TargetSync.of(self.settings.target_period_updates)
-        if self.settings.munchausen:
-            self.next_policy = self.next_policy_munchausen
-        elif self.settings.double:
-            self.next_policy = self.next_policy_double
-        else:
-            self.next_policy = self.next_policy_greedy
+        greedy = self.next_policy_double if self.settings.double else self.next_policy_greedy
+        self.greedy_next_policy = greedy
+        self.next_policy = self.next_policy_munchausen if self.settings.munchausen else greedy
 
     def __call__(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
         """Makes one gradient step, and updates the target network if that is due every update.
@@ -162,7 +159,25 @@ class GradientStep:
     def next_policy_munchausen(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
         """Returns the soft policy of the target network, with the Munchausen reward.
 
-        Vieillard et al. 2020, equation 2.
+        Vieillard et al. 2020, equation 2. The first ``agent.munchausen_after_updates`` updates use
+        the greedy policy instead.
+        """
+        first = self.settings.munchausen_after_updates
+        if not first:
+            return self.soft_next_policy(batch, next_values)
+        policy: NextPolicy = tf.cond(
+            self.optimizer.iterations < first,
+            lambda: self.greedy_next_policy(batch, next_values),
+            lambda: self.soft_next_policy(batch, next_values),
+        )
+        return policy
+
+    def soft_next_policy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+        """Returns the soft policy and the Munchausen reward of Vieillard et al. 2020, equation 2.
+
+        Args:
+            batch: the transitions.
+            next_values: (B, A) Q-values of the target network for the next states.
         """
         settings = self.settings
         outputs = self.target_outputs(batch.observation, RandomStream.SECOND_PASS)

@@ -1,7 +1,7 @@
 """Makes arrays that TensorFlow reads without a copy, in the axis order of its convolutions."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -10,6 +10,13 @@ from atari_dqn.backend.opencv import cv2
 
 ALIGNMENT = 64  # bytes
 PICTURE_AXES = 3  # (stack, height, width)
+
+
+class FrameStatistics(NamedTuple):
+    """Statistics of many frames."""
+
+    mean: NDArray[np.float32]  # (height, width) mean frame
+    deviation: float  # standard deviation of all pixels from the mean frame
 
 
 def frames_last(frames: list[NDArray[Any]], out: NDArray[Any]) -> None:

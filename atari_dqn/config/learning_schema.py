@@ -165,6 +165,13 @@ class AgentSettings(Section):
         ge=0,
         lt=1,
     )
+    munchausen_after_updates: int = setting(
+        0,
+        "munchausen: the first N updates have neither the bonus nor the soft policy",
+        unit="updates",
+        ge=0,
+        le=MOST_STEPS,
+    )
     temperature: float = setting(
         0.03,
         "munchausen: temperature of the soft policy",
@@ -264,6 +271,20 @@ class NetworkSettings(Section):
         gt=0,
         le=LARGEST,
     )
+    deviation: float = setting(
+        0.0,
+        "nature, impala: scale mean-subtracted frames to this standard deviation, as it was in the "
+        "warm-up; 0 uses contrast instead",
+        source="LeCun et al. 1998, section 4.3",
+        ge=0,
+        le=LARGEST,
+    )
+    motion: float = setting(
+        1.0,
+        "nature, impala: multiply the difference of each frame of a stack from the stack's mean",
+        gt=0,
+        le=LARGEST,
+    )
     layer_norm: bool = setting(
         False,
         "layer normalization in the nature torso's convolutions and the hidden layer",
@@ -305,6 +326,12 @@ class NetworkSettings(Section):
             choices = f"one of {', '.join(TORSO_NAMES)}{nearest(name, TORSO_NAMES)}"
             raise ValueError(f"torso = {shorten(repr(name))}: {choices}")
         return name
+
+    @model_validator(mode="after")
+    def _deviation_is_from_a_mean(self) -> "NetworkSettings":
+        if self.deviation and not self.center:
+            raise ValueError(f"deviation = {self.deviation}: only with center = true")
+        return self
 
     @model_validator(mode="after")
     def _torso_has_spectral_norm(self) -> "NetworkSettings":

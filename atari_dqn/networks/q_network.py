@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from atari_dqn.backend.arrays import FrameStatistics
 from atari_dqn.backend.keras_backend import keras, keras_defaults
 from atari_dqn.config.learning_schema import NetworkSettings
 from atari_dqn.networks.heads import Head
@@ -127,17 +128,17 @@ class QNetwork:
     @property
     def centers_frames(self) -> bool:
         """Whether the network subtracts a mean frame from every frame."""
-        return bool(self._means())
+        return bool(self._centered_layers())
 
-    def center(self, mean: Any) -> None:
-        """Sets the mean frame (height, width) that is subtracted from every frame."""
-        for variable in self._means():
-            variable.assign(mean[np.newaxis, :, :, np.newaxis])
+    def center(self, statistics: FrameStatistics) -> None:
+        """Sets the mean frame that is subtracted from every frame, and the input scale."""
+        for layer in self._centered_layers():
+            layer.center(statistics)
         self.round()
 
-    def _means(self) -> list[keras.Variable]:
+    def _centered_layers(self) -> list[ByteConvolution]:
         layers = [layer for layer in self.weights.layers if isinstance(layer, ByteConvolution)]
-        return [layer.mean for layer in layers if layer.mean is not None]
+        return [layer for layer in layers if layer.mean is not None]
 
     def shrink_and_perturb(
         self, fresh: keras.Model, keep: float, reinitialized: Collection[str]

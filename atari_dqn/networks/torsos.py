@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator
 from functools import partial, reduce
 from typing import Any
 
+import numpy as np
+
+from atari_dqn.backend.arrays import FrameStatistics
 from atari_dqn.backend.keras_backend import keras
 from atari_dqn.backend.tensorflow_backend import tf
 from atari_dqn.config.learning_schema import TORSO_NAMES, NetworkSettings
@@ -15,6 +18,9 @@ PIXELS = 1 / 255
 NATURE_KERNELS = (8, 4, 3)
 NATURE_STRIDES = (4, 2, 1)
 SQUARINGS = 6
+# Least standard deviation of frames, in gray values from 0 to 255. A screen that hardly changes is
+# not scaled up further.
+LEAST_DEVIATION = 1.0
 
 
 class StridedConvolution(keras.layers.Conv2D):  # type: ignore[misc]
@@ -56,26 +62,38 @@ class StridedConvolution(keras.layers.Conv2D):  # type: ignore[misc]
 
 
 class ByteConvolution(StridedConvolution):
-    """A convolution of bytes that are scaled, and centered if requested.
+    """A convolution of bytes that are scaled, and centered or standardized if requested.
 
-    It scales the kernel instead of the input, because the kernel is smaller. To subtract the mean
-    frame from the input, it subtracts the mean frame's features from the bias.
+    It scales the kernel instead of the input, because the kernel is smaller. The mean frame is
+    subtracted from the input before that is rounded to the precision of the computation. Rounding
+    first would leave little of the small differences from the mean.
 
     Args:
         arguments: positional arguments of a convolution.
         white: input scale: the value to which a byte of 255 is scaled.
         centered: whether to subtract a mean frame, which is 0 until it is set.
+        deviation: standard deviation to which mean-subtracted frames are scaled as soon as the mean
+            frame is set; 0 keeps the input scale ``white``.
+        motion: factor of the difference of each frame of a stack from the stack's mean.
         options: keyword arguments of a convolution.
     """
 
     def __init__(
-        self, *arguments: Any, white: float = 1.0, centered: bool = False, **options: Any
+        self,
+        *arguments: Any,
+        white: float = 1.0,
+        centered: bool = False,
+        deviation: float = 0.0,
+        motion: float = 1.0,
+        **options: Any,
     ) -> None:
         # The kernel is scaled before it is rounded to the precision of the computation.
         self._precision = keras.config.dtype_policy().compute_dtype
         self.mean: Any = None
-        self.scale = white * PIXELS
+        self.scale: Any = white * PIXELS
         self._centered = centered
+        self._deviation = deviation
+        self._motion = motion
         super().__init__(*arguments, **{**options, "dtype": "float32"})
 
     def build(self, shape: tuple[int | None, ...]) -> None:
@@ -86,19 +104,39 @@ class ByteConvolution(StridedConvolution):
             self.mean = self.add_weight(
                 shape=mean_shape, initializer="zeros", trainable=False, name="mean"
             )
+        if self._deviation:
+            initial = keras.initializers.Constant(self.scale)
+            self.scale = self.add_weight(
+                shape=(), initializer=initial, trainable=False, name="scale"
+            )
+
+    def center(self, statistics: FrameStatistics) -> None:
+        """Sets the mean frame, and the input scale if frames are scaled to a given deviation."""
+        self.mean.assign(statistics.mean[np.newaxis, :, :, np.newaxis])
+        if self._deviation:
+            self.scale.assign(self._deviation / max(statistics.deviation, LEAST_DEVIATION))
 
     def call(self, frames: Any) -> Any:
         """Maps bytes (B, height, width, channels) to features (B, rows, columns, filters)."""
-        kernel = self.kernel * self.scale
-        bias = self.bias
         if self.mean is not None:
             # Every frame of a stack has the same mean.
-            frames_kernel = keras.ops.sum(kernel, axis=2, keepdims=True)
-            bias = bias - keras.ops.conv(self.mean, frames_kernel, self.strides, self.padding)
+            mean = keras.ops.repeat(self.mean, frames.shape[3], axis=3)
+            frames = keras.ops.cast(frames, "float32") - mean
         frames = keras.ops.cast(frames, self._precision)
-        kernel = keras.ops.cast(kernel, self._precision)
-        bias = keras.ops.cast(bias, self._precision)
+        kernel = keras.ops.cast(self.input_kernel() * self.scale, self._precision)
+        bias = keras.ops.cast(self.bias, self._precision)
         return self.activated(self.convolved(frames, kernel), bias)
+
+    def input_kernel(self) -> Any:
+        """Returns the kernel (rows, columns, channels, filters) for frames without ``motion``.
+
+        A convolution is linear and ``motion`` treats all frames of a stack alike, so it can scale
+        the differences of the kernel's channels from their mean instead of those of the frames.
+        """
+        if self._motion == 1:
+            return self.kernel
+        mean = keras.ops.mean(self.kernel, axis=2, keepdims=True)
+        return mean + self._motion * (self.kernel - mean)
 
 
 class SpectralConvolution(keras.layers.Conv2D):  # type: ignore[misc]
@@ -297,7 +335,13 @@ def normalized(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _first_kind(settings: NetworkSettings) -> Callable[..., keras.layers.Layer]:
-    return partial(ByteConvolution, white=settings.contrast, centered=settings.center)
+    return partial(
+        ByteConvolution,
+        white=settings.contrast,
+        centered=settings.center,
+        deviation=settings.deviation,
+        motion=settings.motion,
+    )
 
 
 def _residual(

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from atari_dqn.backend.arrays import aligned_empty, frames_last
+from atari_dqn.backend.arrays import FrameStatistics, aligned_empty, frames_last
 from atari_dqn.errors import UserError
 from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.blocks import BLOCK, Block, blocks_in, full_blocks
@@ -316,12 +316,14 @@ class ReplayMemory:
         """Discards all priorities and samples uniformly from now on."""
         self.priorities = None
 
-    def mean_frame(self) -> NDArray[np.float32]:
-        """Returns the mean (*frame_shape) of about 2,000 evenly spaced frames, as float32."""
+    def frame_statistics(self) -> FrameStatistics:
+        """Returns the statistics of about 2,000 evenly spaced frames."""
         count = -(-MEAN_FRAMES // self.num_envs)
         rows = np.linspace(0, int(self._size.min()) - 1, count).astype(np.int64).tolist()
         frames = [self._frames.window(env, row)[0] for env in range(self.num_envs) for row in rows]
-        return np.asarray(np.mean(frames, axis=0, dtype=np.float32))
+        mean = np.asarray(np.mean(frames, axis=0, dtype=np.float32))
+        squares = [np.mean(np.square(frame - mean), dtype=np.float64) for frame in frames]
+        return FrameStatistics(mean, float(np.sqrt(np.mean(squares))))
 
     def newest_frames(self) -> NDArray[Any]:
         """Returns the newest frame of each environment, (num_envs, *frame_shape)."""

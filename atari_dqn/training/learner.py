@@ -175,10 +175,10 @@ class Learner:
         return DueUpdates(count, sample)
 
     def _center_frames(self) -> None:
-        """Computes the mean frame before the first update, if the network subtracts it."""
+        """Computes the frames' mean before the first update, if the network subtracts it."""
         never_learned = not self._running and not self._agent.updates
         if never_learned and self._agent.online.centers_frames:
-            self._agent.center(self._memory.mean_frame())
+            self._agent.center(self._memory.frame_statistics())
 
     def start(self, due: DueUpdates) -> None:
         """Finishes the running updates, and starts those that are due."""

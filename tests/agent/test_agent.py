@@ -29,9 +29,12 @@ def config(**overrides: object) -> Config:
     }
     defaults |= {"agent.target_rate": 1.0, "network.hidden_units": 16, "optimizer.epsilon": 1e-8}
     defaults |= {
-        "network.contrast": 1.0,
+        "network.deviation": 0.0,
+        "network.motion": 1.0,
+        "agent.munchausen": 0.0,
+        "agent.munchausen_after_updates": 0,
         "optimizer.weight_decay_first": False,
-    }  # the recipe's values suit real frames, not random ones
+    }  # the recipe's values suit real frames and long runs
     defaults |= {"machine.precision": "float32"}  # the tolerances below assume its rounding
     return load_config(
         "breakout",
@@ -86,6 +89,26 @@ def test_an_update_matches_a_loss_computed_by_hand(double: bool) -> None:
     np.testing.assert_allclose(td_errors, np.abs(error), rtol=1e-4)
     assert metrics.mean_max_q.item() == pytest.approx(before.max(axis=1).mean(), rel=1e-3, abs=1e-5)
     assert metrics.gradient_norm.item() > 0
+
+
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+def test_munchausen_can_begin_after_some_updates(double: bool, together: bool) -> None:
+    """Until then updates are plain ones; from then on they have the bonus and the soft policy."""
+    settings = {"agent__double": double, "optimizer__learning_rate": 1e-3}
+    late = Agent(
+        config(**settings, agent__munchausen=0.9, agent__munchausen_after_updates=3), SHAPE, ACTIONS
+    )
+    plain = Agent(config(**settings, agent__munchausen=0.0), SHAPE, ACTIONS)
+    early = Agent(config(**settings, agent__munchausen=0.9), SHAPE, ACTIONS)
+    batches = [batch(seed) for seed in range(4)]
+    calls = [batches[:3], batches[3:]] if not together else [batches]
+    losses = np.concatenate([late.update(joined(call), len(call))[0].loss for call in calls])
+    expected = plain.update(joined(batches[:3]), 3)[0].loss
+    early.restore(plain.arrays())
+    after = early.update(batches[3])[0].loss
+    np.testing.assert_allclose(losses, [*expected, *after], rtol=1e-5)
+    assert not np.allclose(after, plain.update(batches[3])[0].loss, rtol=1e-2)
 
 
 def test_repeated_updates_fit_the_batch_and_change_only_the_online_network() -> None:

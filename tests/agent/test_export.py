@@ -12,11 +12,12 @@ import pytest
 
 from atari_dqn.agent.agent import Agent
 from atari_dqn.agent.export import export_network, save_network, stock_network
+from atari_dqn.backend.arrays import FrameStatistics
 from tests.agent.test_agent import ACTIONS, SHAPE, config
 
 KINDS: list[dict[str, Any]] = [
     {"head": "q"},
-    {"head": "q", "center": True, "contrast": 4.0},
+    {"head": "q", "center": True, "deviation": 0.04, "motion": 6.0},
     {"head": "dueling", "returns": "categorical", "noisy": True},
     {"head": "dueling", "returns": "quantile", "layer_norm": True},
     {"head": "q", "returns": "implicit"},
@@ -35,6 +36,7 @@ KINDS: list[dict[str, Any]] = [
         "impala_blocks": 1,
         "impala_stride": 2,
         "center": True,
+        "contrast": 4.0,
     },
     {"head": "q", "torso": "mlp", "noisy": True},
 ]
@@ -54,7 +56,7 @@ def test_keras_alone_opens_the_saved_file_and_computes_the_agents_values(
         for variable in agent.acting.weights.trainable_variables:  # so that no bias is zero
             variable.assign_add(0.01 * np.random.default_rng(number).normal(size=variable.shape))
         if agent.online.centers_frames:
-            agent.center(observations[0, 0].astype(np.float32))
+            agent.center(FrameStatistics(observations[0, 0].astype(np.float32), 20.0))
         save_network(agent, tmp_path / f"{number}.keras")
     script = (
         "import keras, numpy, sys\n"
@@ -105,7 +107,7 @@ def test_onnx_and_savedmodel_exports_compute_the_agents_values(tmp_path: Path, n
         settings = {f"network__{setting}": value for setting, value in kind.items()}
         agent = Agent(config(**settings), SHAPE, ACTIONS)
         if agent.online.centers_frames:
-            agent.center(np.full(SHAPE[1:], 40, np.float32))
+            agent.center(FrameStatistics(np.full(SHAPE[1:], 40, np.float32), 20.0))
         folder = tmp_path / str(len(exported))
         folder.mkdir()
         exported[folder] = agent, export_network(agent, folder / name, observations)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from atari_dqn.backend.arrays import FrameStatistics
 from atari_dqn.backend.startup import resolve_precision
 from atari_dqn.config import learning_schema
 from atari_dqn.config.learning_schema import NetworkSettings
@@ -231,6 +232,51 @@ def test_a_convolution_over_joined_columns_equals_one_over_pixels(
     for found, wanted in pairs:
         error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
         assert error < 1e-5 if precision == "float32" else 1e-5 < error < 0.01
+
+
+@pytest.mark.parametrize("torso", ["nature", "impala"])
+def test_standardized_frames_with_motion_equal_those_of_a_plain_network(torso: str) -> None:
+    """They have the requested deviation, and differences from the stack's mean are enlarged."""
+    settings = NetworkSettings(torso=torso, hidden_units=8)
+    standardized = {"center": True, "deviation": 0.3, "motion": 5.0}
+    interface = Interface((84, 84, 4), 4)
+    network = build_network(settings.model_copy(update=standardized), interface, 1, "online")
+    plain = build_network(settings, Interface((84, 84, 4), 4, "float32"), 1, "online")
+    (layer,) = [layer for layer in network.layers if isinstance(layer, ByteConvolution)]
+    seen = frames()
+    mean = seen.mean(axis=(0, 3), dtype=np.float32)
+    for deviation, used in ((20.0, 20.0), (0.01, 1.0)):  # a still screen is not scaled up further
+        layer.center(FrameStatistics(mean, deviation))
+        differences = (seen - mean[None, :, :, None]) * 0.3 / used
+        still = differences.mean(axis=3, keepdims=True)
+        expected = plain({"frames": 255 * (still + 5 * (differences - still))})
+        np.testing.assert_allclose(network({"frames": seen}), expected, rtol=1e-3, atol=1e-3 / used)
+
+
+@pytest.mark.parametrize("motion", [1.0, 6.0])
+def test_small_differences_from_the_mean_frame_survive_bfloat16(motion: float) -> None:
+    """Otherwise a ball on a bright background would be lost in rounding, as on Pong."""
+    random = np.random.default_rng(3)
+    mean = random.uniform(80, 240, (84, 84)).astype(np.float32)
+    ball = 15 * (random.random((8, 84, 84, 4)) < 0.01)
+    seen = (mean[None, :, :, None] + ball).astype(np.uint8)
+    slope = random.normal(size=(8, 20, 20, 16)).astype(np.float32)
+    start = keras.initializers.HeUniform(1)
+    gradients = []
+    for precision in ("float32", "bfloat16"):
+        layer = ByteConvolution(
+            16, 8, 4, white=4.0, centered=True, motion=motion, kernel_initializer=start
+        )
+        layer._precision = precision
+        layer.build((None, 84, 84, 4))
+        layer.center(FrameStatistics(mean, 1.0))
+        with tf.GradientTape() as tape:
+            features = tf.nn.relu(tf.cast(layer(seen), tf.float32))
+            loss = tf.reduce_sum(slope * features)
+        gradients.append(np.ravel(tape.gradient(loss, layer.kernel)))
+    exact, rounded = gradients
+    cosine = exact @ rounded / np.linalg.norm(exact) / np.linalg.norm(rounded)
+    assert cosine > 0.99
 
 
 @pytest.mark.parametrize("torso", ["nature", "impala"])

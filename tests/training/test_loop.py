@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from atari_dqn.agent import agent as agent_module
 from atari_dqn.agent.update_metrics import UpdateMetrics
+from atari_dqn.backend.arrays import FrameStatistics
 from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
@@ -207,20 +208,24 @@ def test_the_warmup_acts_randomly_and_makes_no_updates(tmp_path: Path) -> None:
 def test_frames_are_centered_on_their_warmup_mean_which_a_continued_run_keeps(
     tmp_path: Path,
 ) -> None:
-    training = catch(tmp_path, config(network__center=True, training__total_steps=520))
-    means: list[NDArray[np.float32]] = []
-    learn = training.agent.center
-    training.agent.center = lambda mean: (means.append(mean), learn(mean))[1]  # type: ignore
+    standardized: dict[str, object] = {"network__center": True, "network__deviation": 0.04}
+    training = catch(tmp_path, config(**standardized, training__total_steps=520))
+    found: list[FrameStatistics] = []
+    center = training.agent.center
+    training.agent.center = lambda each: (found.append(each), center(each))[1]  # type: ignore
     training.run()
-    (mean,) = means
+    ((mean, deviation),) = found
     seen = training.memory._frames._frames[:, :110]  # type: ignore[attr-defined]
     assert mean.shape == (36, 36)
     np.testing.assert_allclose(mean, seen.mean(axis=(0, 1)), atol=4)
-    again = catch(tmp_path, config(network__center=True, training__total_steps=700))
+    assert deviation == pytest.approx((seen - mean).std(), rel=0.05)
+    again = catch(tmp_path, config(**standardized, training__total_steps=700))
     assert again.restore(checkpoint.load(tmp_path / "run"))
     again.run()
     for network in (again.agent.online, again.agent.target):
-        np.testing.assert_array_equal(network.weights.layers[1].mean[0, :, :, 0], mean)
+        first = network.weights.layers[1]
+        np.testing.assert_array_equal(first.mean[0, :, :, 0], mean)
+        np.testing.assert_allclose(first.scale, 0.04 / deviation, rtol=1e-6)
 
 
 def test_rewards_are_clipped_for_learning_and_logged_raw(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from atari_dqn.agent.agent import Agent
 from atari_dqn.agent.pretrained import RELEASED, compact_arrays, load_agent
+from atari_dqn.backend.arrays import FrameStatistics
 from atari_dqn.config.resolve import load_config, parse_value
 from atari_dqn.errors import UserError
 from atari_dqn.runs import checkpoint
@@ -80,7 +81,7 @@ def test_a_released_agent_equals_the_trained_one_with_rounded_weights(
     for variable in agent.online.weights.trainable_variables:  # so that the two networks differ
         variable.assign(0.9 * variable)
     if agent.online.centers_frames:
-        agent.center(observations[0, 0] / np.float32(3))
+        agent.center(FrameStatistics(observations[0, 0] / np.float32(3), 20.0))
     written = _released(agent, tmp_path)
     for variable in agent.acting.weights.variables:
         variable.assign(np.float16(variable.numpy()).astype(np.float32))
