@@ -1,0 +1,102 @@
+"""Makes a table and a picture of the panel of eight games from docs/results/runs.csv.
+
+    python -m benchmarks.panel --steps 500000
+
+A row of the table is a candidate: its score in each game, and the interquartile mean of its
+human-normalized scores. Candidates that lack a game have no such mean. The picture needs the extra
+``plot``.
+"""
+
+import argparse
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from atari_dqn.report.statistics import interquartile_mean
+from benchmarks.run_results import ROOT, RunResult, read_rows
+
+PLAN = ROOT / "configs" / "sweeps" / "panel.toml"
+PICTURE = ROOT / "docs" / "images" / "panel.png"
+SEED = 1
+
+
+def panel_games() -> list[str]:
+    """Returns the ids of the eight games."""
+    games: list[str] = tomllib.loads(PLAN.read_text(encoding="utf-8"))["games"]
+    return games
+
+
+def by_candidate(rows: Sequence[RunResult], steps: int) -> dict[str, dict[str, RunResult]]:
+    """Returns the runs of each candidate by game, in the order of the plan.
+
+    Args:
+        rows: all runs.
+        steps: agent steps of training; other runs are left out.
+    """
+    candidates: dict[str, dict[str, RunResult]] = {}
+    for game in panel_games():
+        for row in rows:
+            if (row.game, row.seed, row.agent_steps) == (game, SEED, steps):
+                candidates.setdefault(row.recipe, {})[game] = row
+    return dict(sorted(candidates.items()))
+
+
+def panel_mean(runs: dict[str, RunResult]) -> float | None:
+    """Returns the interquartile mean of the human-normalized scores, or None if a game lacks."""
+    if len(runs) < len(panel_games()):
+        return None
+    return float(interquartile_mean([np.array([run.human_normalized]) for run in runs.values()]))
+
+
+def as_table(rows: Sequence[RunResult], steps: int) -> str:
+    """Returns the table in Markdown."""
+    games = panel_games()
+    names = [game.removesuffix("Deterministic-v4") for game in games]
+    lines = [
+        f"| recipe | {' | '.join(names)} | interquartile mean |",
+        f"|{' --- |' * (len(games) + 2)}",
+    ]
+    for recipe, runs in by_candidate(rows, steps).items():
+        scores = [f"{runs[game].score:,.1f}" if game in runs else "" for game in games]
+        mean = panel_mean(runs)
+        shown = "" if mean is None else f"{mean:.3f}"
+        lines.append(f"| `{recipe}` | {' | '.join(scores)} | {shown} |")
+    return "\n".join(lines)
+
+
+def draw(rows: Sequence[RunResult], steps: int, path: Path) -> None:
+    """Draws the human-normalized scores of every candidate, a row for each game."""
+    from matplotlib.figure import Figure
+
+    games = panel_games()
+    figure = Figure(figsize=(7.0, 4.0), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    for recipe, runs in by_candidate(rows, steps).items():
+        places = [len(games) - games.index(game) for game in runs]
+        scores = [run.human_normalized for run in runs.values()]
+        axes.scatter(scores, places, label=recipe, alpha=0.8)
+    axes.axvline(0, color="0.6", lw=1, ls=":")
+    axes.axvline(1, color="0.35", lw=1, ls="--")
+    axes.set_yticks(range(len(games), 0, -1), [game.split("Det")[0] for game in games])
+    axes.set_xscale("symlog", linthresh=0.2)
+    axes.set_xlabel("human-normalized score: 0 is random play, 1 a human")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Prints the table, and draws the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=500_000, help="agent steps of training")
+    parser.add_argument("--picture", type=Path, default=PICTURE)
+    options = parser.parse_args()
+    rows = read_rows()
+    print(as_table(rows, options.steps))
+    draw(rows, options.steps, options.picture)
+
+
+if __name__ == "__main__":
+    main()

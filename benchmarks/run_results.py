@@ -1,0 +1,209 @@
+"""Copies the results of runs to docs/results: a row of runs.csv and a learning curve for each run.
+
+    python -m benchmarks.run_results checkpoints/panel/*/*
+
+It scores the final checkpoint of each run: 30 episodes under the run's protocol. A run that is
+already in runs.csv is replaced. benchmarks.panel and benchmarks.games_table make pages from the
+rows.
+"""
+
+import argparse
+import csv
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from atari_dqn.agent.pretrained import load_agent
+from atari_dqn.config.resolve import load_config, read_config
+from atari_dqn.config.schema import RECIPE_SECTIONS, Config
+from atari_dqn.evaluation.evaluate import evaluate
+from atari_dqn.games.ids import human_normalised_score
+from atari_dqn.runs import checkpoint
+from atari_dqn.runs.continuation import differing_settings, format_differences
+from atari_dqn.runs.curves import METRICS, read_learning_curve, read_series
+from atari_dqn.runs.directory import CONFIG
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results"
+ROWS = "runs.csv"
+CURVES = "curves"
+PERIOD = 50_000  # agent steps between the points of a curve
+SECONDS_PER_MINUTE = 60
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A row of runs.csv.
+
+    Attributes:
+        recipe: recipe with its version, and the settings in which the run differs from it.
+        game: id of the game.
+        rom: name of its ROM.
+        protocol: name of the protocol.
+        seed: seed of the run.
+        agent_steps: agent steps of training.
+        episodes: episodes of the evaluation.
+        score: mean score of the evaluation.
+        standard_error: standard error of ``score`` over the episodes.
+        training_score: mean score of the episodes that ended in the last 50,000 agent steps,
+            or NaN if none did.
+        minutes: minutes of training, without pauses.
+        machine: machine of the run.
+        commit: commit of the code.
+    """
+
+    recipe: str
+    game: str
+    rom: str
+    protocol: str
+    seed: int
+    agent_steps: int
+    episodes: int
+    score: float
+    standard_error: float
+    training_score: float
+    minutes: float
+    machine: str
+    commit: str
+
+    @property
+    def key(self) -> tuple[str, str, str, int, int]:
+        """What distinguishes the run from others."""
+        return self.rom, self.protocol, self.recipe, self.seed, self.agent_steps
+
+    @property
+    def human_normalized(self) -> float:
+        """The score as a share of the way from random to human play."""
+        normalized = human_normalised_score(self.rom, self.score)
+        assert normalized is not None
+        return normalized
+
+
+def read_rows(directory: Path = RESULTS) -> list[RunResult]:
+    """Returns all rows of runs.csv."""
+    path = directory / ROWS
+    if not path.exists():
+        return []
+    kinds = {field.name: field.type for field in dataclasses.fields(RunResult)}
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            RunResult(**{name: kinds[name](text) for name, text in row.items()})  # type: ignore
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_rows(rows: Sequence[RunResult], directory: Path = RESULTS) -> None:
+    """Writes all rows of runs.csv, sorted."""
+    with (directory / ROWS).open("w", encoding="utf-8", newline="") as file:
+        names = [field.name for field in dataclasses.fields(RunResult)]
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        for row in sorted(rows, key=lambda row: row.key):
+            writer.writerow(dataclasses.asdict(row))
+
+
+def curve_of(run: Path, total: int) -> list[tuple[int, float]]:
+    """Returns the training score of each period in which an episode ended, up to ``total``."""
+    episodes = read_learning_curve(run)
+    points = []
+    for end in range(PERIOD, total + 1, PERIOD):
+        of_period = episodes.score[(episodes.steps > end - PERIOD) & (episodes.steps <= end)]
+        if len(of_period):
+            points.append((end, round(float(of_period.mean()), 2)))
+    return points
+
+
+def write_curve(path: Path, points: Sequence[tuple[int, float]]) -> None:
+    """Writes a learning curve as ``benchmarks.draw_results`` reads it."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("agent_steps", "training_score"))
+        writer.writerows(points)
+
+
+def named(config: Config) -> str:
+    """Returns the recipe of a run, with the settings in which the run differs from it."""
+    name = config.versioned_recipe
+    plain, _ = load_config(config.game, config.recipe, config.protocol)
+    if plain.versioned_recipe != name:  # the values of an older version are not known
+        return name
+    _, differences = differing_settings([plain, config], RECIPE_SECTIONS)
+    return name + format_differences(differences)
+
+
+def result_of(run: Path, episodes: int | None = None) -> RunResult:
+    """Scores the final checkpoint of a run.
+
+    Args:
+        run: the run's directory.
+        episodes: number of episodes; None means the protocol's number.
+    """
+    config = read_config(run / CONFIG)
+    saved = checkpoint.in_run(run)[-1]
+    steps = checkpoint.step_of(saved)
+    agent = load_agent(saved)
+    played = evaluate(agent.act, agent.config, seed=1, episodes=episodes).episodes
+    scores = np.array([episode.score for episode in played])
+    start = json.loads((run / "run.json").read_text(encoding="utf-8"))["starts"][-1]
+    seconds = read_series(run, METRICS, "wall_seconds").values
+    points = curve_of(run, steps)
+    return RunResult(
+        recipe=named(config),
+        game=config.game,
+        rom=str(config.spec.rom),
+        protocol=config.protocol,
+        seed=config.machine.seed,
+        agent_steps=steps,
+        episodes=len(scores),
+        score=round(float(scores.mean()), 2),
+        standard_error=round(float(scores.std(ddof=1) / np.sqrt(len(scores))), 2),
+        training_score=points[-1][1] if points else float("nan"),
+        minutes=round(float(seconds[-1]) / SECONDS_PER_MINUTE, 1),
+        machine=start["machine"],
+        commit=start["commit"][:7],
+    )
+
+
+def add(run: Path, directory: Path = RESULTS, episodes: int | None = None) -> RunResult:
+    """Scores a run, and writes its row and, for a plain recipe, its curve.
+
+    Args:
+        run: the run's directory.
+        directory: directory of runs.csv.
+        episodes: number of episodes; None means the protocol's number.
+
+    Returns:
+        The row.
+    """
+    result = result_of(run, episodes)
+    rows = [row for row in read_rows(directory) if row.key != result.key]
+    write_rows([*rows, result], directory)
+    if "," not in result.recipe:
+        (directory / CURVES).mkdir(exist_ok=True)
+        name = f"{result.rom}-{result.recipe}-seed{result.seed}.csv"
+        write_curve(directory / CURVES / name, curve_of(run, result.agent_steps))
+    return result
+
+
+def main() -> None:
+    """Adds runs, and prints a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a run")
+    parser.add_argument("--episodes", type=int, help="episodes of the evaluation")
+    options = parser.parse_args()
+    for run in options.runs:
+        row = add(run, episodes=options.episodes)
+        print(
+            f"{row.game}, {row.recipe}, seed {row.seed}, {row.agent_steps:,} agent steps: "
+            f"{row.score:.1f} +- {row.standard_error:.1f}, "
+            f"human-normalized {row.human_normalized:.3f}, {row.minutes:.0f} min",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
