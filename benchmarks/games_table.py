@@ -18,7 +18,7 @@ from atari_dqn.config.resolve import load_config
 from atari_dqn.games.ids import reference_scores
 from atari_dqn.games.published_scores import dopamine
 from atari_dqn.report.statistics import interquartile_mean, median
-from benchmarks.run_results import ROOT, RunResult, read_rows
+from benchmarks.run_results import ROOT, RunResult, human_normalized, read_rows
 
 RECORDINGS = ROOT / "docs" / "images" / "games"
 PLAN = ROOT / "configs" / "sweeps" / "games.toml"
@@ -45,7 +45,7 @@ def rows_of_table(rows: Sequence[RunResult]) -> list[RunResult]:
         for row in rows
         if row.game in games and (row.recipe, row.seed, row.agent_steps) == wanted
     ]
-    return sorted(found, key=lambda row: row.human_normalized)
+    return sorted(found, key=lambda row: human_normalized(row.rom, row.score))
 
 
 def interval_over_games(
@@ -80,7 +80,7 @@ def table(rows: Sequence[RunResult], recordings: Path = RECORDINGS) -> str:
         rows: the runs, in the order of the table.
         recordings: directory of the recordings.
     """
-    scores = np.array([row.human_normalized for row in rows])
+    scores = np.array([human_normalized(row.rom, row.score) for row in rows])
     lines = [
         f"{len(rows)} games, one run each. Human-normalized, with 95 % intervals over games:",
         "",
@@ -106,7 +106,7 @@ def table(rows: Sequence[RunResult], recordings: Path = RECORDINGS) -> str:
             picture,
             f"`{row.game}`",
             f"{row.score:,.1f} +- {row.standard_error:,.1f}",
-            f"{row.human_normalized:.2f}",
+            f"{human_normalized(row.rom, row.score):.2f}",
             f"{random:,.1f}",
             f"{human:,.1f}",
             *others,

@@ -2,9 +2,9 @@
 
     python -m benchmarks.panel --steps 500000
 
-A row of the table is a candidate: its score in each game, and the interquartile mean of its
-human-normalized scores. Candidates that lack a game have no such mean. The picture needs the extra
-``plot``.
+A row of the table is a candidate: its training score in each game, and the interquartile mean of
+its human-normalized scores. Candidates that lack a game have no such mean. The picture needs the
+extra ``plot``.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from atari_dqn.report.statistics import interquartile_mean
-from benchmarks.run_results import ROOT, RunResult, read_rows
+from benchmarks.run_results import ROOT, RunResult, human_normalized, read_rows
 
 PLAN = ROOT / "configs" / "sweeps" / "panel.toml"
 PICTURE = ROOT / "docs" / "images" / "panel.png"
@@ -47,7 +47,8 @@ def panel_mean(runs: dict[str, RunResult]) -> float | None:
     """Returns the interquartile mean of the human-normalized scores, or None if a game lacks."""
     if len(runs) < len(panel_games()):
         return None
-    return float(interquartile_mean([np.array([run.human_normalized]) for run in runs.values()]))
+    scores = [human_normalized(run.rom, run.training_score) for run in runs.values()]
+    return float(interquartile_mean([np.array([score]) for score in scores]))
 
 
 def as_table(rows: Sequence[RunResult], steps: int) -> str:
@@ -59,7 +60,7 @@ def as_table(rows: Sequence[RunResult], steps: int) -> str:
         f"|{' --- |' * (len(games) + 2)}",
     ]
     for recipe, runs in by_candidate(rows, steps).items():
-        scores = [f"{runs[game].score:,.1f}" if game in runs else "" for game in games]
+        scores = [f"{runs[game].training_score:,.1f}" if game in runs else "" for game in games]
         mean = panel_mean(runs)
         shown = "" if mean is None else f"{mean:.3f}"
         lines.append(f"| `{recipe}` | {' | '.join(scores)} | {shown} |")
@@ -75,7 +76,7 @@ def draw(rows: Sequence[RunResult], steps: int, path: Path) -> None:
     axes = figure.subplots()
     for recipe, runs in by_candidate(rows, steps).items():
         places = [len(games) - games.index(game) for game in runs]
-        scores = [run.human_normalized for run in runs.values()]
+        scores = [human_normalized(run.rom, run.training_score) for run in runs.values()]
         axes.scatter(scores, places, label=recipe, alpha=0.8)
     axes.axvline(0, color="0.6", lw=1, ls=":")
     axes.axvline(1, color="0.35", lw=1, ls="--")

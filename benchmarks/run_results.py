@@ -2,15 +2,16 @@
 
     python -m benchmarks.run_results checkpoints/panel/*/*
 
-It scores the final checkpoint of each run: 30 episodes under the run's protocol. A run that is
-already in runs.csv is replaced. benchmarks.panel and benchmarks.games_table make pages from the
-rows.
+It scores the final checkpoint of each run: 30 episodes under the run's protocol, or none with
+``--episodes 0``. With ``--steps 500000`` it counts a run only up to there. A row that is already in
+runs.csv is replaced. benchmarks.panel and benchmarks.games_table make tables of the rows.
 """
 
 import argparse
 import csv
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ class RunResult:
         protocol: name of the protocol.
         seed: seed of the run.
         agent_steps: agent steps of training.
-        episodes: episodes of the evaluation.
+        episodes: episodes of the evaluation; with 0, its two numbers are NaN.
         score: mean score of the evaluation.
         standard_error: standard error of ``score`` over the episodes.
         training_score: mean score of the episodes that ended in the last 50,000 agent steps,
@@ -75,12 +76,17 @@ class RunResult:
         """What distinguishes the run from others."""
         return self.rom, self.protocol, self.recipe, self.seed, self.agent_steps
 
-    @property
-    def human_normalized(self) -> float:
-        """The score as a share of the way from random to human play."""
-        normalized = human_normalised_score(self.rom, self.score)
-        assert normalized is not None
-        return normalized
+
+def human_normalized(rom: str, score: float) -> float:
+    """Returns a score as a share of the way from random to human play.
+
+    Raises:
+        ValueError: no human score of the game is known.
+    """
+    normalized = human_normalised_score(rom, score)
+    if normalized is None:
+        raise ValueError(f"there is no human score for {rom}")
+    return normalized
 
 
 def read_rows(directory: Path = RESULTS) -> list[RunResult]:
@@ -135,22 +141,39 @@ def named(config: Config) -> str:
     return name + format_differences(differences)
 
 
-def result_of(run: Path, episodes: int | None = None) -> RunResult:
-    """Scores the final checkpoint of a run.
+def evaluation_of(run: Path, steps: int, episodes: int | None) -> tuple[int, float, float]:
+    """Scores a checkpoint; returns the number of episodes, their mean and its standard error.
 
     Args:
         run: the run's directory.
-        episodes: number of episodes; None means the protocol's number.
+        steps: agent steps of the checkpoint.
+        episodes: number of episodes; None means the protocol's number, 0 no evaluation.
     """
-    config = read_config(run / CONFIG)
-    saved = checkpoint.in_run(run)[-1]
-    steps = checkpoint.step_of(saved)
+    if episodes == 0:
+        return 0, math.nan, math.nan
+    (saved,) = [each for each in checkpoint.in_run(run) if checkpoint.step_of(each) == steps]
     agent = load_agent(saved)
     played = evaluate(agent.act, agent.config, seed=1, episodes=episodes).episodes
     scores = np.array([episode.score for episode in played])
+    error = scores.std(ddof=1) / np.sqrt(len(scores))
+    return len(scores), round(float(scores.mean()), 2), round(float(error), 2)
+
+
+def result_of(run: Path, steps: int | None = None, episodes: int | None = None) -> RunResult:
+    """Returns the row of a run.
+
+    Args:
+        run: the run's directory.
+        steps: agent steps up to which the run counts; None means its last checkpoint.
+        episodes: as for ``evaluation_of``.
+    """
+    config = read_config(run / CONFIG)
+    if steps is None:
+        steps = checkpoint.step_of(checkpoint.in_run(run)[-1])
+    count, score, error = evaluation_of(run, steps, episodes)
     start = json.loads((run / "run.json").read_text(encoding="utf-8"))["starts"][-1]
-    seconds = read_series(run, METRICS, "wall_seconds").values
-    points = curve_of(run, steps)
+    seconds = read_series(run, METRICS, "wall_seconds")
+    points = dict(curve_of(run, steps))
     return RunResult(
         recipe=named(config),
         game=config.game,
@@ -158,31 +181,39 @@ def result_of(run: Path, episodes: int | None = None) -> RunResult:
         protocol=config.protocol,
         seed=config.machine.seed,
         agent_steps=steps,
-        episodes=len(scores),
-        score=round(float(scores.mean()), 2),
-        standard_error=round(float(scores.std(ddof=1) / np.sqrt(len(scores))), 2),
-        training_score=points[-1][1] if points else float("nan"),
-        minutes=round(float(seconds[-1]) / SECONDS_PER_MINUTE, 1),
+        episodes=count,
+        score=score,
+        standard_error=error,
+        training_score=points.get(steps, math.nan),
+        minutes=round(
+            float(np.interp(steps, seconds.steps, seconds.values)) / SECONDS_PER_MINUTE, 1
+        ),
         machine=start["machine"],
         commit=start["commit"][:7],
     )
 
 
-def add(run: Path, directory: Path = RESULTS, episodes: int | None = None) -> RunResult:
+def add(
+    run: Path,
+    directory: Path = RESULTS,
+    steps: int | None = None,
+    episodes: int | None = None,
+) -> RunResult:
     """Scores a run, and writes its row and, for a plain recipe, its curve.
 
     Args:
         run: the run's directory.
         directory: directory of runs.csv.
-        episodes: number of episodes; None means the protocol's number.
+        steps: as for ``result_of``.
+        episodes: as for ``evaluation_of``.
 
     Returns:
         The row.
     """
-    result = result_of(run, episodes)
+    result = result_of(run, steps, episodes)
     rows = [row for row in read_rows(directory) if row.key != result.key]
     write_rows([*rows, result], directory)
-    if "," not in result.recipe:
+    if steps is None and "," not in result.recipe:
         (directory / CURVES).mkdir(exist_ok=True)
         name = f"{result.rom}-{result.recipe}-seed{result.seed}.csv"
         write_curve(directory / CURVES / name, curve_of(run, result.agent_steps))
@@ -193,14 +224,15 @@ def main() -> None:
     """Adds runs, and prints a line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a run")
-    parser.add_argument("--episodes", type=int, help="episodes of the evaluation")
+    parser.add_argument("--steps", type=int, help="agent steps up to which the runs count")
+    parser.add_argument("--episodes", type=int, help="episodes of the evaluation; 0: none")
     options = parser.parse_args()
     for run in options.runs:
-        row = add(run, episodes=options.episodes)
+        row = add(run, steps=options.steps, episodes=options.episodes)
         print(
             f"{row.game}, {row.recipe}, seed {row.seed}, {row.agent_steps:,} agent steps: "
             f"{row.score:.1f} +- {row.standard_error:.1f}, "
-            f"human-normalized {row.human_normalized:.3f}, {row.minutes:.0f} min",
+            f"in training {row.training_score:.1f}, {row.minutes:.0f} min",
             flush=True,
         )
 

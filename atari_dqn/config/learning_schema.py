@@ -281,7 +281,7 @@ class NetworkSettings(Section):
     )
     motion: float = setting(
         1.0,
-        "nature, impala: multiply the difference of each frame of a stack from the stack's mean",
+        "nature, impala: factor of the difference of each frame of a stack from the stack's mean",
         gt=0,
         le=LARGEST,
     )

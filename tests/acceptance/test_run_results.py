@@ -46,6 +46,10 @@ def test_a_run_becomes_a_row_and_is_replaced_when_it_is_added_again(
     assert second.minutes >= 0
     assert len(second.commit) == 7
     assert second.recipe.startswith("default@")
+    earlier = run_results.add(run_directory, tmp_path, steps=480, episodes=0)
+    assert len(run_results.read_rows(tmp_path)) == 3
+    assert (earlier.agent_steps, earlier.episodes) == (480, 0)
+    assert earlier.minutes <= second.minutes
     assert "replay.capacity" in second.recipe  # the run differs from the recipe
 
 
@@ -72,12 +76,12 @@ def test_the_panel_has_a_row_for_each_candidate_and_a_mean_if_no_game_lacks(tmp_
         random, human = reference_scores()[rom]
         share = {0: -50.0, 1: 90.0}.get(number, 0.5)
         score = random + share * (human - random)
-        base = replace(RUN, game=game, rom=rom, score=score)
+        base = replace(RUN, game=game, rom=rom, training_score=score)
         rows.append(base)
         if number:
             rows.append(replace(base, recipe="default@18, agent.n_step=5"))
-        rows.append(replace(base, seed=2, score=1e6))
-        rows.append(replace(base, agent_steps=1_000_000, score=1e6))
+        rows.append(replace(base, seed=2, training_score=1e6))
+        rows.append(replace(base, agent_steps=1_000_000, training_score=1e6))
     complete, lacking = panel.by_candidate(rows, 500_000).values()
     assert panel.panel_mean(complete) == pytest.approx(0.5)
     assert panel.panel_mean(lacking) is None
