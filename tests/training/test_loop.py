@@ -87,10 +87,13 @@ def test_an_agent_learns_a_small_pixel_game(head: str, tmp_path: Path) -> None:
     """Random play scores about -0.7 a game and perfect play 1."""
     # The learning rate decays, as in the recipe, so that the final score does not depend on the
     # last few updates.
-    training = catch(
-        tmp_path,
-        config(network__head=head, exploration__epsilon_end=0.01, optimizer__decay_updates=1_800),
+    settings = config(
+        training__total_steps=12_000,
+        network__head=head,
+        exploration__epsilon_end=0.01,
+        optimizer__decay_updates=2_700,
     )
+    training = catch(tmp_path, settings)
     assert training.run()
     metrics = rows(tmp_path / "run" / "metrics.csv")
     early_score = float(metrics[1]["score"])
@@ -113,7 +116,7 @@ def test_an_agent_learns_a_small_pixel_game(head: str, tmp_path: Path) -> None:
     # which is between 0.93 and 1.
     assert 0.7 < float(metrics[-1]["mean_max_q"]) < 1.1
     assert (
-        len(rows(tmp_path / "run" / "episodes.csv")) == training.episodes.count == 4 * (2_000 // 8)
+        len(rows(tmp_path / "run" / "episodes.csv")) == training.episodes.count == 4 * (3_000 // 8)
     )
 
 
