@@ -229,10 +229,12 @@ def main() -> None:
     options = parser.parse_args()
     for run in options.runs:
         row = add(run, steps=options.steps, episodes=options.episodes)
+        evaluation = "not evaluated"
+        if row.episodes:
+            evaluation = f"{row.score:.1f} +- {row.standard_error:.1f}"
         print(
             f"{row.game}, {row.recipe}, seed {row.seed}, {row.agent_steps:,} agent steps: "
-            f"{row.score:.1f} +- {row.standard_error:.1f}, "
-            f"in training {row.training_score:.1f}, {row.minutes:.0f} min",
+            f"{evaluation}, in training {row.training_score:.1f}, {row.minutes:.0f} min",
             flush=True,
         )
 
