@@ -73,7 +73,7 @@ class RunResult:
 
     @property
     def key(self) -> tuple[str, str, str, int, int]:
-        """What distinguishes the run from others."""
+        """The values in which no two rows agree."""
         return self.rom, self.protocol, self.recipe, self.seed, self.agent_steps
 
 
@@ -81,11 +81,11 @@ def human_normalized(rom: str, score: float) -> float:
     """Returns a score as a share of the way from random to human play.
 
     Raises:
-        ValueError: no human score of the game is known.
+        ValueError: the human score of the game is not known.
     """
     normalized = human_normalised_score(rom, score)
     if normalized is None:
-        raise ValueError(f"there is no human score for {rom}")
+        raise ValueError(f"the human score of {rom} is not known")
     return normalized
 
 
@@ -225,7 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a run")
     parser.add_argument("--steps", type=int, help="agent steps up to which the runs count")
-    parser.add_argument("--episodes", type=int, help="episodes of the evaluation; 0: none")
+    parser.add_argument("--episodes", type=int, help="episodes of the evaluation; 0 skips it")
     options = parser.parse_args()
     for run in options.runs:
         row = add(run, steps=options.steps, episodes=options.episodes)

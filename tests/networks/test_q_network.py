@@ -253,6 +253,12 @@ def test_standardized_frames_with_motion_equal_those_of_a_plain_network(torso: s
         np.testing.assert_allclose(network({"frames": seen}), expected, rtol=1e-3, atol=1e-3 / used)
 
 
+def test_a_deviation_needs_a_mean_frame() -> None:
+    with pytest.raises(ValueError, match=r"deviation = 0\.04: only with center = true"):
+        NetworkSettings(deviation=0.04)
+    assert NetworkSettings(deviation=0.04, center=True).deviation == 0.04
+
+
 @pytest.mark.parametrize("motion", [1.0, 6.0])
 def test_small_differences_from_the_mean_frame_survive_bfloat16(motion: float) -> None:
     """Otherwise a ball on a bright background would be lost in rounding, as on Pong."""
