@@ -41,7 +41,6 @@ ARRAY = re.compile(
 NDARRAY = r"~numpy.typing.NDArray[\1]"
 FIELDS = ("attribute", "data")  # what Sphinx calls fields and constants
 COLON = "\N{MODIFIER LETTER COLON}"  # stands for a colon while napoleon reads a docstring
-SIDEBAR_LEVELS = 3
 COLORS = re.compile(r"\x1b\[[0-9;]*m")  # as a terminal shows them
 LOGGER = logging.getLogger(__name__)
 
@@ -161,18 +160,6 @@ def add_toctrees(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] += (
             f"\n\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n{entries}\n```\n"
         )
-
-
-def limit_sidebar(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], *_: Any
-) -> None:
-    """Lets the sidebar of a page copy no more levels of headings than it shows.
-
-    Otherwise every page would copy the headings of all others, before leaving them out.
-    """
-    toctree = context.get("toctree")
-    if toctree is not None:
-        context["toctree"] = lambda **options: toctree(**{**options, "maxdepth": SIDEBAR_LEVELS})
 
 
 # Links and formulas
@@ -340,7 +327,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_lexer("folders", TextLexer)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("source-read", add_toctrees)
-    app.connect("html-page-context", limit_sidebar, priority=400)  # the theme has the usual 500
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("object-description-transform", shorten_description)
     app.connect("viewcode-follow-imported", module_of_source)
