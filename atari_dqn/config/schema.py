@@ -329,8 +329,8 @@ class Config(Section):
 def versioned(recipe: str, version: int | None) -> str:
     """Returns the name of a recipe with its version, if it has one.
 
-    >>> versioned("default", 17), versioned("my", None)
-    ('default@17', 'my')
+    >>> versioned("default", 3), versioned("my", None)
+    ('default@3', 'my')
     """
     return recipe if version is None else f"{recipe}@{version}"
 

@@ -11,6 +11,7 @@ import pytest
 
 from atari_dqn.config.resolve import load_config, read_config
 from atari_dqn.config.schema import Config
+from atari_dqn.games.measured_scores import measured_score
 from atari_dqn.runs import checkpoint
 from atari_dqn.runs.continuation import for_this_machine
 from atari_dqn.training.loop import Training
@@ -153,11 +154,14 @@ def test_a_plan_is_a_table_that_fits_into_80_columns(tmp_path: Path, measured: l
     assert lines[0].endswith(" frames  score of this project's runs")
     assert [line[:10].strip() for line in lines[1:4]] == ["30 minutes", "1 hour", "8 hours"]
     hour = lines[2].split()
-    assert hour[2] == "default@17"
+    recipe = load_config("breakout")[0].versioned_recipe
+    assert hour[2] == recipe
     steps, frames = (int(word.replace(",", "")) for word in hour[3:5])
-    assert (frames, hour[5:]) == (4 * steps, ["about", "33.6", "(tutorial)"])
+    score = measured_score(recipe, "breakout", steps)
+    assert score is not None
+    assert (frames, hour[5:]) == (4 * steps, ["about", f"{score[0]:.1f}", f"({score[1]})"])
     assert lines[3].split()[2] == "long@1"
-    assert "Measured now on this machine: default@17 140 steps/s, long@1 140 steps/s." in lines
+    assert f"Measured now on this machine: {recipe} 140 steps/s, long@1 140 steps/s." in lines
     assert "Random play scores 1.7, a human 30.5." in lines
     assert lines[-1] == "To start one: atari-dqn train --game breakout --hours 8"
     assert measured == ["default", "long"]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from atari_dqn.config.resolve import load_config
 
 BREAKOUT = "BreakoutDeterministic-v4"
+DEFAULT = load_config(BREAKOUT)[0].versioned_recipe
 ORANGE = (230, 120, 20)
 EVIL = "<script>alert(1)<&script>"
 

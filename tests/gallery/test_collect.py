@@ -328,7 +328,7 @@ def test_runs_released_agents_and_random_play_are_told_apart(tmp_path: Path) -> 
         "random": "random",
     }
     assert [(part["run"], part["mean"]) for part in data["evaluations"]] == [(0, 9), (2, 1.5)]
-    assert [line["recipe"] for line in data["leaderboard"]] == ["default@17"]
+    assert [line["recipe"] for line in data["leaderboard"]] == [samples.DEFAULT]
 
 
 def test_a_recording_outside_the_recordings_is_skipped(tmp_path: Path) -> None:
@@ -429,9 +429,9 @@ def test_the_leaderboard_has_means_and_intervals_over_seeds(tmp_path: Path) -> N
     )
     lines = collect(root, videos)[0]["leaderboard"]
     assert [(line["recipe"], line["seeds"], line["mean"]) for line in lines] == [
-        ("default@17, agent.n_step=9", 1, 40),
-        ("default@17", 3, 30),
-        ("default@17", 1, 5),
+        (f"{samples.DEFAULT}, agent.n_step=9", 1, 40),
+        (samples.DEFAULT, 3, 30),
+        (samples.DEFAULT, 1, 5),
     ]
     changed, default, _ = lines
     assert changed["interval"] is None

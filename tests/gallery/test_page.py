@@ -539,7 +539,7 @@ def test_the_leaderboard_has_an_interval_only_over_several_seeds(lab_page: Page)
     released = rows.filter(has_text="released")
     expect(released.locator("td").nth(5)).to_have_text("\u2013")
     seeds = rows.filter(has_not_text="released")
-    shown = "default@17 tutorial epsilon 0.05 2 200k 15 10 to 20 20 0.46 Watch"
+    shown = f"{samples.DEFAULT} tutorial epsilon 0.05 2 200k 15 10 to 20 20 0.46 Watch"
     cells = seeds.locator("td").all_inner_texts()
     assert " ".join(" ".join(cells).split()) == shown
     seeds.get_by_role("button").click()

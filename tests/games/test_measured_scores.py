@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
-from atari_dqn.config.resolve import read_recipe
+from atari_dqn.config.resolve import load_config, read_recipe
 from atari_dqn.games.measured_scores import measured_score, measured_scores
 
 RESULTS = Path(__file__).parent.parent.parent / "docs" / "results"
@@ -45,14 +45,15 @@ def test_scores_of_other_tasks_are_means_of_the_evaluations() -> None:
 
 
 def test_scores_between_measured_steps_are_interpolated_and_none_are_invented() -> None:
-    at_700, at_800 = (measured_score("default@17", "pong", n) for n in (700_000, 800_000))
-    between = measured_score("default@17", "pong", 750_000)
+    recipe = load_config("pong")[0].versioned_recipe
+    at_700, at_800 = (measured_score(recipe, "pong", n) for n in (700_000, 800_000))
+    between = measured_score(recipe, "pong", 750_000)
     assert at_700 is not None
     assert at_800 is not None
     assert between is not None
     assert min(at_700[0], at_800[0]) <= between[0] <= max(at_700[0], at_800[0])
     last = measured_score("long@1", "breakout", 2_500_000)
     assert measured_score("long@1", "breakout", 9_000_000) == last == (250.9, "dopamine")
-    assert measured_score("default@17", "breakout", 99_999) is None
-    assert measured_score("default@16", "breakout", 500_000) is None
-    assert measured_score("default@17", "tetris", 500_000) is None
+    assert measured_score(recipe, "breakout", 99_999) is None
+    assert measured_score("default@1", "breakout", 500_000) is None
+    assert measured_score(recipe, "tetris", 500_000) is None

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atari_dqn.config.resolve import load_config
 from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
 from atari_dqn.training.run_time import Speeds, evaluation_seconds, run_seconds
@@ -177,7 +178,8 @@ def test_a_run_goes_on_for_some_hours() -> None:
 def test_the_line_and_the_notes() -> None:
     plan = planner(Machine(default=74)).plan(1)
     steps = f"{plan.steps:,}"
-    expected = f"default@17, {steps} agent steps: 1 hour at 74 steps/s measured on this machine"
+    recipe = load_config("breakout")[0].versioned_recipe
+    expected = f"{recipe}, {steps} agent steps: 1 hour at 74 steps/s measured on this machine"
     assert plan.describe() == expected
     assert plan.notes() == []
     longer = planner(Machine(cartpole=1_000), "CartPole-v1").plan(1)
