@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from atari_dqn.agent.pretrained import load_agent
-from atari_dqn.config.resolve import load_config, read_config
+from atari_dqn.config.resolve import read_config, settings_by_name
 from atari_dqn.config.schema import RECIPE_SECTIONS, Config
 from atari_dqn.evaluation.evaluate import evaluate
 from atari_dqn.games.ids import human_normalised_score
@@ -134,7 +134,7 @@ def write_curve(path: Path, points: Sequence[tuple[int, float]]) -> None:
 def named(config: Config) -> str:
     """Returns the recipe of a run, with the settings in which the run differs from it."""
     name = config.versioned_recipe
-    plain, _ = load_config(config.game, config.recipe, config.protocol)
+    plain, _ = settings_by_name(config)
     if plain.versioned_recipe != name:  # the values of an older version are not known
         return name
     _, differences = differing_settings([plain, config], RECIPE_SECTIONS)

@@ -139,6 +139,31 @@ def load_config(
     return config, _notes(game, sources)
 
 
+def settings_by_name(
+    config: Config, overrides: Mapping[str, Any] | None = None
+) -> tuple[Config, str | None]:
+    """Returns what a run's game, recipe and protocol give without further settings.
+
+    The usual protocol of a game is not requested again, because an id such as ``ALE/Pong-v5`` may
+    contradict it.
+
+    Args:
+        config: settings of the run.
+        overrides: as for ``load_config``.
+
+    Returns:
+        The settings, and the protocol's name if it has to be requested.
+
+    Raises:
+        UserError: the recipe or the protocol is not one of this package's own.
+    """
+    usual, _ = load_config(config.game, config.recipe, None, overrides)
+    if usual.protocol == config.protocol:
+        return usual, None
+    requested, _ = load_config(config.game, config.recipe, config.protocol, overrides)
+    return requested, config.protocol
+
+
 def _read_sources(
     game: str,
     recipe: str | Path | None,

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from atari_dqn.agent.pretrained import RELEASED, compact_arrays, load_agent
-from atari_dqn.config.resolve import load_config, read_config
+from atari_dqn.config.resolve import read_config, settings_by_name
 from atari_dqn.config.schema import SECTIONS, Config
 from atari_dqn.errors import UserError
 from atari_dqn.evaluation.describe import describe
@@ -239,13 +239,10 @@ def training_command(config: Config) -> str:
     """
     kwargs = config.environment.kwargs
     overrides = {"environment.kwargs": kwargs} if kwargs else None
-    defaults, _ = load_config(config.game, config.recipe, config.protocol, overrides)
-    words = [
-        "make train",
-        f"GAME={config.game}",
-        f"CONFIG={config.recipe}",
-        f"PROTOCOL={config.protocol}",
-    ]
+    defaults, protocol = settings_by_name(config, overrides)
+    words = ["make train", f"GAME={config.game}", f"CONFIG={config.recipe}"]
+    if protocol is not None:
+        words.append(f"PROTOCOL={protocol}")
     arguments = []
     for section in SECTIONS:
         default_values = getattr(defaults, section).model_dump()

@@ -38,7 +38,7 @@ def test_a_released_agent_reproduces_the_scores_on_its_card(released: Path) -> N
     names = ("game", "protocol", "evaluation", "score", "length")
     assert lines(again, names) == lines(message, names) == lines(card, names)
     assert len(lines(card, names)) == len(names)
-    variables = f"GAME={GAME} CONFIG=default PROTOCOL=tutorial STEPS=960 SEED=1"
+    variables = f"GAME={GAME} CONFIG=default STEPS=960 SEED=1"
     assert f"make train {variables} ARGS='--training.environments 8 " in card
 
 

@@ -11,6 +11,7 @@ from atari_dqn.agent.agent import Agent
 from atari_dqn.agent.pretrained import RELEASED, compact_arrays, load_agent
 from atari_dqn.backend.arrays import FrameStatistics
 from atari_dqn.config.resolve import load_config, parse_value
+from atari_dqn.config.schema import Config
 from atari_dqn.errors import UserError
 from atari_dqn.runs import checkpoint
 from atari_dqn.workflows.release import training_command
@@ -26,10 +27,10 @@ from tests.agent.test_agent import ACTIONS, SHAPE, config
             {
                 "network.nature_channels": [4, 8, 8],
                 "agent.loss": "squared",
-                "agent.double": False,
+                "agent.gamma": 0.5,
                 "optimizer.epsilon": 1e-6,
             },
-            "--agent.double false --agent.loss squared --network.nature_channels [4,8,8] "
+            "--agent.gamma 0.5 --agent.loss squared --network.nature_channels [4,8,8] "
             "--optimizer.epsilon 1e-06",
         ),
     ],
@@ -38,19 +39,41 @@ def test_the_command_on_a_card_trains_with_the_same_settings(
     overrides: dict[str, Any], arguments: str
 ) -> None:
     expected, _ = load_config("breakout", overrides=overrides)
+    _check_command(expected, arguments)
+
+
+@pytest.mark.parametrize("recipe", ["default", "breakout-tutorial"])
+@pytest.mark.parametrize(
+    ("game", "protocol"),
+    [
+        ("pong", None),
+        ("pong", "dopamine"),
+        ("ALE/Pong-v5", None),
+        ("ALE/Pong-v5", "dopamine"),
+        ("Pong-v0", None),
+        ("PongNoFrameskip-v4", None),
+        ("PongDeterministic-v4", "tutorial"),
+        ("SpaceInvadersDeterministic-v4", None),
+    ],
+)
+def test_the_command_on_a_card_suits_every_id(game: str, protocol: str | None, recipe: str) -> None:
+    _check_command(load_config(game, recipe, protocol)[0])
+
+
+def _check_command(expected: Config, arguments: str | None = None) -> None:
+    """Checks that the command's settings are the expected ones, and its ARGS if they are given."""
     make, target, *words = shlex.split(training_command(expected))
     given = dict(word.split("=", 1) for word in words)
-    assert (make, target, given.pop("ARGS", "")) == ("make", "train", arguments)
-    pairs = zip(arguments.split()[::2], arguments.split()[1::2], strict=True)
+    found = given.pop("ARGS", "")
+    assert (make, target, found) == ("make", "train", found if arguments is None else arguments)
+    pairs = zip(found.split()[::2], found.split()[1::2], strict=True)
     requested = {name.removeprefix("--"): parse_value(value) for name, value in pairs}
     requested |= {
         "machine.seed": int(given.pop("SEED")),
         "training.total_steps": int(given.pop("STEPS")),
     }
-    assert (
-        load_config(given.pop("GAME"), given.pop("CONFIG"), given.pop("PROTOCOL"), requested)[0]
-        == expected
-    )
+    names = (given.pop("GAME"), given.pop("CONFIG"), given.pop("PROTOCOL", None))
+    assert load_config(*names, requested)[0] == expected
     assert not given
 
 
