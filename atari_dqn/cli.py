@@ -9,35 +9,77 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from atari_dqn.bootstrap import COMMAND, INTERRUPTED
-from atari_dqn.commands import inspect, plan, play, publish, review, sweep, train
-from atari_dqn.commands.arguments import Command
-from atari_dqn.config.resolve import parse_value
 from atari_dqn.console import STANDARD_ERROR, log_to_standard_error, own_process, say
 from atari_dqn.errors import UserError, nearest, one_line
 from atari_dqn.runs.signals import interrupt
 from atari_dqn.typed_commands import ARGUMENTS, in_typed_form, is_started_by_make, option
 
-COMMANDS = (
-    train.TRAIN,
-    plan.PLAN,
-    play.EVALUATE,
-    play.RECORD,
-    play.WATCH,
-    play.PLAY_AT_RANDOM,
-    inspect.FRAMES,
-    inspect.GAMES,
-    inspect.CONFIG,
-    review.PLOT,
-    review.GALLERY,
-    review.REPORT,
-    sweep.SWEEP,
-    publish.EXPORT,
-    publish.RELEASE,
-    inspect.DIGEST,
-)
+if TYPE_CHECKING:
+    from atari_dqn.commands.arguments import Command
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command in the list that ``--help`` prints.
+
+    Attributes:
+        module: The module of ``atari_dqn/commands/`` that defines it. Only the module of the
+            command that was typed is imported, so that short commands answer at once.
+        summary: What the command does.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "train": Entry("train", "Trains an agent: starts a run or continues one."),
+    "plan": Entry(
+        "plan", "Prints which recipe and how many agent steps fit into some times on this machine."
+    ),
+    "eval": Entry("play", "Scores a checkpoint and records its median, best and worst episode."),
+    "record": Entry(
+        "play",
+        "Records one episode, or renders one again from the JSON file beside its recording.",
+    ),
+    "watch": Entry("play", "Shows an agent in a window; q or Escape closes it."),
+    "random": Entry("play", "Scores and records an agent that acts at random."),
+    "frames": Entry(
+        "inspect", "Draws the raw frames of a few agent steps above the network's input."
+    ),
+    "games": Entry("inspect", "Lists every game with its ids."),
+    "config": Entry(
+        "inspect", "Prints every setting of a recipe with its value, meaning, unit and source."
+    ),
+    "plot": Entry("review", "Draws the learning curves of runs."),
+    "gallery": Entry(
+        "review",
+        "Writes a page for reviewing runs and recordings, or serves it and keeps it up to date.",
+    ),
+    "report": Entry("review", "Compares runs with each other and with published scores."),
+    "sweep": Entry(
+        "sweep",
+        "Trains many runs on one machine or a cluster: all combinations of games, recipes, "
+        "settings and seeds, or a search over settings.",
+    ),
+    "export": Entry(
+        "publish",
+        "Exports a checkpoint's network for other programs and checks it against the agent.",
+    ),
+    "release": Entry(
+        "publish",
+        "Writes an agent to share: weights, score, recording and model card, but no training "
+        "state.",
+    ),
+    "digest": Entry(
+        "inspect", "Prints a SHA-256 digest of everything that a continued run depends on."
+    ),
+}
 # Disk and permission errors, which are not bugs and need no traceback.
 OUTSIDE_CAUSES = (
     errno.ENOSPC,
@@ -123,8 +165,8 @@ def _run(typed: list[str]) -> int:
         UserError: An argument is unknown, or a value is missing or not allowed.
     """
     words, settings = _split_off_settings(typed)
-    options, unknown = _parser().parse_known_args(words)
-    chosen = next(command for command in COMMANDS if command.name == options.command)
+    options, unknown = _parser(words).parse_known_args(words)
+    chosen = load_command(options.command)
     _check_known(chosen, unknown, settings)
     options.overrides = _overrides(settings)
     _check_not_empty(options)
@@ -145,16 +187,25 @@ class _OneLineParser(argparse.ArgumentParser):
         raise UserError(f"{in_typed_form(message)} ('{usage}' shows how it is used)")
 
 
-def _parser() -> argparse.ArgumentParser:
+def load_command(name: str) -> "Command":
+    """Imports the module of a command and returns the command."""
+    module = import_module(f"atari_dqn.commands.{COMMANDS[name].module}")
+    command: Command = module.COMMANDS[name]
+    return command
+
+
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    """Returns a parser that knows every command, and the arguments of those among the words."""
     parser = _OneLineParser(
         prog=COMMAND, description="Deep Q-learning on Atari games from pixels.", allow_abbrev=False
     )
     subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
-    for command in COMMANDS:
+    for name, entry in COMMANDS.items():
         subparser = subparsers.add_parser(
-            command.name, help=command.summary, description=command.summary, allow_abbrev=False
+            name, help=entry.summary, description=entry.summary, allow_abbrev=False
         )
-        command.add_arguments(subparser)
+        if name in words:
+            load_command(name).add_arguments(subparser)
     return parser
 
 
@@ -187,7 +238,7 @@ def _split_off_settings(words: list[str]) -> tuple[list[str], list[tuple[str, st
     return others, settings
 
 
-def _check_known(command: Command, unknown: list[str], settings: list[tuple[str, str]]) -> None:
+def _check_known(command: "Command", unknown: list[str], settings: list[tuple[str, str]]) -> None:
     """Raises a UserError for an argument that a command does not accept."""
     refused = [word.partition("=")[0] for word in unknown]
     if not command.takes_settings:
@@ -207,6 +258,8 @@ def _overrides(settings: list[tuple[str, str]]) -> dict[str, Any]:
     Raises:
         UserError: A value is missing.
     """
+    from atari_dqn.config.resolve import parse_value
+
     overrides: dict[str, Any] = {}
     for name, text in settings:
         if not text:

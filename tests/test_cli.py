@@ -1,6 +1,9 @@
 """Tests how the command line is parsed."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -20,9 +23,28 @@ def received(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(options)
         return 0
 
-    commands = tuple(replace(command, run=store) for command in cli.COMMANDS)
-    monkeypatch.setattr(cli, "COMMANDS", commands)
+    load = cli.load_command
+    monkeypatch.setattr(cli, "load_command", lambda name: replace(load(name), run=store))
     return found
+
+
+def test_the_list_of_commands_names_the_commands_of_its_modules() -> None:
+    defined: set[tuple[str, str]] = set()
+    for module in {entry.module for entry in cli.COMMANDS.values()}:
+        commands = import_module(f"atari_dqn.commands.{module}").COMMANDS
+        defined |= {(name, module) for name in commands}
+    assert defined == {(name, entry.module) for name, entry in cli.COMMANDS.items()}
+
+
+def test_help_imports_no_command() -> None:
+    code = "import sys; from atari_dqn import cli\ntry: cli.main(['--help'])\nfinally: "
+    code += "print([name for name in sys.modules if 'atari_dqn.commands' in name], "
+    code += "'pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *shown, last = done.stdout.splitlines()
+    assert last == "[] False"
+    for name, entry in cli.COMMANDS.items():
+        assert f"{name} {entry.summary}" in " ".join(" ".join(shown).split())
 
 
 VALUES = [

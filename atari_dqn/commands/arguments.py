@@ -37,16 +37,12 @@ class Command:
     """A command of the command line.
 
     Attributes:
-        name: The word to type.
-        summary: What it does, for ``--help``.
         add_arguments: Adds its arguments to a parser.
         run: Runs it with the parsed arguments, and returns its exit code.
         takes_settings: Whether it accepts ``--section.key VALUE``; the parsed arguments then have
             ``overrides``.
     """
 
-    name: str
-    summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
     takes_settings: bool = False

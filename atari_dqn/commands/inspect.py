@@ -118,24 +118,9 @@ def draw_frames(options: argparse.Namespace) -> int:
     return 0
 
 
-GAMES = Command("games", "Lists every game with its ids.", add_no_arguments, list_games)
-CONFIG = Command(
-    "config",
-    "Prints every setting of a recipe with its value, meaning, unit and source.",
-    add_config_arguments,
-    show_config,
-    takes_settings=True,
-)
-DIGEST = Command(
-    "digest",
-    "Prints a SHA-256 digest of everything that a continued run depends on.",
-    add_checkpoint,
-    digest,
-)
-FRAMES = Command(
-    "frames",
-    "Draws the raw frames of a few agent steps above the network's input.",
-    add_frames_arguments,
-    draw_frames,
-    takes_settings=True,
-)
+COMMANDS = {
+    "frames": Command(add_frames_arguments, draw_frames, takes_settings=True),
+    "games": Command(add_no_arguments, list_games),
+    "config": Command(add_config_arguments, show_config, takes_settings=True),
+    "digest": Command(add_checkpoint, digest),
+}

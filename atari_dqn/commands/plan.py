@@ -73,10 +73,4 @@ def _row(plan: Plan) -> tuple[str, str, str, str, str]:
     return in_words(plan.hours), config.versioned_recipe, f"{steps:,}", f"{frames:,}", score
 
 
-PLAN = Command(
-    "plan",
-    "Prints which recipe and how many agent steps fit into some times on this machine.",
-    add_arguments,
-    run,
-    takes_settings=True,
-)
+COMMANDS = {"plan": Command(add_arguments, run, takes_settings=True)}

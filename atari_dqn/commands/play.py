@@ -339,25 +339,9 @@ def _print_lines(lines: Iterable[str]) -> int:
     return 0
 
 
-EVALUATE = Command(
-    "eval",
-    "Scores a checkpoint and records its median, best and worst episode.",
-    add_evaluate_arguments,
-    evaluate,
-)
-RECORD = Command(
-    "record",
-    "Records one episode, or renders one again from the JSON file beside its recording.",
-    add_record_arguments,
-    record,
-)
-WATCH = Command(
-    "watch", "Shows an agent in a window; q or Escape closes it.", add_watch_arguments, watch
-)
-PLAY_AT_RANDOM = Command(
-    "random",
-    "Scores and records an agent that acts at random.",
-    add_random_arguments,
-    play_at_random,
-    takes_settings=True,
-)
+COMMANDS = {
+    "eval": Command(add_evaluate_arguments, evaluate),
+    "record": Command(add_record_arguments, record),
+    "watch": Command(add_watch_arguments, watch),
+    "random": Command(add_random_arguments, play_at_random, takes_settings=True),
+}

@@ -101,15 +101,7 @@ def release(options: argparse.Namespace) -> int:
     return 0
 
 
-EXPORT = Command(
-    "export",
-    "Exports a checkpoint's network for other programs and checks it against the agent.",
-    add_export_arguments,
-    export,
-)
-RELEASE = Command(
-    "release",
-    "Writes an agent to share: weights, score, recording and model card, but no training state.",
-    add_release_arguments,
-    release,
-)
+COMMANDS = {
+    "export": Command(add_export_arguments, export),
+    "release": Command(add_release_arguments, release),
+}

@@ -146,16 +146,8 @@ def _write(path: Path, text: str) -> None:
     print(f"written {path}")
 
 
-PLOT = Command("plot", "Draws the learning curves of runs.", add_plot_arguments, plot)
-GALLERY = Command(
-    "gallery",
-    "Writes a page for reviewing runs and recordings, or serves it and keeps it up to date.",
-    add_gallery_arguments,
-    gallery,
-)
-REPORT = Command(
-    "report",
-    "Compares runs with each other and with published scores.",
-    add_report_arguments,
-    report,
-)
+COMMANDS = {
+    "plot": Command(add_plot_arguments, plot),
+    "gallery": Command(add_gallery_arguments, gallery),
+    "report": Command(add_report_arguments, report),
+}

@@ -232,11 +232,4 @@ def _conclude(statuses: "Sequence[Status]", plan: Plan, out: Path) -> int:
     return 0
 
 
-SWEEP = Command(
-    "sweep",
-    "Trains many runs on one machine or a cluster: all combinations of games, recipes, settings "
-    "and seeds, or a search over settings.",
-    add_arguments,
-    run,
-    takes_settings=True,
-)
+COMMANDS = {"sweep": Command(add_arguments, run, takes_settings=True)}

@@ -113,10 +113,4 @@ def settings_request(options: argparse.Namespace) -> SettingsRequest:
     return SettingsRequest(options.game, options.config, options.protocol, overrides)
 
 
-TRAIN = Command(
-    "train",
-    "Trains an agent: starts a run or continues one.",
-    add_arguments,
-    run,
-    takes_settings=True,
-)
+COMMANDS = {"train": Command(add_arguments, run, takes_settings=True)}
