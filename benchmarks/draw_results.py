@@ -72,7 +72,7 @@ def draw_panel(axes: Axes, game: str, recipe: str) -> None:
     axes.set_xlabel("million agent steps")
     axes.set_xlim(0, steps[-1])
     axes.set_ylim(bottom=min(0.0, random) - 1)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="best", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 
 

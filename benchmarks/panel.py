@@ -3,8 +3,8 @@
     python -m benchmarks.panel --steps 500000
 
 A row of the table is a candidate: its training score in each game, and the interquartile mean of
-its human-normalized scores. Candidates that lack a game have no such mean. The picture needs the
-extra ``plot``.
+its human-normalized scores. A second table has the human-normalized score of each game. Candidates
+that lack a game have no such mean. The picture needs the extra ``plot``.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from benchmarks.run_results import ROOT, RunResult, human_normalized, read_rows
 PLAN = ROOT / "configs" / "sweeps" / "panel.toml"
 PICTURE = ROOT / "docs" / "images" / "panel.png"
 SEED = 1
+TICKS = (0, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # human-normalized scores
 
 
 def panel_games() -> list[str]:
@@ -51,8 +52,8 @@ def panel_mean(runs: dict[str, RunResult]) -> float | None:
     return float(interquartile_mean([np.array([score]) for score in scores]))
 
 
-def as_table(rows: Sequence[RunResult], steps: int) -> str:
-    """Returns the table in Markdown."""
+def as_table(rows: Sequence[RunResult], steps: int, normalized: bool = False) -> str:
+    """Returns the table of training scores or of human-normalized ones, in Markdown."""
     games = panel_games()
     names = [game.removesuffix("Deterministic-v4") for game in games]
     lines = [
@@ -60,11 +61,17 @@ def as_table(rows: Sequence[RunResult], steps: int) -> str:
         f"|{' --- |' * (len(games) + 2)}",
     ]
     for recipe, runs in by_candidate(rows, steps).items():
-        scores = [f"{runs[game].training_score:,.1f}" if game in runs else "" for game in games]
+        scores = [_cell(runs[game], normalized) if game in runs else "" for game in games]
         mean = panel_mean(runs)
         shown = "" if mean is None else f"{mean:.3f}"
         lines.append(f"| `{recipe}` | {' | '.join(scores)} | {shown} |")
     return "\n".join(lines)
+
+
+def _cell(run: RunResult, normalized: bool) -> str:
+    if normalized:
+        return f"{human_normalized(run.rom, run.training_score):.2f}"
+    return f"{run.training_score:,.1f}"
 
 
 def draw(rows: Sequence[RunResult], steps: int, path: Path) -> None:
@@ -74,14 +81,19 @@ def draw(rows: Sequence[RunResult], steps: int, path: Path) -> None:
     games = panel_games()
     figure = Figure(figsize=(7.0, 4.0), dpi=150, layout="constrained")
     axes = figure.subplots()
-    for recipe, runs in by_candidate(rows, steps).items():
-        places = [len(games) - games.index(game) for game in runs]
+    candidates = by_candidate(rows, steps)
+    for number, (recipe, runs) in enumerate(candidates.items()):
+        offset = 0.4 * ((number + 0.5) / len(candidates) - 0.5)  # so that no mark hides another
+        places = [len(games) - games.index(game) - offset for game in runs]
         scores = [human_normalized(run.rom, run.training_score) for run in runs.values()]
         axes.scatter(scores, places, label=recipe, alpha=0.8)
     axes.axvline(0, color="0.6", lw=1, ls=":")
     axes.axvline(1, color="0.35", lw=1, ls="--")
     axes.set_yticks(range(len(games), 0, -1), [game.split("Det")[0] for game in games])
     axes.set_xscale("symlog", linthresh=0.2)
+    axes.margins(x=0.1)
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS], minor=False)
+    axes.minorticks_off()
     axes.set_xlabel("human-normalized score: 0 is random play, 1 a human")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -96,6 +108,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = read_rows()
     print(as_table(rows, options.steps))
+    print()
+    print(as_table(rows, options.steps, normalized=True))
     draw(rows, options.steps, options.picture)
 
 

@@ -17,7 +17,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "complete: 960 agent steps" in answer.stdout
     assert "game: BreakoutDeterministic-v4 (rom breakout)\n" in answer.stderr
     assert "protocol tutorial: frame skip 4, no sticky actions" in answer.stderr
-    assert "network: nature torso, dueling head, 4 actions, " in answer.stderr
+    assert "network: nature torso, plain head, 4 actions, " in answer.stderr
     return directory
 
 

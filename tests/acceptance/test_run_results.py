@@ -91,6 +91,8 @@ def test_the_panel_has_a_row_for_each_candidate_and_a_mean_if_no_game_lacks(tmp_
     assert second.startswith("| `default@18, agent.n_step=5` |  | ")
     assert second.endswith(" |  |")
     assert {text.count("|") for text in (head, line, first, second)} == {11}
+    *_, normalized, _ = panel.as_table(rows, 500_000, normalized=True).splitlines()
+    assert normalized == "| `default@18` | -50.00 | 90.00 |" + " 0.50 |" * 6 + " 0.500 |"
     panel.draw(rows, 500_000, tmp_path / "panel.png")
     assert imageio.imread(tmp_path / "panel.png").shape == (600, 1050, 4)
 

@@ -16,7 +16,7 @@ VERSIONS = {
     "breakout-tutorial": (1, "bf1418de7155"),
     "c51": (1, "a0c74b215605"),
     "cartpole": (3, "23ecf0878d1f"),
-    "default": (17, "e5bc20bb05ac"),
+    "default": (18, "c66fff8d1042"),
     "double": (1, "2c47d58192f7"),
     "dueling": (1, "517a8b097862"),
     "iqn": (1, "064ec92b5708"),
