@@ -155,8 +155,8 @@ BAD_CHECKPOINTS = [
     (["train", "--game", GAME, "--root", "{file}"], "is not a directory"),
     (["train", "--game", GAME, "--videos", "{file}"], "is not a directory"),
     (
-        ["train", "--game", GAME, "--init-from", "{run}", "--network.head", "q", *SMALL],
-        "its head is dueling, this run's q",
+        ["train", "--game", GAME, "--init-from", "{run}", "--network.head", "dueling", *SMALL],
+        "its head is q, this run's dueling",
     ),
     (["train", "--game", GAME, "--init-from", "{truncated}", *SMALL], "damaged checkpoint: "),
     (
