@@ -128,8 +128,8 @@ def test_a_live_view_draws_the_same_as_a_recording_once_it_knows_the_ranges(game
 
 
 def test_saliency_is_drawn_over_the_game_and_nowhere_else_but_in_the_legend() -> None:
-    # A new network that enlarges motion reacts so much to the first moves that later saliency is too
-    # weak beside it to be drawn.
+    # A new network that enlarges motion reacts so much to the first moves that later saliency is
+    # too weak beside it to be drawn.
     still = {"network.motion": 1.0}
     config, agent, episode = played("BreakoutDeterministic-v4", "default", 1.0, 20, **still)
     plain = pictures(config, agent, episode)
