@@ -79,7 +79,7 @@ def draw(rows: Sequence[RunResult], steps: int, path: Path) -> None:
     from matplotlib.figure import Figure
 
     games = panel_games()
-    figure = Figure(figsize=(7.0, 4.0), dpi=150, layout="constrained")
+    figure = Figure(figsize=(7.0, 4.8), dpi=150, layout="constrained")
     axes = figure.subplots()
     candidates = by_candidate(rows, steps)
     for number, (recipe, runs) in enumerate(candidates.items()):
@@ -96,7 +96,7 @@ def draw(rows: Sequence[RunResult], steps: int, path: Path) -> None:
     axes.minorticks_off()
     axes.set_xlabel("human-normalized score: 0 is random play, 1 a human")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper left", frameon=False)
     figure.savefig(path)
 
 
