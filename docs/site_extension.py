@@ -11,6 +11,8 @@ import inspect
 import json
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,7 @@ FIELDS = ("attribute", "data")  # what Sphinx calls fields and constants
 COLON = "\N{MODIFIER LETTER COLON}"  # stands for a colon while napoleon reads a docstring
 COLORS = re.compile(r"\x1b\[[0-9;]*m")  # as a terminal shows them
 LOGGER = logging.getLogger(__name__)
+SIDEBARS: dict[tuple[Any, ...], str] = {}  # of the pages of source code
 
 
 # Pages
@@ -160,6 +163,26 @@ def add_toctrees(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] += (
             f"\n\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n{entries}\n```\n"
         )
+
+
+def share_sidebar(app: Sphinx, page: str, *event: Any) -> None:
+    """Makes the sidebar once for all pages of source code in folders of the same depth.
+
+    It lists none of them, so it is the same but for the dots in its links. Otherwise it would be
+    made for each of them, which takes a third of the build.
+    """
+    if not page.startswith("_modules/"):
+        return
+    context = event[1]
+    depth = page.count("/")
+    context["toctree"] = partial(_sidebar, context["toctree"], depth)
+
+
+def _sidebar(make: Callable[..., str], depth: int, **options: Any) -> str:
+    place = (depth, *sorted(options.items()))
+    if place not in SIDEBARS:
+        SIDEBARS[place] = make(**options)
+    return SIDEBARS[place]
 
 
 # Links and formulas
@@ -327,6 +350,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_lexer("folders", TextLexer)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("source-read", add_toctrees)
+    app.connect("html-page-context", share_sidebar, priority=400)  # before the theme, which has 500
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("object-description-transform", shorten_description)
     app.connect("viewcode-follow-imported", module_of_source)
