@@ -7,13 +7,14 @@ since that seed.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 from ale_py import Action
 from numpy.typing import NDArray
 
-from atari_dqn.config.schema import EnvironmentSettings
+from atari_dqn.config.schema import Config, EnvironmentSettings
 from atari_dqn.console import waiting
 from atari_dqn.environments.atari_game import ReferenceGame
 from atari_dqn.environments.game import Game
@@ -116,15 +117,27 @@ class Environments:
         self._life_lost = np.zeros(self.count, np.bool_)
         # Each environment's actions since its last seed.
         self._actions: list[list[int]] = [[] for _ in range(self.count)]
+        self._beginning: Future[NDArray[Any]] | None = None
 
     @property
     def lives(self) -> NDArray[np.int32]:
         """The lives (N,) left in the current episodes; 0 in a game that reports none."""
         return self._lives
 
+    def begin_reset(self) -> None:
+        """Begins a reset in a thread. Call ``reset`` next, which waits for it."""
+        with_one_thread = ThreadPoolExecutor(1)
+        everywhere = np.ones(self.count, np.bool_)
+        self._beginning = with_one_thread.submit(self._start_episodes, everywhere)
+        with_one_thread.shutdown(wait=False)
+
     def reset(self) -> NDArray[Any]:
         """Starts new episodes in all environments; returns observations (N, *observation_shape)."""
-        return self._start_episodes(np.ones(self.count, np.bool_))
+        if self._beginning is None:
+            return self._start_episodes(np.ones(self.count, np.bool_))
+        begun = self._beginning
+        self._beginning = None
+        return begun.result()
 
     def send(self, actions: NDArray[np.integer[Any]] | Sequence[int]) -> NDArray[np.int32]:
         """Starts a step, and returns the executed actions (N,) without waiting for its result.
@@ -248,6 +261,24 @@ class Environments:
         observation, lives = self._games.reset(mask, np.where(seeded, self.seeds, -1)[mask])
         self._lives = lives.copy()
         return observation
+
+
+def make_environments(config: Config, games: VectorGame | None = None) -> Environments:
+    """Returns the environments of a run.
+
+    Args:
+        config: settings of the run.
+        games: ``training.environments`` games, or None to create those that the settings select.
+    """
+    if games is None:
+        games = make_games(
+            config.spec,
+            config.environment,
+            config.training.environments,
+            config.environment.frame_cap,
+            config.machine.environment_threads,
+        )
+    return Environments(games, config.environment, config.machine.seed, games.seed_steps)
 
 
 def _actions_before_the_end(

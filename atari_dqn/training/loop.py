@@ -19,7 +19,7 @@ from atari_dqn.agent.export import save_network
 from atari_dqn.backend.profiler import Trace
 from atari_dqn.config.schema import Config
 from atari_dqn.console import waiting
-from atari_dqn.environments.environments import Environments, Step, make_games
+from atari_dqn.environments.environments import Environments, Step, make_environments
 from atari_dqn.environments.vector import VectorGame
 from atari_dqn.errors import UserError
 from atari_dqn.recording.episode_file import Origin
@@ -55,7 +55,8 @@ class Training:
         config: All settings.
         run_directory: Directory for checkpoints and logs. It is created.
         video_directory: Directory for recordings.
-        games: ``training.environments`` games, or None to create those that the settings select.
+        games: ``training.environments`` games, or environments of them, or None to create the games
+            that the settings select.
         show_progress: Whether to show the progress, in log lines if there is no terminal.
 
     Attributes:
@@ -71,7 +72,7 @@ class Training:
         config: Config,
         run_directory: str | Path,
         video_directory: str | Path,
-        games: VectorGame | None = None,
+        games: VectorGame | Environments | None = None,
         show_progress: bool = False,
     ) -> None:
         self.config = config
@@ -82,13 +83,12 @@ class Training:
         self.run_directory.mkdir(parents=True, exist_ok=True)
         count = config.training.environments
         seed = config.machine.seed
-        if games is None:
-            cap = config.environment.frame_cap
-            threads = config.machine.environment_threads
-            games = make_games(config.spec, config.environment, count, cap, threads)
-        self.environments = Environments(games, config.environment, seed, games.seed_steps)
-        self.memory = make_memory(config, count, games.observation_shape, self.run_directory)
-        self.agent = Agent(config, games.observation_shape, games.action_names)
+        if not isinstance(games, Environments):
+            games = make_environments(config, games)
+        self.environments = games
+        shape = games.observation_shape
+        self.memory = make_memory(config, count, shape, self.run_directory)
+        self.agent = Agent(config, shape, games.action_names)
         self.explorer = Explorer(
             config.exploration,
             config.training.warmup_steps,

@@ -38,6 +38,7 @@ from atari_dqn.workflows.settings import (
 from atari_dqn.workflows.time_budget import Plan, Planner, measuring_seconds, plan_continuation
 
 if TYPE_CHECKING:
+    from atari_dqn.environments.environments import Environments
     from atari_dqn.training.loop import Training
 
 logger = logging.getLogger(__name__)
@@ -382,9 +383,10 @@ def _ray_for_actors(config: Config, address: str | None) -> Iterator[None]:
 
 def _train(job: _Job) -> RunOutcome:
     """Trains from a run's own checkpoint, from the weights of another run, or from scratch."""
+    environments = _begin_games(job)
     start_tensorflow(job.config)
     with waiting("building the network"):
-        training = _make_training(job)
+        training = _make_training(job, environments)
     if job.init_from is not None:
         _copy_weights(training, job.init_from)
     plan = job.plan.record() if job.plan else None
@@ -424,7 +426,24 @@ def _log_sizes(training: "Training") -> None:
     logger.info(f"network: {network.torso} torso, {head} head, {actions} actions, {size} weights")
 
 
-def _make_training(job: _Job) -> "Training":
+def _begin_games(job: _Job) -> "Environments | None":
+    """Begins the first episodes of a new run, in threads, while TensorFlow is loaded.
+
+    Returns:
+        The environments, or None for a run that begins otherwise: a continued one, one with actors,
+        and one whose games are written in Python.
+    """
+    if job.stored is not None or job.config.machine.actors or not job.config.rom:
+        return None
+    from atari_dqn.environments.environments import make_environments
+
+    with waiting("starting the games"):
+        environments = make_environments(job.config)
+    environments.begin_reset()
+    return environments
+
+
+def _make_training(job: _Job, environments: "Environments | None") -> "Training":
     if job.config.machine.actors:
         from atari_dqn.distributed.learner import DistributedTraining
 
@@ -433,7 +452,7 @@ def _make_training(job: _Job) -> "Training":
         )
     from atari_dqn.training.loop import Training
 
-    return Training(job.config, job.directory, job.videos, show_progress=job.show_progress)
+    return Training(job.config, job.directory, job.videos, environments, job.show_progress)
 
 
 def _copy_weights(training: "Training", origin: Path) -> None:

@@ -97,6 +97,23 @@ def test_an_ended_episode_keeps_its_last_observation_and_the_next_starts_immedia
     assert steps[0].current is steps[0].observation
 
 
+def test_a_reset_that_begins_in_a_thread_is_the_same_reset() -> None:
+    spec = load_config("breakout")[0].spec
+    played = []
+    for begins in (False, True):
+        games = make_games(spec, TUTORIAL, 3, frame_cap=108_000)
+        environments = Environments(games, TUTORIAL, seed=9, seed_steps=games.seed_steps)
+        if begins:
+            environments.begin_reset()
+        first = environments.reset().copy()
+        environments.send([1, 2, 3])
+        second = environments.recv().observation.copy()
+        again = environments.reset().copy()
+        played.append([first, second, again, environments.lives, *environments.arrays().values()])
+    for one, other in zip(*played, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_every_episode_has_its_own_seed() -> None:
     games, steps = run_script(TUTORIAL)
     expected = [[seed_of(9, 0, 0), seed_of(9, 1, 0)], [seed_of(9, 1, 1)], [seed_of(9, 0, 1)]]
