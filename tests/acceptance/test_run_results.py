@@ -94,7 +94,7 @@ def test_the_panel_has_a_row_for_each_candidate_and_a_mean_if_no_game_lacks(tmp_
     *_, normalized, _ = panel.as_table(rows, 500_000, normalized=True).splitlines()
     assert normalized == "| `default@18` | -50.00 | 90.00 |" + " 0.50 |" * 6 + " 0.500 |"
     panel.draw(rows, 500_000, tmp_path / "panel.png")
-    assert imageio.imread(tmp_path / "panel.png").shape == (600, 1050, 4)
+    assert imageio.imread(tmp_path / "panel.png").shape == (720, 1050, 4)
 
 
 def test_the_table_of_games_begins_with_the_lowest_score_and_has_pictures(tmp_path: Path) -> None:
