@@ -45,7 +45,7 @@ FIELDS = ("attribute", "data")  # what Sphinx calls fields and constants
 COLON = "\N{MODIFIER LETTER COLON}"  # stands for a colon while napoleon reads a docstring
 COLORS = re.compile(r"\x1b\[[0-9;]*m")  # as a terminal shows them
 LOGGER = logging.getLogger(__name__)
-SIDEBARS: dict[tuple[Any, ...], str] = {}  # of the pages of source code
+SIDEBARS: dict[tuple[Any, ...], str] = {}  # sidebars that several pages share
 
 
 # Pages

@@ -138,7 +138,7 @@ def _uncollected() -> Iterator[None]:
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Context that suppresses TensorFlow's output during its import, and prints it on failure."""
+    """Context that suppresses TensorFlow's output during its import, but prints it on an error."""
     # The log level takes effect only after the import. Errors also raise exceptions; the other
     # messages are about missing GPUs and slower kernels.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -154,7 +154,7 @@ def _held_back() -> Iterator[None]:
         try:
             with STANDARD_ERROR.continued_on(standard_error), waiting("loading TensorFlow"):
                 yield
-        except BaseException:
+        except Exception:
             messages.seek(0)
             os.write(standard_error, messages.read())
             raise
