@@ -1,5 +1,6 @@
 """Prepares every test process."""
 
+import gc
 import os
 import signal
 
@@ -22,3 +23,9 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Slow examples on a busy machine must not count as failures.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """Exempts what importing made from garbage collection, which would go through it each time."""
+    gc.collect()
+    gc.freeze()

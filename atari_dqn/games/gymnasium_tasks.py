@@ -50,9 +50,10 @@ def newest_of(name: str) -> str | None:
     ('CartPole-v1', 'LunarLander-v3', None)
     """
     versions: dict[str, int] = {}
+    wanted = _squeezed(name)
     for task in gymnasium.registry:
         parts = _VERSIONED.fullmatch(task)
-        if parts and _squeezed(parts["name"]) == _squeezed(name):
+        if parts and _squeezed(parts["name"]) == wanted:
             own_name = parts["name"]
             if _is_version_of(task, own_name):
                 versions[own_name] = max(int(parts["version"]), versions.get(own_name, 0))

@@ -176,7 +176,7 @@ def test_updates_per_agent_step_do_not_depend_on_the_number_of_environments(
         training__environments=environments,
         training__update_period=period,
         training__total_steps=total,
-        training__warmup_steps=200,
+        **QUICK,
     )
     training = catch(tmp_path, settings)
     updates: list[int] = []
