@@ -23,8 +23,8 @@ def choose_keras_backend() -> None:
 def answer_ctrl_c_while_importing() -> None:
     """Makes Ctrl-C end a command of this package with one line while it is still importing.
 
-    At this point there is nothing to clean up. ``cli.main`` installs its own handlers later. Other
-    programs that import this package keep their handlers.
+    At this point there is nothing to clean up. ``cli.command`` installs its own handlers later.
+    Other programs that import this package keep their handlers.
     """
     # While Python looks for the module of ``python -m``, the name of the program is "-m".
     program = sys.argv[0].rpartition(os.sep)[2] if sys.argv else ""

@@ -119,18 +119,17 @@ class Agent:
         """Returns the greedy actions (N,) for observations (N, *observation_shape)."""
         return np.asarray(np.argmax(self.values(observations), axis=-1), np.int32)
 
-    def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
-        """Returns the greedy actions (N,), with new noise in each call if the network is noisy.
+    def values_with_noise(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Returns Q-values (N, actions), with new noise in each call if the network is noisy.
 
-        Without a noisy network, this is the same as ``act``. Fortunato et al. 2018, section 3.1.
+        Without a noisy network, this is the same as ``values``. Fortunato et al. 2018, section 3.1.
         """
         checked = self._checked(observations)
         if not self.config.network.noisy or not len(checked):
-            return self.act(checked)
+            return self.values(checked)
         self._noisy_passes += 1
         inputs = (as_tensor(stacks_last(checked)), tf.constant(self._noisy_passes))
-        values = self._noisy_values(inputs)[0].numpy()
-        return np.asarray(np.argmax(values, axis=-1), np.int32)
+        return np.asarray(self._noisy_values(inputs)[0])
 
     def _checked(self, observations: Any) -> NDArray[Any]:
         """Returns the observations in the type that the network expects.

@@ -12,23 +12,21 @@ from atari_dqn.config.learning_schema import ExplorationSettings
 from atari_dqn.runs.random_state import generator_from_array, generator_to_array
 
 
-def linear_schedule(step: int, start: float, end: float, begin: int, duration: int) -> float:
+def linear_schedule(step: int, start: float, end: float, duration: int) -> float:
     """Returns the value of a linear schedule at a step.
 
     Args:
-        step: the current step.
-        start: value until step ``begin``.
-        end: value from step ``begin + duration`` on.
-        begin: first step of the schedule.
+        step: the current step, from 0.
+        start: value at step 0.
+        end: value from step ``duration`` on.
         duration: number of steps of the schedule.
 
-    >>> [linear_schedule(step, 1.0, 0.5, begin=10, duration=100) for step in (0, 10, 60, 110, 1000)]
-    [1.0, 1.0, 0.75, 0.5, 0.5]
+    >>> [linear_schedule(step, 1.0, 0.5, duration=100) for step in (0, 50, 100, 1000)]
+    [1.0, 0.75, 0.5, 0.5]
     """
     if duration == 0:
-        return start if step < begin else end
-    progress = min(max((step - begin) / duration, 0.0), 1.0)
-    return start + progress * (end - start)
+        return end
+    return start + min(step / duration, 1.0) * (end - start)
 
 
 def epsilon_at(settings: ExplorationSettings, steps: int, episodes: int) -> float:
@@ -50,7 +48,7 @@ def epsilon_at(settings: ExplorationSettings, steps: int, episodes: int) -> floa
     if settings.schedule == "exponential":
         remaining = math.exp(-steps / settings.decay_steps) if settings.decay_steps else 0.0
         return end + (start - end) * remaining
-    return linear_schedule(steps, start, end, 0, settings.decay_steps)
+    return linear_schedule(steps, start, end, settings.decay_steps)
 
 
 def spread(epsilon: float, count: int, exponent: float) -> NDArray[np.float64]:
@@ -111,14 +109,11 @@ def epsilon_greedy(
     return np.where(explore, uniform, greedy).astype(np.int32)
 
 
-class Policy(Protocol):
+class ActionValues(Protocol):
     """The part of an agent that exploration uses."""
 
-    def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """Returns Q-values (N, actions)."""
-
-    def explore(self, observations: NDArray[Any]) -> NDArray[np.int32]:
-        """Returns the greedy actions (N,), with noise if the network is noisy."""
+    def values_with_noise(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Returns Q-values (N, actions), with new noise in each call if the network is noisy."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +163,12 @@ class Explorer:
         self._random = np.random.Generator(np.random.PCG64(sequence))
 
     def choose(
-        self, agent: Policy, observation: NDArray[Any], steps: int, episodes: int
+        self, agent: ActionValues, observation: NDArray[Any], steps: int, episodes: int
     ) -> NDArray[np.int32]:
         """Returns actions (N,) for the observations (N, *observation_shape) of N environments.
 
         Args:
-            agent: the agent that supplies Q-values and greedy actions.
+            agent: the agent that supplies Q-values.
             observation: the current observations.
             steps: agent steps in the run so far.
             episodes: finished episodes in the run so far.
@@ -186,11 +181,11 @@ class Explorer:
         epsilons = spread(
             self.epsilon(steps, episodes), self.environments.total, self.settings.spread
         )
+        values = agent.values_with_noise(observation)
         if self.settings.policy == "boltzmann":
-            values = agent.values(observation)
             preferred = boltzmann(values, self.settings.temperature, self._random)
         else:
-            preferred = agent.explore(observation)
+            preferred = np.argmax(values, axis=-1).astype(np.int32)
         return self._explore(preferred, epsilons[first : first + count])
 
     def _explore(

@@ -50,6 +50,7 @@ def export_network(agent: Agent, out: str | Path, observations: NDArray[Any]) ->
     out = Path(out)
     frames = stacks_last(observations)
     expected = agent.values(observations)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with keras_defaults(), TemporaryDirectory(dir=out.parent, prefix=".writing-") as directory:
         made = Path(directory) / out.name
         if out.suffix == ".keras":

@@ -130,7 +130,7 @@ def _make_optimizer(
             rate, rho=settings.decay, momentum=0.0, centered=True, **options
         )
     optimizer.decay_schedule = _schedule(settings.weight_decay, settings.weight_decay_end, settings)
-    if settings.weight_decay:  # biases and scales do not decay
+    if settings.weight_decay or settings.weight_decay_end:  # biases and scales do not decay
         first = [] if settings.weight_decay_first else variables[:1]
         optimizer.exclude_from_weight_decay(first, ["bias", "gamma", "beta", "_scale"])
     optimizer.build(variables)
@@ -138,8 +138,11 @@ def _make_optimizer(
 
 
 def _schedule(start: float, end: float, settings: OptimizerSettings) -> Any:
-    """Returns a Keras schedule from one value to another, or the first value if it never decays."""
-    if not (settings.decay_updates and start):
+    """Returns a Keras schedule from one value to another, or the first value if it stays.
+
+    Settings with a cosine from 0 are refused, because Keras defines it as a share of the start.
+    """
+    if not settings.decay_updates or start == end == 0:
         return start
     if settings.decay_shape == "cosine":
         return keras.optimizers.schedules.CosineDecay(start, settings.decay_updates, end / start)

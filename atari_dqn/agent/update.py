@@ -53,11 +53,11 @@ class TargetSync(Enum):
         return cls.EVERY_UPDATE if period == 1 else cls.PERIODICALLY
 
 
-class NextPolicy(NamedTuple):
-    """The policy in the next state, with the reward and the bonus that go with it."""
+class TargetTerms(NamedTuple):
+    """What the TD target takes from a policy: its probabilities, its reward and its bonus."""
 
-    policy: tf.Tensor  # (B, A) probability of each next action
-    reward: tf.Tensor  # (B,) reward, including any Munchausen bonus
+    policy: tf.Tensor  # (B, A) probability of each action in the next state
+    reward: tf.Tensor  # (B,) n-step return of the transition, with any Munchausen reward
     bonus: tf.Tensor  # (B, A) bonus that is added to the return of each next action
 
 
@@ -85,9 +85,9 @@ class GradientStep:
         self.optimizer = optimizer
         self.return_model = make_return_model(config)
         self.target_sync = TargetSync.of(self.settings.target_period_updates)
-        greedy = self.next_policy_double if self.settings.double else self.next_policy_greedy
-        self.greedy_next_policy = greedy
-        self.next_policy = self.next_policy_munchausen if self.settings.munchausen else greedy
+        greedy = self.online_greedy_policy if self.settings.double else self.target_greedy_policy
+        self.policy_before_munchausen = greedy
+        self.next_policy = self.munchausen_policy if self.settings.munchausen else greedy
 
     def __call__(self, batch: Batch) -> tuple[UpdateMetrics, tf.Tensor]:
         """Makes one gradient step, and updates the target network if that is due every update.
@@ -138,14 +138,14 @@ class GradientStep:
         policy, reward, bonus = self.next_policy(batch, self.return_model.values(next_outputs))
         return self.return_model.target(policy, reward, batch.discount, next_outputs, bonus)
 
-    def next_policy_greedy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+    def target_greedy_policy(self, batch: Batch, next_values: tf.Tensor) -> TargetTerms:
         """Returns the policy that is greedy in the target network's Q-values (B, A).
 
         Mnih et al. 2015, Algorithm 1.
         """
-        return NextPolicy(greedy_policy(next_values), batch.reward, tf.zeros_like(next_values))
+        return TargetTerms(greedy_policy(next_values), batch.reward, tf.zeros_like(next_values))
 
-    def next_policy_double(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+    def online_greedy_policy(self, batch: Batch, next_values: tf.Tensor) -> TargetTerms:
         """Returns the policy that is greedy in the online network's Q-values.
 
         van Hasselt et al. 2016, equation 4.
@@ -154,25 +154,25 @@ class GradientStep:
         key = self.key(RandomStream.SECOND_PASS)
         outputs, _ = self.outputs(self.online, batch.next_observation, key, samples)
         policy = greedy_policy(self.return_model.values(outputs))
-        return NextPolicy(policy, batch.reward, tf.zeros_like(next_values))
+        return TargetTerms(policy, batch.reward, tf.zeros_like(next_values))
 
-    def next_policy_munchausen(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+    def munchausen_policy(self, batch: Batch, next_values: tf.Tensor) -> TargetTerms:
         """Returns the soft policy of the target network, with the Munchausen reward.
 
         Vieillard et al. 2020, equation 2. The first ``agent.munchausen_after_updates`` updates use
-        the greedy policy instead.
+        a greedy policy instead.
         """
         first = self.settings.munchausen_after_updates
         if not first:
-            return self.soft_next_policy(batch, next_values)
-        policy: NextPolicy = tf.cond(
+            return self.soft_policy(batch, next_values)
+        policy: TargetTerms = tf.cond(
             self.optimizer.iterations < first,
-            lambda: self.greedy_next_policy(batch, next_values),
-            lambda: self.soft_next_policy(batch, next_values),
+            lambda: self.policy_before_munchausen(batch, next_values),
+            lambda: self.soft_policy(batch, next_values),
         )
         return policy
 
-    def soft_next_policy(self, batch: Batch, next_values: tf.Tensor) -> NextPolicy:
+    def soft_policy(self, batch: Batch, next_values: tf.Tensor) -> TargetTerms:
         """Returns the soft policy and the Munchausen reward of Vieillard et al. 2020, equation 2.
 
         Args:
@@ -186,7 +186,7 @@ class GradientStep:
         reward = munchausen_reward(
             batch.reward, log_policy, batch.action, settings.munchausen, settings.lowest_bonus
         )
-        return NextPolicy(
+        return TargetTerms(
             policy=tf.exp(next_log_policy / settings.temperature),
             reward=reward,
             bonus=-next_log_policy,

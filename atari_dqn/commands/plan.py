@@ -67,7 +67,8 @@ def _row(plan: Plan) -> tuple[str, str, str, str, str]:
     config = plan.config
     steps = config.training.total_steps
     skip = config.environment.frame_skip
-    frames = steps * (sum(skip) // len(skip) if isinstance(skip, list) else skip)
+    skips = skip if isinstance(skip, list) else [skip]
+    frames = steps * sum(skips) // len(skips)
     known = measured_score(config.versioned_recipe, config.rom or config.game, steps)
     score = f"about {known[0]:.1f} ({known[1]})" if known else "not measured"
     return in_words(plan.hours), config.versioned_recipe, f"{steps:,}", f"{frames:,}", score

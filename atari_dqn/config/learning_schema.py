@@ -55,7 +55,8 @@ class AgentSettings(Section):
 
     double: bool = setting(
         True,
-        "Double DQN: the online network selects the next action in the target",
+        "Double DQN: the online network selects the next action in the target; without effect "
+        "while munchausen is in use",
         source="van Hasselt et al. 2016",
     )
     gamma: float = setting(0.99, "discount per agent step", source=NATURE, ge=0, le=1)
@@ -397,6 +398,15 @@ class OptimizerSettings(Section):
         ge=0,
         le=LARGEST,
     )
+
+    @model_validator(mode="after")
+    def _cosine_does_not_start_at_zero(self) -> "OptimizerSettings":
+        if self.decay_shape == "cosine" and self.weight_decay_end and not self.weight_decay:
+            raise ValueError(
+                f"weight_decay_end = {self.weight_decay_end}: "
+                "half a cosine cannot start at weight_decay = 0; use decay_shape = 'linear'"
+            )
+        return self
 
 
 class ExplorationSettings(Section):

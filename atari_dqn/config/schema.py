@@ -171,7 +171,7 @@ class EvaluationSettings(Section):
 
 
 class TrainingSettings(Section):
-    """The length of a run, and the periods of updates, logs, evaluations and checkpoints."""
+    """The length of a run and its periods, in agent steps summed over all environments."""
 
     total_steps: int = setting(
         1_000_000, "length of the run", unit="agent steps", ge=1, le=MOST_STEPS

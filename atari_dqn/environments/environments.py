@@ -128,13 +128,13 @@ class Environments:
         """Begins a reset in a thread. Call ``reset`` next, which waits for it."""
         with_one_thread = ThreadPoolExecutor(1)
         everywhere = np.ones(self.count, np.bool_)
-        self._beginning = with_one_thread.submit(self._start_episodes, everywhere)
+        self._beginning = with_one_thread.submit(self._start_episodes, everywhere, reseeded=True)
         with_one_thread.shutdown(wait=False)
 
     def reset(self) -> NDArray[Any]:
         """Starts new episodes in all environments; returns observations (N, *observation_shape)."""
         if self._beginning is None:
-            return self._start_episodes(np.ones(self.count, np.bool_))
+            return self._start_episodes(np.ones(self.count, np.bool_), reseeded=True)
         begun = self._beginning
         self._beginning = None
         return begun.result()
@@ -251,9 +251,14 @@ class Environments:
             raise ValueError("an action or a number of seeds is out of range")
         return valid
 
-    def _start_episodes(self, mask: NDArray[np.bool_]) -> NDArray[Any]:
+    def _start_episodes(self, mask: NDArray[np.bool_], reseeded: bool = False) -> NDArray[Any]:
+        """Starts episodes where ``mask`` (N,) says so; returns observations of all environments.
+
+        Games keep their random numbers, unless they are due for a new seed or ``reseeded``. Only
+        the latter may end an episode.
+        """
         steps = np.array([len(actions) for actions in self._actions])
-        seeded = mask & ((steps == 0) | (steps >= self._seed_steps))
+        seeded = mask & (reseeded | (steps == 0) | (steps >= self._seed_steps))
         for env in np.flatnonzero(seeded):
             self.seeds[env] = seed_of(self._seed, int(env), int(self._seed_numbers[env]))
             self._seed_numbers[env] += 1

@@ -90,8 +90,9 @@ class NoisyDense(keras.layers.Layer):  # type: ignore[misc]
 class FractionEmbedding(keras.layers.Layer):  # type: ignore[misc]
     """Multiplies features by an embedding of a fraction f of the distribution of returns.
 
-    The embedding is phi_j(f) = relu(sum_i cos(pi i f) w_ij + b_j), where i goes from 1 to 64
-    (Dabney et al. 2018, "Implicit Quantile Networks", equation 4).
+    The embedding is phi_j(f) = relu(sum_i cos(pi i f) w_ij + b_j), where i goes from 1 to 64 as in
+    Dopamine. It goes from 0 to 63 in the paper (Dabney et al. 2018, "Implicit Quantile Networks",
+    equation 4); i = 0 gives a constant, like the bias.
 
     Args:
         seed: seed of the initial weights.

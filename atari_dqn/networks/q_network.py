@@ -131,7 +131,10 @@ class QNetwork:
         return bool(self._centered_layers())
 
     def center(self, statistics: FrameStatistics) -> None:
-        """Sets the mean frame that is subtracted from every frame, and the input scale."""
+        """Sets the mean frame that is subtracted from every frame.
+
+        With ``network.deviation`` above 0 it also sets the input scale.
+        """
         for layer in self._centered_layers():
             layer.center(statistics)
         self.round()

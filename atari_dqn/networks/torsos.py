@@ -14,7 +14,7 @@ from atari_dqn.config.learning_schema import TORSO_NAMES, NetworkSettings
 # A torso maps observations (B, ..., stack) and an iterator over seeds to features (B, n).
 Torso = Callable[[keras.KerasTensor, Iterator[int]], keras.KerasTensor]
 
-PIXELS = 1 / 255
+BYTE_SCALE = 1 / 255
 NATURE_KERNELS = (8, 4, 3)
 NATURE_STRIDES = (4, 2, 1)
 SQUARINGS = 6
@@ -70,10 +70,10 @@ class ByteConvolution(StridedConvolution):
 
     Args:
         arguments: positional arguments of a convolution.
-        white: input scale: the value to which a byte of 255 is scaled.
+        contrast: input scale: the value to which a byte of 255 is scaled.
         centered: whether to subtract a mean frame, which is 0 until it is set.
         deviation: standard deviation to which mean-subtracted frames are scaled as soon as the mean
-            frame is set; 0 keeps the input scale ``white``.
+            frame is set; 0 keeps the input scale ``contrast``.
         motion: factor of the difference of each frame of a stack from the stack's mean.
         options: keyword arguments of a convolution.
     """
@@ -81,7 +81,7 @@ class ByteConvolution(StridedConvolution):
     def __init__(
         self,
         *arguments: Any,
-        white: float = 1.0,
+        contrast: float = 1.0,
         centered: bool = False,
         deviation: float = 0.0,
         motion: float = 1.0,
@@ -90,7 +90,7 @@ class ByteConvolution(StridedConvolution):
         # The kernel is scaled before it is rounded to the precision of the computation.
         self._precision = keras.config.dtype_policy().compute_dtype
         self.mean: Any = None
-        self.scale: Any = white * PIXELS
+        self.scale: Any = contrast * BYTE_SCALE
         self._centered = centered
         self._deviation = deviation
         self._motion = motion
@@ -203,7 +203,7 @@ def nature_torso(
 ) -> keras.KerasTensor:
     """Builds the convolutions of Mnih et al. 2015, Methods; returns features (B, n).
 
-    Bytes are multiplied by ``contrast`` / 255.
+    Bytes are multiplied by ``contrast`` / 255, until ``center`` sets another input scale.
     """
     features = frames
     kind = _first_kind(settings)
@@ -233,9 +233,10 @@ def impala_torso(
 ) -> keras.KerasTensor:
     """Builds the residual network of Espeholt et al. 2018, figure 3 (right); returns features.
 
-    Bytes are multiplied by ``contrast`` / 255. If the first convolution has a stride above 1, its
-    kernel is twice as wide as the stride. Spectral normalization applies to the residual blocks
-    (Gogianu et al. 2021, "Spectral Normalisation for Deep Reinforcement Learning").
+    Bytes are multiplied by ``contrast`` / 255, until ``center`` sets another input scale. If the
+    first convolution has a stride above 1, its kernel is twice as wide as the stride. Spectral
+    normalization applies to the residual blocks (Gogianu et al. 2021, "Spectral Normalisation for
+    Deep Reinforcement Learning").
     """
     features = frames
     inner = SpectralConvolution if settings.spectral_norm else keras.layers.Conv2D
@@ -262,7 +263,7 @@ def mlp_torso(
     """
     features = observations
     if observations.dtype == "uint8":
-        features = keras.layers.Rescaling(PIXELS, name="scale")(features)
+        features = keras.layers.Rescaling(BYTE_SCALE, name="scale")(features)
     features = keras.layers.Flatten(name="flat")(features)
     penalty = keras.regularizers.L2(settings.mlp_l2) if settings.mlp_l2 else None
     for index, units in enumerate(settings.mlp_layers, start=1):
@@ -320,10 +321,10 @@ def make_torso(settings: NetworkSettings, compiled: bool = False) -> Torso:
 
 
 def initializer(seeds: Iterator[int]) -> keras.initializers.Initializer:
-    """Returns the initializer of He et al. 2015 for the next layer, which is followed by ReLU.
+    """Returns the initializer of He et al. 2015 for the next layer.
 
-    It preserves the scale of activations from layer to layer, so that even a ball two pixels wide
-    affects the outputs.
+    It preserves the scale of activations from layer to layer where ReLU follows, so that even a
+    ball two pixels wide affects the outputs. The output layers and other activations use it, too.
     """
     return keras.initializers.HeUniform(seed=next(seeds))
 
@@ -337,7 +338,7 @@ def normalized(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
 def _first_kind(settings: NetworkSettings) -> Callable[..., keras.layers.Layer]:
     return partial(
         ByteConvolution,
-        white=settings.contrast,
+        contrast=settings.contrast,
         centered=settings.center,
         deviation=settings.deviation,
         motion=settings.motion,

@@ -78,8 +78,8 @@ def _check_disk(layout: RingLayout, directory: Path) -> None:
 
 
 def _too_large(capacity: int, needed: int, free: int, where: str) -> str:
-    fits = max(int(capacity * free / needed) // 1000 * 1000, 0)
-    return (
-        f"replay.capacity = {capacity} needs {needed / 1e9:.2f} GB, but {where}: "
-        f"a capacity of {fits} fits ({argument('replay.capacity', fits)})"
-    )
+    fits = int(capacity * free / needed) // 1000 * 1000
+    advice = f"a capacity of {fits} fits ({argument('replay.capacity', fits)})"
+    if fits <= 0:
+        advice = f"{RESERVE / 1e9:g} GB must stay free, so no capacity fits"
+    return f"replay.capacity = {capacity} needs {needed / 1e9:.2f} GB, but {where}: {advice}"

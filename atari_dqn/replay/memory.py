@@ -317,10 +317,14 @@ class ReplayMemory:
         self.priorities = None
 
     def frame_statistics(self) -> FrameStatistics:
-        """Returns the statistics of about 2,000 evenly spaced frames."""
-        count = -(-MEAN_FRAMES // self.num_envs)
-        rows = np.linspace(0, int(self._size.min()) - 1, count).astype(np.int64).tolist()
-        frames = [self._frames.window(env, row)[0] for env in range(self.num_envs) for row in rows]
+        """Returns the statistics of about 2,000 evenly spaced frames.
+
+        Actors fill the memory one after another, so an environment may still have no frame.
+        """
+        envs = np.flatnonzero(self._size)
+        count = -(-MEAN_FRAMES // len(envs))
+        rows = np.linspace(0, int(self._size[envs].min()) - 1, count).astype(np.int64).tolist()
+        frames = [self._frames.window(env, row)[0] for env in envs.tolist() for row in rows]
         mean = np.asarray(np.mean(frames, axis=0, dtype=np.float32))
         squares = [np.mean(np.square(frame - mean), dtype=np.float64) for frame in frames]
         return FrameStatistics(mean, float(np.sqrt(np.mean(squares))))

@@ -572,7 +572,7 @@ def prune(run_directory: Path, keep: int) -> None:
         if path in newest:
             continue
         if path == best or notes[path].get("keep"):
-            _release(path)
+            _drop_frames(path)
         else:
             _delete(path)
     _remove_unneeded(run_directory)
@@ -611,7 +611,7 @@ def _is_sound(directory: Path, manifest: Manifest) -> bool:
     return True
 
 
-def _release(directory: Path) -> None:
+def _drop_frames(directory: Path) -> None:
     """Removes the shared files from a checkpoint's manifest, so that they can be deleted."""
     manifest = _manifest(directory)
     if manifest["shared"]:

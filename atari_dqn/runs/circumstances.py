@@ -122,18 +122,28 @@ def _version(package: str) -> str | None:
 def _commit() -> str | None:
     """Returns the commit of the source code, or None outside a Git checkout.
 
-    It ends in ``-dirty`` if the code has uncommitted changes.
+    It ends in ``-dirty`` if the code has uncommitted changes. A package installed into the
+    environment of another project is in that project's folder, but not one of its files.
     """
-    here = Path(__file__).parent
+    here = Path(__file__)
     try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=here,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
+        _git("ls-files", "--error-unmatch", here.name, folder=here.parent)
+        commit = _git(
+            "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*", folder=here.parent
         )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return commit
+
+
+def _git(*arguments: str, folder: Path) -> str:
+    """Returns what a command of Git prints in a folder."""
+    answer = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return answer.stdout.strip()

@@ -11,8 +11,9 @@ loop is:
                                   starts the updates that are due, in another thread
     ... receive the next observations and rewards, and store them ...
 
-An update sees the memory as it was when the actions were chosen. Its new priorities always take
-effect two samplings later.
+An update sees the memory as it was when the actions were chosen, without the transition of its own
+step. ``start`` stores its new priorities one step later. If every step samples, the batches of that
+step are sampled before, so priorities take effect two samplings later.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -114,7 +115,7 @@ class Learner:
         instruments: The run's stopwatch and trace. Time spent waiting for batches is charged to
             "sample", and time spent waiting for updates to "update".
         stopping: A function that returns whether a stop was requested. If so, ``wait_to_act`` and
-            ``pause`` wait only for the current call of the graph, and ``arrays`` contains the
+            ``wait`` wait only for the current call of the graph, and ``arrays`` contains the
             remaining updates.
 
     Attributes:
@@ -144,7 +145,7 @@ class Learner:
         self._priorities = PriorityUpdate.none()  # not yet in the memory
         self.changes_acting = False
 
-    def prefetch(self, steps: int, advance: int) -> DueUpdates:
+    def prefetch(self, steps: int, advance: int) -> DueUpdates | None:
         """Starts sampling batches for the updates that are due, before the next action is chosen.
 
         There is one update for every ``training.update_period`` agent steps since learning began,
@@ -155,12 +156,12 @@ class Learner:
             advance: Agent steps since the last call.
 
         Returns:
-            The updates that are due, for ``start``.
+            The updates that are due, for ``start``, or None if there are none.
         """
         if self.changes_acting:
             self.finish()
         if steps < self._config.training.warmup_steps or not self._memory.can_sample():
-            return DueUpdates(0, partial(self._memory.sample, 0))
+            return None
         self._center_frames()
         period = self._config.training.update_period
         count, self._steps_owed = divmod(self._steps_owed + advance, period)
@@ -169,8 +170,10 @@ class Learner:
         if not share:
             # Priorities never come back into use, and maintaining them costs time.
             self._memory.drop_priorities()
+        if not count:
+            return None
         # Sampling vectors takes less time than starting a thread for it.
-        if count and not self._config.spec.vectors:
+        if not self._config.spec.vectors:
             return DueUpdates(count, self._threads.submit(sample).result)
         return DueUpdates(count, sample)
 
@@ -180,10 +183,10 @@ class Learner:
         if never_learned and self._agent.online.centers_frames:
             self._agent.center(self._memory.frame_statistics())
 
-    def start(self, due: DueUpdates) -> None:
+    def start(self, due: DueUpdates | None) -> None:
         """Finishes the running updates, and starts those that are due."""
         self.finish()
-        if due.count:
+        if due is not None:
             with self._stopwatch.part("sample"):
                 batches = due.wait_for_batches()
             self._start(Updates(due.count, batches))
@@ -198,12 +201,12 @@ class Learner:
 
     def finish(self) -> None:
         """Waits for the running updates, and makes those that a stop left unfinished."""
-        self.pause()
+        self.wait()
         if self._unfinished is not None:
             with self._stopwatch.part("update"):
                 self._record(self._update(self._unfinished, stopping=lambda: False))
 
-    def pause(self) -> None:
+    def wait(self) -> None:
         """Waits for the running updates; if a stop is requested, some may remain unfinished."""
         if self._running is not None:
             with self._stopwatch.part("update"):
@@ -225,7 +228,7 @@ class Learner:
             Whether to go on; False if a stop was requested.
         """
         if self.changes_acting and not self._stopping():
-            self.pause()
+            self.wait()
         return not self._stopping()
 
     def end_of_episode(self) -> None:

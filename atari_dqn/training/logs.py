@@ -68,7 +68,10 @@ class CsvFile:
 
 
 def _cell(value: float | int) -> str | int:
-    return f"{value:.6g}" if isinstance(value, float) else value
+    """Returns six digits of a fraction, and all digits of a whole number, as most scores are."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else f"{value:.6g}"
+    return value
 
 
 class Progress:

@@ -115,6 +115,7 @@ class Training:
         self.advance = count  # agent steps made by the last call of ``step``
         self.usual_advance = count  # agent steps made by most calls of ``step``
         self.evaluation = float("nan")
+        self.logged_at = 0  # agent steps at the last row of metrics
         self.evaluated_at = -1  # agent steps at the last evaluation
         self.saved_at = -1  # agent steps at the last checkpoint
         self.ran_to_the_end = False
@@ -149,8 +150,14 @@ class Training:
             self.run_directory, self.steps, total, warmup, show_progress=self.show_progress
         )
         self.logs.settings(self.steps, self.config.to_toml())
-        self.stopwatch.start(self.steps)
-        with closing(self.logs), closing(self.trace), closing(self.learner), self.stop:
+        self.logged_at = self.steps  # of steps before that, nothing is left to log
+        with (
+            self.stopwatch.running(self.steps),
+            closing(self.logs),
+            closing(self.trace),
+            closing(self.learner),
+            self.stop,
+        ):
             with suppress(Stopped):
                 self.prepare(total)
                 self.learner.resume()
@@ -163,7 +170,7 @@ class Training:
                     self.observation = self.step(self.observation)
                     self.run_tasks_due()
                 if self.steps < total:
-                    self.learner.pause()
+                    self.learner.wait()
                 else:  # a complete run has made all of its updates
                     self.learner.finish()
             complete = self.finish()
@@ -260,6 +267,9 @@ class Training:
     def finish(self) -> bool:
         """Saves and evaluates after the last step, unless the periodic tasks have already done so.
 
+        A complete run also logs the steps since its last row. That row comes after the checkpoint,
+        so a longer run that continues from there does not have it.
+
         Returns:
             Whether the run is complete.
         """
@@ -271,7 +281,11 @@ class Training:
             with self.stopwatch.part("evaluation"):
                 self.evaluate()
         evaluated = self.evaluated_at == self.steps or not evaluates
-        return self.steps >= self.config.training.total_steps and evaluated
+        complete = self.steps >= self.config.training.total_steps and evaluated
+        if complete and self.logged_at != self.steps:
+            with self.stopwatch.part("log"):
+                self.log()
+        return complete
 
     @contextmanager
     def noticing_failures(self) -> Iterator[None]:
@@ -307,6 +321,7 @@ class Training:
         }
         self.learner.forget_metrics()
         self.logs.metrics(self.steps, row)
+        self.logged_at = self.steps
 
     def more_metrics(self) -> dict[str, float]:
         """Returns the metrics that a subclass adds to each row."""

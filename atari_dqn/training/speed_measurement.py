@@ -31,7 +31,7 @@ EVALUATION_SHARE = 0.1
 # The first steps with updates are slower, and are not measured.
 FIRST_STEPS = 5
 FIRST_SHARE = 0.1
-# The replay memory stays in memory: a file of frames would be written for nothing.
+# A file of all frames would be written for nothing, so that of the measurement is small.
 FRAMES_ON_DISK = 20_000
 SHORT_RECORDING = 10  # agent steps
 LONG_RECORDING = 100
@@ -57,7 +57,7 @@ def _settings(config: Config) -> Config:
     exploration = {"epsilon_start": config.exploration.epsilon_end}
     replay: dict[str, Any] = {}
     if config.replay.storage == "disk":
-        replay["capacity"] = min(config.replay.capacity, FRAMES_ON_DISK)
+        replay["capacity"] = min(config.replay.capacity, _frames_on_disk(config))
     return config.model_copy(
         update={
             "training": config.training.model_copy(update=training),
@@ -66,6 +66,12 @@ def _settings(config: Config) -> Config:
             "machine": config.machine.model_copy(update={"trace_updates": 0}),
         }
     )
+
+
+def _frames_on_disk(config: Config) -> int:
+    """Returns a small capacity that leaves each environment the rows that a memory needs."""
+    window = config.environment.stack + config.agent.n_step
+    return max(FRAMES_ON_DISK, 2 * window * config.training.environments)
 
 
 def _measure(config: Config, folder: Path, seconds: float, stack: ExitStack) -> Speeds:

@@ -10,8 +10,7 @@ class Stopwatch:
     """A stopwatch that adds up the seconds spent on each part of the work. Parts do not overlap.
 
     >>> stopwatch = Stopwatch(["act", "learn"])
-    >>> stopwatch.start(steps=0)
-    >>> with stopwatch.part("act"):
+    >>> with stopwatch.running(steps=0), stopwatch.part("act"):
     ...     pass
     >>> stopwatch.wall > stopwatch.seconds["act"] > stopwatch.seconds["learn"] == 0
     True
@@ -19,18 +18,28 @@ class Stopwatch:
 
     def __init__(self, parts: Iterable[str]) -> None:
         self.seconds = dict.fromkeys(parts, 0.0)
-        self._before = 0.0  # seconds that earlier processes spent on this run
-        self.start(steps=0)
+        self._before = 0.0  # seconds up to the last stop, in earlier processes too
+        self._start(steps=0)
 
-    def start(self, steps: int) -> None:
-        """Starts the stopwatch when the run has made a number of agent steps."""
-        self._began = time.monotonic()
+    def _start(self, steps: int) -> None:
+        self._began: float | None = time.monotonic()
         self._lap = (self._began, steps, dict(self.seconds))
+
+    @contextmanager
+    def running(self, steps: int) -> Iterator[None]:
+        """Context of a run that has made a number of agent steps. Time after it does not count."""
+        self._start(steps)
+        try:
+            yield
+        finally:
+            self._before = self.wall
+            self._began = None
 
     @property
     def wall(self) -> float:
         """Seconds spent on the run so far, in all processes together."""
-        return self._before + time.monotonic() - self._began
+        running = 0.0 if self._began is None else time.monotonic() - self._began
+        return self._before + running
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

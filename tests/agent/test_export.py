@@ -122,6 +122,13 @@ def test_onnx_and_savedmodel_exports_compute_the_agents_values(tmp_path: Path, n
         assert np.abs(values - expected).max() == pytest.approx(difference, abs=1e-6)
 
 
+def test_an_export_creates_its_folder(tmp_path: Path) -> None:
+    agent = Agent(config(), SHAPE, ACTIONS)
+    observations = np.zeros((2, *SHAPE), np.uint8)
+    export_network(agent, tmp_path / "some" / "folder" / "pong.keras", observations)
+    assert [path.name for path in tmp_path.rglob("*.keras")] == ["pong.keras"]
+
+
 def test_an_export_whose_values_differ_from_the_agent_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

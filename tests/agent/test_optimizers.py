@@ -127,6 +127,27 @@ def test_weight_decay_decays_to_its_end_value() -> None:
     )
 
 
+def test_weight_decay_can_begin_at_zero() -> None:
+    settings = OptimizerSettings(
+        learning_rate=0.5, learning_rate_end=0.5, weight_decay_end=0.8, decay_updates=2
+    )
+    layer = keras.layers.Dense(1, kernel_initializer="ones", bias_initializer="ones")
+    layer.build((None, 1))
+    optimizer = make_optimizer(settings, layer.trainable_variables)
+    weights = [1.0]
+    for _ in range(4):
+        optimizer.apply([tf.zeros((1, 1)), tf.zeros(1)], layer.trainable_variables)
+        weights.append(float(layer.kernel.numpy()[0, 0]))
+    shares = 1 - np.divide(weights[1:], weights[:-1])
+    np.testing.assert_allclose(shares, [0.0, 0.2, 0.4, 0.4], rtol=1e-5)
+    assert layer.bias.numpy().tolist() == [1.0]
+
+
+def test_half_a_cosine_from_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="half a cosine cannot start at weight_decay = 0"):
+        OptimizerSettings(weight_decay_end=0.8, decay_updates=2, decay_shape="cosine")
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("name", ["adam", "rmsprop"])
 def test_weight_decay_shrinks_kernels_and_nothing_else(name: str, first: bool) -> None:

@@ -1,6 +1,7 @@
 """Tests which cores and how much memory a process may use within its control groups."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from atari_dqn.backend.machine import memory_left, usable_cores
 from atari_dqn.config.resolve import load_config
 from atari_dqn.distributed import ray_cluster
 from atari_dqn.environments import vector
+from atari_dqn.errors import UserError
 from atari_dqn.replay import capacity
 from atari_dqn.replay.frames import RingLayout
 from atari_dqn.runs.circumstances import _machine
@@ -208,6 +210,23 @@ def test_auto_storage_respects_the_memory_limit_of_the_control_group(
     (tmp_path / "sys fs" / "unified" / "job" / "memory.max").write_text("660000000")
     assert chosen == "compressed"
     assert capacity.choose_storage("auto", layout, tmp_path) == "memory"
+
+
+@pytest.mark.parametrize(
+    ("limit", "advice"),
+    [
+        (300_000_000, "0.5 GB must stay free, so no capacity fits"),
+        (501_000_000, "0.5 GB must stay free, so no capacity fits"),
+        (600_000_000, "a capacity of 14000 fits (--replay.capacity 14000)"),
+    ],
+)
+def test_a_memory_that_does_not_fit_names_only_a_capacity_that_does(
+    make_groups: MakeGroups, tmp_path: Path, limit: int, advice: str
+) -> None:
+    make_groups("0::/job", memory_v2("/job", str(limit), 0))
+    layout = RingLayout(1_000_000, 1, 5, (84, 84), np.dtype(np.uint8))
+    with pytest.raises(UserError, match=re.escape(advice)):
+        capacity.choose_storage("memory", layout, tmp_path)
 
 
 @pytest.mark.parametrize("allowed", [{0}, {1, 5, 9}])

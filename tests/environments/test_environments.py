@@ -114,6 +114,24 @@ def test_a_reset_that_begins_in_a_thread_is_the_same_reset() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_reset_ends_the_episodes_in_progress(count: int) -> None:
+    config, _ = load_config("BreakoutDeterministic-v4", overrides={"machine.seed": 3})
+    games = make_games(config.spec, config.environment, count, 108_000, 1)
+    environments = Environments(games, config.environment, 3, games.seed_steps)
+    first = environments.reset()
+    seeds = environments.seeds.tolist()
+    for _ in range(20):
+        environments.send(np.full(count, 2))
+        environments.recv()
+    again = environments.reset()
+    assert set(environments.seeds.tolist()).isdisjoint(seeds)
+    assert all(not length for length in environments.arrays()["lengths"])
+    for one, other in zip(first, again, strict=True):
+        # A new episode shows the paddle at its starting position.
+        np.testing.assert_array_equal(one[-1][70:], other[-1][70:])
+
+
 def test_every_episode_has_its_own_seed() -> None:
     games, steps = run_script(TUTORIAL)
     expected = [[seed_of(9, 0, 0), seed_of(9, 1, 0)], [seed_of(9, 1, 1)], [seed_of(9, 0, 1)]]

@@ -1,7 +1,7 @@
 """Compares the ring buffer with a naive replay memory that keeps whole episodes in lists."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from atari_dqn.errors import UserError
 from atari_dqn.replay import capacity
@@ -317,6 +318,31 @@ def test_a_capacity_too_small_for_stacks_and_returns_is_refused() -> None:
         UserError, match=r"replay.capacity = 100 leaves 6 frames for each of 16 environments"
     ):
         ReplayMemory(100, 16, (84, 84), stack=4, n_step=1, gamma=0.99, seed=1)
+
+
+@pytest.mark.parametrize("storage", ["memory", "compressed", "disk"])
+def test_frame_statistics_leave_out_environments_without_frames(storage: Storage) -> None:
+    """Actors deliver one after another, so the warm-up can end before each of them has."""
+    statistics = []
+    for num_envs, env in ((1, 0), (3, 1)):
+        ring = ReplayMemory(
+            100 * num_envs, num_envs, (2, 2), stack=2, n_step=1, gamma=0.99, seed=1, storage=storage
+        )
+        grow_one(ring, np.array([env]), frames=range(10, 90))
+        statistics.append(ring.frame_statistics())
+    alone, among_others = statistics
+    np.testing.assert_array_equal(among_others.mean, alone.mean)
+    assert among_others.deviation == alone.deviation
+    np.testing.assert_allclose(alone.mean, np.full((2, 2), 49), atol=0.5)
+
+
+def grow_one(ring: ReplayMemory, env: NDArray[np.int64], frames: Iterable[int]) -> None:
+    """Adds an episode of frames of one gray value each to the environment ``env`` (1,)."""
+    pictures = [np.full((1, *ring.frame_shape), value, np.uint8) for value in frames]
+    ring.start(pictures[0], env)
+    zero = np.zeros(1, np.float32)
+    for picture in pictures[1:]:
+        ring.add(np.zeros(1, np.int32), zero, zero + 1, picture, zero > 0, picture, env)
 
 
 def test_a_million_frames_need_seven_gigabytes() -> None:

@@ -52,6 +52,15 @@ def row(step: int) -> dict[str, float | int]:
     return {"steps": step, "epsilon": 0.5, "score": 1.0, "loss": 0.25, "mean_max_q": 2.0}
 
 
+def test_all_digits_of_a_score_are_logged(tmp_path: Path) -> None:
+    written = RunLogs(tmp_path, 0, 100)
+    written.episode(EpisodeRow(1, 10, 1_234_567.0, 2_345_678.25, 2, 8, 0, 11))
+    written.close()
+    with (tmp_path / "episodes.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["score"], row["mean_100"]) == ("1234567", "2.34568e+06")
+
+
 def test_csv_and_tensorboard_logs_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
     written = RunLogs(tmp_path, 0, 100)
     written.metrics(10, row(10))

@@ -24,6 +24,7 @@ from atari_dqn.replay.batch import Batch
 from atari_dqn.replay.frame_files import FrameFiles
 from atari_dqn.runs import checkpoint
 from atari_dqn.training.loop import PARTS, Training
+from atari_dqn.training.stopwatch import Stopwatch
 from tests.catch import CatchGames
 
 # Columns of metrics.csv that differ even between identical runs.
@@ -534,6 +535,42 @@ def test_the_logged_shares_of_time_add_up_to_one(tmp_path: Path) -> None:
     again = catch(tmp_path, config())
     again.restore(checkpoint.load(tmp_path / "run"))
     assert again.stopwatch.seconds["update"] == spent["update"]
+
+
+def test_a_stopwatch_adds_up_runs_and_leaves_out_the_time_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stopwatch = Stopwatch(["act"])
+    for seconds, pause in ((5.0, 1_000.0), (7.0, 50.0)):
+        with stopwatch.running(steps=0), stopwatch.part("act"):
+            now[0] += seconds
+        now[0] += pause
+    assert stopwatch.wall == stopwatch.seconds["act"] == 12
+    again = Stopwatch(["act"])
+    again.restore(stopwatch.state())
+    with again.running(steps=0):
+        now[0] += 3
+    assert again.wall == 15
+
+
+@pytest.mark.parametrize("total", [400, 500, 612])
+def test_the_steps_after_the_last_period_of_the_log_are_logged_too(
+    tmp_path: Path, total: int
+) -> None:
+    settings = config(training__total_steps=total, training__log_period=500, **QUICK)
+    catch(tmp_path, settings).run()
+    logged = [int(row["steps"]) for row in rows(tmp_path / "run" / "metrics.csv")]
+    assert logged == sorted({500, total} if total > 500 else {total})
+    updates = [float(row["updates"]) for row in rows(tmp_path / "run" / "metrics.csv")]
+    assert updates[-1] == (total - 200) // 4
+    longer = config(training__total_steps=700, training__log_period=500, **QUICK)
+    again = catch(tmp_path, longer)
+    again.restore(checkpoint.load(tmp_path / "run"))
+    again.run()
+    logged = [int(row["steps"]) for row in rows(tmp_path / "run" / "metrics.csv")]
+    assert logged == [500, 700]
 
 
 def test_a_checkpoint_of_another_environment_is_refused(tmp_path: Path) -> None:
