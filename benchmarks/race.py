@@ -46,7 +46,7 @@ PEERS = {
     "ppo": "Stable-Baselines3 PPO",
 }
 NAMES = {OURS: "atari_dqn, default", **PEERS}
-PEER_STEPS_PER_SECOND = 250  # of Stable-Baselines3's DQN on two cores
+PEER_STEPS_PER_SECOND = 140  # of Stable-Baselines3's DQN on two cores of an AMD EPYC
 TABLE_MINUTES = (5, 10, 15, 20, 25, 30, 40, 50, 60)
 
 

@@ -80,6 +80,7 @@ toctrees = {
         ],
         "Results": [
             "docs/results/results",
+            "docs/results/race",
             "docs/results/ablations",
             "docs/lab/README",
         ],

@@ -204,7 +204,7 @@ def test_a_convolution_over_joined_columns_equals_one_over_pixels(
     seen = np.random.default_rng(3).integers(256, size=(5, *shape), dtype=np.uint8)
     start = keras.initializers.HeUniform(1)
     layer = ByteConvolution(
-        16, kernel, strides, white=4.0, centered=centered, kernel_initializer=start
+        16, kernel, strides, contrast=4.0, centered=centered, kernel_initializer=start
     )
     layer._precision = precision
     layer.build((None, *shape))
@@ -271,7 +271,7 @@ def test_small_differences_from_the_mean_frame_survive_bfloat16(motion: float) -
     gradients = []
     for precision in ("float32", "bfloat16"):
         layer = ByteConvolution(
-            16, 8, 4, white=4.0, centered=True, motion=motion, kernel_initializer=start
+            16, 8, 4, contrast=4.0, centered=True, motion=motion, kernel_initializer=start
         )
         layer._precision = precision
         layer.build((None, 84, 84, 4))
